@@ -1,0 +1,2 @@
+//! The stack command.
+fn main() {}

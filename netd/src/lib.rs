@@ -1,0 +1,1 @@
+//! The network daemon: switches, names and published ports, without root.

@@ -1,0 +1,1 @@
+//! The Compose language and the plan: pure, no I/O.

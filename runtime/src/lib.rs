@@ -1,0 +1,1 @@
+//! Runs the micro-VMs: images, backends, life cycle, API.

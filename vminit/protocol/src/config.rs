@@ -1,0 +1,201 @@
+//! Everything a VM must know to be one service: the payload of `Configure`.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use serde::{Deserialize, Serialize};
+
+/// The whole configuration of a VM.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct VmConfig {
+    /// Host name, at most 63 bytes.
+    pub hostname: String,
+    /// NIS domain name, or empty.
+    #[serde(default)]
+    pub domainname: String,
+    /// Clock to set: nanoseconds since the epoch.
+    pub time_ns: u64,
+    /// 32 random bytes or more, mixed into the kernel's pool.
+    pub entropy: Vec<u8>,
+    /// The root file system.
+    pub root: Root,
+    /// Mounts inside the root, already in the order to make them.
+    pub mounts: Vec<Mount>,
+    /// Small files put into the service's view before it starts (configs,
+    /// secrets). They live on a tmpfs.
+    pub files: Vec<File>,
+    /// Network devices.
+    pub interfaces: Vec<Interface>,
+    /// Name servers for `/etc/resolv.conf`.
+    pub nameservers: Vec<String>,
+    /// `search` for `/etc/resolv.conf`.
+    pub search: Vec<String>,
+    /// `options` for `/etc/resolv.conf`.
+    pub resolver_options: Vec<String>,
+    /// Extra lines for `/etc/hosts`: address, name.
+    pub hosts: Vec<(String, String)>,
+    /// `/proc/sys` values: dotted name, value.
+    pub sysctls: Vec<(String, String)>,
+    /// The service's main process.
+    pub process: Exec,
+    /// Health check, if any.
+    pub healthcheck: Option<HealthCheck>,
+    /// Run a small init as PID 1 of the service (compose `init: true`).
+    pub init: bool,
+    /// Do not restrict the service inside its VM (compose `privileged`).
+    pub privileged: bool,
+    /// Processes at most (cgroup `pids.max`).
+    pub pids_limit: Option<u64>,
+    /// Memory at most for the service's cgroup, in bytes; the VM itself is
+    /// somewhat larger.
+    pub memory_limit: Option<u64>,
+    /// Size of `/dev/shm` in bytes.
+    pub shm_size: Option<u64>,
+}
+
+/// The root file system: read-only EROFS layers under a writable one.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Root {
+    /// virtio-blk serial numbers of the layers, **lowest first**.
+    pub layers: Vec<String>,
+    /// virtio-blk serial number of the ext4 scratch disk that takes the
+    /// writes; `None` for a tmpfs.
+    pub scratch: Option<String>,
+    /// Mount the root read-only (compose `read_only`).
+    pub read_only: bool,
+}
+
+/// One mount of the service.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Mount {
+    /// Absolute path inside the service's root; made if it does not exist.
+    pub target: String,
+    /// What is mounted.
+    pub source: MountSource,
+    /// Mount read-only.
+    pub read_only: bool,
+    /// Directory inside the source to show instead of its top (compose
+    /// `volume.subpath`), or empty.
+    #[serde(default)]
+    pub subpath: String,
+}
+
+/// What a mount shows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "type")]
+pub enum MountSource {
+    /// An ext4 disk by its virtio-blk serial number.
+    Disk {
+        /// Serial number.
+        serial: String,
+        /// If the disk is empty, first copy what the image has at the target
+        /// (Docker's rule for named volumes; compose `nocopy` turns it off).
+        copy_image_content: bool,
+    },
+    /// A host directory shared by virtio-9p under this mount tag.
+    Share {
+        /// Mount tag.
+        tag: String,
+        /// The share is one file: its name inside the shared directory.
+        file: Option<String>,
+    },
+    /// A tmpfs.
+    Tmpfs {
+        /// Bytes at most.
+        size: Option<u64>,
+        /// Permission bits, e.g. `0o1777`.
+        mode: Option<u32>,
+    },
+}
+
+/// A small file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct File {
+    /// Absolute path inside the service's root.
+    pub path: String,
+    /// The bytes.
+    pub content: Vec<u8>,
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+}
+
+/// One network device, found by its hardware address.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Interface {
+    /// `02:…` hardware address.
+    pub mac: String,
+    /// Name to give it: `eth0`, `eth1`…
+    pub name: String,
+    /// Address and prefix length.
+    pub ipv4: Option<(Ipv4Addr, u8)>,
+    /// Default gateway, if this device has the default route.
+    pub gateway4: Option<Ipv4Addr>,
+    /// Address and prefix length.
+    pub ipv6: Option<(Ipv6Addr, u8)>,
+    /// Default gateway, if this device has the default route.
+    pub gateway6: Option<Ipv6Addr>,
+    /// Maximum transmission unit in bytes.
+    pub mtu: u32,
+}
+
+/// A process to run: the service's own or an exec session's. OCI runtime
+/// spec, `process`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Exec {
+    /// Program and arguments; the program is searched in the environment's
+    /// `PATH` when it has no slash.
+    pub args: Vec<String>,
+    /// `NAME=value`. `HOME`, `PATH` and `TERM` get Docker's defaults.
+    pub env: Vec<String>,
+    /// Working directory; made if it does not exist.
+    pub cwd: String,
+    /// `user`, `uid`, `user:group` or `uid:gid`, looked up in the image's
+    /// `/etc/passwd` and `/etc/group`; empty for root.
+    pub user: String,
+    /// Additional groups by name or number.
+    #[serde(default)]
+    pub groups: Vec<String>,
+    /// Give it a terminal.
+    pub tty: bool,
+    /// Terminal size: rows, columns.
+    #[serde(default)]
+    pub size: Option<(u16, u16)>,
+    /// Keep standard input open (exec: the stdin channel is used).
+    pub stdin: bool,
+    /// Capabilities (`CAP_…`); empty for Docker's default set.
+    #[serde(default)]
+    pub capabilities: Vec<String>,
+    /// All capabilities (exec `--privileged`, service `privileged`).
+    #[serde(default)]
+    pub privileged: bool,
+    /// Resource limits: name as in `getrlimit` without `RLIMIT_`, lower
+    /// case; soft; hard. `u64::MAX` is no limit.
+    #[serde(default)]
+    pub rlimits: Vec<(String, u64, u64)>,
+    /// `no_new_privs`.
+    #[serde(default)]
+    pub no_new_privileges: bool,
+    /// `oom_score_adj`.
+    #[serde(default)]
+    pub oom_score_adj: Option<i32>,
+}
+
+/// A health check (compose spec `healthcheck`, Dockerfile `HEALTHCHECK`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HealthCheck {
+    /// `["CMD", …]`, `["CMD-SHELL", "…"]`; `["NONE"]` never gets here.
+    pub test: Vec<String>,
+    /// Milliseconds from the end of a probe to the next.
+    pub interval_ms: u64,
+    /// Milliseconds after which a probe counts as failed.
+    pub timeout_ms: u64,
+    /// Failures in a row that make the service unhealthy.
+    pub retries: u32,
+    /// Milliseconds after the start in which failures do not count.
+    pub start_period_ms: u64,
+    /// Interval during the start period.
+    pub start_interval_ms: u64,
+}

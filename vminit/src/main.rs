@@ -1,0 +1,2 @@
+//! PID 1 and agent inside a micro-VM.
+fn main() {}
