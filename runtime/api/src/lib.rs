@@ -1,1 +1,13 @@
-//! The types of the stackd API.
+//! The types of the `stackd` API: what the planner makes, the client sends
+//! and the daemon stores.
+//!
+//! HTTP/1.1 over a unix socket, JSON bodies, `/v1/…` paths; long-running
+//! calls answer with newline-delimited [`event::Event`]s. The routes are
+//! listed in [`routes`].
+
+pub mod container;
+pub mod event;
+pub mod logs;
+pub mod request;
+pub mod routes;
+pub mod spec;

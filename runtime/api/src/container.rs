@@ -1,0 +1,128 @@
+//! A container as it is: what `ps` shows and the plan compares with.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use serde::{Deserialize, Serialize};
+
+/// One container (one micro-VM, running or not).
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Container {
+    /// 64 hexadecimal digits.
+    pub id: String,
+    /// `<project>-<service>-<number>` or the explicit name.
+    pub name: String,
+    /// Project.
+    pub project: String,
+    /// Service.
+    pub service: String,
+    /// 1, 2, 3…
+    pub number: u32,
+    /// Image reference as written.
+    pub image: String,
+    /// Id of the image it was made from.
+    pub image_id: String,
+    /// [`ServiceSpec::config_hash`](crate::spec::ServiceSpec::config_hash) it was made from.
+    pub config_hash: String,
+    /// Where it is in its life.
+    pub state: State,
+    /// Health; `None` when there is no check.
+    pub health: Option<Health>,
+    /// Last exit code.
+    pub exit_code: Option<i32>,
+    /// Why the last start failed or the VM ended, for the user.
+    pub error: Option<String>,
+    /// Out of memory.
+    pub oom: bool,
+    /// Milliseconds since the epoch.
+    pub created_ms: u64,
+    /// Milliseconds since the epoch.
+    pub started_ms: Option<u64>,
+    /// Milliseconds since the epoch.
+    pub finished_ms: Option<u64>,
+    /// Automatic restarts since the last start by hand.
+    pub restarts: u32,
+    /// The VM's process.
+    pub pid: Option<u32>,
+    /// `/proc/sys/kernel/random/boot_id` of the VM.
+    pub boot_id: Option<String>,
+    /// Published ports that are bound.
+    pub ports: Vec<Published>,
+    /// Networks: full name and address.
+    pub networks: Vec<(String, Ipv4Addr)>,
+    /// Its command, for show.
+    pub command: String,
+    /// Grants to resources: memory of the VM in bytes.
+    pub memory: u64,
+}
+
+/// Where a container is in its life.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Made, never started.
+    #[default]
+    Created,
+    /// Its VM boots.
+    Starting,
+    /// Its process runs.
+    Running,
+    /// Frozen.
+    Paused,
+    /// Ended, will be started again by its restart policy.
+    Restarting,
+    /// Being stopped.
+    Stopping,
+    /// Ended.
+    Exited,
+    /// Its VM failed.
+    Dead,
+}
+
+impl State {
+    /// The word `ps` shows.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Created => "created",
+            State::Starting => "starting",
+            State::Running => "running",
+            State::Paused => "paused",
+            State::Restarting => "restarting",
+            State::Stopping => "stopping",
+            State::Exited => "exited",
+            State::Dead => "dead",
+        }
+    }
+
+    /// There is, or is about to be, a VM.
+    pub fn is_live(self) -> bool {
+        matches!(
+            self,
+            State::Starting | State::Running | State::Paused | State::Restarting | State::Stopping
+        )
+    }
+}
+
+/// Health of a container with a check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Health {
+    /// No probe has passed yet.
+    Starting,
+    /// The last probe passed.
+    Healthy,
+    /// Too many failed.
+    Unhealthy,
+}
+
+/// A published port that is bound.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Published {
+    /// Address on the host.
+    pub host_ip: IpAddr,
+    /// Port on the host.
+    pub host_port: u16,
+    /// Port of the service.
+    pub target: u16,
+    /// UDP instead of TCP.
+    pub udp: bool,
+}

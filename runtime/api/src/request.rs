@@ -1,0 +1,217 @@
+//! Bodies and queries of the calls.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::spec::StackSpec;
+
+/// `PUT /v1/stacks/{name}`: make it so. Answer: events.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Up {
+    /// The whole stack (all enabled services).
+    pub spec: StackSpec,
+    /// Only these services and what they depend on; empty: all.
+    pub services: Vec<String>,
+    /// Not what they depend on.
+    pub no_deps: bool,
+    /// New containers even when nothing changed.
+    pub force_recreate: bool,
+    /// No new containers even when something changed.
+    pub no_recreate: bool,
+    /// Create but do not start.
+    pub no_start: bool,
+    /// Pull before: overrides the services' policies.
+    pub pull: Option<crate::spec::PullPolicy>,
+    /// Containers per service, overriding `replicas`.
+    pub scale: BTreeMap<String, u32>,
+    /// Remove containers of services that are no longer in the file.
+    pub remove_orphans: bool,
+    /// Seconds to stop old containers.
+    pub timeout: Option<u64>,
+    /// Wait until everything runs (and is healthy); fail if it does not.
+    pub wait: bool,
+    /// Seconds to wait at most.
+    pub wait_timeout: Option<u64>,
+}
+
+/// `POST /v1/stacks/{name}/down`: stop and remove. Answer: events.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Down {
+    /// Also named and anonymous volumes.
+    pub volumes: bool,
+    /// Also containers of services that are not in `services_known`.
+    pub remove_orphans: bool,
+    /// Services in the file; empty: all containers are known.
+    pub services_known: Vec<String>,
+    /// Only these services; empty: all.
+    pub services: Vec<String>,
+    /// Seconds of grace.
+    pub timeout: Option<u64>,
+}
+
+/// `POST /v1/stacks/{name}/action`. Answer: events.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Action {
+    /// What to do.
+    pub verb: Verb,
+    /// To which services; empty: all.
+    pub services: Vec<String>,
+    /// Seconds of grace (stop, restart).
+    pub timeout: Option<u64>,
+    /// Signal (kill).
+    pub signal: Option<String>,
+    /// Stop running ones first (rm).
+    pub force: bool,
+    /// Also anonymous volumes (rm).
+    pub volumes: bool,
+    /// Not what depends on them (restart).
+    pub no_deps: bool,
+}
+
+/// What to do to containers that exist.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verb {
+    /// Start stopped ones, dependencies first.
+    #[default]
+    Start,
+    /// Stop, dependants first.
+    Stop,
+    /// Stop and start.
+    Restart,
+    /// Send a signal (SIGKILL).
+    Kill,
+    /// Remove stopped ones.
+    Rm,
+    /// Freeze.
+    Pause,
+    /// Thaw.
+    Unpause,
+}
+
+/// Query of `GET /v1/stacks/{name}/logs`. Answer: log lines, merged by time.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct LogQuery {
+    /// Comma-separated services; absent: all.
+    pub services: Option<String>,
+    /// Go on with new lines; ends when no container is left running.
+    #[serde(default)]
+    pub follow: bool,
+    /// Last lines per container.
+    pub tail: Option<u64>,
+    /// Nanoseconds since the epoch.
+    pub since_ns: Option<u64>,
+    /// Nanoseconds since the epoch.
+    pub until_ns: Option<u64>,
+}
+
+/// `POST /v1/stacks/{name}/exec`, upgraded to `stack-exec/1`: after the 101
+/// answer both sides speak `stack_protocol::frame`s. Client: data on stream
+/// 0 (empty: end of file), control frames [`ExecInput`]. Server: data on
+/// streams 1 and 2, then one control frame with
+/// `stack_protocol::message::Exit`. Session is 0 and there is no credit.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ExecRequest {
+    /// Service.
+    pub service: String,
+    /// Number of the container; default 1 or the first running one.
+    pub index: Option<u32>,
+    /// Program and arguments.
+    pub args: Vec<String>,
+    /// `NAME=value`.
+    pub env: Vec<String>,
+    /// Working directory; default the service's.
+    pub cwd: Option<String>,
+    /// User; default the service's.
+    pub user: Option<String>,
+    /// Give it a terminal.
+    pub tty: bool,
+    /// Rows, columns.
+    pub size: Option<(u16, u16)>,
+    /// Standard input will come.
+    pub stdin: bool,
+    /// All capabilities.
+    pub privileged: bool,
+}
+
+/// Control frames of an exec client.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "type")]
+pub enum ExecInput {
+    /// The terminal has a new size.
+    Resize {
+        /// Rows.
+        rows: u16,
+        /// Columns.
+        columns: u16,
+    },
+    /// Send a signal.
+    Signal {
+        /// Linux signal number.
+        signal: i32,
+    },
+}
+
+/// `POST /v1/images/pull`. Answer: events.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Pull {
+    /// References.
+    pub images: Vec<String>,
+    /// When to pull each.
+    pub policy: crate::spec::PullPolicy,
+    /// Go on when one fails.
+    pub ignore_failures: bool,
+}
+
+/// An element of `GET /v1/images`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ImageInfo {
+    /// Normalised reference.
+    pub reference: String,
+    /// Config digest.
+    pub id: String,
+    /// Manifest digest.
+    pub digest: String,
+    /// Bytes on disk.
+    pub size: u64,
+    /// `os/arch`.
+    pub platform: String,
+    /// Milliseconds since the epoch, 0 when not known.
+    pub created_ms: u64,
+}
+
+/// An element of `GET /v1/stacks`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct StackInfo {
+    /// Project.
+    pub name: String,
+    /// Containers by state word.
+    pub states: BTreeMap<String, u32>,
+    /// Files it was read from.
+    pub files: Vec<String>,
+}
+
+/// `GET /v1/version`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Version {
+    /// Of the daemon.
+    pub version: String,
+    /// 1.
+    pub api: u32,
+    /// Its process.
+    pub pid: u32,
+}
+
+/// One line of `GET /v1/doctor`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Check {
+    /// accelerator, qemu, kernel, vminit, netd, disk, memory, …
+    pub name: String,
+    /// `ok`, `warning` or `error`.
+    pub status: String,
+    /// What was found.
+    pub found: String,
+    /// What to do, when it is not `ok`.
+    pub help: Option<String>,
+}

@@ -1,0 +1,35 @@
+//! The routes, as both sides write them.
+//!
+//! | Method and path | Body or query | Answer |
+//! |---|---|---|
+//! | `GET /v1/version` | | [`Version`](crate::request::Version) |
+//! | `GET /v1/doctor` | | list of [`Check`](crate::request::Check) |
+//! | `GET /v1/stacks` | | list of [`StackInfo`](crate::request::StackInfo) |
+//! | `PUT /v1/stacks/{name}` | [`Up`](crate::request::Up) | events |
+//! | `GET /v1/stacks/{name}` | | [`StackSpec`](crate::spec::StackSpec) last applied, or 404 |
+//! | `GET /v1/stacks/{name}/containers` | | list of [`Container`](crate::container::Container) |
+//! | `POST /v1/stacks/{name}/down` | [`Down`](crate::request::Down) | events |
+//! | `POST /v1/stacks/{name}/action` | [`Action`](crate::request::Action) | events |
+//! | `GET /v1/stacks/{name}/logs` | [`LogQuery`](crate::request::LogQuery) | log lines |
+//! | `POST /v1/stacks/{name}/exec` | [`ExecRequest`](crate::request::ExecRequest) | upgrade |
+//! | `GET /v1/images` | | list of [`ImageInfo`](crate::request::ImageInfo) |
+//! | `POST /v1/images/pull` | [`Pull`](crate::request::Pull) | events |
+//! | `POST /v1/shutdown` | | 200; VMs go on |
+//!
+//! A call that answers with events is cancelled when the client closes the
+//! connection: what was half-made is finished or undone, never left.
+
+use std::path::PathBuf;
+
+/// The daemon's socket: `$STACK_HOME/run/stackd.sock`, else
+/// `$XDG_RUNTIME_DIR/stack/stackd.sock`, else `/tmp/stack-<uid>/stackd.sock`.
+pub fn socket_path(uid: u32) -> PathBuf {
+    let set = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    if let Some(home) = set("STACK_HOME") {
+        return home.join("run/stackd.sock");
+    }
+    match set("XDG_RUNTIME_DIR") {
+        Some(dir) => dir.join("stack/stackd.sock"),
+        None => PathBuf::from(format!("/tmp/stack-{uid}/stackd.sock")),
+    }
+}

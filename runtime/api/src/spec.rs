@@ -1,0 +1,305 @@
+//! A stack as wanted: the planner's output, ready to run. No interpolation,
+//! no relative path and no profile is left in it.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// A whole stack.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct StackSpec {
+    /// Project name.
+    pub name: String,
+    /// Absolute project directory.
+    pub working_dir: PathBuf,
+    /// The files it was read from.
+    pub files: Vec<PathBuf>,
+    /// Enabled services by name.
+    pub services: BTreeMap<String, ServiceSpec>,
+    /// Networks by their key in the file.
+    pub networks: BTreeMap<String, NetworkSpec>,
+    /// Named volumes by their key in the file.
+    pub volumes: BTreeMap<String, VolumeSpec>,
+}
+
+/// A network.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct NetworkSpec {
+    /// Full name, e.g. `shop_default`.
+    pub name: String,
+    /// No way out.
+    pub internal: bool,
+    /// Wanted subnet, e.g. `10.89.0.0/24`.
+    pub subnet: Option<String>,
+    /// Wanted gateway.
+    pub gateway: Option<Ipv4Addr>,
+    /// Must exist already.
+    pub external: bool,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A named volume.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct VolumeSpec {
+    /// Full name, e.g. `shop_db`.
+    pub name: String,
+    /// Must exist already; never removed.
+    pub external: bool,
+    /// Size limit in bytes (`driver_opts.size`).
+    pub size: Option<u64>,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// One service.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ServiceSpec {
+    /// Key in the file.
+    pub name: String,
+    /// Explicit container name, if any (then `replicas` is 1).
+    pub container_name: Option<String>,
+    /// Containers wanted.
+    pub replicas: u32,
+    /// Image reference as written.
+    pub image: String,
+    /// When to pull.
+    pub pull_policy: PullPolicy,
+    /// `os/arch[/variant]`.
+    pub platform: Option<String>,
+    /// Overrides the image's entrypoint. `Some([])` clears it.
+    pub entrypoint: Option<Vec<String>>,
+    /// Overrides the image's command.
+    pub command: Option<Vec<String>>,
+    /// Environment; over the image's.
+    pub environment: BTreeMap<String, String>,
+    /// Overrides the image's working directory.
+    pub working_dir: Option<String>,
+    /// Overrides the image's user.
+    pub user: Option<String>,
+    /// Additional groups.
+    pub group_add: Vec<String>,
+    /// Host name; default: short container id.
+    pub hostname: Option<String>,
+    /// Domain name.
+    pub domainname: Option<String>,
+    /// Give it a terminal.
+    pub tty: bool,
+    /// Keep standard input open.
+    pub stdin_open: bool,
+    /// Small init as PID 1.
+    pub init: bool,
+    /// Read-only root.
+    pub read_only: bool,
+    /// All capabilities.
+    pub privileged: bool,
+    /// Capabilities to add (without or with `CAP_`).
+    pub cap_add: Vec<String>,
+    /// Capabilities to drop; `ALL` is all.
+    pub cap_drop: Vec<String>,
+    /// `no-new-privileges` was asked for.
+    pub no_new_privileges: bool,
+    /// Kernel settings.
+    pub sysctls: BTreeMap<String, String>,
+    /// Limits: name, (soft, hard); -1 is unlimited.
+    pub ulimits: BTreeMap<String, (i64, i64)>,
+    /// `/dev/shm` in bytes.
+    pub shm_size: Option<u64>,
+    /// Memory limit in bytes.
+    pub memory: Option<u64>,
+    /// Processors, e.g. 1.5.
+    pub cpus: Option<f64>,
+    /// Processes at most.
+    pub pids_limit: Option<u64>,
+    /// OOM score adjustment.
+    pub oom_score_adj: Option<i32>,
+    /// Restart policy.
+    pub restart: Restart,
+    /// `SIGTERM`, `TERM` or a number; default: the image's, then SIGTERM.
+    pub stop_signal: Option<String>,
+    /// Grace period; default 10 s.
+    pub stop_grace_period_ms: Option<u64>,
+    /// Health check; `None`: the image's own.
+    pub healthcheck: Option<HealthCheckSpec>,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Published ports.
+    pub ports: Vec<PortSpec>,
+    /// Attachments by network key.
+    pub networks: BTreeMap<String, AttachSpec>,
+    /// Mounts in order.
+    pub mounts: Vec<MountSpec>,
+    /// Configs and secrets as files.
+    pub files: Vec<FileSpec>,
+    /// What must run first, by service.
+    pub depends_on: BTreeMap<String, Dependency>,
+    /// `name → addresses`; `host-gateway` stays as it is.
+    pub extra_hosts: Vec<(String, String)>,
+    /// Name servers.
+    pub dns: Vec<String>,
+    /// Search domains.
+    pub dns_search: Vec<String>,
+    /// Resolver options.
+    pub dns_opt: Vec<String>,
+    /// Hash of everything that asks for a new container when it changes.
+    pub config_hash: String,
+}
+
+/// When to pull an image.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PullPolicy {
+    /// Every time.
+    Always,
+    /// Never: it must be there.
+    Never,
+    /// When it is not there.
+    #[default]
+    Missing,
+}
+
+/// Restart policy.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Restart {
+    /// Never.
+    #[default]
+    No,
+    /// Always.
+    Always,
+    /// Unless the user stopped it.
+    UnlessStopped,
+    /// After a failure.
+    OnFailure {
+        /// Restarts at most.
+        max: Option<u32>,
+    },
+}
+
+/// A health check as written; what is absent comes from the image's.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct HealthCheckSpec {
+    /// `NONE`/`disable: true`.
+    pub disable: bool,
+    /// `["CMD", …]` or `["CMD-SHELL", …]`.
+    pub test: Option<Vec<String>>,
+    /// Milliseconds.
+    pub interval_ms: Option<u64>,
+    /// Milliseconds.
+    pub timeout_ms: Option<u64>,
+    /// Failures in a row.
+    pub retries: Option<u32>,
+    /// Milliseconds.
+    pub start_period_ms: Option<u64>,
+    /// Milliseconds.
+    pub start_interval_ms: Option<u64>,
+}
+
+/// A published port.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PortSpec {
+    /// Address on the host; `None` is all.
+    pub host_ip: Option<IpAddr>,
+    /// First port on the host; `None` lets the system choose.
+    pub published: Option<u16>,
+    /// Last port of the host's range, when one was given.
+    pub published_end: Option<u16>,
+    /// Port of the service.
+    pub target: u16,
+    /// UDP instead of TCP.
+    pub udp: bool,
+}
+
+/// A service's place on a network.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct AttachSpec {
+    /// More names.
+    pub aliases: Vec<String>,
+    /// Fixed address.
+    pub ipv4: Option<Ipv4Addr>,
+    /// Higher goes first (default gateway).
+    pub priority: i64,
+}
+
+/// One mount.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MountSpec {
+    /// Absolute path in the service.
+    pub target: String,
+    /// Read-only.
+    pub read_only: bool,
+    /// What is mounted.
+    pub source: MountSource,
+}
+
+/// What a mount shows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "type")]
+pub enum MountSource {
+    /// A named volume by its key in the file.
+    Volume {
+        /// Key in [`StackSpec::volumes`].
+        volume: String,
+        /// Do not copy the image's content into an empty volume.
+        nocopy: bool,
+        /// Directory in the volume.
+        subpath: Option<String>,
+    },
+    /// A volume without a name.
+    Anonymous,
+    /// A file or directory of the host.
+    Bind {
+        /// Absolute path.
+        path: PathBuf,
+        /// Make the directory when it does not exist.
+        create: bool,
+    },
+    /// A tmpfs.
+    Tmpfs {
+        /// Bytes.
+        size: Option<u64>,
+        /// Permission bits.
+        mode: Option<u32>,
+    },
+}
+
+/// A config or secret.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FileSpec {
+    /// Absolute path in the service.
+    pub target: String,
+    /// The bytes.
+    pub content: Vec<u8>,
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+}
+
+/// How a service depends on another.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Dependency {
+    /// What must be true.
+    pub condition: Condition,
+    /// Restart this one when that one is restarted.
+    pub restart: bool,
+    /// Go on without it when it is not there.
+    pub required: bool,
+}
+
+/// What a dependency must have reached.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Condition {
+    /// It runs.
+    #[default]
+    ServiceStarted,
+    /// Its health check passes.
+    ServiceHealthy,
+    /// It ended with exit code 0.
+    ServiceCompletedSuccessfully,
+}
