@@ -1,2 +1,46 @@
-//! PID 1 and agent inside a micro-VM.
-fn main() {}
+//! `vminit`: PID 1 and agent of a micro-VM.
+//!
+//! One process with one thread: it mounts what every VM needs, waits for the
+//! host's `Configure`, makes the service's root file system, starts the
+//! service in namespaces of its own, and from then on moves bytes, watches
+//! health and reaps. When it dies the kernel panics, and the VM with it:
+//! there is no state in which a VM runs that nobody answers for.
+
+mod agent;
+mod boot;
+mod caps;
+mod child;
+mod copy;
+mod devices;
+mod exec;
+mod files;
+mod health;
+mod init;
+mod input;
+mod net;
+mod output;
+mod port;
+mod process;
+mod rootfs;
+mod service;
+mod spawn;
+mod stats;
+mod sys;
+mod users;
+mod volume;
+mod within;
+
+fn main() {
+    if let Err(error) = boot::mounts() {
+        eprintln!("vminit: {error}");
+    }
+    match agent::Agent::new() {
+        Ok(mut agent) => {
+            if let Err(error) = agent.run() {
+                eprintln!("vminit: {error}");
+            }
+        }
+        Err(error) => eprintln!("vminit: no agent port: {error}"),
+    }
+    boot::reset();
+}

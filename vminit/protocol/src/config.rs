@@ -15,6 +15,7 @@ pub struct VmConfig {
     /// Clock to set: nanoseconds since the epoch.
     pub time_ns: u64,
     /// 32 random bytes or more, mixed into the kernel's pool.
+    #[serde(with = "crate::bytes")]
     pub entropy: Vec<u8>,
     /// The root file system.
     pub root: Root,
@@ -113,6 +114,7 @@ pub struct File {
     /// Absolute path inside the service's root.
     pub path: String,
     /// The bytes.
+    #[serde(with = "crate::bytes")]
     pub content: Vec<u8>,
     /// Permission bits.
     pub mode: u32,

@@ -6,13 +6,18 @@
 //! u8 kind | u8 0 | u16 0xA57C (check) | u32 channel | u32 length | payload
 //! ```
 //!
-//! `length` counts the payload alone and is at most [`MAX_PAYLOAD`].
+//! `length` counts the payload alone and is at most [`MAX_PAYLOAD`], from
+//! host to guest [`MAX_CONFIGURE`].
 
 /// Bytes before the payload.
 pub const HEADER_LEN: usize = 12;
 
-/// Largest payload, in bytes.
+/// Largest payload in bytes, but for a `Configure` message.
 pub const MAX_PAYLOAD: usize = 1 << 20;
+
+/// Largest payload that the guest takes, in bytes: `Configure` carries the
+/// small files of the service.
+pub const MAX_CONFIGURE: usize = 16 << 20;
 
 /// How many unacknowledged bytes one side may send on a data channel.
 pub const WINDOW: u32 = 256 * 1024;
@@ -103,13 +108,31 @@ impl Frame {
 }
 
 /// Collects bytes and gives frames.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Decoder {
     buffer: Vec<u8>,
     start: usize,
+    limit: usize,
+}
+
+impl Default for Decoder {
+    /// Takes payloads of at most [`MAX_PAYLOAD`] bytes.
+    fn default() -> Decoder {
+        Decoder::with_limit(MAX_PAYLOAD)
+    }
 }
 
 impl Decoder {
+    /// Takes payloads of at most `limit` bytes.
+    pub fn with_limit(limit: usize) -> Decoder {
+        Decoder { buffer: Vec::new(), start: 0, limit }
+    }
+
+    /// The bytes so far end within a frame.
+    pub fn is_inside_frame(&self) -> bool {
+        self.start < self.buffer.len()
+    }
+
     /// Takes more bytes from the stream.
     pub fn push(&mut self, bytes: &[u8]) {
         if self.start > 0 {
@@ -139,7 +162,7 @@ impl Decoder {
             _ => return Err(BadFrame),
         };
         let length = word(8) as usize;
-        if header[1] != 0 || header[2..4] != CHECK.to_le_bytes() || length > MAX_PAYLOAD {
+        if header[1] != 0 || header[2..4] != CHECK.to_le_bytes() || length > self.limit {
             return Err(BadFrame);
         }
         let Some(payload) = body.get(..length) else {

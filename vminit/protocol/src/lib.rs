@@ -10,6 +10,7 @@
 //! The host may go away at any time and come back (another process, even):
 //! see [`frame::Preamble`].
 
+mod bytes;
 pub mod config;
 pub mod frame;
 pub mod log;

@@ -200,7 +200,8 @@ pub enum Health {
 pub struct Stats {
     /// Processor time of the service in microseconds (cgroup `cpu.stat`).
     pub cpu_usec: u64,
-    /// Memory of the service in bytes (cgroup `memory.current`).
+    /// Memory of the service in bytes: cgroup `memory.current` without the
+    /// cache that can go at once (`inactive_file`).
     pub memory_bytes: u64,
     /// `MemTotal` of the VM in bytes.
     pub memory_total: u64,

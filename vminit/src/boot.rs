@@ -1,0 +1,68 @@
+//! The first and the last thing a VM does.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sys::reboot::{RebootMode, reboot};
+
+/// Mounts that every VM has.
+pub(crate) fn mounts() -> io::Result<()> {
+    leave_rootfs()?;
+    let plain = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC | MsFlags::MS_NODEV;
+    make("proc", "/proc", "proc", plain, "")?;
+    make("sysfs", "/sys", "sysfs", plain, "")?;
+    // The kernel mounts it itself only for a root that is no initramfs.
+    make("devtmpfs", "/dev", "devtmpfs", MsFlags::MS_NOSUID, "mode=0755")?;
+    make("devpts", "/dev/pts", "devpts", MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC, "gid=5,mode=620,ptmxmode=666")?;
+    make("tmpfs", "/run", "tmpfs", MsFlags::MS_NOSUID | MsFlags::MS_NODEV, "mode=0755")?;
+    make("cgroup2", "/sys/fs/cgroup", "cgroup2", plain, "")?;
+    for controller in ["memory", "pids", "cpu", "io", "cpuset"] {
+        let _ = fs::write("/sys/fs/cgroup/cgroup.subtree_control", format!("+{controller}"));
+    }
+    Ok(())
+}
+
+/// pivot_root(2) does not work from the kernel's own rootfs: shows it once
+/// more as a mount of its own and goes there.
+fn leave_rootfs() -> io::Result<()> {
+    let none: Option<&str> = None;
+    fs::create_dir_all("/run")?;
+    mount(Some("/"), "/run", none, MsFlags::MS_BIND, none)?;
+    std::env::set_current_dir("/run")?;
+    mount(Some("."), "/", none, MsFlags::MS_MOVE, none)?;
+    std::os::unix::fs::chroot(".")?;
+    std::env::set_current_dir("/")
+}
+
+fn make(source: &str, target: &str, kind: &str, flags: MsFlags, data: &str) -> io::Result<()> {
+    fs::create_dir_all(target)?;
+    mount(Some(source), target, Some(kind), flags, Some(data))
+        .map_err(|error| io::Error::other(format!("{target}: {error}")))
+}
+
+/// Writes everything back and unmounts what holds data.
+pub(crate) fn unmount_all() {
+    rustix::fs::sync();
+    let table = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    // Last mounted first.
+    let targets: Vec<&str> = table.lines().rev().filter_map(|l| l.split(' ').nth(1)).collect();
+    for target in targets.iter().filter(|target| target.starts_with("/run/")) {
+        let target = target.replace("\\040", " ");
+        if umount2(Path::new(&target), MntFlags::empty()).is_err() {
+            let _ = umount2(Path::new(&target), MntFlags::MNT_DETACH);
+        }
+    }
+    rustix::fs::sync();
+}
+
+/// Ends the VM: `microvm` has no power button, but the VMM was told not to
+/// reboot.
+pub(crate) fn reset() -> ! {
+    unmount_all();
+    let _ = reboot(RebootMode::RB_AUTOBOOT);
+    loop {
+        std::thread::sleep(std::time::Duration::from_secs(1));
+    }
+}

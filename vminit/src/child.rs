@@ -1,0 +1,244 @@
+//! Between fork and execve: the process becomes what the OCI runtime spec's
+//! `process` says. It runs in the child only.
+
+use std::ffi::CString;
+use std::fs;
+use std::io;
+use std::os::fd::RawFd;
+use std::path::Path;
+
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::unistd::{self, Gid, Uid};
+use stack_protocol::config::Exec;
+
+use crate::{caps, sys, users};
+
+const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Why a process could not be started.
+#[derive(Debug, Clone)]
+pub(crate) struct Refusal {
+    /// Docker's exit code.
+    pub code: i32,
+    pub message: String,
+}
+
+impl Refusal {
+    pub(crate) fn new(code: i32, message: impl Into<String>) -> Refusal {
+        Refusal { code, message: message.into() }
+    }
+}
+
+impl From<io::Error> for Refusal {
+    fn from(error: io::Error) -> Refusal {
+        Refusal::new(128, error.to_string())
+    }
+}
+
+impl From<nix::Error> for Refusal {
+    fn from(error: nix::Error) -> Refusal {
+        Refusal::new(128, error.to_string())
+    }
+}
+
+/// Makes the service's root `/` of this mount namespace.
+pub(crate) fn enter_root(root: &str, privileged: bool, sysctls: &[(String, String)]) -> Result<(), Refusal> {
+    let none: Option<&str> = None;
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
+    std::env::set_current_dir(root)?;
+    let plain = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC | MsFlags::MS_NODEV;
+    mount(Some("proc"), "proc", Some("proc"), plain, none)?;
+    for (name, value) in sysctls {
+        let path = format!("proc/sys/{}", name.replace('.', "/"));
+        fs::write(&path, value)
+            .map_err(|error| Refusal::new(128, format!("sysctl {name}={value}: {error}")))?;
+    }
+    let sys_flags = if privileged { plain } else { plain | MsFlags::MS_RDONLY };
+    mount(Some("sysfs"), "sys", Some("sysfs"), sys_flags, none)?;
+    let _ = mount(Some("cgroup2"), "sys/fs/cgroup", Some("cgroup2"), sys_flags, none);
+    let _ = mount(Some("mqueue"), "dev/mqueue", Some("mqueue"), plain, none);
+    if !privileged {
+        protect()?;
+    }
+    unistd::pivot_root(".", ".")?;
+    umount2(".", MntFlags::MNT_DETACH)?;
+    std::env::set_current_dir("/")?;
+    Ok(())
+}
+
+/// OCI runtime spec, `maskedPaths` and `readonlyPaths`, with Docker's lists.
+fn protect() -> Result<(), Refusal> {
+    let none: Option<&str> = None;
+    for path in ["kcore", "keys", "latency_stats", "timer_list", "sched_debug", "sysrq-trigger"] {
+        let path = format!("proc/{path}");
+        if Path::new(&path).exists() {
+            mount(Some("dev/null"), path.as_str(), none, MsFlags::MS_BIND, none)?;
+        }
+    }
+    for path in ["bus", "fs", "irq", "sys"] {
+        let path = format!("proc/{path}");
+        if Path::new(&path).exists() {
+            mount(Some(path.as_str()), path.as_str(), none, MsFlags::MS_BIND, none)?;
+            let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+            mount(none, path.as_str(), none, flags, none)?;
+        }
+    }
+    Ok(())
+}
+
+/// Standard streams; `terminal`: one that becomes the controlling one.
+pub(crate) fn streams(input: RawFd, output: RawFd, error: RawFd, terminal: bool) -> io::Result<()> {
+    for (to, from) in [input, output, error].into_iter().enumerate() {
+        sys::dup_to(from, to as RawFd)?;
+    }
+    if terminal {
+        sys::control_terminal(0)?;
+    }
+    Ok(())
+}
+
+/// Everything else, and execve. Returns only when it fails.
+pub(crate) fn become_process(exec: &Exec) -> Refusal {
+    match prepare(exec) {
+        Ok((program, args, env)) => {
+            sys::close_others_on_exec();
+            let error = unistd::execve(&program, &args, &env).err();
+            refused(&exec.args[0], error.unwrap_or(nix::Error::EINVAL))
+        }
+        Err(refusal) => refusal,
+    }
+}
+
+type Prepared = (CString, Vec<CString>, Vec<CString>);
+
+fn prepare(exec: &Exec) -> Result<Prepared, Refusal> {
+    for (name, soft, hard) in &exec.rlimits {
+        let resource = limit_number(name)
+            .ok_or_else(|| Refusal::new(128, format!("unknown limit `{name}`")))?;
+        sys::set_limit(resource, *soft, *hard)?;
+    }
+    if let Some(score) = exec.oom_score_adj {
+        fs::write("/proc/self/oom_score_adj", score.to_string())?;
+    }
+    let who = users::look_up(&exec.user, &exec.groups).map_err(|m| Refusal::new(126, m))?;
+    let groups: Vec<Gid> = who.groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
+    if exec.tty {
+        let _ = unistd::fchown(std::io::stdin(), Some(Uid::from_raw(who.uid)), None);
+    }
+    unistd::setgroups(&groups)?;
+    unistd::setresgid(Gid::from_raw(who.gid), Gid::from_raw(who.gid), Gid::from_raw(who.gid))?;
+    let mask = caps::mask(&exec.capabilities, exec.privileged);
+    for capability in (0..caps::COUNT).filter(|n| mask & (1 << n) == 0) {
+        sys::prctl(libc::PR_CAPBSET_DROP, u64::from(capability))?;
+    }
+    unistd::setresuid(Uid::from_raw(who.uid), Uid::from_raw(who.uid), Uid::from_raw(who.uid))?;
+    if who.uid == 0 {
+        sys::capset(mask)?;
+    }
+    if exec.no_new_privileges {
+        sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1)?;
+    }
+    let cwd = if exec.cwd.is_empty() { "/" } else { &exec.cwd };
+    unistd::chdir(cwd).map_err(|error| {
+        let why = error.desc().to_lowercase();
+        Refusal::new(126, format!("chdir to the working directory \"{cwd}\": {why}"))
+    })?;
+    let env = environment(exec, &who.home);
+    let search = env.iter().find_map(|e| e.strip_prefix("PATH=")).unwrap_or("");
+    let program = find(&exec.args, search)?;
+    let c = |text: &String| {
+        CString::new(text.as_str()).map_err(|_| Refusal::new(128, "a NUL byte in an argument"))
+    };
+    let args = exec.args.iter().map(c).collect::<Result<_, _>>()?;
+    let env = env.iter().map(c).collect::<Result<_, _>>()?;
+    Ok((c(&program)?, args, env))
+}
+
+fn environment(exec: &Exec, home: &str) -> Vec<String> {
+    let mut env = exec.env.clone();
+    let hostname = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let mut default = |entry: String| {
+        let name = entry.split_inclusive('=').next().unwrap_or_default().to_owned();
+        if !env.iter().any(|old| old.starts_with(&name)) {
+            env.push(entry);
+        }
+    };
+    default(PATH.to_owned());
+    default(format!("HOME={home}"));
+    default(format!("HOSTNAME={}", hostname.trim()));
+    if exec.tty {
+        default("TERM=xterm".to_owned());
+    }
+    env
+}
+
+/// The program's path, searched like execvp(3).
+fn find(args: &[String], search: &str) -> Result<String, Refusal> {
+    let Some(name) = args.first().filter(|name| !name.is_empty()) else {
+        return Err(Refusal::new(127, "no command was given"));
+    };
+    if name.contains('/') {
+        let why = match fs::metadata(name) {
+            Ok(meta) if meta.is_dir() => "is a directory",
+            Ok(_) => return Ok(name.clone()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let why = format!("exec: \"{name}\": stat {name}: no such file or directory");
+                return Err(Refusal::new(127, why));
+            }
+            Err(_) => "permission denied",
+        };
+        return Err(Refusal::new(126, format!("exec: \"{name}\": {why}")));
+    }
+    let mut found_but = None;
+    for dir in search.split(':') {
+        let dir = if dir.is_empty() { "." } else { dir };
+        let path = format!("{dir}/{name}");
+        match fs::metadata(&path) {
+            Ok(meta) if meta.is_file() => {
+                if unistd::access(path.as_str(), unistd::AccessFlags::X_OK).is_ok() {
+                    return Ok(path);
+                }
+                found_but = Some(path);
+            }
+            _ => {}
+        }
+    }
+    Err(match found_but {
+        Some(path) => Refusal::new(126, format!("exec: \"{path}\": permission denied")),
+        None => Refusal::new(127, format!("exec: \"{name}\": executable file not found in $PATH")),
+    })
+}
+
+fn refused(name: &str, error: nix::Error) -> Refusal {
+    match error {
+        // The file is there, what its first line names is not.
+        nix::Error::ENOENT => {
+            let why = format!("exec: \"{name}\": no such file or directory (its interpreter)");
+            Refusal::new(127, why)
+        }
+        nix::Error::ENOEXEC => Refusal::new(126, format!("exec: \"{name}\": exec format error")),
+        error => Refusal::new(126, format!("exec: \"{name}\": {}", error.desc().to_lowercase())),
+    }
+}
+
+fn limit_number(name: &str) -> Option<u32> {
+    Some(match name {
+        "cpu" => libc::RLIMIT_CPU,
+        "fsize" => libc::RLIMIT_FSIZE,
+        "data" => libc::RLIMIT_DATA,
+        "stack" => libc::RLIMIT_STACK,
+        "core" => libc::RLIMIT_CORE,
+        "rss" => libc::RLIMIT_RSS,
+        "nproc" => libc::RLIMIT_NPROC,
+        "nofile" => libc::RLIMIT_NOFILE,
+        "memlock" => libc::RLIMIT_MEMLOCK,
+        "as" => libc::RLIMIT_AS,
+        "locks" => libc::RLIMIT_LOCKS,
+        "sigpending" => libc::RLIMIT_SIGPENDING,
+        "msgqueue" => libc::RLIMIT_MSGQUEUE,
+        "nice" => libc::RLIMIT_NICE,
+        "rtprio" => libc::RLIMIT_RTPRIO,
+        "rttime" => libc::RLIMIT_RTTIME,
+        _ => return None,
+    })
+}

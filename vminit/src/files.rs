@@ -1,0 +1,89 @@
+//! Small files of the service: `/etc/hosts` and its like, configs, secrets.
+//! They live on a tmpfs and are shown in the root one by one.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
+
+use stack_protocol::config::VmConfig;
+
+use crate::rootfs::bind;
+use crate::within::Root;
+
+const HELD: &str = "/run/files";
+
+/// Writes and shows them all.
+pub(crate) fn make(config: &VmConfig, root: &Root) -> io::Result<()> {
+    let held = Path::new(HELD);
+    fs::create_dir_all(held)?;
+    let own = [
+        ("/etc/hosts", hosts(config)),
+        ("/etc/hostname", format!("{}\n", config.hostname)),
+        ("/etc/resolv.conf", resolv_conf(config)),
+    ];
+    for (n, (target, text)) in own.into_iter().enumerate() {
+        // A mount or a config of the stack file goes first.
+        let taken = config.mounts.iter().any(|mount| mount.target == target)
+            || config.files.iter().any(|file| file.path == target);
+        if taken || text.is_empty() {
+            continue;
+        }
+        let file = held.join(format!("own{n}"));
+        fs::write(&file, text)?;
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o644))?;
+        show(&file, target, root, false)?;
+    }
+    for (n, wanted) in config.files.iter().enumerate() {
+        let file = held.join(n.to_string());
+        fs::write(&file, &wanted.content)?;
+        chown(&file, Some(wanted.uid), Some(wanted.gid))?;
+        fs::set_permissions(&file, fs::Permissions::from_mode(wanted.mode))?;
+        show(&file, &wanted.path, root, true)?;
+    }
+    Ok(())
+}
+
+fn show(file: &Path, target: &str, root: &Root, read_only: bool) -> io::Result<()> {
+    root.file(target)
+        .and_then(|target| bind(file, &target.path(), read_only))
+        .map_err(|error| io::Error::other(format!("{target}: {error}")))
+}
+
+fn hosts(config: &VmConfig) -> String {
+    let mut text = String::from("127.0.0.1\tlocalhost\n");
+    text.push_str("::1\tlocalhost ip6-localhost ip6-loopback\n");
+    let first = config.interfaces.first();
+    let mut names = config.hostname.clone();
+    if !config.domainname.is_empty() {
+        names = format!("{}.{} {names}", config.hostname, config.domainname);
+    }
+    if let Some((address, _)) = first.and_then(|interface| interface.ipv4) {
+        let _ = writeln!(text, "{address}\t{names}");
+    }
+    if let Some((address, _)) = first.and_then(|interface| interface.ipv6) {
+        let _ = writeln!(text, "{address}\t{names}");
+    }
+    for (address, name) in &config.hosts {
+        let _ = writeln!(text, "{address}\t{name}");
+    }
+    text
+}
+
+/// Empty without name servers: the image's own file stays.
+fn resolv_conf(config: &VmConfig) -> String {
+    let mut text = String::new();
+    if config.nameservers.is_empty() {
+        return text;
+    }
+    for server in &config.nameservers {
+        let _ = writeln!(text, "nameserver {server}");
+    }
+    for (keyword, values) in [("search", &config.search), ("options", &config.resolver_options)] {
+        if !values.is_empty() {
+            let _ = writeln!(text, "{keyword} {}", values.join(" "));
+        }
+    }
+    text
+}

@@ -1,0 +1,189 @@
+//! When the next probe is due and what its result means. No clock and no
+//! processes here: times are given, since the start of the service.
+//!
+//! The rules are Docker's (`HEALTHCHECK` in the Dockerfile reference): a
+//! failure during the start period does not count unless a probe has
+//! succeeded before; `retries` failures in a row make the service unhealthy;
+//! one success makes it healthy.
+
+use std::time::Duration;
+
+use stack_protocol::config::{Exec, HealthCheck};
+use stack_protocol::message::Health;
+
+/// The state of one service's health.
+#[derive(Debug)]
+pub(crate) struct Monitor {
+    check: HealthCheck,
+    status: Health,
+    streak: u32,
+    next: Duration,
+}
+
+/// What a probe's result changed.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Verdict {
+    pub health: Health,
+    pub streak: u32,
+    /// It is worth telling: the probe failed or the health is another one.
+    pub news: bool,
+}
+
+impl Monitor {
+    /// Zeroes in the check stand for Docker's defaults.
+    pub(crate) fn new(check: &HealthCheck) -> Monitor {
+        let or = |value: u64, default: u64| if value == 0 { default } else { value };
+        let check = HealthCheck {
+            test: check.test.clone(),
+            interval_ms: or(check.interval_ms, 30_000),
+            timeout_ms: or(check.timeout_ms, 30_000),
+            retries: if check.retries == 0 { 3 } else { check.retries },
+            start_period_ms: check.start_period_ms,
+            start_interval_ms: or(check.start_interval_ms, 5_000),
+        };
+        let mut monitor =
+            Monitor { check, status: Health::Starting, streak: 0, next: Duration::ZERO };
+        monitor.next = monitor.interval(Duration::ZERO);
+        monitor
+    }
+
+    /// The health now.
+    pub(crate) fn status(&self) -> Health {
+        self.status
+    }
+
+    /// When the next probe starts.
+    pub(crate) fn next(&self) -> Duration {
+        self.next
+    }
+
+    /// How long a probe may take.
+    pub(crate) fn timeout(&self) -> Duration {
+        Duration::from_millis(self.check.timeout_ms)
+    }
+
+    /// The probe, as one more process of the service.
+    pub(crate) fn probe(&self, service: &Exec) -> Exec {
+        let args = match self.check.test.split_first() {
+            Some((kind, rest)) if kind == "CMD" => rest.to_vec(),
+            Some((kind, rest)) if kind == "CMD-SHELL" => {
+                let mut args = vec!["/bin/sh".to_owned(), "-c".to_owned()];
+                args.extend_from_slice(rest);
+                args
+            }
+            _ => self.check.test.clone(),
+        };
+        Exec { args, tty: false, stdin: false, size: None, ..service.clone() }
+    }
+
+    /// Nothing is asked of a service that is frozen: puts the next probe off.
+    pub(crate) fn skip(&mut self, now: Duration) {
+        self.next = now + self.interval(now);
+    }
+
+    /// A probe that started at `started` has ended at `now`.
+    pub(crate) fn finished(&mut self, started: Duration, now: Duration, success: bool) -> Verdict {
+        let before = self.status;
+        if success {
+            self.streak = 0;
+            self.status = Health::Healthy;
+        } else if self.status != Health::Starting || !self.in_start_period(started) {
+            self.streak += 1;
+            if self.streak >= self.check.retries {
+                self.status = Health::Unhealthy;
+            }
+        }
+        self.next = now + self.interval(now);
+        let news = !success || self.status != before;
+        Verdict { health: self.status, streak: self.streak, news }
+    }
+
+    fn in_start_period(&self, at: Duration) -> bool {
+        at < Duration::from_millis(self.check.start_period_ms)
+    }
+
+    fn interval(&self, now: Duration) -> Duration {
+        let starting = self.status == Health::Starting && self.in_start_period(now);
+        Duration::from_millis(if starting {
+            self.check.start_interval_ms
+        } else {
+            self.check.interval_ms
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn monitor(start_period_ms: u64) -> Monitor {
+        Monitor::new(&HealthCheck {
+            test: vec!["CMD".to_owned(), "true".to_owned()],
+            interval_ms: 1000,
+            timeout_ms: 100,
+            retries: 2,
+            start_period_ms,
+            start_interval_ms: 50,
+        })
+    }
+
+    fn ms(n: u64) -> Duration {
+        Duration::from_millis(n)
+    }
+
+    #[test]
+    fn retries_make_it_unhealthy_and_one_success_heals() {
+        let mut m = monitor(0);
+        assert_eq!((m.status(), m.next()), (Health::Starting, ms(1000)));
+        let first = m.finished(ms(1000), ms(1010), false);
+        assert_eq!(first, Verdict { health: Health::Starting, streak: 1, news: true });
+        assert_eq!(m.next(), ms(2010));
+        let second = m.finished(ms(2010), ms(2020), false);
+        assert_eq!(second, Verdict { health: Health::Unhealthy, streak: 2, news: true });
+        let third = m.finished(ms(3010), ms(3020), true);
+        assert_eq!(third, Verdict { health: Health::Healthy, streak: 0, news: true });
+        assert!(!m.finished(ms(4010), ms(4020), true).news);
+        // A single failure is told, but does not change the health.
+        let single = m.finished(ms(5010), ms(5020), false);
+        assert_eq!(single, Verdict { health: Health::Healthy, streak: 1, news: true });
+        assert_eq!(m.finished(ms(6010), ms(6020), false).health, Health::Unhealthy);
+    }
+
+    #[test]
+    fn failures_in_the_start_period_do_not_count() {
+        let mut m = monitor(500);
+        assert_eq!(m.next(), ms(50));
+        for n in 0..5 {
+            let verdict = m.finished(ms(n * 60), ms(n * 60 + 10), false);
+            assert_eq!((verdict.health, verdict.streak), (Health::Starting, 0));
+        }
+        assert_eq!(m.next(), ms(250 + 50));
+        // It started within the period, however long it took.
+        assert_eq!(m.finished(ms(499), ms(700), false).streak, 0);
+        assert_eq!(m.next(), ms(1700));
+        assert_eq!(m.finished(ms(1700), ms(1700), false).streak, 1);
+    }
+
+    #[test]
+    fn after_a_success_the_start_period_is_over() {
+        let mut m = monitor(10_000);
+        m.finished(ms(50), ms(60), true);
+        assert_eq!(m.next(), ms(1060));
+        assert_eq!(m.finished(ms(1060), ms(1070), false).streak, 1);
+        assert_eq!(m.finished(ms(2070), ms(2080), false).health, Health::Unhealthy);
+    }
+
+    #[test]
+    fn zero_means_default() {
+        let m = Monitor::new(&HealthCheck {
+            test: vec!["CMD-SHELL".to_owned(), "exit 1".to_owned()],
+            interval_ms: 0,
+            timeout_ms: 0,
+            retries: 0,
+            start_period_ms: 0,
+            start_interval_ms: 0,
+        });
+        assert_eq!((m.next(), m.timeout()), (ms(30_000), ms(30_000)));
+        assert_eq!(m.probe(&Exec::default()).args, ["/bin/sh", "-c", "exit 1"]);
+    }
+}

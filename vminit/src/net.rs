@@ -1,0 +1,153 @@
+//! Network devices, by the classic requests of netdevice(7).
+
+use std::fs;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+use stack_protocol::config::Interface;
+
+use crate::sys;
+
+/// Brings up `lo` and the configured devices.
+pub(crate) fn configure(interfaces: &[Interface]) -> io::Result<()> {
+    let control = datagram(AddressFamily::Inet)?;
+    up(&control, "lo")?;
+    // By way of names that nobody has: two devices may have to swap theirs.
+    for (n, interface) in interfaces.iter().enumerate() {
+        let found = by_mac(&interface.mac).map_err(named(&interface.name))?;
+        rename(&control, &found, &format!("stack{n}")).map_err(named(&interface.name))?;
+    }
+    for (n, interface) in interfaces.iter().enumerate() {
+        rename(&control, &format!("stack{n}"), &interface.name)
+            .and_then(|()| one(&control, interface))
+            .map_err(named(&interface.name))?;
+    }
+    Ok(())
+}
+
+fn named(name: &str) -> impl FnOnce(io::Error) -> io::Error {
+    let name = name.to_owned();
+    move |error| io::Error::other(format!("{name}: {error}"))
+}
+
+fn datagram(family: AddressFamily) -> io::Result<OwnedFd> {
+    Ok(socket(family, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?)
+}
+
+fn rename(control: &OwnedFd, from: &str, to: &str) -> io::Result<()> {
+    if to.is_empty() || to.len() >= libc::IFNAMSIZ {
+        return Err(io::Error::other("the name must have 1 to 15 bytes"));
+    }
+    let mut request = request(from);
+    request.ifr_ifru.ifru_newname = name_bytes(to);
+    sys::if_ioctl(control.as_raw_fd(), libc::SIOCSIFNAME as u64, &mut request)
+}
+
+fn one(control: &OwnedFd, interface: &Interface) -> io::Result<()> {
+    let name = &interface.name;
+    if interface.mtu > 0 {
+        let mut request = request(name);
+        request.ifr_ifru.ifru_mtu = interface.mtu as i32;
+        sys::if_ioctl(control.as_raw_fd(), libc::SIOCSIFMTU as u64, &mut request)?;
+    }
+    ipv6_settings(name, interface.ipv6.is_some())?;
+    if let Some((address, prefix)) = interface.ipv4 {
+        let mask = match prefix {
+            0 => 0,
+            1..=32 => u32::MAX << (32 - prefix),
+            _ => return Err(io::Error::other(format!("/{prefix} is no IPv4 prefix length"))),
+        };
+        let mut request = request(name);
+        request.ifr_ifru.ifru_addr = sockaddr(address);
+        sys::if_ioctl(control.as_raw_fd(), libc::SIOCSIFADDR as u64, &mut request)?;
+        request.ifr_ifru.ifru_netmask = sockaddr(Ipv4Addr::from(mask));
+        sys::if_ioctl(control.as_raw_fd(), libc::SIOCSIFNETMASK as u64, &mut request)?;
+    }
+    up(control, name)?;
+    if let Some(gateway) = interface.gateway4 {
+        let mut route = sys::zeroed_route();
+        route.rt_dst = sockaddr(Ipv4Addr::UNSPECIFIED);
+        route.rt_genmask = sockaddr(Ipv4Addr::UNSPECIFIED);
+        route.rt_gateway = sockaddr(gateway);
+        route.rt_flags = libc::RTF_UP | libc::RTF_GATEWAY;
+        sys::add_route(control.as_raw_fd(), &mut route)?;
+    }
+    if let Some((address, prefix)) = interface.ipv6 {
+        ipv6(name, address, prefix, interface.gateway6)?;
+    }
+    Ok(())
+}
+
+/// Addresses come from the host: no router is asked, and they are usable at
+/// once, for nobody else can have them. Without one there is no IPv6, as in
+/// Docker.
+fn ipv6_settings(name: &str, enabled: bool) -> io::Result<()> {
+    let dir = format!("/proc/sys/net/ipv6/conf/{name}");
+    for (setting, value) in
+        [("accept_ra", "0"), ("accept_dad", "0"), ("disable_ipv6", if enabled { "0" } else { "1" })]
+    {
+        fs::write(format!("{dir}/{setting}"), value)?;
+    }
+    Ok(())
+}
+
+fn ipv6(
+    name: &str,
+    address: Ipv6Addr,
+    prefix: u8,
+    gateway: Option<Ipv6Addr>,
+) -> io::Result<()> {
+    let control = datagram(AddressFamily::Inet6)?;
+    let mut request = request(name);
+    sys::if_ioctl(control.as_raw_fd(), libc::SIOCGIFINDEX as u64, &mut request)?;
+    let index = sys::interface_index(&request);
+    sys::add_address6(control.as_raw_fd(), index, address.octets(), prefix)?;
+    if let Some(gateway) = gateway {
+        sys::add_default_route6(control.as_raw_fd(), index, gateway.octets())?;
+    }
+    Ok(())
+}
+
+fn by_mac(mac: &str) -> io::Result<String> {
+    // Devices are found while the kernel still looks for others.
+    for _ in 0..100 {
+        for entry in fs::read_dir("/sys/class/net")?.flatten() {
+            let address = fs::read_to_string(entry.path().join("address")).unwrap_or_default();
+            if address.trim().eq_ignore_ascii_case(mac) {
+                return Ok(entry.file_name().to_string_lossy().into_owned());
+            }
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    Err(io::Error::other(format!("no device has the address {mac}")))
+}
+
+fn up(control: &OwnedFd, name: &str) -> io::Result<()> {
+    let mut request = request(name);
+    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as i16;
+    sys::if_ioctl(control.as_raw_fd(), libc::SIOCSIFFLAGS as u64, &mut request)
+}
+
+fn request(name: &str) -> libc::ifreq {
+    let mut request = sys::zeroed_ifreq();
+    request.ifr_name = name_bytes(name);
+    request
+}
+
+fn name_bytes(name: &str) -> [libc::c_char; libc::IFNAMSIZ] {
+    let mut bytes = [0; libc::IFNAMSIZ];
+    for (to, from) in bytes.iter_mut().zip(name.bytes().take(libc::IFNAMSIZ - 1)) {
+        *to = from as libc::c_char;
+    }
+    bytes
+}
+
+fn sockaddr(address: Ipv4Addr) -> libc::sockaddr {
+    let mut out = libc::sockaddr { sa_family: libc::AF_INET as u16, sa_data: [0; 14] };
+    for (to, from) in out.sa_data[2..6].iter_mut().zip(address.octets()) {
+        *to = from as libc::c_char;
+    }
+    out
+}

@@ -1,0 +1,132 @@
+//! The service's output: lines, stamped and numbered, kept until the host
+//! has them on disk.
+
+use std::collections::VecDeque;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use stack_protocol::log::{Record, Stream};
+
+/// Longest piece of a line.
+const PIECE: usize = 16 << 10;
+/// Beyond this many bytes that the host has not stored, the service's
+/// output is not read: a service that writes faster must wait.
+const KEEP: usize = 4 << 20;
+
+/// Output on its way to the host.
+#[derive(Debug, Default)]
+pub(crate) struct Output {
+    kept: VecDeque<Record>,
+    bytes: usize,
+    sequence: u64,
+    sent: u64,
+    half: [Vec<u8>; 2],
+}
+
+fn now_ns() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64)
+}
+
+impl Output {
+    /// There is room for more.
+    pub(crate) fn has_room(&self) -> bool {
+        self.bytes < KEEP
+    }
+
+    /// Takes bytes as they were read.
+    pub(crate) fn push(&mut self, stream: Stream, bytes: &[u8]) {
+        let half = usize::from(stream == Stream::Stderr);
+        let mut pending = std::mem::take(&mut self.half[half]);
+        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+            pending.extend_from_slice(part);
+            if pending.ends_with(b"\n") {
+                pending.pop();
+                self.record(stream, std::mem::take(&mut pending), false);
+            } else if pending.len() >= PIECE {
+                self.record(stream, std::mem::take(&mut pending), true);
+            }
+        }
+        self.half[half] = pending;
+    }
+
+    /// The service has ended: what has no newline is a line too.
+    pub(crate) fn flush(&mut self) {
+        for (n, stream) in [(0, Stream::Stdout), (1, Stream::Stderr)] {
+            let rest = std::mem::take(&mut self.half[n]);
+            if !rest.is_empty() {
+                self.record(stream, rest, false);
+            }
+        }
+    }
+
+    fn record(&mut self, stream: Stream, data: Vec<u8>, partial: bool) {
+        let mut data = data;
+        loop {
+            let rest = if data.len() > PIECE { data.split_off(PIECE) } else { Vec::new() };
+            self.sequence += 1;
+            self.bytes += data.len() + 64;
+            self.kept.push_back(Record {
+                sequence: self.sequence,
+                time_ns: now_ns(),
+                stream,
+                partial: partial || !rest.is_empty(),
+                data,
+            });
+            if rest.is_empty() {
+                return;
+            }
+            data = rest;
+        }
+    }
+
+    /// The next record that was not sent in this conversation.
+    pub(crate) fn next_to_send(&mut self) -> Option<&Record> {
+        let first = self.kept.front()?.sequence;
+        let index = (self.sent + 1).saturating_sub(first) as usize;
+        let record = self.kept.get(index)?;
+        self.sent = record.sequence;
+        Some(record)
+    }
+
+    /// The host has everything up to this one.
+    pub(crate) fn acknowledge(&mut self, sequence: u64) {
+        while self.kept.front().is_some_and(|record| record.sequence <= sequence) {
+            if let Some(record) = self.kept.pop_front() {
+                self.bytes -= record.data.len() + 64;
+            }
+        }
+    }
+
+    /// A new conversation: the host has everything up to this one.
+    pub(crate) fn resume(&mut self, sequence: u64) {
+        self.acknowledge(sequence);
+        self.sent = sequence;
+    }
+
+    /// Everything has been sent.
+    pub(crate) fn is_sent(&self) -> bool {
+        self.sent >= self.sequence
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_numbered_and_resent() {
+        let mut output = Output::default();
+        output.push(Stream::Stdout, b"one\ntw");
+        output.push(Stream::Stdout, b"o\nrest");
+        output.flush();
+        let mut texts = Vec::new();
+        while let Some(record) = output.next_to_send() {
+            texts.push(String::from_utf8(record.data.clone()).unwrap());
+        }
+        assert_eq!(texts, ["one", "two", "rest"]);
+        output.resume(1);
+        assert_eq!(output.next_to_send().unwrap().sequence, 2);
+        output.acknowledge(2);
+        assert_eq!(output.next_to_send().unwrap().sequence, 3);
+        assert!(output.is_sent());
+    }
+}

@@ -1,0 +1,217 @@
+//! The service's root: layers, scratch disk, mounts and small files.
+//!
+//! It is built in the agent's own mount namespace, below `/run`; the service
+//! gets a copy of the namespace and moves [`ROOT`] to `/` there.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::mount::{MsFlags, mount};
+use stack_protocol::config::{Mount, MountSource, VmConfig};
+
+use crate::within::Root;
+use crate::{devices, files, volume};
+
+/// Where the root is until the service's own namespace moves it to `/`.
+pub(crate) const ROOT: &str = "/run/root";
+const SCRATCH: &str = "/run/scratch";
+
+/// Makes the whole root.
+pub(crate) fn build(config: &VmConfig) -> io::Result<()> {
+    let disks = Disks::new(config)?;
+    layers(config, &disks)?;
+    let root = Root::open(ROOT)?;
+    devices::make(config, &root)?;
+    for (n, mount) in config.mounts.iter().enumerate() {
+        one(mount, n, &root, &disks)
+            .map_err(|error| io::Error::other(format!("mount at {}: {error}", mount.target)))?;
+    }
+    files::make(config, &root)?;
+    // Docker makes the working directory, as root, before the start.
+    root.directory(&config.process.cwd)
+        .map_err(|error| io::Error::other(format!("{}: {error}", config.process.cwd)))?;
+    if config.root.read_only {
+        let none: Option<&str> = None;
+        mount(none, ROOT, none, MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY, none)?;
+    }
+    Ok(())
+}
+
+/// mount(2) with a message that says what.
+pub(crate) fn on(
+    source: &str,
+    target: &Path,
+    kind: &str,
+    flags: MsFlags,
+    data: &str,
+) -> io::Result<()> {
+    mount(Some(source), target, Some(kind), flags, Some(data))
+        .map_err(|error| io::Error::other(format!("{kind} {source}: {}", error.desc())))
+}
+
+/// Shows `source` at `target`, too.
+pub(crate) fn bind(source: &Path, target: &Path, read_only: bool) -> io::Result<()> {
+    let none: Option<&str> = None;
+    let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
+    if !read_only {
+        mount(Some(source), target, none, flags, none)?;
+        return Ok(());
+    }
+    // A target held open names what is below the new mount, which is where
+    // the flag would go: so the mount is made ready elsewhere.
+    let stage = Path::new(if source.is_dir() { "/run/stage" } else { "/run/stage-file" });
+    if source.is_dir() {
+        fs::create_dir_all(stage)?;
+    } else {
+        fs::File::create(stage)?;
+    }
+    mount(Some(source), stage, none, flags, none)?;
+    let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+    mount(none, stage, none, flags, none)?;
+    mount(Some(stage), target, none, MsFlags::MS_MOVE, none)?;
+    Ok(())
+}
+
+/// The VM's disks by serial number.
+pub(crate) struct Disks(HashMap<String, String>);
+
+impl Disks {
+    /// Waits for those that the configuration names.
+    fn new(config: &VmConfig) -> io::Result<Disks> {
+        let volumes = config.mounts.iter().filter_map(|mount| match &mount.source {
+            MountSource::Disk { serial, .. } => Some(serial),
+            MountSource::Share { .. } | MountSource::Tmpfs { .. } => None,
+        });
+        let wanted: Vec<&String> =
+            config.root.layers.iter().chain(&config.root.scratch).chain(volumes).collect();
+        let mut disks = Disks(HashMap::new());
+        // The kernel may still be looking for them.
+        for _ in 0..200 {
+            disks.look()?;
+            if wanted.iter().all(|serial| disks.0.contains_key(*serial)) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(disks)
+    }
+
+    fn look(&mut self) -> io::Result<()> {
+        for entry in fs::read_dir("/sys/block")?.flatten() {
+            if let Ok(serial) = fs::read_to_string(entry.path().join("serial")) {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                self.0.insert(serial.trim().to_owned(), name);
+            }
+        }
+        Ok(())
+    }
+
+    /// The device node of a disk.
+    pub(crate) fn node(&self, serial: &str) -> io::Result<String> {
+        let name = self.0.get(serial);
+        name.map(|name| format!("/dev/{name}"))
+            .ok_or_else(|| io::Error::other(format!("no disk has the serial number {serial}")))
+    }
+
+    /// The host gave the disk read-only.
+    pub(crate) fn is_read_only(&self, serial: &str) -> bool {
+        self.0.get(serial).is_some_and(|name| {
+            fs::read_to_string(format!("/sys/block/{name}/ro")).is_ok_and(|ro| ro.trim() == "1")
+        })
+    }
+}
+
+fn layers(config: &VmConfig, disks: &Disks) -> io::Result<()> {
+    let scratch = Path::new(SCRATCH);
+    fs::create_dir_all(ROOT)?;
+    fs::create_dir_all(scratch)?;
+    match &config.root.scratch {
+        Some(serial) => {
+            on(&disks.node(serial)?, scratch, "ext4", MsFlags::MS_NOATIME, volume::OPTIONS)?;
+        }
+        None => on("tmpfs", scratch, "tmpfs", MsFlags::empty(), "mode=0700")?,
+    }
+    let (upper, work) = (scratch.join("upper"), scratch.join("work"));
+    fs::create_dir_all(&upper)?;
+    fs::create_dir_all(&work)?;
+    fs::set_permissions(&upper, fs::Permissions::from_mode(0o755))?;
+    let mut lower = Vec::new();
+    for (n, serial) in config.root.layers.iter().enumerate() {
+        let dir = format!("/run/l{n}");
+        fs::create_dir_all(&dir)?;
+        on(&disks.node(serial)?, Path::new(&dir), "erofs", MsFlags::MS_RDONLY, "")?;
+        // overlayfs wants the topmost first.
+        lower.insert(0, dir);
+    }
+    if lower.is_empty() {
+        return bind(&upper, Path::new(ROOT), false);
+    }
+    let data = format!(
+        "lowerdir={},upperdir={},workdir={}",
+        lower.join(":"),
+        upper.display(),
+        work.display()
+    );
+    on("overlay", Path::new(ROOT), "overlay", MsFlags::empty(), &data)
+}
+
+fn one(wanted: &Mount, n: usize, root: &Root, disks: &Disks) -> io::Result<()> {
+    let mut shown = match &wanted.source {
+        MountSource::Disk { serial, copy_image_content } => {
+            let image = if *copy_image_content && wanted.subpath.is_empty() {
+                Some(root.directory(&wanted.target)?)
+            } else {
+                None
+            };
+            volume::mount(serial, disks, image.as_ref())?
+        }
+        MountSource::Share { tag, file } => {
+            let dir = share(tag)?;
+            if let Some(name) = file {
+                let source = Root::open(&dir)?.existing(name)?;
+                let target = root.file(&wanted.target)?;
+                return bind(&source.path(), &target.path(), wanted.read_only);
+            }
+            dir
+        }
+        MountSource::Tmpfs { size, mode } => {
+            let target = root.directory(&wanted.target)?;
+            return tmpfs(&target.path(), *size, *mode, wanted.read_only);
+        }
+    };
+    if !wanted.subpath.is_empty() {
+        let inside = Root::open(&shown)?.directory(&wanted.subpath)?;
+        let held = PathBuf::from(format!("/run/subpath/{n}"));
+        fs::create_dir_all(&held)?;
+        bind(&inside.path(), &held, false)?;
+        shown = held;
+    }
+    bind(&shown, &root.directory(&wanted.target)?.path(), wanted.read_only)
+}
+
+/// Mounts a shared directory, once.
+fn share(tag: &str) -> io::Result<PathBuf> {
+    let dir = PathBuf::from(format!("/run/share/{tag}"));
+    if !dir.exists() {
+        fs::create_dir_all(&dir)?;
+        let data = "trans=virtio,version=9p2000.L,msize=512000,cache=mmap,access=client";
+        on(tag, &dir, "9p", MsFlags::MS_NOSUID | MsFlags::MS_NODEV, data)?;
+    }
+    Ok(dir)
+}
+
+fn tmpfs(target: &Path, size: Option<u64>, mode: Option<u32>, read_only: bool) -> io::Result<()> {
+    let mut data = format!("mode={:o}", mode.unwrap_or(0o1777));
+    if let Some(size) = size {
+        data = format!("{data},size={size}");
+    }
+    let mut flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    if read_only {
+        flags |= MsFlags::MS_RDONLY;
+    }
+    on("tmpfs", target, "tmpfs", flags, &data)
+}

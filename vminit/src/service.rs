@@ -1,0 +1,146 @@
+//! The service's control group and its main process.
+
+use std::fs::{self, File};
+use std::io;
+use std::time::{Duration, Instant};
+
+use stack_protocol::config::{Exec, VmConfig};
+use stack_protocol::message::Exit;
+
+use crate::process::Process;
+use crate::spawn::CGROUP;
+use crate::sys;
+
+/// A service that was started.
+#[derive(Debug)]
+pub(crate) struct Service {
+    /// The main process.
+    pub process: Process,
+    /// What it runs; probes get its environment and user.
+    pub exec: Exec,
+    /// The request that started it, until it is answered.
+    pub request: Option<u64>,
+    /// When it was started.
+    pub started: Instant,
+    /// How it ended.
+    pub exit: Option<Exit>,
+    /// The host has been told in this conversation.
+    pub exit_told: bool,
+    /// When everything is killed.
+    pub kill_at: Option<Instant>,
+    /// It is frozen.
+    pub frozen: bool,
+    /// Gets ready when `memory.events` changes.
+    pub memory_events: Option<File>,
+    oom_kills: u64,
+}
+
+impl Service {
+    pub(crate) fn new(process: Process, exec: Exec) -> Service {
+        let memory_events = File::open(format!("{CGROUP}/memory.events")).ok();
+        Service {
+            process,
+            exec,
+            request: None,
+            started: Instant::now(),
+            exit: None,
+            exit_told: false,
+            kill_at: None,
+            frozen: false,
+            memory_events,
+            oom_kills: 0,
+        }
+    }
+
+    /// The kernel has killed for want of memory since the last call.
+    pub(crate) fn was_out_of_memory(&mut self) -> bool {
+        let kills = oom_kills();
+        let more = kills > self.oom_kills;
+        self.oom_kills = kills;
+        more
+    }
+
+    /// The main process has ended.
+    pub(crate) fn ended(&mut self, status: i32) {
+        let oom = oom_kills() > 0;
+        self.exit = Some(Exit { oom, ..exit(status) });
+        self.kill_at = None;
+    }
+
+    /// Signal now, SIGKILL to everything after the grace period. The
+    /// earliest of several ends counts.
+    pub(crate) fn stop(&mut self, signal: i32, grace: Duration) {
+        if self.exit.is_some() {
+            return;
+        }
+        if grace.is_zero() || signal == libc::SIGKILL {
+            kill_all();
+            return;
+        }
+        sys::kill(self.process.pid, signal);
+        // A frozen process would never see it.
+        let _ = self.freeze(false);
+        let at = Instant::now() + grace;
+        self.kill_at = Some(self.kill_at.map_or(at, |earlier| earlier.min(at)));
+    }
+
+    /// Freezes or thaws all processes, and waits until they are.
+    pub(crate) fn freeze(&mut self, frozen: bool) -> io::Result<()> {
+        fs::write(format!("{CGROUP}/cgroup.freeze"), if frozen { "1" } else { "0" })?;
+        self.frozen = frozen;
+        for _ in 0..50 {
+            if event(frozen_events(), "frozen") == u64::from(frozen) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        Ok(())
+    }
+}
+
+/// Makes the control group with the service's limits.
+pub(crate) fn make_cgroup(config: &VmConfig) -> io::Result<()> {
+    fs::create_dir_all(CGROUP)?;
+    let set = |file: &str, value: Option<u64>| match value {
+        Some(value) => fs::write(format!("{CGROUP}/{file}"), value.to_string())
+            .map_err(|error| io::Error::other(format!("{file}={value}: {error}"))),
+        None => Ok(()),
+    };
+    set("memory.max", config.memory_limit)?;
+    set("pids.max", config.pids_limit)
+}
+
+/// Ends everything in the service at once (cgroup v2, `cgroup.kill`).
+pub(crate) fn kill_all() {
+    let _ = fs::write(format!("{CGROUP}/cgroup.kill"), "1");
+}
+
+/// Some process of the service is left.
+pub(crate) fn is_populated() -> bool {
+    event(frozen_events(), "populated") != 0
+}
+
+fn frozen_events() -> String {
+    fs::read_to_string(format!("{CGROUP}/cgroup.events")).unwrap_or_default()
+}
+
+fn oom_kills() -> u64 {
+    event(fs::read_to_string(format!("{CGROUP}/memory.events")).unwrap_or_default(), "oom_kill")
+}
+
+fn event(text: String, name: &str) -> u64 {
+    text.lines()
+        .filter_map(|line| line.split_once(' '))
+        .find(|(found, _)| *found == name)
+        .and_then(|(_, value)| value.parse().ok())
+        .unwrap_or(0)
+}
+
+/// A wait status (wait(2)) as an exit.
+pub(crate) fn exit(status: i32) -> Exit {
+    if libc::WIFSIGNALED(status) {
+        let signal = libc::WTERMSIG(status);
+        return Exit { code: 128 + signal, signal: Some(signal), ..Exit::default() };
+    }
+    Exit { code: libc::WEXITSTATUS(status), ..Exit::default() }
+}
