@@ -1,0 +1,55 @@
+//! The backends behind one type.
+
+use std::path::Path;
+
+use crate::{Backend, Error, Fake, Process, Qemu, VmSpec};
+
+/// One of the backends.
+#[derive(Debug)]
+pub enum AnyBackend {
+    /// QEMU.
+    Qemu(Qemu),
+    /// Made-up VMs.
+    Fake(Fake),
+}
+
+impl AnyBackend {
+    /// The backend that `STACK_BACKEND` names (`qemu`, `fake`), else QEMU.
+    /// `cache` is a directory for the result of its probe.
+    pub fn from_env(cache: &Path) -> AnyBackend {
+        match std::env::var("STACK_BACKEND").as_deref() {
+            Ok("fake") => AnyBackend::Fake(Fake::default()),
+            _ => AnyBackend::Qemu(Qemu::new(cache)),
+        }
+    }
+}
+
+impl Backend for AnyBackend {
+    async fn start(&self, spec: &VmSpec) -> Result<Process, Error> {
+        match self {
+            AnyBackend::Qemu(backend) => backend.start(spec).await,
+            AnyBackend::Fake(backend) => backend.start(spec).await,
+        }
+    }
+
+    fn alive(&self, process: &Process) -> bool {
+        match self {
+            AnyBackend::Qemu(backend) => backend.alive(process),
+            AnyBackend::Fake(backend) => backend.alive(process),
+        }
+    }
+
+    async fn wait(&self, process: &Process) {
+        match self {
+            AnyBackend::Qemu(backend) => backend.wait(process).await,
+            AnyBackend::Fake(backend) => backend.wait(process).await,
+        }
+    }
+
+    fn kill(&self, process: &Process) {
+        match self {
+            AnyBackend::Qemu(backend) => backend.kill(process),
+            AnyBackend::Fake(backend) => backend.kill(process),
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! A process by its id and start time: found again after a restart of the
+//! daemon, never mistaken for another that got the same id.
+
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use rustix::process::{Pid, PidfdFlags, Signal};
+use serde::{Deserialize, Serialize};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// A process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// Process id.
+    pub pid: u32,
+    /// Field 22 of `/proc/<pid>/stat` (proc(5)); 0 where there is no `/proc`.
+    pub start_time: u64,
+}
+
+impl Process {
+    /// The process that has this id now.
+    pub fn of(pid: u32) -> Process {
+        Process { pid, start_time: start_time(pid).unwrap_or(0) }
+    }
+
+    fn raw(&self) -> Option<Pid> {
+        Pid::from_raw(self.pid as i32)
+    }
+
+    /// It runs and is the same.
+    pub fn alive(&self) -> bool {
+        start_time(self.pid) == Some(self.start_time)
+    }
+
+    /// SIGKILL.
+    pub fn kill(&self) {
+        if self.alive()
+            && let Some(pid) = self.raw()
+        {
+            let _ = rustix::process::kill_process(pid, Signal::KILL);
+        }
+    }
+
+    /// Waits for its end.
+    pub fn wait(&self) -> impl Future<Output = ()> + Send + use<> {
+        let this = self.clone();
+        async move {
+            let fd = this.raw().and_then(|pid| {
+                rustix::process::pidfd_open(pid, PidfdFlags::NONBLOCK).ok()
+            });
+            if let Some(fd) = fd
+                && this.alive()
+                && let Ok(fd) = watched(fd)
+            {
+                let _ = fd.readable().await;
+                return;
+            }
+            while this.alive() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+#[expect(unsafe_code, reason = "the registration cannot be checked by the compiler")]
+fn watched(fd: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: the descriptor is owned by what is registered, so it stays
+    // open and the same until the registration ends.
+    let watched = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) };
+    watched.map_err(std::io::Error::from)
+}
+
+/// A zombie counts as ended.
+fn start_time(pid: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name is in parentheses and may hold anything.
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
+    if fields.next()? == "Z" {
+        return None;
+    }
+    fields.nth(18)?.parse().ok()
+}

@@ -1,0 +1,171 @@
+//! QEMU's command line. Nothing in it is about the service: that comes by
+//! the agent port.
+
+mod aarch64;
+mod x86_64;
+
+use std::path::Path;
+
+use super::Probe;
+use crate::{Error, VmSpec};
+
+/// What differs between machines.
+struct Machine {
+    /// `-machine` and whatever else is peculiar to it.
+    options: Vec<(&'static str, String)>,
+    /// How virtio devices are named: `virtio-blk-device`, `virtio-blk-pci`.
+    bus: &'static str,
+    /// How many virtio devices it can have.
+    transports: usize,
+    /// Kernel command line, what is peculiar to it.
+    kernel: String,
+}
+
+/// Serial port controller, entropy, balloon.
+const OWN_DEVICES: usize = 3;
+
+/// The arguments.
+pub(super) fn build(spec: &VmSpec, probe: &Probe) -> Result<Vec<String>, Error> {
+    let machine = match cfg!(target_arch = "aarch64") {
+        true => aarch64::machine(spec),
+        false => x86_64::machine(spec, probe)?,
+    };
+    let devices = OWN_DEVICES + spec.disks.len() + spec.nics.len() + spec.shares.len();
+    if devices > machine.transports {
+        return Err(Error::Start(format!(
+            "it needs {} disks, network devices and shared directories, and a VM has room for {}",
+            devices - OWN_DEVICES,
+            machine.transports - OWN_DEVICES
+        )));
+    }
+    let mut args = Args(Vec::new());
+    args.add("-name", format!("{},process=stack-vm", spec.name.replace(',', ",,")));
+    for (flag, value) in &machine.options {
+        args.add(flag, value.clone());
+    }
+    processor(&mut args, spec, probe);
+    boot(&mut args, spec, &machine);
+    channels(&mut args, spec, &machine);
+    confine(&mut args, probe);
+    let reporting = if probe.free_page_reporting { ",free-page-reporting=on" } else { "" };
+    args.add("-device", format!("virtio-balloon-{}{reporting}", machine.bus));
+    disks(&mut args, spec, &machine);
+    nics(&mut args, spec, &machine);
+    shares(&mut args, spec, &machine);
+    Ok(args.0)
+}
+
+struct Args(Vec<String>);
+
+impl Args {
+    fn add(&mut self, flag: &str, value: String) {
+        self.0.push(flag.to_owned());
+        self.0.push(value);
+    }
+}
+
+/// One comma in a value is written as two (QEMU's `-help` on options).
+fn escape(path: &Path) -> String {
+    path.display().to_string().replace(',', ",,")
+}
+
+fn processor(args: &mut Args, spec: &VmSpec, probe: &Probe) {
+    let mib = spec.memory >> 20;
+    let software = probe.accelerator == "tcg";
+    let accelerator = if software { "tcg,thread=multi" } else { &probe.accelerator };
+    args.add("-accel", accelerator.to_owned());
+    args.add("-cpu", if software { "max" } else { "host" }.to_owned());
+    args.add("-smp", spec.cpus.to_string());
+    args.add("-m", format!("{mib}M"));
+    // Shared memory is what devices in other processes can use.
+    let kind = if cfg!(target_os = "linux") { "memfd" } else { "ram" };
+    args.add("-object", format!("memory-backend-{kind},id=ram,size={mib}M,share=on"));
+}
+
+fn boot(args: &mut Args, spec: &VmSpec, machine: &Machine) {
+    args.add("-kernel", spec.kernel.display().to_string());
+    // For looking into the boot: `initcall_debug`, or `ignore_loglevel`.
+    let more = std::env::var("STACK_KERNEL_ARGS").unwrap_or_default();
+    args.add(
+        "-append",
+        format!(
+            "quiet panic=-1 random.trust_cpu=on rcupdate.rcu_expedited=1 {} {more}",
+            machine.kernel
+        ),
+    );
+    for flag in ["-no-user-config", "-nodefaults", "-no-reboot"] {
+        args.0.push(flag.to_owned());
+    }
+    args.add("-display", "none".to_owned());
+}
+
+fn channels(args: &mut Args, spec: &VmSpec, machine: &Machine) {
+    let console = escape(&spec.dir.join("console.log"));
+    args.add("-chardev", format!("file,id=console,path={console}"));
+    args.add("-serial", "chardev:console".to_owned());
+    let agent = escape(&spec.dir.join("agent.sock"));
+    args.add("-chardev", format!("socket,id=agent,path={agent},server=on,wait=off"));
+    args.add("-device", format!("virtio-serial-{}", machine.bus));
+    args.add("-device", format!("virtserialport,chardev=agent,name={}", stack_protocol::PORT_NAME));
+    args.add("-device", format!("virtio-rng-{}", machine.bus));
+    let monitor = escape(&spec.dir.join("qmp.sock"));
+    args.add("-qmp", format!("unix:{monitor},server=on,wait=off"));
+}
+
+fn confine(args: &mut Args, probe: &Probe) {
+    if probe.sandbox {
+        args.add("-sandbox", super::probe::SANDBOX.to_owned());
+    }
+}
+
+fn disks(args: &mut Args, spec: &VmSpec, machine: &Machine) {
+    for (n, disk) in spec.disks.iter().enumerate() {
+        let access =
+            if disk.read_only { "readonly=on" } else { "discard=unmap,detect-zeroes=unmap" };
+        let file = escape(&disk.path);
+        args.add(
+            "-drive",
+            format!("if=none,id=d{n},format=raw,cache=writeback,{access},file={file}"),
+        );
+        args.add(
+            "-device",
+            format!("virtio-blk-{},drive=d{n},serial={}", machine.bus, disk.serial),
+        );
+    }
+}
+
+fn nics(args: &mut Args, spec: &VmSpec, machine: &Machine) {
+    for (n, nic) in spec.nics.iter().enumerate() {
+        args.add(
+            "-netdev",
+            format!(
+                "dgram,id=n{n},local.type=unix,local.path={},remote.type=unix,remote.path={}",
+                escape(&nic.local),
+                escape(&nic.remote)
+            ),
+        );
+        // Without its ROM: nothing is booted from the network.
+        let rom = if machine.bus == "pci" { ",romfile=" } else { "" };
+        args.add(
+            "-device",
+            format!("virtio-net-{},netdev=n{n},mac={},host_mtu=65520{rom}", machine.bus, nic.mac),
+        );
+    }
+}
+
+fn shares(args: &mut Args, spec: &VmSpec, machine: &Machine) {
+    for (n, share) in spec.shares.iter().enumerate() {
+        let access = if share.read_only { ",readonly=on" } else { "" };
+        let path = escape(&share.path);
+        // remap: inode numbers stay unique when the directory has mounts in
+        // it.
+        args.add(
+            "-fsdev",
+            format!("local,id=f{n},path={path},security_model=none,multidevs=remap{access}"),
+        );
+        args.add(
+            "-device",
+            format!("virtio-9p-{},fsdev=f{n},mount_tag={}", machine.bus, share.tag),
+        );
+    }
+}

@@ -1,0 +1,93 @@
+//! QEMU as the VMM.
+
+mod accelerator;
+mod args;
+mod failure;
+mod launch;
+mod probe;
+mod tsc;
+
+use std::path::{Path, PathBuf};
+
+use tokio::sync::OnceCell;
+
+use crate::{Backend, Error, Process, VmSpec};
+pub use probe::Probe;
+
+/// Longest serial number of a virtio-blk device (VIRTIO 1.2, 5.2.6).
+const SERIAL: usize = 20;
+/// Less does not hold kernel, initramfs and a service.
+const LEAST_MEMORY: u64 = 96 << 20;
+/// Room in a socket's address (unix(7)), without the final NUL.
+const SOCKET_PATH: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
+
+/// QEMU.
+#[derive(Debug)]
+pub struct Qemu {
+    cache: PathBuf,
+    probe: OnceCell<Probe>,
+}
+
+impl Qemu {
+    /// `cache` is a directory for the result of the probe.
+    pub fn new(cache: &Path) -> Qemu {
+        Qemu { cache: cache.to_path_buf(), probe: OnceCell::new() }
+    }
+
+    /// What QEMU and which accelerator there is. Done once.
+    ///
+    /// # Errors
+    /// There is no QEMU that can be used.
+    pub async fn probe(&self) -> Result<Probe, Error> {
+        self.probe.get_or_try_init(|| probe::probe(&self.cache)).await.cloned()
+    }
+}
+
+impl Backend for Qemu {
+    async fn start(&self, spec: &VmSpec) -> Result<Process, Error> {
+        let probe = self.probe().await?;
+        check(spec, &probe)?;
+        let args = args::build(spec, &probe)?;
+        let log = spec.dir.join("qemu.log");
+        let monitor = spec.dir.join("qmp.sock");
+        launch::launch(&probe.binary, &args, &log, &monitor).await
+    }
+}
+
+/// What QEMU would say in words that nobody understands.
+fn check(spec: &VmSpec, probe: &Probe) -> Result<(), Error> {
+    for file in [&spec.kernel, &spec.initramfs] {
+        std::fs::File::open(file).map_err(Error::io(file.display().to_string()))?;
+    }
+    let longest = spec.dir.join("agent.sock");
+    if longest.as_os_str().len() > SOCKET_PATH {
+        return Err(Error::Start(format!("the path {} is too long for a socket", longest.display())));
+    }
+    if let Some(disk) = spec.disks.iter().find(|disk| disk.serial.len() > SERIAL) {
+        return Err(Error::Start(format!("the serial number {} is too long", disk.serial)));
+    }
+    if !spec.shares.is_empty() && !probe.shares {
+        return Err(Error::Start(format!(
+            "this QEMU ({}) was built without virtio-9p, which shares directories",
+            probe.binary.display()
+        )));
+    }
+    if spec.memory < LEAST_MEMORY {
+        return Err(Error::Start(format!("a VM needs {} MiB of memory", LEAST_MEMORY >> 20)));
+    }
+    check_memory(spec.memory)
+}
+
+fn check_memory(needed: u64) -> Result<(), Error> {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let available = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"))
+        .and_then(|rest| rest.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    match available {
+        Some(kib) if kib < needed >> 10 => {
+            Err(Error::Memory { needed_mib: needed >> 20, available_mib: kib >> 10 })
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,60 @@
+//! What a VM is made of.
+
+use std::path::PathBuf;
+
+/// A VM to start.
+#[derive(Debug, Clone)]
+pub struct VmSpec {
+    /// For the process list.
+    pub name: String,
+    /// Directory of this VM, 0700: `qmp.sock`, `agent.sock`, `console.log`,
+    /// `qemu.log`. Short, for socket paths have 108 bytes.
+    pub dir: PathBuf,
+    /// `vmlinux` or `Image`.
+    pub kernel: PathBuf,
+    /// The archive with `vminit`.
+    pub initramfs: PathBuf,
+    /// Bytes, whole MiB.
+    pub memory: u64,
+    /// Virtual processors.
+    pub cpus: u32,
+    /// Disks.
+    pub disks: Vec<Disk>,
+    /// Network devices.
+    pub nics: Vec<Nic>,
+    /// Shared directories.
+    pub shares: Vec<Share>,
+}
+
+/// A raw disk image as a virtio-blk device.
+#[derive(Debug, Clone)]
+pub struct Disk {
+    /// Image file.
+    pub path: PathBuf,
+    /// virtio-blk serial number, at most 20 bytes.
+    pub serial: String,
+    /// Attach read-only.
+    pub read_only: bool,
+}
+
+/// A network device: Ethernet frames as unix datagrams.
+#[derive(Debug, Clone)]
+pub struct Nic {
+    /// Hardware address.
+    pub mac: String,
+    /// Socket that the VMM binds.
+    pub local: PathBuf,
+    /// Socket of the network daemon.
+    pub remote: PathBuf,
+}
+
+/// A host directory shared by virtio-9p.
+#[derive(Debug, Clone)]
+pub struct Share {
+    /// Mount tag.
+    pub tag: String,
+    /// Directory.
+    pub path: PathBuf,
+    /// Refuse writes.
+    pub read_only: bool,
+}

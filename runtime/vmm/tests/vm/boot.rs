@@ -1,0 +1,95 @@
+//! Starting and ending the VM's process.
+
+use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, Instant};
+
+use stack_protocol::message::Command;
+use stack_vmm::{Backend, Disk, Error, disk};
+
+use crate::harness::{Machine, assets, qemu, service};
+
+#[tokio::test]
+async fn shutdown_is_quick() {
+    let Some(assets) = assets() else { return };
+    let machine = Machine::new(assets)
+        .disk("scratch", disk::create_scratch)
+        .disk("vol", disk::create_volume);
+    let mut config = service("trap '' TERM; echo > /data; echo ready; while :; do sleep 1; done");
+    config.root.scratch = Some("scratch".to_owned());
+    let mut vm = machine.run(config).await;
+    vm.logged(1).await;
+    let start = Instant::now();
+    vm.request(Command::Shutdown).await;
+    qemu().wait(&vm.process).await;
+    let took = start.elapsed();
+    eprintln!("shutdown took {took:?}");
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    assert!(!qemu().alive(&vm.process));
+}
+
+#[tokio::test]
+async fn the_process_is_alone() {
+    let Some(assets) = assets() else { return };
+    // A descriptor that is inherited unless someone takes care.
+    let (kept, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+    rustix::io::fcntl_setfd(&kept, rustix::io::FdFlags::empty()).unwrap();
+    let inode = rustix::fs::fstat(&kept).unwrap().st_ino;
+    let vm = Machine::new(assets).boot().await;
+    let pid = vm.process.pid;
+    let fds = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    let inherited = fds.flatten().any(|fd| {
+        std::fs::metadata(fd.path()).is_ok_and(|meta| meta.ino() == inode && meta.mode() & libc::S_IFMT == libc::S_IFSOCK)
+    });
+    assert!(!inherited);
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    // Fields 5 and 6: its own process group and session.
+    assert_eq!((fields[2], fields[3]), (pid.to_string().as_str(), pid.to_string().as_str()));
+    vm.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_start_that_fails_says_why_and_leaves_nothing() {
+    let Some(assets) = assets() else { return };
+    let machine = Machine::new(assets).disk("vol", disk::create_volume);
+    let first = machine.boot().await;
+
+    // The volume is in use.
+    let mut second = Machine::new(assets);
+    second.spec.disks.push(machine.spec.disks[1].clone());
+    let error = start(&second).await;
+    assert!(matches!(error, Error::DiskLocked(_)), "{error:?}");
+    drop(first);
+
+    let mut missing = Machine::new(assets);
+    let path = missing.dir.path().join("none.img");
+    missing.spec.disks.push(Disk { path, serial: "none".to_owned(), read_only: false });
+    assert!(start(&missing).await.to_string().contains("none.img is missing"));
+
+    let shared = Machine::new(assets).share("gone", std::path::Path::new("/no/such/dir"), false);
+    assert!(start(&shared).await.to_string().contains("cannot be shared"));
+
+    let mut huge = Machine::new(assets);
+    huge.spec.memory = 1 << 50;
+    assert!(matches!(start(&huge).await, Error::Memory { .. }));
+
+    let mut many = Machine::new(assets);
+    for n in 0..40 {
+        let disk = Disk { serial: format!("disk{n}"), ..many.spec.disks[0].clone() };
+        many.spec.disks.push(disk);
+    }
+    assert!(start(&many).await.to_string().contains("a VM has room for"));
+}
+
+/// The error; no process with this VM's directory is left.
+async fn start(machine: &Machine) -> Error {
+    std::fs::create_dir_all(&machine.spec.dir).unwrap();
+    let error = qemu().start(&machine.spec).await.expect_err("it must not start");
+    let dir = machine.spec.dir.display().to_string();
+    for process in std::fs::read_dir("/proc").unwrap().flatten() {
+        let args = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+        let args = String::from_utf8_lossy(&args).into_owned();
+        assert!(!args.contains(&dir), "left behind: {args}");
+    }
+    error
+}
