@@ -1,0 +1,47 @@
+//! The image store: pulls and imports container images, keeps each layer as
+//! one EROFS file, and says what an image is made of.
+//!
+//! ```text
+//! registry ─ pull ─┐
+//!                  ├─► layer ─► erofs ─► layers/<diff id>.erofs
+//! archive ── load ─┘    │
+//!                       └─► merge ─► chains/<chain id>.erofs
+//! ```
+//!
+//! An image in the store is a record, one small JSON file, that names layer
+//! files. Layer files are complete and durable before a record names them,
+//! and nothing is ever changed in place, so a store can be killed at any
+//! moment and used by several processes at once.
+
+mod assemble;
+mod config;
+mod digest;
+mod erofs;
+mod error;
+mod gc;
+mod image;
+mod implied;
+mod layer;
+mod load;
+mod lock;
+mod manifest;
+mod merge;
+mod options;
+mod platform;
+mod progress;
+mod pull;
+mod record;
+mod reference;
+mod space;
+mod store;
+
+pub use config::{ImageConfig, ImageHealthcheck};
+pub use error::Error;
+pub use gc::Freed;
+pub use image::{Image, ImageSummary};
+pub use options::PullOptions;
+pub use progress::{Phase, Progress};
+pub use store::Store;
+
+#[cfg(test)]
+mod testing;

@@ -1,0 +1,280 @@
+//! The store.
+
+use std::collections::BTreeSet;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tokio::sync::Semaphore;
+
+use crate::assemble::{Built, Stack};
+use crate::config::ImageConfig;
+use crate::digest::Digest;
+use crate::error::Error;
+use crate::gc::{self, Freed};
+use crate::image::{Image, ImageSummary};
+use crate::layer::{LayerError, Limits};
+use crate::load;
+use crate::lock::{LayerLock, Locks, Shared, blocking, shared};
+use crate::options::PullOptions;
+use crate::progress::{Phase, Progress, Reporter};
+use crate::pull;
+use crate::record::{LayerFile, Record};
+use crate::reference::Reference;
+
+/// Layers that are made at a time.
+pub(crate) const PARALLEL: usize = 4;
+
+/// A directory of images. Cheap to clone; all clones share their locks.
+///
+/// The methods that are not `async` do a little file I/O and return at once.
+#[derive(Debug, Clone)]
+pub struct Store(Arc<Inner>);
+
+/// What the parts of the crate share.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub root: PathBuf,
+    pub limits: Limits,
+    locks: Locks,
+    slots: Semaphore,
+}
+
+impl Store {
+    /// Opens the store in a directory, which is made (mode 0700) when it is
+    /// not there.
+    ///
+    /// # Errors
+    /// The directory cannot be made.
+    pub fn open(root: &Path) -> Result<Store, Error> {
+        Store::with_limits(root, Limits::default())
+    }
+
+    pub(crate) fn with_limits(root: &Path, limits: Limits) -> Result<Store, Error> {
+        let root = std::path::absolute(root).map_err(Error::store("opening it"))?;
+        for dir in ["images", "layers", "chains", "partial", "tmp", "locks"] {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(root.join(dir))
+                .map_err(Error::store("opening it"))?;
+        }
+        gc::sweep_temporary(&root).map_err(Error::store("opening it"))?;
+        let (locks, slots) = (Locks::default(), Semaphore::new(PARALLEL));
+        Ok(Store(Arc::new(Inner {
+            root,
+            limits,
+            locks,
+            slots,
+        })))
+    }
+
+    /// Looks an image up by reference, or by id or manifest digest
+    /// (`sha256:…`). `None` when it, or one of its files, is not here.
+    ///
+    /// # Errors
+    /// The reference is not good, or the store cannot be read.
+    pub fn get(&self, reference: &str) -> Result<Option<Image>, Error> {
+        let root = &self.0.root;
+        if let Ok(digest) = reference.parse::<Digest>() {
+            let all = Record::all(root)?;
+            let found = all
+                .iter()
+                .find(|record| record.id == digest || record.digest == digest);
+            return Ok(found.and_then(|record| record.image(root)));
+        }
+        let reference: Reference = reference.parse()?;
+        let record = Record::load(root, &reference.to_string())?;
+        Ok(record.and_then(|record| record.image(root)))
+    }
+
+    /// Gets an image from its registry, as far as it is not here. What a
+    /// pull that failed has got is kept for the next one. Dropping the
+    /// future ends the pull.
+    ///
+    /// `progress` is called from several threads.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn pull(
+        &self,
+        reference: &str,
+        options: &PullOptions,
+        progress: impl Fn(Progress) + Send + Sync + 'static,
+    ) -> Result<Image, Error> {
+        pull::pull(&self.0, reference, options, Arc::new(progress)).await
+    }
+
+    /// Takes in the images of a file or directory: an OCI layout, an OCI
+    /// archive or what `docker save` writes; archives may be compressed with
+    /// gzip or zstd. Images without a name are known by their id.
+    ///
+    /// # Errors
+    /// See [`Error`]; images before the failing one stay.
+    pub async fn load(
+        &self,
+        path: &Path,
+        progress: impl Fn(Progress) + Send + Sync + 'static,
+    ) -> Result<Vec<ImageSummary>, Error> {
+        load::load(&self.0, path, Arc::new(progress)).await
+    }
+
+    /// All images, by reference.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn list(&self) -> Result<Vec<ImageSummary>, Error> {
+        let root = &self.0.root;
+        Ok(Record::all(root)?
+            .iter()
+            .map(|record| record.summary(root))
+            .collect())
+    }
+
+    /// Forgets an image, named as in [`Store::get`]; [`Store::gc`] frees its
+    /// space.
+    ///
+    /// # Errors
+    /// It is not here, or the store cannot be written.
+    pub fn remove(&self, reference: &str) -> Result<(), Error> {
+        let root = &self.0.root;
+        let names = match reference.parse::<Digest>() {
+            Err(_) => vec![reference.parse::<Reference>()?.to_string()],
+            Ok(digest) => {
+                let named = |record: &Record| record.id == digest || record.digest == digest;
+                let all = Record::all(root)?.into_iter();
+                all.filter(named).map(|record| record.reference).collect()
+            }
+        };
+        let mut found = false;
+        for name in names {
+            found |= Record::remove(root, &name)?;
+        }
+        if found {
+            Ok(())
+        } else {
+            Err(Error::NotInStore {
+                image: reference.to_owned(),
+            })
+        }
+    }
+
+    /// Deletes layers that no image names, and what dead processes left.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub fn gc(&self) -> Result<Freed, Error> {
+        gc::collect(&self.0.root, &BTreeSet::new())
+    }
+
+    /// As [`Store::gc`], but keeps these files too: layers of containers
+    /// whose image has been replaced or removed.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub fn gc_keeping(&self, keep: &BTreeSet<PathBuf>) -> Result<Freed, Error> {
+        gc::collect(&self.0.root, keep)
+    }
+}
+
+/// An image whose layers are all in the store.
+pub(crate) struct Finished {
+    pub reference: String,
+    pub id: Digest,
+    pub digest: Digest,
+    pub platform: String,
+    pub config: ImageConfig,
+    pub stack: Stack,
+}
+
+impl Inner {
+    /// Keeps others from deleting files.
+    ///
+    /// # Errors
+    /// Those of the lock file.
+    pub(crate) async fn shared(&self) -> Result<Shared, Error> {
+        shared(&self.root).await.map_err(Error::store("locking it"))
+    }
+
+    /// Sees to it that a layer is in the store; `make` does so when it is
+    /// not. Of several that want the same layer, in this process or others,
+    /// one makes it.
+    ///
+    /// # Errors
+    /// Those of `make` and of the locks.
+    pub(crate) async fn ensure_layer(
+        &self,
+        diff_id: &Digest,
+        reporter: &Reporter,
+        make: impl AsyncFnOnce(LayerLock) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let path = LayerFile::Layer(diff_id.clone()).path(&self.root);
+        if path.exists() {
+            reporter.at(Phase::Exists, 0);
+            return Ok(());
+        }
+        let lock = self.locks.layer(&self.root, diff_id.hex()).await;
+        let lock = lock.map_err(Error::store("locking a layer"))?;
+        if path.exists() {
+            reporter.at(Phase::Exists, 0);
+            return Ok(());
+        }
+        // Never closed.
+        let _slot = self.slots.acquire().await;
+        make(lock).await?;
+        reporter.at(Phase::Done, 0);
+        Ok(())
+    }
+
+    /// Makes an image known.
+    ///
+    /// # Errors
+    /// Its layers cannot be merged, or the record not be written.
+    pub(crate) async fn finish(
+        self: &Arc<Self>,
+        finished: Finished,
+        held: Shared,
+    ) -> Result<Record, Error> {
+        let Finished {
+            reference,
+            id,
+            digest,
+            platform,
+            config,
+            stack,
+        } = finished;
+        let name = reference.clone();
+        // Two pulls of one image need not merge it twice.
+        let key = format!("image-{}", stack.id().hex());
+        let lock = self.locks.layer(&self.root, &key).await;
+        let lock = lock.map_err(Error::store("locking an image"))?;
+        let store = Arc::clone(self);
+        let record = blocking(move || {
+            let _held = (lock, held);
+            let Built { files, merged } = stack.build(&store.root)?;
+            let now = SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default();
+            let created_ms = u64::try_from(now.as_millis()).unwrap_or(0);
+            let record = Record {
+                reference,
+                id,
+                digest,
+                platform,
+                config,
+                files,
+                created_ms,
+            };
+            let saved = record.save(&store.root);
+            Ok(saved.map(|()| (record, merged)))
+        });
+        let failed = |error| Error::layer(LayerError::from(error), &name, &self.root);
+        let (record, merged) = record.await.map_err(failed)??;
+        if !merged.is_empty() {
+            gc::drop_merged(&self.root, &merged)?;
+        }
+        Ok(record)
+    }
+}
