@@ -1,0 +1,73 @@
+//! Counters: what was dropped has a name.
+
+use std::collections::BTreeMap;
+
+/// Why a frame went no further.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum DropReason {
+    /// A header is cut off, contradicts itself, or its checksum is wrong.
+    Malformed,
+    /// The source hardware address is not the endpoint's.
+    SpoofedMac,
+    /// The source IPv4 or ARP address is not the endpoint's.
+    SpoofedAddress,
+    /// Nobody on this network has the destination hardware address.
+    UnknownDestination,
+    /// Neither IPv4 nor ARP nor something to flood.
+    UnknownProtocol,
+    /// An IPv4 fragment for the gateway.
+    Fragment,
+    /// For another network of the stack.
+    OtherNetwork,
+    /// Not an address that a gateway passes on: loopback, link-local,
+    /// multicast, the subnet itself.
+    NotRoutable,
+    /// The network has no way out.
+    Internal,
+    /// An ARP request for somebody else than the gateway.
+    ArpNotForUs,
+    /// A TCP segment that belongs to no flow.
+    NoFlow,
+    /// A limit on flows, associations or queries is reached.
+    TooMany,
+    /// The VMM does not take frames, and the queue is full.
+    QueueFull,
+    /// The VMM's socket is not there.
+    NoPeer,
+    /// More than a frame can carry.
+    TooLarge,
+    /// A datagram from a host that the guest never talked to.
+    Unsolicited,
+}
+
+/// All counters.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    /// Frames from guests.
+    pub(crate) frames_in: u64,
+    /// Frames to guests.
+    pub(crate) frames_out: u64,
+    drops: BTreeMap<DropReason, u64>,
+}
+
+impl Counters {
+    /// Counts one dropped frame.
+    pub(crate) fn drop(&mut self, reason: DropReason) {
+        *self.drops.entry(reason).or_default() += 1;
+        tracing::trace!(?reason, "dropped");
+    }
+
+    /// Drops by name.
+    pub(crate) fn drops(&self) -> BTreeMap<String, u64> {
+        self.drops
+            .iter()
+            .map(|(reason, count)| (format!("{reason:?}"), *count))
+            .collect()
+    }
+
+    /// How many were dropped for `reason`.
+    #[cfg(test)]
+    pub(crate) fn dropped(&self, reason: DropReason) -> u64 {
+        self.drops.get(&reason).copied().unwrap_or(0)
+    }
+}

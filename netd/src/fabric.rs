@@ -1,0 +1,303 @@
+//! All networks of a stack, sans-IO.
+//!
+//! ```text
+//!   handle_frame ─► switch ─┬─► Delivery (to other guests, the frame untouched)
+//!                           └─► gateway ─► arp, ping ──────────► frames
+//!                                       ├► udp, names ─► events, frames
+//!                                       └► tcp flows ──► ready ─► pump, flush
+//! ```
+//!
+//! The owner moves bytes between each ready flow's [`Connection`] and its
+//! socket, then calls [`Fabric::flush`]. Frames come out of
+//! [`Fabric::next_frame`], wishes for sockets out of [`Fabric::next_event`].
+
+mod apply;
+mod flows;
+mod gateway;
+mod names;
+mod switch;
+mod tcp;
+mod udp;
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Instant;
+
+pub(crate) use tcp::HostFailure;
+
+use crate::config::{Endpoint, Network, Publish};
+use crate::counters::{Counters, DropReason};
+use crate::dns::{Ask, Forwarder, Zone};
+use crate::ids::{AssociationId, FlowId, Ids, NetworkId, PortId, PublishId, QueryId};
+use crate::noise::Noise;
+use crate::tcp::{Close, Connection};
+use crate::udp::{Associations, Sessions};
+use crate::wire::{MAX_FRAME, Mac, Route};
+use flows::Flows;
+
+/// Bytes that may wait for a port before flows to it stop sending.
+const PORT_ROOM: usize = 1 << 20;
+
+/// To which other guests a frame goes as it is.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Delivery {
+    /// None.
+    None,
+    /// One.
+    One(PortId),
+    /// Several.
+    Many(Vec<PortId>),
+}
+
+/// What the core wants from the host.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Event {
+    /// Connect a socket for this flow.
+    Connect {
+        /// The flow.
+        flow: FlowId,
+        /// Where to.
+        to: SocketAddr,
+    },
+    /// The flow is over: close its socket, by a reset unless it is done.
+    Closed {
+        /// The flow.
+        flow: FlowId,
+        /// How it ended.
+        close: Close,
+    },
+    /// Send a datagram from the association's socket, which may be new.
+    SendDatagram {
+        /// The association.
+        association: AssociationId,
+        /// Where to.
+        to: SocketAddr,
+        /// What.
+        payload: Vec<u8>,
+    },
+    /// Close the association's socket.
+    CloseAssociation(AssociationId),
+    /// Send a datagram from the published port's socket.
+    ReplyDatagram {
+        /// The published port.
+        publish: PublishId,
+        /// Where to.
+        client: SocketAddr,
+        /// What.
+        payload: Vec<u8>,
+    },
+    /// Ask a resolver.
+    Ask(Ask),
+    /// The query is over: close its socket.
+    CloseQuery(QueryId),
+}
+
+/// One endpoint's place.
+#[derive(Debug)]
+struct Port {
+    network: NetworkId,
+    endpoint: Endpoint,
+    mac: Mac,
+    // Bytes that wait for the VMM, and flows that wait for those to go.
+    queued: usize,
+    waiting: HashSet<FlowId>,
+}
+
+#[derive(Debug)]
+struct Net {
+    config: Network,
+    mac: Mac,
+    zone: Zone,
+    // Who has which hardware address: known beforehand, never learnt.
+    table: BTreeMap<Mac, PortId>,
+}
+
+impl Net {
+    /// From the gateway's side to `port`, with `src` as the sender.
+    fn route(&self, src: Ipv4Addr, port: &Port) -> Route {
+        Route {
+            src_mac: self.mac,
+            dst_mac: port.mac,
+            src,
+            dst: port.endpoint.ipv4,
+        }
+    }
+}
+
+/// The core.
+#[derive(Debug, Default)]
+pub(crate) struct Fabric {
+    ids: Ids,
+    noise: Noise,
+    networks: HashMap<NetworkId, Net>,
+    ports: HashMap<PortId, Port>,
+    publishes: HashMap<PublishId, Publish>,
+    flows: Flows,
+    associations: Associations,
+    sessions: Sessions,
+    forwarder: Forwarder,
+    frames: VecDeque<(PortId, Vec<u8>)>,
+    events: VecDeque<Event>,
+    counters: Counters,
+}
+
+impl Fabric {
+    /// A frame came from a guest. Where else it goes as it is.
+    pub(crate) fn handle_frame(&mut self, from: PortId, frame: &[u8], now: Instant) -> Delivery {
+        self.counters.frames_in += 1;
+        if frame.len() > MAX_FRAME {
+            self.drop(DropReason::TooLarge);
+            return Delivery::None;
+        }
+        let Some(port) = self.ports.get(&from) else {
+            return Delivery::None;
+        };
+        let Some(network) = self.networks.get(&port.network) else {
+            return Delivery::None;
+        };
+        let verdict = match switch::judge(frame, port, network) {
+            Ok(verdict) => verdict,
+            Err(reason) => {
+                self.counters.drop(reason);
+                return Delivery::None;
+            }
+        };
+        match verdict {
+            switch::Verdict::Forward(to) => Delivery::One(to),
+            switch::Verdict::Gateway => {
+                self.handle_gateway(from, frame, now);
+                Delivery::None
+            }
+            switch::Verdict::Flood => {
+                let others = network
+                    .table
+                    .values()
+                    .copied()
+                    .filter(|port| *port != from)
+                    .collect();
+                self.handle_flooded(from, frame);
+                Delivery::Many(others)
+            }
+        }
+    }
+
+    /// When [`timeout`](Self::timeout) has something to do.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let deadlines = [
+            self.flows.deadline(),
+            self.associations.deadline(),
+            self.sessions.deadline(),
+            self.forwarder.deadline(),
+        ];
+        deadlines.into_iter().flatten().min()
+    }
+
+    /// The clock went on.
+    pub(crate) fn timeout(&mut self, now: Instant) {
+        self.flows.timeout(now);
+        while let Some(association) = self.associations.expired(now) {
+            self.events.push_back(Event::CloseAssociation(association));
+        }
+        self.sessions.expire(now);
+        while let Some(outcome) = self.forwarder.timeout(now) {
+            self.settle(outcome);
+        }
+    }
+
+    /// The next frame of our own for a guest.
+    pub(crate) fn next_frame(&mut self) -> Option<(PortId, Vec<u8>)> {
+        self.frames.pop_front()
+    }
+
+    /// The next wish.
+    pub(crate) fn next_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// A flow that may have something to move.
+    pub(crate) fn next_ready(&mut self) -> Option<FlowId> {
+        self.flows.next_ready()
+    }
+
+    /// Makes a flow ready: its socket can be read or written again.
+    pub(crate) fn wake(&mut self, flow: FlowId) {
+        self.flows.wake(flow);
+    }
+
+    /// The guest's leg of a flow.
+    pub(crate) fn connection(&mut self, flow: FlowId) -> Option<&mut Connection> {
+        Some(&mut self.flows.get(flow)?.connection)
+    }
+
+    /// So many bytes wait for the VMM of `port`.
+    pub(crate) fn set_queued(&mut self, port: PortId, bytes: usize) {
+        if let Some(port) = self.ports.get_mut(&port) {
+            port.queued = bytes;
+            if bytes < PORT_ROOM {
+                port.waiting.drain().for_each(|flow| self.flows.wake(flow));
+            }
+        }
+    }
+
+    /// Whom to ask for names that no network knows.
+    pub(crate) fn set_resolvers(&mut self, resolvers: Vec<SocketAddr>) {
+        self.forwarder.set_resolvers(resolvers);
+    }
+
+    /// A fresh number for whoever needs one.
+    pub(crate) fn fresh(&mut self) -> u64 {
+        self.ids.next()
+    }
+
+    /// The counters.
+    pub(crate) fn counters(&mut self) -> &mut Counters {
+        &mut self.counters
+    }
+
+    /// Endpoints that are served.
+    pub(crate) fn endpoints(&self) -> usize {
+        self.ports.len()
+    }
+
+    /// TCP flows, UDP associations and sessions.
+    pub(crate) fn flow_count(&self) -> usize {
+        self.flows.len() + self.associations.len() + self.sessions.len()
+    }
+
+    fn drop(&mut self, reason: DropReason) {
+        self.counters.drop(reason);
+    }
+
+    fn send(&mut self, port: PortId, frame: Vec<u8>) {
+        if let Some(port) = self.ports.get_mut(&port) {
+            port.queued += frame.len();
+        }
+        self.frames.push_back((port, frame));
+    }
+
+    /// From the gateway's side to `port`, with `src` as the sender.
+    fn route(&self, port: PortId, src: Ipv4Addr) -> Option<Route> {
+        let port = self.ports.get(&port)?;
+        Some(self.networks.get(&port.network)?.route(src, port))
+    }
+
+    fn gateway(&self, port: PortId) -> Option<Ipv4Addr> {
+        Some(
+            self.networks
+                .get(&self.ports.get(&port)?.network)?
+                .config
+                .gateway,
+        )
+    }
+
+    /// The port of an endpoint.
+    fn port_of(&self, endpoint: &str) -> Option<PortId> {
+        self.ports
+            .iter()
+            .find(|(_, port)| port.endpoint.id == endpoint)
+            .map(|(id, _)| *id)
+    }
+}
+
+#[cfg(test)]
+mod tests;

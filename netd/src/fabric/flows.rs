@@ -1,0 +1,144 @@
+//! The table of TCP flows.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::net::SocketAddrV4;
+use std::time::Instant;
+
+use crate::dns::Framer;
+use crate::ids::{FlowId, PortId, PublishId};
+use crate::tcp::Connection;
+use crate::timers::Timers;
+
+/// Flows in all, and of one guest: each may cost a socket and two buffers.
+const MAX: usize = 16_384;
+const MAX_PER_PORT: usize = 4096;
+
+/// What all buffers together may take, in bytes.
+const BUDGET: usize = 1 << 30;
+
+/// Bounds of what one direction of a flow may take.
+const LIMITS: (usize, usize) = (32 << 10, 512 << 10);
+
+/// A flow as its guest sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    /// The guest.
+    pub(super) port: PortId,
+    /// Its TCP port.
+    pub(super) source: u16,
+    /// The other end.
+    pub(super) remote: SocketAddrV4,
+}
+
+/// What is behind a flow.
+#[derive(Debug)]
+pub(super) enum Kind {
+    /// A socket of the host that the guest asked for; the SYN's packet, for
+    /// errors that quote it.
+    Outward(Vec<u8>),
+    /// A client of a published port.
+    Published(PublishId),
+    /// The name server; queries that are with a resolver.
+    Names(Framer, usize),
+}
+
+/// One flow.
+#[derive(Debug)]
+pub(super) struct Flow {
+    pub(super) key: Key,
+    pub(super) kind: Kind,
+    pub(super) connection: Connection,
+}
+
+/// All flows.
+#[derive(Debug, Default)]
+pub(super) struct Flows {
+    by_id: HashMap<FlowId, Flow>,
+    by_key: HashMap<Key, FlowId>,
+    per_port: HashMap<PortId, usize>,
+    timers: Timers<FlowId>,
+    ready: VecDeque<FlowId>,
+    is_ready: HashSet<FlowId>,
+}
+
+impl Flows {
+    /// There is place for one more.
+    pub(super) fn has_place(&self, port: PortId) -> bool {
+        self.by_id.len() < MAX && self.per_port.get(&port).is_none_or(|n| *n < MAX_PER_PORT)
+    }
+
+    /// What one direction of a flow may take now, in bytes.
+    pub(super) fn limit(&self) -> usize {
+        (BUDGET / 2 / (self.by_id.len() + 1)).clamp(LIMITS.0, LIMITS.1)
+    }
+
+    /// Adds a flow, which is ready then.
+    pub(super) fn insert(&mut self, id: FlowId, flow: Flow) {
+        *self.per_port.entry(flow.key.port).or_default() += 1;
+        self.by_key.insert(flow.key, id);
+        self.by_id.insert(id, flow);
+        self.wake(id);
+    }
+
+    pub(super) fn get(&mut self, id: FlowId) -> Option<&mut Flow> {
+        self.by_id.get_mut(&id)
+    }
+
+    pub(super) fn find(&self, key: &Key) -> Option<FlowId> {
+        self.by_key.get(key).copied()
+    }
+
+    pub(super) fn remove(&mut self, id: FlowId) -> Option<Flow> {
+        let flow = self.by_id.remove(&id)?;
+        self.timers.set(id, None);
+        self.by_key.remove(&flow.key);
+        if let Some(count) = self.per_port.get_mut(&flow.key.port) {
+            *count -= 1;
+            if *count == 0 {
+                self.per_port.remove(&flow.key.port);
+            }
+        }
+        Some(flow)
+    }
+
+    /// Those that `matches` says.
+    pub(super) fn select(&self, matches: impl Fn(&Flow) -> bool) -> Vec<FlowId> {
+        self.by_id
+            .iter()
+            .filter_map(|(id, flow)| matches(flow).then_some(*id))
+            .collect()
+    }
+
+    pub(super) fn wake(&mut self, id: FlowId) {
+        if self.by_id.contains_key(&id) && self.is_ready.insert(id) {
+            self.ready.push_back(id);
+        }
+    }
+
+    pub(super) fn next_ready(&mut self) -> Option<FlowId> {
+        let id = self.ready.pop_front()?;
+        self.is_ready.remove(&id);
+        Some(id)
+    }
+
+    pub(super) fn set_deadline(&mut self, id: FlowId, at: Option<Instant>) {
+        self.timers.set(id, at);
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    pub(super) fn timeout(&mut self, now: Instant) {
+        while let Some(id) = self.timers.pop(now) {
+            if let Some(flow) = self.by_id.get_mut(&id) {
+                flow.connection.timeout(now);
+                self.wake(id);
+            }
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+}

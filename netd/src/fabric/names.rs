@@ -1,0 +1,142 @@
+//! The name server at the gateway, by UDP and by TCP.
+
+use std::time::Instant;
+
+use super::flows::Kind;
+use super::{Event, Fabric};
+use crate::counters::DropReason;
+use crate::dns::{Answer, Client, Outcome, empty_reply, framed};
+use crate::ids::{FlowId, PortId, QueryId};
+
+/// The name server's port.
+pub(super) const PORT: u16 = 53;
+
+impl Fabric {
+    /// A query came by UDP.
+    pub(super) fn handle_query(&mut self, port: PortId, source: u16, query: &[u8], now: Instant) {
+        let client = Client::Datagram { port, source };
+        if let Some(reply) = self.query(client, query, now) {
+            self.reply(client, &reply);
+        }
+    }
+
+    /// The reply, or nothing if there will be one later or never.
+    fn query(&mut self, client: Client, query: &[u8], now: Instant) -> Option<Vec<u8>> {
+        let network = self.ports.get(&client.port())?.network;
+        let udp = matches!(client, Client::Datagram { .. });
+        match self.networks.get_mut(&network)?.zone.answer(query, udp) {
+            Answer::Reply(reply) => Some(reply),
+            Answer::Ignore => None,
+            Answer::Forward => {
+                let id = QueryId(self.fresh());
+                let random = self.noise.next() as u16;
+                match self.forwarder.ask(id, client, query, random, now) {
+                    Some(Outcome::Reply(_, _, reply)) => Some(reply),
+                    Some(Outcome::Ask(ask)) => {
+                        self.events.push_back(Event::Ask(ask));
+                        if let Client::Stream { flow, .. } = client {
+                            self.count_pending(flow, 1);
+                        }
+                        None
+                    }
+                    None => {
+                        self.drop(DropReason::TooMany);
+                        empty_reply(query, 2)
+                    }
+                }
+            }
+        }
+    }
+
+    /// Moves the queries of a name server's connection.
+    pub(super) fn serve_names(&mut self, id: FlowId, now: Instant) {
+        loop {
+            let Some(flow) = self.flows.get(id) else {
+                return;
+            };
+            let Kind::Names(framer, pending) = &mut flow.kind else {
+                return;
+            };
+            let connection = &mut flow.connection;
+            if connection.guest_finished() && *pending == 0 {
+                return connection.finish();
+            }
+            if connection.room() == 0 {
+                return;
+            }
+            let query = match framer.pop() {
+                Ok(query) => query,
+                Err(_) => return connection.abort(now),
+            };
+            let Some(query) = query else {
+                let n = connection.readable().len();
+                if n == 0 {
+                    return;
+                }
+                framer.push(connection.readable());
+                connection.consume(n);
+                continue;
+            };
+            let client = Client::Stream {
+                port: flow.key.port,
+                flow: id,
+            };
+            if let Some(reply) = self.query(client, &query, now) {
+                self.reply(client, &reply);
+            }
+        }
+    }
+
+    fn count_pending(&mut self, flow: FlowId, change: isize) {
+        if let Some(flow) = self.flows.get(flow)
+            && let Kind::Names(_, pending) = &mut flow.kind
+        {
+            *pending = pending.saturating_add_signed(change);
+        }
+    }
+
+    fn reply(&mut self, client: Client, reply: &[u8]) {
+        match client {
+            Client::Datagram { port, source } => {
+                if let Some(gateway) = self.gateway(port) {
+                    self.send_datagram(port, (gateway, PORT), source, reply);
+                }
+            }
+            Client::Stream { flow, .. } => {
+                if let Some(connection) = self.connection(flow)
+                    && connection.room() > 0
+                {
+                    connection.supply(&framed(reply));
+                    self.wake(flow);
+                }
+            }
+        }
+    }
+
+    /// A resolver answered.
+    pub(crate) fn handle_answer(&mut self, query: QueryId, answer: &[u8]) {
+        if let Some(outcome) = self.forwarder.answered(query, answer) {
+            self.settle(outcome);
+        }
+    }
+
+    /// A resolver cannot be reached.
+    pub(crate) fn query_failed(&mut self, query: QueryId, now: Instant) {
+        if let Some(outcome) = self.forwarder.failed(query, now) {
+            self.settle(outcome);
+        }
+    }
+
+    pub(super) fn settle(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Ask(ask) => self.events.push_back(Event::Ask(ask)),
+            Outcome::Reply(query, client, reply) => {
+                self.events.push_back(Event::CloseQuery(query));
+                if let Client::Stream { flow, .. } = client {
+                    self.count_pending(flow, -1);
+                }
+                self.reply(client, &reply);
+            }
+        }
+    }
+}

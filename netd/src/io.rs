@@ -1,0 +1,44 @@
+//! Sockets and the clock: the only part that does IO.
+//!
+//! One thread, one poller. [`event_loop`] hands what arrives to the
+//! [`Fabric`](crate::fabric::Fabric) and does what that wants; the other
+//! files know one kind of socket each.
+
+mod apply;
+mod control_server;
+mod descriptors;
+mod event_loop;
+mod frame_port;
+#[cfg(target_os = "linux")]
+mod holder;
+mod host_stream;
+mod listener;
+mod publish;
+mod resolver;
+mod sources;
+mod store;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// How the daemon is started.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The control socket to serve.
+    pub control: PathBuf,
+    /// Where the last applied configuration is kept.
+    pub config: PathBuf,
+    /// Resolvers to use in place of those in `/etc/resolv.conf`.
+    pub resolvers: Vec<SocketAddr>,
+}
+
+/// Serves until it is told to stop, by a request or by SIGTERM or SIGINT.
+///
+/// # Errors
+/// Somebody else serves the control socket, or the sockets and files that the
+/// daemon itself needs cannot be used.
+pub fn run(options: &Options) -> io::Result<()> {
+    let descriptors = descriptors::Descriptors::raise();
+    event_loop::Loop::new(options, descriptors)?.run()
+}

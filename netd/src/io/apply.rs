@@ -1,0 +1,150 @@
+//! Serving another configuration, and answering what is asked about it.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use super::event_loop::Loop;
+use super::frame_port::FramePort;
+use super::listener::Listener;
+use super::publish::bind;
+use super::store;
+use crate::config::{Config, Publish};
+use crate::control::{PublishError, Published, Request, Response};
+use crate::ids::PublishId;
+
+impl Loop {
+    /// Answers a request; the second value says that it is the last one.
+    pub(super) fn request(&mut self, request: Request, now: Instant) -> (Response, bool) {
+        match request {
+            Request::Apply(config) => (self.apply(config, now), false),
+            Request::Status => (self.status(), false),
+            Request::Shutdown => (Response::Stopping, true),
+        }
+    }
+
+    fn status(&mut self) -> Response {
+        Response::Status {
+            pid: std::process::id(),
+            endpoints: self.fabric.endpoints(),
+            published: self.listeners.len(),
+            flows: self.fabric.flow_count(),
+            frames_in: self.fabric.counters().frames_in,
+            frames_out: self.fabric.counters().frames_out,
+            drops: self.fabric.counters().drops(),
+        }
+    }
+
+    /// Makes `config` the one that is served.
+    pub(super) fn apply(&mut self, config: Config, now: Instant) -> Response {
+        if let Err(message) = config.check() {
+            return Response::Error { message };
+        }
+        let unserved = self.apply_networks(&config);
+        let (published, errors) = self.apply_publishes(&config.publish, now);
+        if let Err(error) = store::save(&self.config_file, &config) {
+            let message = format!("the configuration cannot be kept: {error}");
+            return Response::Error { message };
+        }
+        if unserved.is_empty() {
+            Response::Applied { published, errors }
+        } else {
+            Response::Error {
+                message: unserved.join("; "),
+            }
+        }
+    }
+
+    /// What could not be served.
+    fn apply_networks(&mut self, config: &Config) -> Vec<String> {
+        let changes = self.fabric.apply(&config.networks);
+        for port in changes.closed {
+            if let Some(port) = self.ports.remove(&port) {
+                port.close(&mut self.sources);
+            }
+        }
+        let mut unserved = Vec::new();
+        for opened in changes.opened {
+            match FramePort::open(opened.port, &opened.local, &opened.peer, &mut self.sources) {
+                Ok(port) => {
+                    self.ports.insert(opened.port, port);
+                }
+                Err(error) => {
+                    // Forgotten, so that the next configuration tries again.
+                    self.fabric.remove_port(opened.port);
+                    let (id, path) = (opened.endpoint, opened.local.display());
+                    unserved.push(format!("endpoint {id}: cannot bind {path}: {error}"));
+                }
+            }
+        }
+        unserved
+    }
+
+    fn apply_publishes(
+        &mut self,
+        wanted: &[Publish],
+        now: Instant,
+    ) -> (Vec<Published>, Vec<PublishError>) {
+        let stale =
+            |(id, l): (&PublishId, &Listener)| (!wanted.contains(&l.publish)).then_some(*id);
+        for id in self.listeners.iter().filter_map(stale).collect::<Vec<_>>() {
+            self.fabric.remove_publish(id, now);
+            if let Some(listener) = self.listeners.remove(&id) {
+                listener.close(&mut self.sources);
+            }
+        }
+        let mut bound: HashMap<String, _> = self
+            .listeners
+            .values()
+            .map(|listener| (listener.publish.id.clone(), listener.addresses.clone()))
+            .collect();
+        let mut errors = Vec::new();
+        for publish in wanted {
+            if bound.contains_key(&publish.id) {
+                continue;
+            }
+            match self.listen(publish) {
+                Ok(addresses) => {
+                    bound.insert(publish.id.clone(), addresses);
+                }
+                Err(error) => errors.push(error),
+            }
+        }
+        let published = wanted
+            .iter()
+            .filter_map(|publish| {
+                let addresses = bound.remove(&publish.id)?;
+                Some(Published {
+                    id: publish.id.clone(),
+                    addresses,
+                })
+            })
+            .collect();
+        (published, errors)
+    }
+
+    fn listen(&mut self, publish: &Publish) -> Result<Vec<std::net::SocketAddr>, PublishError> {
+        let error = |message: String| PublishError {
+            id: publish.id.clone(),
+            message,
+            holder: None,
+        };
+        if self.fabric.is_on_internal_network(&publish.endpoint) {
+            return Err(error(
+                "a port of an internal network cannot be published".to_owned(),
+            ));
+        }
+        let sockets = bind(publish)?;
+        let id = self.fabric.add_publish(publish.clone());
+        match Listener::new(publish, id, sockets, &mut self.sources) {
+            Ok(listener) => {
+                let addresses = listener.addresses.clone();
+                self.listeners.insert(id, listener);
+                Ok(addresses)
+            }
+            Err(failed) => {
+                self.fabric.forget_publish(id);
+                Err(error(format!("cannot watch the port: {failed}")))
+            }
+        }
+    }
+}

@@ -1,0 +1,519 @@
+//! The loop: one thread, one poller, and the only place that reads the clock.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the loop is where the time comes from"
+)]
+
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashMap};
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime};
+
+use mio::net::UdpSocket;
+use mio::{Events, Interest, Poll, Token};
+
+use super::Options;
+use super::control_server::ControlServer;
+use super::descriptors::Descriptors;
+use super::frame_port::FramePort;
+use super::host_stream::{HostStream, Progress, failure, refuse};
+use super::listener::{Listener, receive_from};
+use super::resolver::{Heard, Resolver};
+use super::sources::{Source, Sources};
+use super::store;
+use crate::control::Response;
+use crate::dns::nameservers;
+use crate::fabric::{Delivery, Event, Fabric, HostFailure};
+use crate::ids::{AssociationId, FlowId, PortId, PublishId, QueryId};
+use crate::tcp::Close;
+
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+
+/// How often it is looked at, while there is traffic.
+const RESOLV_CONF_AGE: Duration = Duration::from_secs(1);
+
+/// Frames, datagrams or clients taken from one socket before the others have
+/// their turn.
+const BUDGET: usize = 64;
+
+/// The daemon's state.
+#[derive(Debug)]
+pub(super) struct Loop {
+    poll: Poll,
+    pub(super) sources: Sources,
+    pub(super) fabric: Fabric,
+    pub(super) ports: HashMap<PortId, FramePort>,
+    pub(super) listeners: HashMap<PublishId, Listener>,
+    pub(super) config_file: PathBuf,
+    streams: HashMap<FlowId, HostStream>,
+    associations: HashMap<AssociationId, (UdpSocket, Token)>,
+    resolvers: HashMap<QueryId, Resolver>,
+    control: ControlServer,
+    descriptors: Descriptors,
+    // Sockets that had more than their budget.
+    unread: Vec<Source>,
+    // Ports whose queue is to be tried again.
+    retries: BTreeSet<PortId>,
+    _signal: mio::net::UnixStream,
+    buffer: Vec<u8>,
+    resolv_conf: Option<(Instant, Option<SystemTime>)>,
+    stopping: bool,
+}
+
+impl Loop {
+    /// Opens the control socket and serves what was served last.
+    pub(super) fn new(options: &Options, descriptors: Descriptors) -> io::Result<Loop> {
+        let poll = Poll::new()?;
+        let mut sources = Sources::new(poll.registry().try_clone()?);
+        let control = ControlServer::open(&options.control, &mut sources)?;
+        let (signal, raised) = UnixStream::pair()?;
+        signal.set_nonblocking(true)?;
+        for number in [libc::SIGTERM, libc::SIGINT] {
+            signal_hook::low_level::pipe::register(number, raised.try_clone()?)?;
+        }
+        let mut signal = mio::net::UnixStream::from_std(signal);
+        sources.add(&mut signal, Interest::READABLE, Source::Signal)?;
+        let mut fabric = Fabric::default();
+        fabric.set_resolvers(options.resolvers.clone());
+        let mut daemon = Loop {
+            poll,
+            sources,
+            fabric,
+            ports: HashMap::new(),
+            listeners: HashMap::new(),
+            config_file: options.config.clone(),
+            streams: HashMap::new(),
+            associations: HashMap::new(),
+            resolvers: HashMap::new(),
+            control,
+            descriptors,
+            unread: Vec::new(),
+            retries: BTreeSet::new(),
+            _signal: signal,
+            buffer: vec![0; 128 << 10],
+            resolv_conf: options.resolvers.is_empty().then(|| (Instant::now(), None)),
+            stopping: false,
+        };
+        daemon.restore();
+        Ok(daemon)
+    }
+
+    fn restore(&mut self) {
+        match store::load(&self.config_file) {
+            Ok(None) => {}
+            Ok(Some(config)) => match self.apply(config, Instant::now()) {
+                Response::Error { message } => tracing::error!(message, "not all is served again"),
+                Response::Applied { published, errors } => {
+                    tracing::info!(published = published.len(), ?errors, "serving again");
+                }
+                Response::Status { .. } | Response::Stopping => {}
+            },
+            Err(error) => tracing::error!(%error, "the last configuration cannot be read"),
+        }
+    }
+
+    /// Serves until it is told to stop.
+    pub(super) fn run(mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(256);
+        let mut now = Instant::now();
+        while !self.stopping {
+            let timeout = self.timeout(now);
+            match self.poll.poll(&mut events, timeout) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                _ => {}
+            }
+            now = Instant::now();
+            self.refresh_resolvers(now);
+            for source in std::mem::take(&mut self.unread) {
+                self.read(source, now);
+            }
+            for event in &events {
+                if let Some(source) = self.sources.get(event.token()) {
+                    self.handle(source, event, now);
+                }
+            }
+            self.expire(now);
+            self.settle(now);
+        }
+        self.close();
+        Ok(())
+    }
+
+    fn close(mut self) {
+        for (_, port) in self.ports.drain() {
+            port.close(&mut self.sources);
+        }
+        self.control.close();
+    }
+
+    fn timeout(&self, now: Instant) -> Option<Duration> {
+        if !self.unread.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let retries = self
+            .retries
+            .iter()
+            .filter_map(|id| self.ports.get(id)?.retry())
+            .min();
+        let resumes = self
+            .listeners
+            .values()
+            .filter_map(|listener| listener.resume)
+            .min();
+        let deadlines = [
+            self.fabric.deadline(),
+            self.control.deadline(),
+            retries,
+            resumes,
+        ];
+        let next = deadlines.into_iter().flatten().min()?;
+        // The poller counts whole milliseconds, and must not wake too early.
+        Some(next.saturating_duration_since(now) + Duration::from_millis(1))
+    }
+
+    fn refresh_resolvers(&mut self, now: Instant) {
+        let Some((at, seen)) = self.resolv_conf else {
+            return;
+        };
+        if seen.is_some() && now.saturating_duration_since(at) < RESOLV_CONF_AGE {
+            return;
+        }
+        let modified = std::fs::metadata(RESOLV_CONF).and_then(|found| found.modified());
+        let modified = modified.unwrap_or(SystemTime::UNIX_EPOCH);
+        self.resolv_conf = Some((now, Some(modified)));
+        if seen != Some(modified) {
+            let text = std::fs::read_to_string(RESOLV_CONF).unwrap_or_default();
+            let servers = nameservers(&text)
+                .into_iter()
+                .map(|ip| SocketAddr::new(ip, 53));
+            self.fabric.set_resolvers(servers.collect());
+        }
+    }
+
+    fn handle(&mut self, source: Source, event: &mio::event::Event, now: Instant) {
+        match source {
+            Source::Signal => {
+                self.stopping = true;
+                tracing::info!("told to stop by a signal");
+            }
+            Source::Control => self.control.accept(&mut self.sources, now),
+            Source::Client(id) => self.handle_client(id, now),
+            Source::FramesOut(id) => {
+                self.retries.insert(id);
+                self.flush(id, now);
+            }
+            Source::Stream(flow) => self.handle_stream(flow, event, now),
+            Source::Query(query) => self.handle_resolver(query, now),
+            Source::Frames(_) | Source::Publish(_) | Source::Association(_) => {
+                self.read(source, now);
+            }
+        }
+    }
+
+    fn handle_client(&mut self, id: u64, now: Instant) {
+        while let Some(request) = self.control.receive(id, &mut self.sources) {
+            let (response, last) = self.request(request, now);
+            self.control.respond(id, &response, &mut self.sources);
+            self.stopping |= last;
+        }
+    }
+
+    /// Takes what a socket has, up to the budget.
+    fn read(&mut self, source: Source, now: Instant) {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let mut more = true;
+        for _ in 0..BUDGET {
+            more = match source {
+                Source::Frames(id) => self.read_frame(id, &mut buffer, now),
+                Source::Publish(id) => self.read_publish(id, &mut buffer, now),
+                Source::Association(id) => self.read_association(id, &mut buffer, now),
+                _ => false,
+            };
+            if !more {
+                break;
+            }
+        }
+        self.buffer = buffer;
+        if more && !self.unread.contains(&source) {
+            self.unread.push(source);
+        }
+    }
+
+    fn read_frame(&mut self, id: PortId, buffer: &mut [u8], now: Instant) -> bool {
+        let Some(port) = self.ports.get(&id) else {
+            return false;
+        };
+        let Some(length) = port.receive(buffer) else {
+            return false;
+        };
+        let frame = &buffer[..length];
+        match self.fabric.handle_frame(id, frame, now) {
+            Delivery::None => {}
+            Delivery::One(to) => self.send(to, Cow::Borrowed(frame), now),
+            Delivery::Many(all) => {
+                for to in all {
+                    self.send(to, Cow::Borrowed(frame), now);
+                }
+            }
+        }
+        true
+    }
+
+    fn read_publish(&mut self, id: PublishId, buffer: &mut [u8], now: Instant) -> bool {
+        let has_place = self.has_descriptor();
+        let Some(listener) = self.listeners.get_mut(&id) else {
+            return false;
+        };
+        if let Some((length, client)) = listener.receive(buffer) {
+            self.fabric
+                .handle_published_datagram(id, client, &buffer[..length], now);
+            return true;
+        }
+        let Some(stream) = listener.accept(has_place, now) else {
+            return false;
+        };
+        let Some(flow) = self.fabric.open_published(id, now) else {
+            refuse(&stream);
+            return true;
+        };
+        match HostStream::accepted(stream, flow, &mut self.sources) {
+            Ok(stream) => {
+                self.streams.insert(flow, stream);
+            }
+            Err(_) => self.fabric.abort(flow, now),
+        }
+        true
+    }
+
+    fn read_association(&mut self, id: AssociationId, buffer: &mut [u8], now: Instant) -> bool {
+        let Some((socket, _)) = self.associations.get(&id) else {
+            return false;
+        };
+        let Some((length, from)) = receive_from(socket, buffer) else {
+            return false;
+        };
+        self.fabric
+            .handle_datagram(id, from, &buffer[..length], now);
+        true
+    }
+
+    fn handle_stream(&mut self, flow: FlowId, event: &mio::event::Event, now: Instant) {
+        let Some(stream) = self.streams.get_mut(&flow) else {
+            return;
+        };
+        match stream.handle(event) {
+            Progress::Connected => self.fabric.host_connected(flow, now),
+            Progress::Failed(failure) => self.fabric.host_failed(flow, failure, now),
+            Progress::Reset => self.fabric.abort(flow, now),
+            Progress::Ready => self.fabric.wake(flow),
+        }
+    }
+
+    fn handle_resolver(&mut self, query: QueryId, now: Instant) {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        while let Some(resolver) = self.resolvers.get_mut(&query) {
+            match resolver.handle(&mut buffer) {
+                Heard::Nothing => break,
+                Heard::Answer(answer) => self.fabric.handle_answer(query, &answer),
+                Heard::Failed => {
+                    self.close_query(query);
+                    self.fabric.query_failed(query, now);
+                }
+            }
+        }
+        self.buffer = buffer;
+    }
+
+    fn expire(&mut self, now: Instant) {
+        self.fabric.timeout(now);
+        self.control.expire(&mut self.sources, now);
+        for id in self.retries.clone() {
+            match self.ports.get(&id).and_then(FramePort::retry) {
+                Some(at) if at > now => {}
+                _ => self.flush(id, now),
+            }
+        }
+        let due = |(id, l): (&PublishId, &Listener)| l.resume.filter(|at| *at <= now).map(|_| *id);
+        for id in self.listeners.iter().filter_map(due).collect::<Vec<_>>() {
+            self.read(Source::Publish(id), now);
+        }
+    }
+
+    /// Does what the core wants until it wants no more.
+    fn settle(&mut self, now: Instant) {
+        loop {
+            while let Some((port, frame)) = self.fabric.next_frame() {
+                self.send(port, Cow::Owned(frame), now);
+            }
+            if let Some(event) = self.fabric.next_event() {
+                self.perform(event, now);
+            } else if let Some(flow) = self.fabric.next_ready() {
+                self.pump(flow, now);
+            } else {
+                break;
+            }
+        }
+    }
+
+    fn pump(&mut self, flow: FlowId, now: Instant) {
+        if let Some(stream) = self.streams.get_mut(&flow)
+            && let Some(connection) = self.fabric.connection(flow)
+        {
+            let pumped = stream.pump(connection, &mut self.buffer);
+            let done = connection.lingers() && connection.guest_finished();
+            if pumped.is_err() {
+                self.fabric.abort(flow, now);
+            } else if done {
+                self.close_stream(flow, false);
+            }
+        }
+        self.fabric.flush(flow, now);
+    }
+
+    fn perform(&mut self, event: Event, now: Instant) {
+        match event {
+            Event::Connect { flow, to } => self.connect(flow, to, now),
+            Event::Closed { flow, close } => self.close_stream(flow, close != Close::Done),
+            Event::SendDatagram {
+                association,
+                to,
+                payload,
+            } => {
+                self.send_datagram(association, to, &payload);
+            }
+            Event::CloseAssociation(id) => {
+                if let Some((mut socket, token)) = self.associations.remove(&id) {
+                    self.sources.remove(&mut socket, token);
+                }
+            }
+            Event::ReplyDatagram {
+                publish,
+                client,
+                payload,
+            } => {
+                if let Some(listener) = self.listeners.get(&publish) {
+                    listener.reply(client, &payload);
+                }
+            }
+            Event::Ask(ask) => {
+                self.close_query(ask.query);
+                match Resolver::ask(&ask, &mut self.sources) {
+                    Ok(resolver) => {
+                        self.resolvers.insert(ask.query, resolver);
+                    }
+                    Err(error) => {
+                        tracing::debug!(%error, resolver = %ask.resolver, "cannot ask");
+                        self.fabric.query_failed(ask.query, now);
+                    }
+                }
+            }
+            Event::CloseQuery(query) => self.close_query(query),
+        }
+    }
+
+    /// Flows may take another descriptor.
+    fn has_descriptor(&self) -> bool {
+        let flows = self.streams.len() + self.associations.len() + self.resolvers.len();
+        let others = 2 * (self.ports.len() + self.listeners.len()) + 16;
+        self.descriptors.allow(flows + others)
+    }
+
+    fn connect(&mut self, flow: FlowId, to: SocketAddr, now: Instant) {
+        if !self.has_descriptor() {
+            let failure = HostFailure::HostUnreachable;
+            return self.fabric.host_failed(flow, failure, now);
+        }
+        match HostStream::connect(to, flow, &mut self.sources) {
+            Ok(stream) => {
+                self.streams.insert(flow, stream);
+            }
+            Err(error) => self.fabric.host_failed(flow, failure(&error), now),
+        }
+    }
+
+    fn close_stream(&mut self, flow: FlowId, reset: bool) {
+        if let Some(stream) = self.streams.remove(&flow) {
+            stream.close(reset, &mut self.sources);
+        }
+    }
+
+    fn close_query(&mut self, query: QueryId) {
+        if let Some(resolver) = self.resolvers.remove(&query) {
+            resolver.close(&mut self.sources);
+        }
+    }
+
+    fn send_datagram(&mut self, id: AssociationId, to: SocketAddr, payload: &[u8]) {
+        if !self.associations.contains_key(&id) {
+            match self.open_association(id, to) {
+                Ok(opened) => {
+                    self.associations.insert(id, opened);
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "no socket for a guest's datagrams");
+                    return self.fabric.association_failed(id);
+                }
+            }
+        }
+        if let Some((socket, _)) = self.associations.get(&id)
+            && let Err(error) = socket.send_to(payload, to)
+        {
+            tracing::debug!(%error, %to, "a datagram was not sent");
+        }
+    }
+
+    fn open_association(
+        &mut self,
+        id: AssociationId,
+        to: SocketAddr,
+    ) -> io::Result<(UdpSocket, Token)> {
+        if !self.has_descriptor() {
+            return Err(io::Error::other("no descriptor is left for it"));
+        }
+        let any: SocketAddr = match to {
+            SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+            SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+        };
+        let mut socket = UdpSocket::bind(any)?;
+        let token = self
+            .sources
+            .add(&mut socket, Interest::READABLE, Source::Association(id))?;
+        Ok((socket, token))
+    }
+
+    /// Sends a frame to a VMM.
+    fn send(&mut self, to: PortId, frame: Cow<'_, [u8]>, now: Instant) {
+        let Some(port) = self.ports.get_mut(&to) else {
+            return;
+        };
+        match port.send(frame, now) {
+            Ok(()) => self.fabric.counters().frames_out += 1,
+            Err(reason) => self.fabric.counters().drop(reason),
+        }
+        if port.retry().is_some() {
+            self.retries.insert(to);
+        }
+        self.fabric.set_queued(to, port.queued());
+    }
+
+    /// Sends what waits for a VMM.
+    fn flush(&mut self, id: PortId, now: Instant) {
+        self.retries.remove(&id);
+        let Some(port) = self.ports.get_mut(&id) else {
+            return;
+        };
+        let (_, lost) = port.flush(now);
+        for _ in 0..lost {
+            self.fabric
+                .counters()
+                .drop(crate::counters::DropReason::NoPeer);
+        }
+        if port.retry().is_some() {
+            self.retries.insert(id);
+        }
+        self.fabric.set_queued(id, port.queued());
+    }
+}

@@ -1,0 +1,149 @@
+//! How a published port is bound, and what to say when it cannot be.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use socket2::{Domain, Protocol as Transport, Socket, Type};
+
+use crate::config::{Protocol, Publish};
+use crate::control::PublishError;
+
+/// Clients that may wait to be accepted.
+const BACKLOG: i32 = 1024;
+
+/// Binds what `publish` asks for: one socket, or one per address family.
+pub(super) fn bind(publish: &Publish) -> Result<Vec<Socket>, PublishError> {
+    let first = publish.host_ip.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
+    let wanted = SocketAddr::new(first, publish.host_port);
+    let socket =
+        socket(publish.protocol, wanted).map_err(|error| explain(publish, wanted, &error))?;
+    let port = local_address(&socket).map_or(publish.host_port, |address| address.port());
+    let mut sockets = vec![socket];
+    if publish.host_ip.is_none() {
+        let second = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port);
+        match self::socket(publish.protocol, second) {
+            Ok(socket) => sockets.push(socket),
+            Err(error) => tracing::debug!(%error, %second, "published for IPv4 only"),
+        }
+    }
+    Ok(sockets)
+}
+
+/// Where a socket is bound.
+pub(super) fn local_address(socket: &Socket) -> Option<SocketAddr> {
+    socket.local_addr().ok()?.as_socket()
+}
+
+fn socket(protocol: Protocol, address: SocketAddr) -> io::Result<Socket> {
+    let (kind, transport) = match protocol {
+        Protocol::Tcp => (Type::STREAM, Transport::TCP),
+        Protocol::Udp => (Type::DGRAM, Transport::UDP),
+    };
+    let socket = Socket::new(Domain::for_address(address), kind, Some(transport))?;
+    socket.set_nonblocking(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    if protocol == Protocol::Tcp {
+        // Connections that linger from before do not matter.
+        socket.set_reuse_address(true)?;
+    }
+    socket.bind(&address.into())?;
+    if protocol == Protocol::Tcp {
+        socket.listen(BACKLOG)?;
+    }
+    Ok(socket)
+}
+
+fn explain(publish: &Publish, address: SocketAddr, error: &io::Error) -> PublishError {
+    let port = address.port();
+    let mut holder = None;
+    let why = match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            holder = self::holder(publish.protocol, address);
+            "the port is in use".to_owned()
+        }
+        io::ErrorKind::PermissionDenied => format!(
+            "ports below 1024 are reserved; \
+             `sysctl net.ipv4.ip_unprivileged_port_start={port}` allows this one"
+        ),
+        io::ErrorKind::AddrNotAvailable => "this host does not have the address".to_owned(),
+        _ => error.to_string(),
+    };
+    let message = format!("cannot listen on {address}: {why}");
+    PublishError {
+        id: publish.id.clone(),
+        message,
+        holder,
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn holder(protocol: Protocol, address: SocketAddr) -> Option<String> {
+    super::holder::find(protocol, address)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn holder(_: Protocol, _: SocketAddr) -> Option<String> {
+    None
+}
+
+/// Whether a listener on `a` keeps others from `b`'s address.
+#[cfg(target_os = "linux")]
+pub(super) fn conflicts(a: IpAddr, b: IpAddr) -> bool {
+    let any_v6 = |ip: IpAddr| ip == IpAddr::from(Ipv6Addr::UNSPECIFIED);
+    a == b
+        || any_v6(a)
+        || any_v6(b)
+        || a.is_ipv4() == b.is_ipv4() && (a.is_unspecified() || b.is_unspecified())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_say_what_to_do() {
+        let publish = Publish {
+            id: "p".into(),
+            host_ip: None,
+            host_port: 80,
+            protocol: Protocol::Tcp,
+            endpoint: "e".into(),
+            container_port: 80,
+        };
+        let address = SocketAddr::from(([0, 0, 0, 0], 80));
+        let error = explain(&publish, address, &io::ErrorKind::PermissionDenied.into());
+        assert!(error.message.contains("0.0.0.0:80"), "{error:?}");
+        assert!(
+            error
+                .message
+                .contains("net.ipv4.ip_unprivileged_port_start=80"),
+            "{error:?}"
+        );
+    }
+
+    #[test]
+    fn an_address_that_is_given_must_be_had() {
+        let mut publish = Publish {
+            id: "p".into(),
+            host_ip: Some("192.0.2.1".parse().unwrap()),
+            host_port: 0,
+            protocol: Protocol::Udp,
+            endpoint: "e".into(),
+            container_port: 80,
+        };
+        assert!(
+            bind(&publish)
+                .unwrap_err()
+                .message
+                .contains("does not have the address")
+        );
+        publish.host_ip = Some(Ipv4Addr::LOCALHOST.into());
+        let sockets = bind(&publish).unwrap();
+        assert_eq!(sockets.len(), 1);
+        publish.host_port = local_address(&sockets[0]).unwrap().port();
+        let error = bind(&publish).unwrap_err();
+        assert!(error.message.contains("in use"), "{error:?}");
+    }
+}

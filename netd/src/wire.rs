@@ -1,0 +1,50 @@
+//! Frames as bytes: checked views for what guests send, builders for what
+//! they get. Nothing here keeps state.
+
+mod build;
+mod checksum;
+mod view;
+
+use std::net::Ipv4Addr;
+
+pub(crate) use build::{Route, Unreachable, arp_reply, echo_reply, tcp, udp, unreachable};
+pub(crate) use smoltcp::wire::{
+    ArpOperation, ArpPacket, ArpRepr, EthernetAddress as Mac, EthernetFrame, EthernetProtocol,
+    IpProtocol,
+};
+pub(crate) use view::{Ip, datagram, ethernet, icmp_is_valid, ip, segment};
+
+/// Largest IPv4 packet.
+pub(crate) const MTU: usize = 65_520;
+
+/// Bytes of an Ethernet header.
+pub(crate) const ETHERNET: usize = 14;
+
+/// Largest frame.
+pub(crate) const MAX_FRAME: usize = MTU + ETHERNET;
+
+/// Largest UDP payload that one frame carries.
+pub(crate) const MAX_DATAGRAM: usize = MTU - 20 - 8;
+
+/// The hardware address of a network's gateway: locally administered, and
+/// from the address, so that guests may keep what they learnt when the
+/// daemon is started again.
+pub(crate) fn gateway_mac(gateway: Ipv4Addr) -> Mac {
+    let [a, b, c, d] = gateway.octets();
+    Mac([0x02, 0x67, a, b, c, d])
+}
+
+/// Reads `02:57:0a:59:00:02`; unicast addresses only.
+pub(crate) fn parse_mac(text: &str) -> Option<Mac> {
+    let mut mac = [0; 6];
+    let mut parts = text.split(':');
+    for byte in &mut mac {
+        let part = parts.next().filter(|part| part.len() == 2)?;
+        *byte = u8::from_str_radix(part, 16).ok()?;
+    }
+    let mac = Mac(mac);
+    (parts.next().is_none() && mac.is_unicast()).then_some(mac)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,175 @@
+//! Frames for guests.
+
+use std::net::Ipv4Addr;
+
+use super::checksum::Sum;
+use super::{ArpOperation, ArpPacket, ArpRepr, ETHERNET, EthernetFrame, EthernetProtocol, Mac};
+use crate::tcp::Header;
+
+const IP: usize = 20;
+
+/// Between whom a frame goes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Route {
+    /// Source hardware address.
+    pub(crate) src_mac: Mac,
+    /// Destination hardware address.
+    pub(crate) dst_mac: Mac,
+    /// Source address.
+    pub(crate) src: Ipv4Addr,
+    /// Destination address.
+    pub(crate) dst: Ipv4Addr,
+}
+
+/// A TCP segment; the payload may come in two pieces.
+pub(crate) fn tcp(
+    route: &Route,
+    ports: (u16, u16),
+    header: &Header,
+    payload: [&[u8]; 2],
+) -> Vec<u8> {
+    let options = if header.syn {
+        options(header)
+    } else {
+        ([0; 8], 0)
+    };
+    let options = &options.0[..options.1];
+    let fixed = 20 + options.len();
+    let mut frame = packet(route, 6, fixed + payload[0].len() + payload[1].len());
+    let start = frame.len();
+    frame.extend_from_slice(&ports.0.to_be_bytes());
+    frame.extend_from_slice(&ports.1.to_be_bytes());
+    frame.extend_from_slice(&header.seq.0.to_be_bytes());
+    frame.extend_from_slice(&header.ack.map_or(0, |ack| ack.0).to_be_bytes());
+    let flags = u8::from(header.fin)
+        | u8::from(header.syn) << 1
+        | u8::from(header.rst) << 2
+        | u8::from(header.psh) << 3
+        | u8::from(header.ack.is_some()) << 4;
+    frame.extend_from_slice(&[(fixed as u8 / 4) << 4, flags]);
+    frame.extend_from_slice(&header.window.to_be_bytes());
+    frame.extend_from_slice(&[0; 4]);
+    frame.extend_from_slice(options);
+    frame.extend_from_slice(payload[0]);
+    frame.extend_from_slice(payload[1]);
+    let segment = &frame[start..];
+    let sum = Sum::pseudo(route.src, route.dst, 6, segment.len())
+        .add(segment)
+        .finish();
+    frame[start + 16..start + 18].copy_from_slice(&sum);
+    frame
+}
+
+/// Maximum segment size and window scale (RFC 9293 3.1, RFC 7323 2.2).
+fn options(header: &Header) -> ([u8; 8], usize) {
+    let mut bytes = [0; 8];
+    let mut length = 0;
+    if let Some(mss) = header.mss {
+        let [high, low] = mss.to_be_bytes();
+        bytes[..4].copy_from_slice(&[2, 4, high, low]);
+        length = 4;
+    }
+    if let Some(scale) = header.scale {
+        bytes[length..length + 4].copy_from_slice(&[1, 3, 3, scale]);
+        length += 4;
+    }
+    (bytes, length)
+}
+
+/// A UDP datagram; `payload` is at most [`MAX_DATAGRAM`](super::MAX_DATAGRAM)
+/// long.
+pub(crate) fn udp(route: &Route, ports: (u16, u16), payload: &[u8]) -> Vec<u8> {
+    let length = 8 + payload.len();
+    let mut frame = packet(route, 17, length);
+    let start = frame.len();
+    frame.extend_from_slice(&ports.0.to_be_bytes());
+    frame.extend_from_slice(&ports.1.to_be_bytes());
+    frame.extend_from_slice(&(length as u16).to_be_bytes());
+    frame.extend_from_slice(&[0; 2]);
+    frame.extend_from_slice(payload);
+    let sum = Sum::pseudo(route.src, route.dst, 17, length)
+        .add(&frame[start..])
+        .finish();
+    // Zero would mean "no checksum" (RFC 768).
+    let sum = if sum == [0, 0] { [0xff, 0xff] } else { sum };
+    frame[start + 6..start + 8].copy_from_slice(&sum);
+    frame
+}
+
+/// The answer to an ICMP echo request, whose message is `request`.
+pub(crate) fn echo_reply(route: &Route, request: &[u8]) -> Vec<u8> {
+    let mut frame = packet(route, 1, request.len());
+    let start = frame.len();
+    frame.extend_from_slice(request);
+    frame[start..start + 4].fill(0);
+    seal_icmp(&mut frame, start);
+    frame
+}
+
+/// Why something cannot be reached, as codes of ICMP type 3 (RFC 792).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Unreachable {
+    /// No route to the network.
+    Network = 0,
+    /// The host does not answer.
+    Host = 1,
+}
+
+/// Tells the sender of `original`, an IPv4 packet, that it did not arrive.
+pub(crate) fn unreachable(route: &Route, why: Unreachable, original: &[u8]) -> Vec<u8> {
+    let quoted = &original[..original.len().min(IP + 8 + 40)];
+    let mut frame = packet(route, 1, 8 + quoted.len());
+    let start = frame.len();
+    frame.extend_from_slice(&[3, why as u8, 0, 0, 0, 0, 0, 0]);
+    frame.extend_from_slice(quoted);
+    seal_icmp(&mut frame, start);
+    frame
+}
+
+fn seal_icmp(frame: &mut [u8], start: usize) {
+    let sum = Sum::default().add(&frame[start..]).finish();
+    frame[start + 2..start + 4].copy_from_slice(&sum);
+}
+
+/// The gateway's answer to an ARP request.
+pub(crate) fn arp_reply(route: &Route) -> Vec<u8> {
+    let repr = ArpRepr::EthernetIpv4 {
+        operation: ArpOperation::Reply,
+        source_hardware_addr: route.src_mac,
+        source_protocol_addr: route.src,
+        target_hardware_addr: route.dst_mac,
+        target_protocol_addr: route.dst,
+    };
+    let mut frame = vec![0; ETHERNET + repr.buffer_len()];
+    ethernet(&mut frame, route, EthernetProtocol::Arp);
+    repr.emit(&mut ArpPacket::new_unchecked(&mut frame[ETHERNET..]));
+    frame
+}
+
+/// Ethernet and IPv4 headers before `length` bytes of `protocol`, with room
+/// for those.
+fn packet(route: &Route, protocol: u8, length: usize) -> Vec<u8> {
+    let total = IP + length;
+    let mut frame = Vec::with_capacity(ETHERNET + total);
+    frame.resize(ETHERNET + IP, 0);
+    ethernet(&mut frame, route, EthernetProtocol::Ipv4);
+    let header = &mut frame[ETHERNET..];
+    header[0] = 0x45;
+    header[2..4].copy_from_slice(&(total as u16).to_be_bytes());
+    header[6] = 0x40; // Don't fragment.
+    header[8] = 64;
+    header[9] = protocol;
+    header[12..16].copy_from_slice(&route.src.octets());
+    header[16..20].copy_from_slice(&route.dst.octets());
+    let sum = Sum::default().add(header).finish();
+    header[10..12].copy_from_slice(&sum);
+    frame
+}
+
+fn ethernet(frame: &mut [u8], route: &Route, kind: EthernetProtocol) {
+    let mut view = EthernetFrame::new_unchecked(frame);
+    view.set_src_addr(route.src_mac);
+    view.set_dst_addr(route.dst_mac);
+    view.set_ethertype(kind);
+}

@@ -1,0 +1,47 @@
+//! The Internet checksum (RFC 1071).
+
+use std::net::Ipv4Addr;
+
+/// A sum that is not folded yet.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Sum(u64);
+
+impl Sum {
+    /// The pseudo-header of TCP and UDP (RFC 9293, section 3.1).
+    pub(super) fn pseudo(src: Ipv4Addr, dst: Ipv4Addr, protocol: u8, length: usize) -> Sum {
+        Sum::default()
+            .add(&src.octets())
+            .add(&dst.octets())
+            .add(&[0, protocol])
+            .add(&(length as u16).to_be_bytes())
+    }
+
+    /// Adds `bytes`; all pieces but the last must have an even length.
+    pub(super) fn add(self, bytes: &[u8]) -> Sum {
+        // Sums of 32-bit words in host order: the byte order of a ones'
+        // complement sum does not matter until the end (RFC 1071, 2.B), and
+        // 2^32 of them fit 64 bits.
+        let (words, rest) = bytes.as_chunks::<4>();
+        let mut sum = self.0;
+        for word in words {
+            sum += u64::from(u32::from_ne_bytes(*word));
+        }
+        let mut last = [0; 4];
+        last[..rest.len()].copy_from_slice(rest);
+        Sum(sum + u64::from(u32::from_ne_bytes(last)))
+    }
+
+    /// The checksum, as it goes into a header.
+    pub(super) fn finish(self) -> [u8; 2] {
+        let mut sum = self.0;
+        while sum > 0xffff {
+            sum = (sum & 0xffff) + (sum >> 16);
+        }
+        (!(sum as u16)).to_ne_bytes()
+    }
+
+    /// Bytes that contain their own checksum sum up to nothing.
+    pub(super) fn is_valid(self) -> bool {
+        self.finish() == [0, 0]
+    }
+}

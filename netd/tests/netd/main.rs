@@ -1,0 +1,16 @@
+//! The daemon with guests that speak frames to it: smoltcp is their TCP/IP
+//! stack, two datagram sockets are their network card.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests live in real time, and end when something is missing"
+)]
+
+mod guest;
+mod kit;
+mod lifecycle;
+mod names;
+mod publish;
+mod switch;
+mod tcp;
+mod udp;
