@@ -1,1 +1,61 @@
 //! The Compose language and the plan: pure, no I/O.
+//!
+//! [`load`] turns stack files into a [`Project`] in these phases, each a module:
+//!
+//! | phase | module | what it does |
+//! |---|---|---|
+//! | read | `read` | bytes of a [`Source`] to text |
+//! | parse | `yaml` | text to a tree that knows its places |
+//! | interpolate | `interpolate`, `template`, `cast` | variables in values |
+//! | include | `load::include` | other stacks, with their folder and variables |
+//! | extends | `load::extends` | a service onto another |
+//! | merge | `merge` | a file onto the earlier ones |
+//! | validate | `validate`, `schema` | keys and types |
+//! | canonical | `canonical` | short forms to long ones |
+//! | complete | `defaults`, `rules`, `paths`, `normalize` | what is understood |
+//! | model | `bind` | one form for every value |
+//! | profiles | `profiles` | which services take part |
+//! | consistency | `consistency`, `graph` | references, circles |
+//! | spec | `spec`, `support` | what the daemon takes |
+//!
+//! Every finding is a [`Diagnostic`] with a place in the file the user wrote.
+
+mod bind;
+mod budget;
+mod canonical;
+mod cast;
+mod consistency;
+mod defaults;
+pub mod diagnostic;
+mod discover;
+mod dotenv;
+mod environment;
+mod graph;
+mod hash;
+mod interpolate;
+mod load;
+mod merge;
+mod normalize;
+mod options;
+mod paths;
+pub mod plan;
+mod profiles;
+mod project;
+mod read;
+mod rules;
+mod schema;
+mod source;
+mod spec;
+mod suggest;
+mod support;
+mod template;
+pub mod tree;
+mod validate;
+mod yaml;
+
+pub use diagnostic::{Diagnostic, Label, Severity};
+pub use discover::{FILE_NAMES, discover};
+pub use load::{Loaded, load};
+pub use options::LoadOptions;
+pub use project::Project;
+pub use source::{MemorySource, Source, SourceError};

@@ -1,0 +1,66 @@
+//! The texts that were read, kept for showing lines of them.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::tree::Span;
+
+/// All files read so far; a file's index is what spans name.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Files {
+    files: Vec<(PathBuf, Arc<str>)>,
+}
+
+impl Files {
+    /// Adds a file and returns its index. The same path with the same text is kept once.
+    pub(crate) fn add(&mut self, path: &Path, text: Arc<str>) -> u32 {
+        let known = self.files.iter().position(|(p, t)| p == path && *t == text);
+        let index = known.unwrap_or_else(|| {
+            self.files.push((path.to_path_buf(), text));
+            self.files.len() - 1
+        });
+        u32::try_from(index).unwrap_or(u32::MAX)
+    }
+
+    pub(crate) fn path(&self, span: Span) -> Option<&Path> {
+        self.files
+            .get(span.file as usize)
+            .map(|(path, _)| path.as_path())
+    }
+
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.files.iter().map(|(path, _)| path.as_path())
+    }
+
+    pub(crate) fn text_at(&self, span: Span) -> Option<&str> {
+        self.files
+            .get(span.file as usize)?
+            .1
+            .get(span.start as usize..span.end as usize)
+    }
+
+    pub(crate) fn text(&self, path: &Path) -> Option<&str> {
+        self.files
+            .iter()
+            .find(|(p, _)| p == path)
+            .map(|(_, text)| &**text)
+    }
+
+    /// The narrowest span for `part` inside the scalar at `span`.
+    pub(crate) fn narrow(&self, span: Span, part: &str) -> Span {
+        let Some(offset) = self.text_at(span).and_then(|text| text.find(part)) else {
+            return span;
+        };
+        let start = span.start + u32::try_from(offset).unwrap_or(0);
+        let end = start + u32::try_from(part.len()).unwrap_or(0);
+        if part.is_empty() {
+            span
+        } else {
+            Span {
+                file: span.file,
+                start,
+                end,
+            }
+        }
+    }
+}

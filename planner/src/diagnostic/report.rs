@@ -1,0 +1,160 @@
+//! Collecting findings on the way.
+
+use super::{Diagnostic, Files, Label, Severity};
+use crate::tree::{Node, Span};
+
+/// Findings at most; the rest is counted only.
+const MOST: usize = 200;
+
+/// Characters of a text in a finding at most.
+const LONGEST: usize = 500;
+
+/// A finding whose places are still spans.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Problem {
+    pub(crate) code: &'static str,
+    pub(crate) severity: Severity,
+    pub(crate) message: String,
+    pub(crate) labels: Vec<(Span, String)>,
+    pub(crate) help: Option<String>,
+}
+
+impl Problem {
+    pub(crate) fn error(code: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            severity: Severity::Error,
+            message: shown(&message.into()),
+            labels: Vec::new(),
+            help: None,
+        }
+    }
+
+    pub(crate) fn warning(code: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Warning,
+            ..Self::error(code, message)
+        }
+    }
+
+    /// Points at a place; nothing happens for a place nobody wrote.
+    #[must_use]
+    pub(crate) fn at(mut self, span: Span, text: impl Into<String>) -> Self {
+        if !span.is_none() {
+            self.labels.push((span, shown(&text.into())));
+        }
+        self
+    }
+
+    /// Points at a node's value.
+    #[must_use]
+    pub(crate) fn on(self, node: &Node, text: impl Into<String>) -> Self {
+        self.at(node.value_place(), text)
+    }
+
+    #[must_use]
+    pub(crate) fn help(mut self, text: impl Into<String>) -> Self {
+        self.help = Some(shown(&text.into()));
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn maybe_help(mut self, text: Option<String>) -> Self {
+        self.help = text.map(|text| shown(&text)).or(self.help);
+        self
+    }
+}
+
+/// The text as it may be shown: files are not trusted, so it is short and has
+/// no control characters.
+fn shown(text: &str) -> String {
+    let mut out: String = text
+        .chars()
+        .take(LONGEST)
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect();
+    if text.chars().nth(LONGEST).is_some() {
+        out.push('…');
+    }
+    out
+}
+
+/// All findings so far.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Report {
+    problems: Vec<Problem>,
+    errors: usize,
+    left_out: usize,
+}
+
+impl Report {
+    pub(crate) fn push(&mut self, problem: Problem) {
+        if problem.severity == Severity::Error {
+            self.errors += 1;
+        }
+        if self.problems.len() >= MOST {
+            self.left_out += 1;
+        } else if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
+    }
+
+    /// Errors so far, including those left out.
+    pub(crate) fn errors(&self) -> usize {
+        self.errors
+    }
+
+    pub(crate) fn has_errors(&self) -> bool {
+        self.errors > 0
+    }
+
+    #[cfg(test)]
+    pub(crate) fn all(self) -> Vec<Problem> {
+        self.problems
+    }
+
+    /// The warnings among the findings.
+    pub(crate) fn warnings(self) -> Vec<Problem> {
+        self.problems
+            .into_iter()
+            .filter(|problem| problem.severity == Severity::Warning)
+            .collect()
+    }
+
+    /// Findings in the order of their first places; those without one come first.
+    pub(crate) fn finish(mut self, files: &Files) -> Vec<Diagnostic> {
+        self.problems
+            .sort_by_key(|problem| problem.labels.first().map(|(span, _)| *span));
+        let mut found: Vec<_> = self
+            .problems
+            .into_iter()
+            .map(|problem| resolve(problem, files))
+            .collect();
+        if self.left_out > 0 {
+            let message = format!("{} more findings are not shown", self.left_out);
+            found.push(resolve(
+                Problem::warning(super::codes::MORE, message),
+                files,
+            ));
+        }
+        found
+    }
+}
+
+fn resolve(problem: Problem, files: &Files) -> Diagnostic {
+    let labels = problem.labels.into_iter().filter_map(|(span, text)| {
+        let file = files.path(span)?.to_path_buf();
+        Some(Label {
+            file,
+            span: span.start as usize..span.end as usize,
+            text,
+        })
+    });
+    Diagnostic {
+        code: problem.code,
+        severity: problem.severity,
+        message: problem.message,
+        labels: labels.collect(),
+        help: problem.help,
+    }
+}

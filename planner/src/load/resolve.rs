@@ -1,0 +1,244 @@
+//! Values that come from elsewhere: variables of services, labels, contents of
+//! configs and secrets.
+
+use std::collections::BTreeMap;
+use std::path::{Path as FilePath, PathBuf};
+
+use super::Loader;
+use crate::diagnostic::{Problem, codes};
+use crate::environment::EnvReader;
+use crate::project::{Content, Contents};
+use crate::tree::{Mapping, Node, Value, visit};
+use crate::yaml::emit::natural_order;
+
+/// Bytes of one config or secret at most.
+const MAX_CONTENT: usize = 1 << 20;
+
+impl Loader<'_> {
+    /// Remembers the contents that configs and secrets take from variables.
+    pub(super) fn values_from_environment(
+        &mut self,
+        tree: &Node,
+        environment: &BTreeMap<String, String>,
+    ) {
+        for kind in ["configs", "secrets"] {
+            visit(tree, &[kind, "*", "environment"], &mut |node, path| {
+                let [_, name, _] = path.keys()[..] else {
+                    return;
+                };
+                if let Some(value) = node.as_str().and_then(|variable| environment.get(variable)) {
+                    self.values.insert((kind, name.to_owned()), value.clone());
+                }
+            });
+        }
+    }
+
+    /// `environment` over the files of `env_file`.
+    pub(super) fn service_environment(
+        &mut self,
+        model: &mut Node,
+        environment: &BTreeMap<String, String>,
+    ) {
+        for service in services(model) {
+            let own = texts(service.get("environment"));
+            let mut values: BTreeMap<String, String> = BTreeMap::new();
+            values.extend(
+                own.iter()
+                    .filter_map(|(key, value)| Some((key.clone(), value.clone()?))),
+            );
+            let lookup = |name: &str| {
+                environment
+                    .get(name)
+                    .cloned()
+                    .or_else(|| own.get(name).cloned().flatten())
+            };
+            let place = service.get("env_file").map(Node::place);
+            for file in take_list(service, "env_file") {
+                let Some(path) = file.get("path").and_then(Node::as_str).map(PathBuf::from) else {
+                    continue;
+                };
+                let required = file.get("required").and_then(Node::as_bool).unwrap_or(true);
+                let at = file.get("path").map_or(file.span, |node| node.span);
+                if !self.source.exists(&path) {
+                    if required {
+                        let message =
+                            format!("the environment file {} is not there", path.display());
+                        let problem =
+                            Problem::error(codes::ENV_FILE, message).at(at, "required here");
+                        self.report
+                            .push(problem.help("make it, or write `required: false`"));
+                    }
+                    continue;
+                }
+                let format = file.get("format").and_then(Node::as_str);
+                if let Some(format) =
+                    format.filter(|format| !matches!(*format, "" | "raw" | ".env"))
+                {
+                    let message = format!("`{format}` is not a format of environment files");
+                    let problem = Problem::error(codes::ENV_FILE, message).at(at, "for this file");
+                    self.report
+                        .push(problem.help("leave `format` out, or write `raw`"));
+                    continue;
+                }
+                let mut reader = EnvReader {
+                    source: self.source,
+                    files: &mut self.files,
+                    report: &mut self.report,
+                };
+                reader.read_into(&path, format, &mut values, &lookup, at);
+            }
+            if let Some(place) = place {
+                let mut all: BTreeMap<String, Node> = values
+                    .into_iter()
+                    .map(|(key, value)| {
+                        (
+                            key,
+                            Node {
+                                key: place,
+                                ..Node::string(value, place)
+                            },
+                        )
+                    })
+                    .collect();
+                all.extend(
+                    service
+                        .get("environment")
+                        .and_then(Node::as_mapping)
+                        .cloned()
+                        .unwrap_or_default(),
+                );
+                put_sorted(service, "environment", all);
+            }
+        }
+    }
+
+    /// `labels` over the files of `label_file`.
+    pub(super) fn service_labels(&mut self, model: &mut Node) {
+        for service in services(model) {
+            let mut values: BTreeMap<String, String> = BTreeMap::new();
+            let Some(place) = service.get("label_file").map(Node::place) else {
+                continue;
+            };
+            for file in take_list(service, "label_file") {
+                let Some(path) = file.as_str().map(PathBuf::from) else {
+                    continue;
+                };
+                let earlier = values.clone();
+                let lookup = |name: &str| earlier.get(name).cloned();
+                let mut reader = EnvReader {
+                    source: self.source,
+                    files: &mut self.files,
+                    report: &mut self.report,
+                };
+                reader.read_into(&path, None, &mut values, &lookup, file.span);
+            }
+            let mut all: BTreeMap<String, Node> = values
+                .into_iter()
+                .map(|(key, value)| {
+                    (
+                        key,
+                        Node {
+                            key: place,
+                            ..Node::string(value, place)
+                        },
+                    )
+                })
+                .collect();
+            all.extend(
+                service
+                    .get("labels")
+                    .and_then(Node::as_mapping)
+                    .cloned()
+                    .unwrap_or_default(),
+            );
+            put_sorted(service, "labels", all);
+        }
+    }
+
+    /// What is in every config and secret that the model still has.
+    pub(super) fn contents(&self, model: &Node) -> Contents {
+        let mut contents = Contents::new();
+        for kind in ["configs", "secrets"] {
+            for (name, node) in model
+                .get(kind)
+                .and_then(Node::as_mapping)
+                .into_iter()
+                .flatten()
+            {
+                let content = self.content(kind, name, node);
+                contents.insert((kind, name.clone()), content);
+            }
+        }
+        contents
+    }
+
+    fn content(&self, kind: &'static str, name: &str, node: &Node) -> Content {
+        let text = |key: &str| node.get(key).and_then(Node::as_str);
+        if let Some(content) = text("content") {
+            return Ok(content.as_bytes().to_vec());
+        }
+        if let Some(variable) = text("environment") {
+            let value = self
+                .values
+                .get(&(kind, name.to_owned()))
+                .map(|value| value.as_bytes().to_vec());
+            return value.ok_or_else(|| format!("the variable `{variable}` is not set"));
+        }
+        if let Some(file) = text("file") {
+            let bytes = self
+                .source
+                .read(FilePath::new(file))
+                .map_err(|error| format!("cannot read {file}: {error}"))?;
+            if bytes.len() > MAX_CONTENT {
+                return Err(format!("{file} has more than {MAX_CONTENT} bytes"));
+            }
+            return Ok(bytes);
+        }
+        match node.get("external").and_then(Node::as_bool) {
+            Some(true) => Err("there is no store of external configs and secrets".to_owned()),
+            _ => Err("neither `file` nor `environment` is given".to_owned()),
+        }
+    }
+}
+
+fn services(model: &mut Node) -> impl Iterator<Item = &mut Node> {
+    model
+        .get_mut("services")
+        .and_then(Node::as_mapping_mut)
+        .into_iter()
+        .flat_map(Mapping::values_mut)
+}
+
+fn texts(node: Option<&Node>) -> BTreeMap<String, Option<String>> {
+    let entries = node.and_then(Node::as_mapping).into_iter().flatten();
+    entries
+        .map(|(key, value)| (key.clone(), value.scalar_text()))
+        .collect()
+}
+
+fn take_list(service: &mut Node, key: &str) -> Vec<Node> {
+    match service
+        .as_mapping_mut()
+        .and_then(|entries| entries.shift_remove(key))
+        .map(|node| node.value)
+    {
+        Some(Value::Sequence(items)) => items,
+        _ => Vec::new(),
+    }
+}
+
+/// Puts a mapping at the place of an attribute that is printed in this order.
+fn put_sorted(service: &mut Node, key: &str, all: BTreeMap<String, Node>) {
+    let place = service.get(key).map_or(service.place(), Node::place);
+    let mut all: Mapping = all.into_iter().collect();
+    all.sort_by(|a, _, b, _| natural_order(a, b));
+    let Some(entries) = service.as_mapping_mut().filter(|_| !all.is_empty()) else {
+        return;
+    };
+    let node = Node {
+        key: place,
+        ..Node::mapping(all, place)
+    };
+    entries.insert(key.to_owned(), node);
+    crate::schema::sort_service(entries);
+}

@@ -1,0 +1,135 @@
+//! Lists in which an item has an identity: a later one replaces the earlier.
+
+use indexmap::IndexMap;
+
+use crate::canonical::volume_target;
+use crate::tree::{Node, Value, visit_mut};
+
+/// What makes an item the same.
+#[derive(Debug, Clone, Copy)]
+enum Identity {
+    /// The text before `=`.
+    Key,
+    /// The place in the container.
+    Mount,
+    Device,
+    /// The `target`, or the source below this folder.
+    FileIn(&'static str),
+    Port,
+    Path,
+    Whole,
+}
+
+const LISTS: &[(&[&str], Identity)] = &[
+    (&["networks", "*", "labels"], Identity::Key),
+    (&["volumes", "*", "labels"], Identity::Key),
+    (&["services", "*", "annotations"], Identity::Key),
+    (&["services", "*", "build", "args"], Identity::Key),
+    (
+        &["services", "*", "build", "additional_contexts"],
+        Identity::Key,
+    ),
+    (&["services", "*", "build", "tags"], Identity::Key),
+    (&["services", "*", "build", "labels"], Identity::Key),
+    (&["services", "*", "cap_add"], Identity::Key),
+    (&["services", "*", "cap_drop"], Identity::Key),
+    (&["services", "*", "deploy", "labels"], Identity::Key),
+    (&["services", "*", "dns"], Identity::Key),
+    (&["services", "*", "dns_opt"], Identity::Key),
+    (&["services", "*", "dns_search"], Identity::Key),
+    (&["services", "*", "environment"], Identity::Key),
+    (&["services", "*", "labels"], Identity::Key),
+    (&["services", "*", "links"], Identity::Key),
+    (
+        &["services", "*", "networks", "*", "aliases"],
+        Identity::Key,
+    ),
+    (
+        &["services", "*", "networks", "*", "link_local_ips"],
+        Identity::Key,
+    ),
+    (&["services", "*", "profiles"], Identity::Key),
+    (&["services", "*", "sysctls"], Identity::Key),
+    (&["services", "*", "tmpfs"], Identity::Key),
+    (&["services", "*", "configs"], Identity::FileIn("")),
+    (
+        &["services", "*", "secrets"],
+        Identity::FileIn("/run/secrets"),
+    ),
+    (&["services", "*", "volumes"], Identity::Mount),
+    (&["services", "*", "devices"], Identity::Device),
+    (&["services", "*", "env_file"], Identity::Path),
+    (&["services", "*", "expose"], Identity::Whole),
+    (&["services", "*", "ports"], Identity::Port),
+];
+
+/// Keeps of each item the last, at the place of the first.
+pub(crate) fn enforce(root: &mut Node) {
+    for (pattern, identity) in LISTS {
+        visit_mut(root, pattern, &mut |node, _| {
+            if let Value::Sequence(items) = &mut node.value {
+                keep_last(items, *identity);
+            }
+        });
+    }
+}
+
+fn keep_last(items: &mut Vec<Node>, identity: Identity) {
+    let mut kept: IndexMap<(Option<String>, usize), Node> = IndexMap::with_capacity(items.len());
+    for (i, item) in items.drain(..).enumerate() {
+        // What has no identity is never the same as anything.
+        let key = match identity_of(&item, identity) {
+            Some(key) => (Some(key), 0),
+            None => (None, i),
+        };
+        kept.insert(key, item);
+    }
+    *items = kept.into_values().collect();
+}
+
+fn identity_of(item: &Node, identity: Identity) -> Option<String> {
+    let text = item.as_str();
+    match identity {
+        Identity::Key => Some(text?.split('=').next()?.to_owned()),
+        Identity::Mount => match text {
+            Some(text) => volume_target(text),
+            None => Some(item.get("target")?.as_str()?.to_owned()),
+        },
+        Identity::Device => match text {
+            Some(text) => text
+                .split(':')
+                .nth(1)
+                .or(text.split(':').next())
+                .map(str::to_owned),
+            None => Some(item.get("target")?.as_str()?.to_owned()),
+        },
+        Identity::FileIn(folder) => match text {
+            Some(text) => Some(format!("{folder}/{text}")),
+            None => match item.get("target") {
+                Some(target) => Some(target.as_str()?.to_owned()),
+                None => Some(format!("{folder}/{}", item.get("source")?.as_str()?)),
+            },
+        },
+        Identity::Port => {
+            if item.as_mapping().is_none() {
+                return item.scalar_text();
+            }
+            let part = |key: &str, absent: &str| {
+                item.get(key)
+                    .and_then(Node::scalar_text)
+                    .unwrap_or(absent.to_owned())
+            };
+            let (ip, published) = (part("host_ip", "0.0.0.0"), part("published", ""));
+            Some(format!(
+                "{ip}:{published}:{}/{}",
+                item.get("target")?.scalar_text()?,
+                part("protocol", "tcp")
+            ))
+        }
+        Identity::Path => match text {
+            Some(text) => Some(text.to_owned()),
+            None => Some(item.get("path")?.as_str()?.to_owned()),
+        },
+        Identity::Whole => item.scalar_text(),
+    }
+}

@@ -1,0 +1,170 @@
+//! The plan: what has to happen so that what runs becomes what is wanted.
+//!
+//! `wanted × observed → steps`, and nothing else: no I/O, no clock. The
+//! steps form a directed acyclic graph (each names the steps it follows) and
+//! hold every detail, so that whoever executes them makes no choices. Doing
+//! all steps and planning again gives an empty plan.
+
+mod difference;
+mod observed;
+mod order;
+mod services;
+mod step;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use stack_api::request::Up;
+use stack_api::spec::PullPolicy;
+
+pub use observed::{Observed, ObservedContainer, ObservedNetwork};
+pub use order::{NoSuchService, select, waves};
+pub use step::{Action, Plan, Reason, Step, WaitFor};
+
+use services::Services;
+
+/// Plans an `up`.
+///
+/// Images that have to be pulled first make the plan preliminary: a pull
+/// step is in it, and what follows assumes that the image will be a new one.
+///
+/// # Errors
+/// A service named in the request does not exist.
+pub fn plan(request: &Up, observed: &Observed) -> Result<Plan, NoSuchService> {
+    let spec = &request.spec;
+    let selected = select(&spec.services, &request.services, !request.no_deps)?;
+    let mut plan = Plan::default();
+    let pulls = pulls(request, observed, &selected, &mut plan);
+    let networks = networks(request, observed, &selected, &mut plan);
+    let volumes = volumes(request, observed, &selected, &mut plan);
+    orphans(request, observed, &mut plan);
+    let first = Groundwork {
+        pulls,
+        networks,
+        volumes,
+    };
+    Services {
+        request,
+        observed,
+        selected: &selected,
+        first: &first,
+    }
+    .plan(&mut plan);
+    Ok(plan)
+}
+
+/// Steps that containers follow, by image reference, network key and volume
+/// key.
+#[derive(Debug, Default)]
+struct Groundwork {
+    pulls: BTreeMap<String, usize>,
+    networks: BTreeMap<String, usize>,
+    volumes: BTreeMap<String, usize>,
+}
+
+fn pulls(
+    request: &Up,
+    observed: &Observed,
+    selected: &BTreeSet<String>,
+    plan: &mut Plan,
+) -> BTreeMap<String, usize> {
+    let mut steps = BTreeMap::new();
+    for name in selected {
+        let service = &request.spec.services[name];
+        let reason = match request.pull.unwrap_or(service.pull_policy) {
+            PullPolicy::Always => Reason::PullPolicy,
+            PullPolicy::Missing if !observed.images.contains_key(&service.image) => Reason::Missing,
+            PullPolicy::Missing | PullPolicy::Never => continue,
+        };
+        if !steps.contains_key(&service.image) {
+            let action = Action::Pull {
+                image: service.image.clone(),
+            };
+            steps.insert(service.image.clone(), plan.add(action, reason, Vec::new()));
+        }
+    }
+    steps
+}
+
+fn networks(
+    request: &Up,
+    observed: &Observed,
+    selected: &BTreeSet<String>,
+    plan: &mut Plan,
+) -> BTreeMap<String, usize> {
+    let spec = &request.spec;
+    let used: BTreeSet<&String> = selected
+        .iter()
+        .flat_map(|name| spec.services[name].networks.keys())
+        .collect();
+    let mut steps = BTreeMap::new();
+    for (key, wanted) in spec.networks.iter().filter(|(key, _)| used.contains(key)) {
+        let name = wanted.name.clone();
+        let (action, reason) = match observed.networks.get(&name) {
+            None => (
+                Action::CreateNetwork {
+                    network: key.clone(),
+                    name,
+                },
+                Reason::Missing,
+            ),
+            Some(known) if known.differs(wanted) => {
+                let what = vec!["internal or subnet".to_owned()];
+                (
+                    Action::UpdateNetwork {
+                        network: key.clone(),
+                        name,
+                    },
+                    Reason::Changed { what },
+                )
+            }
+            Some(_) => continue,
+        };
+        steps.insert(key.clone(), plan.add(action, reason, Vec::new()));
+    }
+    steps
+}
+
+fn volumes(
+    request: &Up,
+    observed: &Observed,
+    selected: &BTreeSet<String>,
+    plan: &mut Plan,
+) -> BTreeMap<String, usize> {
+    let spec = &request.spec;
+    let used: BTreeSet<&String> = selected
+        .iter()
+        .flat_map(|name| spec.services[name].volume_keys())
+        .collect();
+    let mut steps = BTreeMap::new();
+    for (key, wanted) in spec.volumes.iter().filter(|(key, _)| used.contains(key)) {
+        if wanted.external || observed.volumes.contains(&wanted.name) {
+            continue;
+        }
+        let action = Action::CreateVolume {
+            volume: key.clone(),
+            name: wanted.name.clone(),
+        };
+        steps.insert(key.clone(), plan.add(action, Reason::Missing, Vec::new()));
+    }
+    steps
+}
+
+fn orphans(request: &Up, observed: &Observed, plan: &mut Plan) {
+    let known = |service: &String| {
+        request.spec.services.contains_key(service) || request.spec.disabled.contains(service)
+    };
+    for container in &observed.containers {
+        let container = &container.container;
+        if known(&container.service) {
+            continue;
+        }
+        if request.remove_orphans {
+            plan.add(Action::remove(container), Reason::Orphan, Vec::new());
+        } else {
+            plan.orphans.push(container.name.clone());
+        }
+    }
+}

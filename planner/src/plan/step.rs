@@ -1,0 +1,259 @@
+//! Steps: what to do, why, and after what.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use stack_api::container::Container;
+use stack_api::spec::Condition;
+
+/// A plan.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The steps; a step's number is its place here, and it follows only
+    /// steps with lower numbers.
+    pub steps: Vec<Step>,
+    /// Containers of services that are in the file no more, and that nobody
+    /// asked to remove.
+    pub orphans: Vec<String>,
+    /// Names of containers that stay as they are.
+    pub unchanged: Vec<String>,
+}
+
+/// One step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// What to do.
+    pub action: Action,
+    /// Why.
+    pub reason: Reason,
+    /// Numbers of the steps that must have been done.
+    pub after: Vec<usize>,
+    /// What other services must have reached.
+    pub wait_for: Vec<WaitFor>,
+}
+
+/// What a service must have reached before a step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WaitFor {
+    /// The service.
+    pub service: String,
+    /// What it must have reached.
+    pub condition: Condition,
+    /// Without it the step cannot be done.
+    pub required: bool,
+}
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "type")]
+pub enum Action {
+    /// Get an image from its registry.
+    Pull {
+        /// Reference as written.
+        image: String,
+    },
+    /// Make a network.
+    CreateNetwork {
+        /// Key in the file.
+        network: String,
+        /// Full name.
+        name: String,
+    },
+    /// Change a network; the containers in it are made anew by other steps.
+    UpdateNetwork {
+        /// Key in the file.
+        network: String,
+        /// Full name.
+        name: String,
+    },
+    /// Make a volume.
+    CreateVolume {
+        /// Key in the file.
+        volume: String,
+        /// Full name.
+        name: String,
+    },
+    /// Make a container.
+    Create {
+        /// Service.
+        service: String,
+        /// 1, 2, 3…
+        number: u32,
+        /// Its name.
+        name: String,
+    },
+    /// Stop and remove a container and make another in its place; volumes
+    /// without a name go over to the new one.
+    Recreate {
+        /// Service.
+        service: String,
+        /// 1, 2, 3…
+        number: u32,
+        /// Its name.
+        name: String,
+        /// Id of the old one.
+        id: String,
+    },
+    /// Start a container.
+    Start {
+        /// Service.
+        service: String,
+        /// 1, 2, 3…
+        number: u32,
+        /// Its name.
+        name: String,
+    },
+    /// Stop a running container; another step starts it again.
+    Stop {
+        /// Service.
+        service: String,
+        /// 1, 2, 3…
+        number: u32,
+        /// Its name.
+        name: String,
+    },
+    /// Stop and remove a container.
+    Remove {
+        /// Service.
+        service: String,
+        /// Its name.
+        name: String,
+        /// Its id.
+        id: String,
+    },
+}
+
+/// Why a step is in the plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "type")]
+pub enum Reason {
+    /// It is not there.
+    Missing,
+    /// The policy says so each time.
+    PullPolicy,
+    /// These attributes changed.
+    Changed {
+        /// Names of attributes.
+        what: Vec<String>,
+    },
+    /// The reference leads to another image now.
+    ImageChanged {
+        /// Old image id.
+        from: String,
+        /// New image id; empty until it has been pulled.
+        to: String,
+    },
+    /// A network it is in changes.
+    NetworkChanged {
+        /// Key in the file.
+        network: String,
+    },
+    /// It was asked for.
+    Forced,
+    /// It does not run.
+    NotRunning {
+        /// Its state.
+        state: String,
+    },
+    /// A service it depends on is started anew (`depends_on: restart`).
+    DependencyRestarts {
+        /// That service.
+        service: String,
+    },
+    /// Fewer are wanted.
+    ScaledDown,
+    /// Its service is in the file no more.
+    Orphan,
+}
+
+impl Plan {
+    /// Nothing has to be done.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    pub(super) fn add(&mut self, action: Action, reason: Reason, after: Vec<usize>) -> usize {
+        self.steps.push(Step {
+            action,
+            reason,
+            after,
+            wait_for: Vec::new(),
+        });
+        self.steps.len() - 1
+    }
+}
+
+impl Action {
+    pub(super) fn remove(container: &Container) -> Action {
+        Action::Remove {
+            service: container.service.clone(),
+            name: container.name.clone(),
+            id: container.id.clone(),
+        }
+    }
+
+    /// `image`, `network`, `volume` or `container`, and the thing's name.
+    pub fn subject(&self) -> (&'static str, &str) {
+        match self {
+            Action::Pull { image } => ("image", image),
+            Action::CreateNetwork { name, .. } | Action::UpdateNetwork { name, .. } => {
+                ("network", name)
+            }
+            Action::CreateVolume { name, .. } => ("volume", name),
+            Action::Create { name, .. }
+            | Action::Recreate { name, .. }
+            | Action::Start { name, .. }
+            | Action::Stop { name, .. }
+            | Action::Remove { name, .. } => ("container", name),
+        }
+    }
+
+    /// What is done, as a word.
+    pub fn verb(&self) -> &'static str {
+        match self {
+            Action::Pull { .. } => "pull",
+            Action::CreateNetwork { .. } | Action::CreateVolume { .. } | Action::Create { .. } => {
+                "create"
+            }
+            Action::UpdateNetwork { .. } => "update",
+            Action::Recreate { .. } => "recreate",
+            Action::Start { .. } => "start",
+            Action::Stop { .. } => "stop",
+            Action::Remove { .. } => "remove",
+        }
+    }
+}
+
+fn short(id: &str) -> &str {
+    let bare = id.strip_prefix("sha256:").unwrap_or(id);
+    bare.get(..12).unwrap_or(bare)
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reason::Missing => f.write_str("not there yet"),
+            Reason::PullPolicy => f.write_str("pull_policy: always"),
+            Reason::Changed { what } => write!(f, "{} changed", what.join(", ")),
+            Reason::ImageChanged { from, to } if to.is_empty() => {
+                write!(f, "image changes: {} → what the pull brings", short(from))
+            }
+            Reason::ImageChanged { from, to } => {
+                write!(f, "image changed: {} → {}", short(from), short(to))
+            }
+            Reason::NetworkChanged { network } => write!(f, "network {network} changes"),
+            Reason::Forced => f.write_str("--force-recreate"),
+            Reason::NotRunning { state } => write!(f, "it is {state}"),
+            Reason::DependencyRestarts { service } => write!(f, "{service} is started anew"),
+            Reason::ScaledDown => f.write_str("fewer are wanted"),
+            Reason::Orphan => f.write_str("its service is in the file no more"),
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (kind, name) = self.action.subject();
+        write!(f, "{} {kind} {name}: {}", self.action.verb(), self.reason)
+    }
+}

@@ -1,0 +1,200 @@
+//! A loaded stack.
+
+mod json;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use stack_api::spec::StackSpec;
+
+use crate::diagnostic::{Diagnostic, Files, Problem, Report};
+use crate::graph::Graph;
+use crate::tree::{Mapping, Node};
+use crate::yaml::emit;
+use crate::{hash, profiles, spec};
+
+/// The bytes of a config or secret, or why there are none.
+pub(crate) type Content = Result<Vec<u8>, String>;
+/// By section and name.
+pub(crate) type Contents = BTreeMap<(&'static str, String), Content>;
+
+/// A stack: checked, complete and in canonical form.
+#[derive(Debug, Clone)]
+pub struct Project {
+    parts: Parts,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Parts {
+    pub(crate) name: String,
+    pub(crate) folder: PathBuf,
+    pub(crate) files: Vec<PathBuf>,
+    pub(crate) model: Node,
+    pub(crate) disabled: Mapping,
+    pub(crate) profiles: Vec<String>,
+    pub(crate) contents: Contents,
+    /// Variables were not replaced; the model is as it was written, only completed.
+    pub(crate) raw: bool,
+    pub(crate) sources: Files,
+}
+
+impl Project {
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self { parts }
+    }
+
+    /// The project's name: lower-case letters, digits, `-` and `_`.
+    pub fn name(&self) -> &str {
+        &self.parts.name
+    }
+
+    /// Absolute project folder.
+    pub fn working_dir(&self) -> &Path {
+        &self.parts.folder
+    }
+
+    /// The stack files as given to the loader.
+    pub fn files(&self) -> &[PathBuf] {
+        &self.parts.files
+    }
+
+    /// Every file that was read: stack files, included and extended ones, environment files.
+    pub fn all_files(&self) -> impl Iterator<Item = &Path> {
+        self.parts.sources.paths()
+    }
+
+    /// The canonical model as a tree: `name`, `services`, `networks`, …
+    pub fn model(&self) -> &Node {
+        &self.parts.model
+    }
+
+    /// The model as YAML, in the form of `docker compose config`.
+    pub fn to_yaml(&self) -> String {
+        emit::to_yaml(&self.parts.model, !self.parts.raw)
+    }
+
+    /// The model as indented JSON, in the form of `docker compose config --format json`.
+    pub fn to_json(&self) -> String {
+        let model = &self.parts.model;
+        let value = if self.parts.raw {
+            emit::to_json(model, false)
+        } else {
+            emit::to_json(&json::for_json(model), true)
+        };
+        serde_json::to_string_pretty(&value).unwrap_or_default()
+    }
+
+    fn services(&self) -> impl Iterator<Item = (&String, &Node)> {
+        self.section("services")
+    }
+
+    fn section(&self, key: &str) -> impl Iterator<Item = (&String, &Node)> {
+        self.parts
+            .model
+            .get(key)
+            .and_then(Node::as_mapping)
+            .into_iter()
+            .flatten()
+    }
+
+    fn sorted(names: impl Iterator<Item = impl Into<String>>) -> Vec<String> {
+        let names: BTreeSet<String> = names.map(Into::into).collect();
+        names.into_iter().collect()
+    }
+
+    /// Enabled services, sorted.
+    pub fn service_names(&self) -> Vec<String> {
+        Self::sorted(self.services().map(|(name, _)| name))
+    }
+
+    /// Services that no active profile enables, sorted.
+    pub fn disabled_service_names(&self) -> Vec<String> {
+        Self::sorted(self.parts.disabled.keys())
+    }
+
+    /// Named volumes by their keys, sorted.
+    pub fn volumes(&self) -> Vec<String> {
+        Self::sorted(self.section("volumes").map(|(name, _)| name))
+    }
+
+    /// Networks by their keys, sorted.
+    pub fn networks(&self) -> Vec<String> {
+        Self::sorted(self.section("networks").map(|(name, _)| name))
+    }
+
+    /// Profiles that any service names, sorted.
+    pub fn profiles(&self) -> Vec<String> {
+        self.parts.profiles.clone()
+    }
+
+    /// The image of every enabled service in the order of services; one that is
+    /// built without a name gets `<project>-<service>`.
+    pub fn images(&self) -> Vec<String> {
+        let named =
+            |(name, service): (&String, &Node)| match service.get("image").and_then(Node::as_str) {
+                Some(image) => image.to_owned(),
+                None => format!("{}-{name}", self.parts.name),
+            };
+        let mut images: Vec<String> = self.services().map(named).collect();
+        images.sort();
+        images
+    }
+
+    /// SHA-256 in hex of everything in the service that needs a new container
+    /// when it changes; `None` when there is no such service.
+    pub fn config_hash(&self, service: &str) -> Option<String> {
+        let node = self.parts.model.at(&["services", service])?;
+        Some(hash::config_hash(node, &self.parts.contents))
+    }
+
+    /// These services and all they depend on.
+    pub fn with_dependencies<'a>(
+        &self,
+        names: impl IntoIterator<Item = &'a str>,
+    ) -> BTreeSet<String> {
+        let empty = Mapping::new();
+        let services = self
+            .parts
+            .model
+            .get("services")
+            .and_then(Node::as_mapping)
+            .unwrap_or(&empty);
+        Graph::new(services).with_dependencies(names)
+    }
+
+    /// The same stack with these services only, and the resources they use.
+    #[must_use]
+    pub fn select(&self, names: &BTreeSet<String>) -> Self {
+        let mut parts = self.parts.clone();
+        if let Some(services) = parts
+            .model
+            .get_mut("services")
+            .and_then(Node::as_mapping_mut)
+        {
+            services.retain(|name, _| names.contains(name));
+        }
+        profiles::prune(&mut parts.model);
+        Self { parts }
+    }
+
+    /// The stack as the daemon takes it.
+    ///
+    /// # Errors
+    /// What the daemon could not honour, all of it, with places.
+    pub fn spec(&self) -> Result<StackSpec, Vec<Diagnostic>> {
+        let mut report = Report::default();
+        let spec = spec::stack(&self.parts, &mut report);
+        if report.has_errors() {
+            let found = report.finish(&self.parts.sources).into_iter();
+            return Err(found.filter(Diagnostic::is_error).collect());
+        }
+        Ok(spec)
+    }
+
+    /// What has no effect here although it has one in Docker.
+    pub(crate) fn warnings(&self) -> Vec<Problem> {
+        let mut report = Report::default();
+        spec::stack(&self.parts, &mut report);
+        report.warnings()
+    }
+}

@@ -1,0 +1,130 @@
+//! The model as the daemon takes it.
+
+mod files;
+mod health;
+mod limits;
+mod mounts;
+mod names;
+mod network;
+mod ports;
+mod restart;
+mod service;
+
+use std::collections::BTreeMap;
+
+use stack_api::spec::{NetworkSpec, StackSpec, VolumeSpec};
+
+use crate::bind::quantity::parse_bytes;
+use crate::diagnostic::{Problem, Report, codes};
+use crate::project::Parts;
+use crate::support;
+use crate::tree::Node;
+
+/// The whole stack. What cannot be honoured goes to `report`.
+pub(crate) fn stack(parts: &Parts, report: &mut Report) -> StackSpec {
+    names::check(&parts.model, report);
+    support::refuse(&parts.model, report);
+    support::warn(&parts.model, report);
+    let model = &parts.model;
+    let mut spec = StackSpec {
+        name: parts.name.clone(),
+        working_dir: parts.folder.clone(),
+        files: parts.files.clone(),
+        disabled: parts.disabled.keys().cloned().collect(),
+        ..StackSpec::default()
+    };
+    for (key, network) in entries(model.get("networks")) {
+        spec.networks
+            .insert(key.clone(), network::network(key, network, report));
+    }
+    for (key, node) in entries(model.get("volumes")) {
+        // A volume that is a directory or a tmpfs in truth is no volume.
+        if mounts::disguised(node).is_none() {
+            spec.volumes.insert(key.clone(), volume(key, node, report));
+        }
+    }
+    for (name, node) in entries(model.get("services")) {
+        let service = service::service(parts, name, node, report);
+        for key in service
+            .networks
+            .keys()
+            .filter(|key| !spec.networks.contains_key(*key))
+            .cloned()
+            .collect::<Vec<_>>()
+        {
+            // The network of `network_mode: bridge`.
+            let name = format!("{}_{key}", parts.name);
+            spec.networks.insert(
+                key,
+                NetworkSpec {
+                    name,
+                    ..NetworkSpec::default()
+                },
+            );
+        }
+        spec.services.insert(name.clone(), service);
+    }
+    network::link_aliases(model, &mut spec.services);
+    spec
+}
+
+fn volume(key: &str, node: &Node, report: &mut Report) -> VolumeSpec {
+    let mut spec = VolumeSpec {
+        name: text(node, "name").unwrap_or_else(|| key.to_owned()),
+        external: flag(node, "external"),
+        size: None,
+        labels: texts_by_key(node, "labels"),
+    };
+    for (option, value) in entries(node.get("driver_opts")) {
+        let size = value.as_str().filter(|_| option == "size").map(parse_bytes);
+        match size {
+            Some(Some(size)) if size > 0 => spec.size = Some(size.unsigned_abs()),
+            Some(_) => unusable(value, "is not a size", report),
+            None => {
+                let message =
+                    format!("the option `{option}` of the volume `{key}` is not supported");
+                report.push(
+                    Problem::error(codes::UNSUPPORTED, message).at(value.place(), "not supported"),
+                );
+            }
+        }
+    }
+    spec
+}
+
+fn unusable(node: &Node, why: &str, report: &mut Report) {
+    let text = node.scalar_text().unwrap_or_default();
+    report.push(
+        Problem::error(codes::UNUSABLE_VALUE, format!("`{text}` {why}")).on(node, "cannot be used"),
+    );
+}
+
+fn entries(node: Option<&Node>) -> impl Iterator<Item = (&String, &Node)> {
+    node.and_then(Node::as_mapping).into_iter().flatten()
+}
+
+fn items(node: Option<&Node>) -> &[Node] {
+    node.and_then(Node::as_sequence).unwrap_or_default()
+}
+
+fn text(node: &Node, key: &str) -> Option<String> {
+    node.get(key).and_then(Node::as_str).map(str::to_owned)
+}
+
+fn flag(node: &Node, key: &str) -> bool {
+    node.get(key).and_then(Node::as_bool).unwrap_or(false)
+}
+
+fn texts(node: &Node, key: &str) -> Vec<String> {
+    items(node.get(key))
+        .iter()
+        .filter_map(Node::scalar_text)
+        .collect()
+}
+
+/// A mapping of texts; a key without value is left out.
+fn texts_by_key(node: &Node, key: &str) -> BTreeMap<String, String> {
+    entries(node.get(key))
+        .filter_map(|(key, value)| Some((key.clone(), value.scalar_text()?)))
+        .collect()
+}

@@ -1,0 +1,81 @@
+//! Memory, processors and other limits.
+
+use std::collections::BTreeMap;
+
+use super::{entries, unusable};
+use crate::diagnostic::Report;
+use crate::tree::Node;
+
+/// The period that `cpu_quota` is measured against, in microseconds.
+const CPU_PERIOD: f64 = 100_000.0;
+
+/// Bytes; less than zero is no limit.
+pub(super) fn size(node: Option<&Node>, report: &mut Report) -> Option<u64> {
+    let node = node?;
+    match node.as_str().map(str::parse::<i64>) {
+        Some(Ok(size)) => u64::try_from(size).ok(),
+        _ => {
+            unusable(node, "is not a size", report);
+            None
+        }
+    }
+}
+
+/// `cpus`, `deploy.resources.limits.cpus`, `cpu_count` or quota by period.
+pub(super) fn cpus(node: &Node, report: &mut Report) -> Option<f64> {
+    let direct = node
+        .get("cpus")
+        .or(node.at(&["deploy", "resources", "limits", "cpus"]))
+        .or(node.get("cpu_count"));
+    if let Some(given) = direct {
+        return match given.as_float() {
+            Some(cpus) if cpus > 0.0 && cpus <= 1024.0 => Some(cpus),
+            _ => {
+                unusable(given, "is not a number of processors", report);
+                None
+            }
+        };
+    }
+    let quota = node
+        .get("cpu_quota")
+        .and_then(Node::as_float)
+        .filter(|quota| *quota > 0.0)?;
+    let period = node
+        .get("cpu_period")
+        .and_then(Node::as_float)
+        .filter(|period| *period > 0.0);
+    Some(quota / period.unwrap_or(CPU_PERIOD))
+}
+
+/// Processes at most; -1 is no limit.
+pub(super) fn pids(node: &Node) -> Option<u64> {
+    let limit = node
+        .get("pids_limit")
+        .or(node.at(&["deploy", "resources", "limits", "pids"]));
+    limit
+        .and_then(Node::as_int)
+        .and_then(|limit| u64::try_from(limit).ok())
+}
+
+/// Soft and hard limits by name.
+pub(super) fn ulimits(node: &Node, report: &mut Report) -> BTreeMap<String, (i64, i64)> {
+    let mut limits = BTreeMap::new();
+    for (name, limit) in entries(node.get("ulimits")) {
+        let number = |key| limit.get(key).and_then(Node::as_int);
+        let pair = match limit.as_int() {
+            Some(both) => (both, both),
+            None => (number("soft").unwrap_or(-1), number("hard").unwrap_or(-1)),
+        };
+        let (soft, hard) = pair;
+        if soft < -1 || hard < -1 || (hard != -1 && (soft == -1 || soft > hard)) {
+            let at = limit.get("soft").unwrap_or(limit);
+            unusable(
+                at,
+                &format!("is above the hard limit {hard} of `{name}`, or less than -1"),
+                report,
+            );
+        }
+        limits.insert(name.clone(), pair);
+    }
+    limits
+}

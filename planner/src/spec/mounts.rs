@@ -1,0 +1,163 @@
+//! `volumes` and `tmpfs`
+
+use std::path::PathBuf;
+
+use stack_api::spec::{MountSource, MountSpec};
+
+use super::{flag, items, text, unusable};
+use crate::bind::quantity::parse_bytes;
+use crate::canonical::clean_path;
+use crate::diagnostic::{Problem, Report, codes};
+use crate::tree::Node;
+
+/// All mounts of a service: volumes in their order, then tmpfs.
+pub(super) fn mounts(model: &Node, service: &Node, report: &mut Report) -> Vec<MountSpec> {
+    let volumes = items(service.get("volumes"))
+        .iter()
+        .filter_map(|node| volume(model, node, report));
+    let mut all: Vec<MountSpec> = volumes.collect();
+    all.extend(
+        items(service.get("tmpfs"))
+            .iter()
+            .filter_map(|node| tmpfs(node, report)),
+    );
+    all
+}
+
+fn volume(model: &Node, node: &Node, report: &mut Report) -> Option<MountSpec> {
+    let target = match node.get("target").and_then(Node::as_str) {
+        Some(target) if target.starts_with('/') => target.to_owned(),
+        _ => {
+            let at = node.get("target").unwrap_or(node);
+            let message = "a mount needs an absolute path in the service as its `target`";
+            report.push(
+                Problem::error(codes::UNUSABLE_VALUE, message)
+                    .at(at.value_place(), "not an absolute path"),
+            );
+            return None;
+        }
+    };
+    let kind = node.get("type")?;
+    let source = match kind.as_str() {
+        Some("bind") => MountSource::Bind {
+            path: PathBuf::from(text(node, "source")?),
+            create: node
+                .at(&["bind", "create_host_path"])
+                .and_then(Node::as_bool)
+                .unwrap_or(true),
+        },
+        Some("volume") => match text(node, "source") {
+            None => MountSource::Anonymous,
+            Some(volume) => match model.at(&["volumes", &volume]).and_then(disguised) {
+                Some(source) => source,
+                None => MountSource::Volume {
+                    volume,
+                    nocopy: node
+                        .get("volume")
+                        .is_some_and(|options| flag(options, "nocopy")),
+                    subpath: node
+                        .get("volume")
+                        .and_then(|options| text(options, "subpath")),
+                },
+            },
+        },
+        Some("tmpfs") => MountSource::Tmpfs {
+            size: node
+                .at(&["tmpfs", "size"])
+                .and_then(Node::as_str)
+                .and_then(|size| size.parse().ok()),
+            mode: node
+                .at(&["tmpfs", "mode"])
+                .and_then(Node::as_int)
+                .and_then(|mode| u32::try_from(mode).ok()),
+        },
+        other => {
+            let message = format!(
+                "a mount of the type `{}` is not supported",
+                other.unwrap_or_default()
+            );
+            report.push(Problem::error(codes::UNSUPPORTED, message).on(kind, "not supported"));
+            return None;
+        }
+    };
+    Some(MountSpec {
+        target,
+        read_only: flag(node, "read_only"),
+        source,
+    })
+}
+
+/// A local volume whose options make it a directory of the host or a tmpfs.
+pub(super) fn disguised(volume: &Node) -> Option<MountSource> {
+    let options = volume.get("driver_opts")?;
+    let device = text(options, "device")?;
+    let flags = text(options, "o").unwrap_or_default();
+    match text(options, "type").as_deref() {
+        None | Some("none" | "")
+            if flags
+                .split(',')
+                .any(|flag| flag == "bind" || flag == "rbind") =>
+        {
+            Some(MountSource::Bind {
+                path: PathBuf::from(device),
+                create: false,
+            })
+        }
+        Some("tmpfs") => {
+            let option = |name: &str| {
+                flags
+                    .split(',')
+                    .find_map(|flag| flag.strip_prefix(name)?.strip_prefix('='))
+            };
+            Some(MountSource::Tmpfs {
+                size: option("size")
+                    .and_then(parse_bytes)
+                    .and_then(|size| u64::try_from(size).ok()),
+                mode: option("mode").and_then(|mode| u32::from_str_radix(mode, 8).ok()),
+            })
+        }
+        _ => None,
+    }
+}
+
+/// `/path[:options]`
+fn tmpfs(node: &Node, report: &mut Report) -> Option<MountSpec> {
+    let (target, options) = node
+        .as_str()?
+        .split_once(':')
+        .unwrap_or((node.as_str()?, ""));
+    if !target.starts_with('/') {
+        unusable(node, "is not an absolute path", report);
+        return None;
+    }
+    let (mut size, mut mode, mut read_only) = (None, None, false);
+    for option in options.split(',').filter(|option| !option.is_empty()) {
+        let understood = match option.split_once('=') {
+            Some(("size", value)) => {
+                size = parse_bytes(value).and_then(|size| u64::try_from(size).ok());
+                size.is_some()
+            }
+            Some(("mode", value)) => {
+                mode = u32::from_str_radix(value, 8).ok();
+                mode.is_some()
+            }
+            None if option == "ro" => {
+                read_only = true;
+                true
+            }
+            _ => matches!(
+                option,
+                "rw" | "exec" | "noexec" | "suid" | "nosuid" | "dev" | "nodev" | "noatime"
+            ),
+        };
+        if !understood {
+            let message = format!("the option `{option}` of a tmpfs has no effect");
+            report.push(Problem::warning(codes::IGNORED, message).on(node, "not supported yet"));
+        }
+    }
+    Some(MountSpec {
+        target: clean_path(target),
+        read_only,
+        source: MountSource::Tmpfs { size, mode },
+    })
+}

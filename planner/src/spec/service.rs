@@ -1,0 +1,129 @@
+//! One service.
+
+use stack_api::spec::{Condition, Dependency, PullPolicy, ServiceSpec};
+
+use super::{
+    entries, files, flag, health, items, limits, mounts, network, ports, restart, text, texts,
+    texts_by_key, unusable,
+};
+use crate::bind::quantity::parse_duration;
+use crate::diagnostic::Report;
+use crate::hash;
+use crate::project::Parts;
+use crate::support::is_no_new_privileges;
+use crate::tree::Node;
+
+pub(super) fn service(parts: &Parts, name: &str, node: &Node, report: &mut Report) -> ServiceSpec {
+    let security = texts(node, "security_opt");
+    ServiceSpec {
+        name: name.to_owned(),
+        container_name: text(node, "container_name"),
+        replicas: replicas(node, report),
+        image: text(node, "image").unwrap_or_default(),
+        pull_policy: pull_policy(node),
+        platform: text(node, "platform"),
+        entrypoint: node.get("entrypoint").map(|_| texts(node, "entrypoint")),
+        command: node.get("command").map(|_| texts(node, "command")),
+        environment: texts_by_key(node, "environment"),
+        working_dir: text(node, "working_dir"),
+        user: text(node, "user"),
+        group_add: texts(node, "group_add"),
+        hostname: text(node, "hostname"),
+        domainname: text(node, "domainname"),
+        tty: flag(node, "tty"),
+        stdin_open: flag(node, "stdin_open"),
+        init: flag(node, "init"),
+        read_only: flag(node, "read_only"),
+        privileged: flag(node, "privileged"),
+        cap_add: texts(node, "cap_add"),
+        cap_drop: texts(node, "cap_drop"),
+        no_new_privileges: security
+            .iter()
+            .any(|text| is_no_new_privileges(text) && !text.ends_with("false")),
+        sysctls: texts_by_key(node, "sysctls"),
+        ulimits: limits::ulimits(node, report),
+        shm_size: limits::size(node.get("shm_size"), report),
+        memory: limits::size(
+            node.get("mem_limit")
+                .or(node.at(&["deploy", "resources", "limits", "memory"])),
+            report,
+        ),
+        cpus: limits::cpus(node, report),
+        pids_limit: limits::pids(node),
+        oom_score_adj: node
+            .get("oom_score_adj")
+            .and_then(Node::as_int)
+            .and_then(|score| i32::try_from(score).ok()),
+        restart: restart::restart(node, report),
+        stop_signal: text(node, "stop_signal"),
+        stop_grace_period_ms: milliseconds(node.get("stop_grace_period"), report),
+        healthcheck: node
+            .get("healthcheck")
+            .map(|check| health::check(check, report)),
+        labels: texts_by_key(node, "labels"),
+        ports: ports::ports(node, report),
+        networks: network::attachments(node, report),
+        mounts: mounts::mounts(&parts.model, node, report),
+        files: files::files(parts, node, report),
+        depends_on: entries(node.get("depends_on"))
+            .filter(|(other, _)| parts.model.at(&["services", other]).is_some())
+            .map(|(other, node)| (other.clone(), dependency(node)))
+            .collect(),
+        extra_hosts: items(node.get("extra_hosts"))
+            .iter()
+            .filter_map(|item| item.as_str()?.split_once('='))
+            .map(|(host, address)| (host.to_owned(), address.to_owned()))
+            .collect(),
+        dns: texts(node, "dns"),
+        dns_search: texts(node, "dns_search"),
+        dns_opt: texts(node, "dns_opt"),
+        config_hash: hash::config_hash(node, &parts.contents),
+    }
+}
+
+/// `scale` or `deploy.replicas`; one when neither is given.
+fn replicas(node: &Node, report: &mut Report) -> u32 {
+    let Some(given) = node.get("scale").or(node.at(&["deploy", "replicas"])) else {
+        return 1;
+    };
+    given
+        .as_int()
+        .and_then(|count| u32::try_from(count).ok())
+        .unwrap_or_else(|| {
+            unusable(given, "is not a number of replicas", report);
+            1
+        })
+}
+
+fn pull_policy(node: &Node) -> PullPolicy {
+    match node.get("pull_policy").and_then(Node::as_str) {
+        Some("always") => PullPolicy::Always,
+        Some("never") => PullPolicy::Never,
+        _ => PullPolicy::Missing,
+    }
+}
+
+fn dependency(node: &Node) -> Dependency {
+    let condition = match node.get("condition").and_then(Node::as_str) {
+        Some("service_healthy") => Condition::ServiceHealthy,
+        Some("service_completed_successfully") => Condition::ServiceCompletedSuccessfully,
+        _ => Condition::ServiceStarted,
+    };
+    Dependency {
+        condition,
+        restart: flag(node, "restart"),
+        required: node.get("required").and_then(Node::as_bool).unwrap_or(true),
+    }
+}
+
+/// A time in milliseconds, at least one when it is not zero.
+pub(super) fn milliseconds(node: Option<&Node>, report: &mut Report) -> Option<u64> {
+    let node = node?;
+    match node.as_str().and_then(parse_duration).map(u64::try_from) {
+        Some(Ok(nanoseconds)) => Some(nanoseconds.div_ceil(1_000_000)),
+        _ => {
+            unusable(node, "is not a time", report);
+            None
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! "Did you mean".
+
+/// The candidate nearest to `word`, as a help text, when one is near enough.
+pub(crate) fn did_you_mean<'a>(
+    word: &str,
+    candidates: impl Iterator<Item = &'a str>,
+) -> Option<String> {
+    nearest(word, candidates).map(|name| format!("did you mean `{name}`?"))
+}
+
+/// As [`did_you_mean`]; lists the candidates when none is near and there are few.
+pub(crate) fn did_you_mean_or_list<'a>(
+    word: &str,
+    what: &str,
+    candidates: impl Iterator<Item = &'a str> + Clone,
+) -> Option<String> {
+    did_you_mean(word, candidates.clone()).or_else(|| {
+        let names: Vec<_> = candidates.take(9).map(|name| format!("`{name}`")).collect();
+        match names.len() {
+            0 => Some(format!("there are no {what}")),
+            1..9 => Some(format!("the {what} are {}", names.join(", "))),
+            _ => None,
+        }
+    })
+}
+
+fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    if word.len() > 64 {
+        return None;
+    }
+    let lower = word.to_ascii_lowercase().replace('-', "_");
+    let most = (lower.chars().count() / 3).clamp(1, 3);
+    candidates
+        .filter(|name| name.len() <= 64)
+        .map(|name| {
+            (
+                strsim::damerau_levenshtein(&lower, &name.to_ascii_lowercase().replace('-', "_")),
+                name,
+            )
+        })
+        .filter(|(distance, _)| *distance <= most)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{did_you_mean, did_you_mean_or_list};
+
+    #[test]
+    fn near_names_are_found() {
+        let names = ["ports", "networks", "depends_on"];
+        for (word, wanted) in [
+            ("port", "ports"),
+            ("portz", "ports"),
+            ("dependsOn", "depends_on"),
+            ("DEPENDS-ON", "depends_on"),
+        ] {
+            assert_eq!(
+                did_you_mean(word, names.into_iter()),
+                Some(format!("did you mean `{wanted}`?"))
+            );
+        }
+        assert_eq!(did_you_mean("volumes", names.into_iter()), None);
+        let list = did_you_mean_or_list("zzzzzz", "services", ["a", "b"].into_iter());
+        assert_eq!(list.as_deref(), Some("the services are `a`, `b`"));
+    }
+}

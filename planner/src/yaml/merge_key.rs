@@ -1,0 +1,36 @@
+//! The merge key `<<`: entries of other mappings, unless they are given here.
+
+use crate::diagnostic::{Problem, Report, codes};
+use crate::tree::{Mapping, Node, Span, Value};
+
+/// Adds what `source` has and `entries` lacks. In a list of mappings the
+/// earlier one wins.
+pub(super) fn apply(entries: &mut Mapping, source: Node, report: &mut Report) {
+    let place = source.key;
+    match source.value {
+        Value::Mapping(more) => add(entries, more),
+        Value::Sequence(items) => {
+            for item in items {
+                match item.value {
+                    Value::Mapping(more) => add(entries, more),
+                    _ => refuse(&item, place, report),
+                }
+            }
+        }
+        _ => refuse(&source, place, report),
+    }
+}
+
+fn add(entries: &mut Mapping, more: Mapping) {
+    for (key, node) in more {
+        entries.entry(key).or_insert(node);
+    }
+}
+
+fn refuse(node: &Node, place: Span, report: &mut Report) {
+    let message = format!(
+        "`<<` takes a mapping or a list of mappings, not {}",
+        node.kind()
+    );
+    report.push(Problem::error(codes::BAD_MERGE_KEY, message).at(place, "this merge key"));
+}
