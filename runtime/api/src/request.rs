@@ -164,6 +164,14 @@ pub struct Pull {
     pub ignore_failures: bool,
 }
 
+/// `POST /v1/images/load`: import an archive or layout. Answer: events.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Load {
+    /// Absolute path of an OCI layout (directory or tar) or of a
+    /// docker-archive (`docker save`).
+    pub path: std::path::PathBuf,
+}
+
 /// An element of `GET /v1/images`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ImageInfo {

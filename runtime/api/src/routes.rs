@@ -6,6 +6,7 @@
 //! | `GET /v1/doctor` | | list of [`Check`](crate::request::Check) |
 //! | `GET /v1/stacks` | | list of [`StackInfo`](crate::request::StackInfo) |
 //! | `PUT /v1/stacks/{name}` | [`Up`](crate::request::Up) | events |
+//! | `POST /v1/stacks/{name}/plan` | [`Up`](crate::request::Up) | `stack_planner::plan::Plan`: what `up` would do |
 //! | `GET /v1/stacks/{name}` | | [`StackSpec`](crate::spec::StackSpec) last applied, or 404 |
 //! | `GET /v1/stacks/{name}/containers` | | list of [`Container`](crate::container::Container) |
 //! | `POST /v1/stacks/{name}/down` | [`Down`](crate::request::Down) | events |
@@ -13,6 +14,7 @@
 //! | `GET /v1/stacks/{name}/logs` | [`LogQuery`](crate::request::LogQuery) | log lines |
 //! | `POST /v1/stacks/{name}/exec` | [`ExecRequest`](crate::request::ExecRequest) | upgrade |
 //! | `GET /v1/images` | | list of [`ImageInfo`](crate::request::ImageInfo) |
+//! | `POST /v1/images/load` | [`Load`](crate::request::Load) | events |
 //! | `POST /v1/images/pull` | [`Pull`](crate::request::Pull) | events |
 //! | `POST /v1/shutdown` | | 200; VMs go on |
 //!

@@ -18,6 +18,10 @@ pub struct StackSpec {
     pub files: Vec<PathBuf>,
     /// Enabled services by name.
     pub services: BTreeMap<String, ServiceSpec>,
+    /// Services in the file that no active profile enables: their containers
+    /// are not orphans.
+    #[serde(default)]
+    pub disabled: Vec<String>,
     /// Networks by their key in the file.
     pub networks: BTreeMap<String, NetworkSpec>,
     /// Named volumes by their key in the file.
@@ -145,6 +149,24 @@ pub struct ServiceSpec {
     pub dns_opt: Vec<String>,
     /// Hash of everything that asks for a new container when it changes.
     pub config_hash: String,
+}
+
+impl ServiceSpec {
+    /// Keys of the named volumes it mounts.
+    pub fn volume_keys(&self) -> impl Iterator<Item = &String> {
+        self.mounts.iter().filter_map(|mount| match &mount.source {
+            MountSource::Volume { volume, .. } => Some(volume),
+            MountSource::Anonymous | MountSource::Bind { .. } | MountSource::Tmpfs { .. } => None,
+        })
+    }
+
+    /// The name of its container with this number.
+    pub fn container_name_of(&self, project: &str, number: u32) -> String {
+        match &self.container_name {
+            Some(name) => name.clone(),
+            None => format!("{project}-{}-{number}", self.name),
+        }
+    }
 }
 
 /// When to pull an image.

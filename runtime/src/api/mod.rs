@@ -1,0 +1,72 @@
+//! The HTTP API on the unix socket. The routes: [`stack_api::routes`].
+
+mod answer;
+mod doctor;
+mod exec;
+mod images;
+mod logs;
+mod stacks;
+
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::routing::{get, post, put};
+use stack_api::request::Version;
+use tokio::net::UnixListener;
+use tokio::sync::Notify;
+
+use crate::daemon::Daemon;
+
+/// What every handler gets.
+#[derive(Debug, Clone)]
+pub struct App {
+    /// The daemon.
+    pub daemon: Arc<Daemon>,
+    /// Signalled to end the process.
+    pub quit: Arc<Notify>,
+}
+
+/// Serves until `quit` is signalled.
+///
+/// # Errors
+/// The socket cannot be made.
+pub async fn serve(daemon: Arc<Daemon>) -> std::io::Result<()> {
+    let socket = daemon.paths.socket.clone();
+    let _ = std::fs::remove_file(&socket);
+    let listener = UnixListener::bind(&socket)?;
+    std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0o600))?;
+    let quit = Arc::new(Notify::new());
+    let app = App { daemon, quit: Arc::clone(&quit) };
+    let router = Router::new()
+        .route("/v1/version", get(version))
+        .route("/v1/doctor", get(doctor::doctor))
+        .route("/v1/shutdown", post(shutdown))
+        .route("/v1/stacks", get(stacks::list))
+        .route("/v1/stacks/{name}", put(stacks::up).get(stacks::spec))
+        .route("/v1/stacks/{name}/containers", get(stacks::containers))
+        .route("/v1/stacks/{name}/plan", post(stacks::plan))
+        .route("/v1/stacks/{name}/down", post(stacks::down))
+        .route("/v1/stacks/{name}/action", post(stacks::action))
+        .route("/v1/stacks/{name}/logs", get(logs::logs))
+        .route("/v1/stacks/{name}/exec", post(exec::exec))
+        .route("/v1/images", get(images::list))
+        .route("/v1/images/load", post(images::load))
+        .route("/v1/images/pull", post(images::pull))
+        .layer(axum::extract::DefaultBodyLimit::max(64 << 20))
+        .with_state(app);
+    tokio::select! {
+        result = axum::serve(listener, router) => result,
+        () = quit.notified() => Ok(()),
+    }
+}
+
+async fn version() -> axum::Json<Version> {
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    axum::Json(Version { version, api: 1, pid: std::process::id() })
+}
+
+async fn shutdown(State(app): State<App>) {
+    app.quit.notify_one();
+}

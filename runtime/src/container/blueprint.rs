@@ -1,0 +1,200 @@
+//! What a container's VM is made of: fixed when the container is created,
+//! used at each of its starts.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use stack_api::event::ApiError;
+use stack_api::spec::ServiceSpec;
+use stack_images::Image;
+use stack_protocol::config::{File, Interface, Root, VmConfig};
+
+use super::mounts::Parts;
+use super::process;
+use crate::network::{Network, Nic};
+
+/// Largest frame: what one unix datagram carries without fragments.
+pub const MTU: u32 = 65_520;
+
+/// Memory of a VM whose service has no limit.
+const DEFAULT_MEMORY: u64 = 1 << 30;
+
+/// What the guest's kernel and agent need beside the service's limit.
+const MEMORY_OVERHEAD: u64 = 96 << 20;
+
+/// What a VM is made of.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Blueprint {
+    /// Configuration without clock and entropy.
+    pub config: VmConfig,
+    /// Disks in the order of their devices.
+    pub disks: Vec<DiskUse>,
+    /// Shared directories: tag, host path, read-only.
+    pub shares: Vec<(String, PathBuf, bool)>,
+    /// Bytes.
+    pub memory: u64,
+    /// Virtual processors.
+    pub cpus: u32,
+    /// Signal name or number.
+    pub stop_signal: String,
+    /// Volumes without a name: target in the container, volume name.
+    pub anonymous: Vec<(String, String)>,
+}
+
+/// One disk.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DiskUse {
+    /// Image file.
+    pub path: PathBuf,
+    /// Name for the guest.
+    pub serial: String,
+    /// Attached read-only.
+    pub read_only: bool,
+}
+
+/// What the mounts of a spec stand for on this host.
+pub struct Resolved {
+    /// Disks of named volumes by key.
+    pub volumes: BTreeMap<String, PathBuf>,
+    /// Makes a volume without a name for the target: name and disk.
+    pub anonymous: Vec<(String, String, PathBuf)>,
+}
+
+/// Where a container is made.
+pub struct Site<'a> {
+    /// 64 hexadecimal digits.
+    pub id: &'a str,
+    /// Its networks, its place in each, and the priority of that.
+    pub networks: &'a [(Network, Nic, i64)],
+    /// Its mounts.
+    pub resolved: &'a Resolved,
+    /// Its scratch disk.
+    pub scratch: PathBuf,
+    /// Directory for the sources of single-file bind mounts.
+    pub binds: PathBuf,
+}
+
+/// Draws the blueprint.
+///
+/// # Errors
+/// The image has no command, or a bind mount's source is missing.
+pub fn draw(site: &Site<'_>, spec: &ServiceSpec, image: &Image) -> Result<Blueprint, ApiError> {
+    let Site { id, networks, resolved, .. } = *site;
+    let mut disks = Vec::new();
+    for (n, path) in image.layers.iter().enumerate() {
+        disks.push(DiskUse { path: path.clone(), serial: format!("layer{n}"), read_only: true });
+    }
+    disks.push(DiskUse { path: site.scratch.clone(), serial: "scratch".to_owned(), read_only: false });
+    let mut parts = Parts { disks, shares: Vec::new(), binds: &site.binds };
+    let mounts = parts.mounts(spec, resolved)?;
+
+    let (interfaces, gateway) = interfaces(networks);
+    let mut nameservers = spec.dns.clone();
+    if nameservers.is_empty() {
+        nameservers = networks.iter().map(|(network, ..)| network.gateway.to_string()).collect();
+    }
+    let hostname = spec.hostname.clone().unwrap_or_else(|| id[..12].to_owned());
+    let config = VmConfig {
+        hostname,
+        domainname: spec.domainname.clone().unwrap_or_default(),
+        root: Root {
+            layers: (0..image.layers.len()).map(|n| format!("layer{n}")).collect(),
+            scratch: Some("scratch".to_owned()),
+            read_only: spec.read_only,
+        },
+        mounts,
+        files: spec
+            .files
+            .iter()
+            .map(|file| File {
+                path: file.target.clone(),
+                content: file.content.clone(),
+                mode: file.mode,
+                uid: file.uid,
+                gid: file.gid,
+            })
+            .collect(),
+        interfaces,
+        nameservers,
+        search: spec.dns_search.clone(),
+        resolver_options: spec.dns_opt.clone(),
+        hosts: hosts(spec, gateway),
+        sysctls: spec.sysctls.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
+        process: process::process(spec, &image.config)?,
+        healthcheck: process::healthcheck(spec, &image.config),
+        init: spec.init,
+        privileged: spec.privileged,
+        pids_limit: spec.pids_limit,
+        memory_limit: spec.memory,
+        shm_size: spec.shm_size,
+        ..VmConfig::default()
+    };
+    let memory = spec.memory.map_or(DEFAULT_MEMORY, |limit| limit + MEMORY_OVERHEAD);
+    let cores = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
+    let cpus = spec.cpus.map_or(cores.min(4), |cpus| (cpus.ceil() as u32).clamp(1, cores));
+    Ok(Blueprint {
+        config,
+        disks: parts.disks,
+        shares: parts.shares,
+        // QEMU wants whole MiB; a kernel and an initramfs want some.
+        memory: memory.max(128 << 20).next_multiple_of(2 << 20),
+        cpus,
+        stop_signal: spec
+            .stop_signal
+            .clone()
+            .or_else(|| image.config.stop_signal.clone())
+            .unwrap_or_else(|| "SIGTERM".to_owned()),
+        anonymous: resolved
+            .anonymous
+            .iter()
+            .map(|(target, name, _)| (target.clone(), name.clone()))
+            .collect(),
+    })
+}
+
+fn interfaces(networks: &[(Network, Nic, i64)]) -> (Vec<Interface>, Option<Ipv4Addr>) {
+    // The default route goes out by the network of highest priority that
+    // has a way out (compose spec, networks.priority).
+    let route = networks
+        .iter()
+        .filter(|(network, ..)| !network.internal)
+        .max_by_key(|(network, _, priority)| (*priority, std::cmp::Reverse(&network.name)))
+        .map(|(network, ..)| network.name.clone());
+    let mut gateway = None;
+    let interfaces = networks
+        .iter()
+        .enumerate()
+        .map(|(n, (network, nic, _))| {
+            let default_route = route.as_ref() == Some(&network.name);
+            if default_route {
+                gateway = Some(network.gateway);
+            }
+            Interface {
+                mac: nic.mac.clone(),
+                name: format!("eth{n}"),
+                ipv4: Some((nic.ipv4, network.subnet.prefix())),
+                gateway4: default_route.then_some(network.gateway),
+                ipv6: None,
+                gateway6: None,
+                mtu: MTU,
+            }
+        })
+        .collect();
+    (interfaces, gateway)
+}
+
+fn hosts(spec: &ServiceSpec, gateway: Option<Ipv4Addr>) -> Vec<(String, String)> {
+    spec.extra_hosts
+        .iter()
+        .filter_map(|(name, address)| {
+            let address = if address == "host-gateway" {
+                gateway?.to_string()
+            } else {
+                address.clone()
+            };
+            Some((address, name.clone()))
+        })
+        .collect()
+}

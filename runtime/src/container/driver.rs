@@ -1,0 +1,126 @@
+//! The task that drives one container: level-triggered, it brings about the
+//! last wish and nothing else changes the container's state.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use stack_api::container::State;
+use stack_api::spec::Restart;
+
+use super::run::{self, Ended};
+use super::{Handle, Wish};
+use crate::daemon::Daemon;
+use crate::time::now_ms;
+
+/// First pause before an automatic restart; doubles up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// A run this long starts the pauses over.
+const GOOD_RUN_MS: u64 = 10_000;
+
+/// Starts the driver. It ends after [`Wish::Gone`].
+pub fn spawn(daemon: Arc<Daemon>, handle: Arc<Handle>) {
+    tokio::spawn(async move {
+        drive(&daemon, &handle).await;
+        handle.ended.send_replace(true);
+        handle.logged.notify_waiters();
+    });
+}
+
+async fn drive(daemon: &Arc<Daemon>, handle: &Arc<Handle>) {
+    let mut wish = handle.wish.subscribe();
+    let mut pause = FIRST_PAUSE;
+    // A VM from before the daemon's start is taken over, whatever is wished.
+    let mut adopt = handle.record().process.is_some();
+    loop {
+        let serving = wish.borrow_and_update().clone();
+        match serving {
+            _ if adopt => {}
+            Wish::Run(_) => {}
+            Wish::Gone => return,
+            Wish::Stop { .. } => {
+                settle(handle);
+                if wish.changed().await.is_err() {
+                    return;
+                }
+                continue;
+            }
+        }
+        let began = now_ms();
+        let ended = run::once(daemon, handle, std::mem::take(&mut adopt)).await;
+        if now_ms().saturating_sub(began) > GOOD_RUN_MS {
+            pause = FIRST_PAUSE;
+        }
+        let again = matches!(*handle.wish.borrow(), Wish::Run(_)) && wants_restart(handle, &ended);
+        record_end(handle, &ended, again);
+        handle.logged.notify_waiters();
+        if !again {
+            // The wish has been served: do not start until a new one comes.
+            handle.wish.send_if_modified(|wish| {
+                let served = matches!(wish, Wish::Run(_)) && *wish == serving;
+                if served {
+                    *wish = Wish::Stop { signal: libc::SIGTERM, grace_ms: 10_000 };
+                }
+                served
+            });
+            continue;
+        }
+        wish.mark_unchanged();
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            _ = wish.changed() => {}
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// No run is wished for, and none goes on: a start that was called off
+/// before it began leaves no trace.
+fn settle(handle: &Handle) {
+    let record = handle.record();
+    if record.container.state.is_live() && record.process.is_none() {
+        handle.update(|record| {
+            let never = record.container.started_ms.is_none();
+            record.container.state = if never { State::Created } else { State::Exited };
+        });
+    }
+}
+
+fn wants_restart(handle: &Handle, ended: &Ended) -> bool {
+    let record = handle.record();
+    if !ended.ran {
+        // It never came up: the reason will not go away by itself.
+        return false;
+    }
+    match record.spec.restart {
+        Restart::No => false,
+        Restart::Always | Restart::UnlessStopped => true,
+        Restart::OnFailure { max } => {
+            ended.code != 0 && max.is_none_or(|max| record.container.restarts < max)
+        }
+    }
+}
+
+fn record_end(handle: &Handle, ended: &Ended, again: bool) {
+    handle.update(|record| {
+        let container = &mut record.container;
+        container.state = match (again, ended.ran) {
+            (true, _) => State::Restarting,
+            (false, true) => State::Exited,
+            (false, false) => State::Dead,
+        };
+        container.exit_code = Some(ended.code);
+        container.error.clone_from(&ended.error);
+        container.oom = ended.oom;
+        container.finished_ms = Some(now_ms());
+        container.health = None;
+        container.ports.clear();
+        container.pid = None;
+        if again {
+            container.restarts += 1;
+        } else {
+            record.wanted = false;
+        }
+        record.process = None;
+    });
+}

@@ -1,0 +1,173 @@
+//! One container: one micro-VM with its disks, and the task that drives it.
+
+pub mod blueprint;
+pub mod driver;
+mod mounts;
+mod process;
+mod run;
+pub mod signal;
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use stack_api::container::{Container, State};
+use stack_api::event::ApiError;
+use stack_api::spec::ServiceSpec;
+use stack_vmm::{Agent, Process};
+use tokio::sync::{Notify, watch};
+
+use crate::ledger::{Ledger, Table};
+use crate::network::Nic;
+pub use blueprint::Blueprint;
+
+/// What the ledger keeps of a container.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Record {
+    /// What the API shows.
+    pub container: Container,
+    /// What it was made from.
+    pub spec: ServiceSpec,
+    /// What its VM is made of.
+    pub blueprint: Blueprint,
+    /// Places on networks.
+    pub nics: Vec<Nic>,
+    /// The VM, while there is one.
+    pub process: Option<Process>,
+    /// The user wants it to run.
+    pub wanted: bool,
+}
+
+/// What the driver shall bring about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wish {
+    /// A running VM. The number makes two starts in a row two wishes.
+    Run(u64),
+    /// No VM: this signal, then SIGKILL after the grace period.
+    Stop {
+        /// Linux signal number.
+        signal: i32,
+        /// Milliseconds.
+        grace_ms: u64,
+    },
+    /// No VM and no driver: the container is being removed.
+    Gone,
+}
+
+/// The last word of a health check.
+#[derive(Debug, Clone)]
+pub struct Probe {
+    /// Exit code of the probe.
+    pub code: i32,
+    /// What it printed.
+    pub output: String,
+}
+
+/// A container, its driver's mailbox and its live state.
+#[derive(Debug)]
+pub struct Handle {
+    /// 64 hexadecimal digits.
+    pub id: String,
+    record: watch::Sender<Record>,
+    /// What the driver shall bring about.
+    pub wish: watch::Sender<Wish>,
+    /// The conversation with the VM, while it is configured.
+    pub agent: watch::Sender<Option<Agent>>,
+    /// Signalled after new lines were written to the log.
+    pub logged: Arc<Notify>,
+    /// What the last health probe that changed something said.
+    pub probe: watch::Sender<Option<Probe>>,
+    /// The driver has ended.
+    pub ended: watch::Sender<bool>,
+    ledger: Arc<Ledger>,
+}
+
+impl Handle {
+    /// A handle for a record; the caller starts the [`driver`].
+    pub fn new(record: Record, ledger: Arc<Ledger>) -> Arc<Handle> {
+        let wish = if record.wanted {
+            Wish::Run(0)
+        } else {
+            Wish::Stop { signal: libc::SIGTERM, grace_ms: 10_000 }
+        };
+        Arc::new(Handle {
+            id: record.container.id.clone(),
+            record: watch::Sender::new(record),
+            wish: watch::Sender::new(wish),
+            agent: watch::Sender::new(None),
+            logged: Arc::default(),
+            probe: watch::Sender::new(None),
+            ended: watch::Sender::new(false),
+            ledger,
+        })
+    }
+
+    /// What the API shows now.
+    pub fn container(&self) -> Container {
+        self.record.borrow().container.clone()
+    }
+
+    /// Everything that is known now.
+    pub fn record(&self) -> Record {
+        self.record.borrow().clone()
+    }
+
+    /// Changes of anything.
+    pub fn changes(&self) -> watch::Receiver<Record> {
+        self.record.subscribe()
+    }
+
+    /// Changes the record, in the ledger first.
+    pub fn update(&self, change: impl FnOnce(&mut Record)) {
+        let mut record = self.record();
+        change(&mut record);
+        let (id, project) = (&record.container.id, &record.container.project);
+        if let Err(error) = self.ledger.put(Table::Containers, id, project, &record) {
+            tracing::error!(%error, container = record.container.name, "not recorded");
+        }
+        self.record.send_replace(record);
+    }
+
+    /// Asks for a start.
+    pub fn start(&self) {
+        let generation = match *self.wish.borrow() {
+            Wish::Run(n) => n + 1,
+            _ => 1,
+        };
+        self.update(|record| {
+            record.wanted = true;
+            record.container.restarts = 0;
+            if !record.container.state.is_live() {
+                record.container.state = State::Starting;
+                record.container.error = None;
+            }
+        });
+        self.wish.send_replace(Wish::Run(generation));
+    }
+
+    /// Asks for a stop; `grace_ms` of `None` is the service's own.
+    pub fn stop(&self, grace_ms: Option<u64>) {
+        let record = self.record();
+        let signal = signal::number(&record.blueprint.stop_signal).unwrap_or(libc::SIGTERM);
+        let grace_ms = grace_ms.or(record.spec.stop_grace_period_ms).unwrap_or(10_000);
+        self.update(|record| record.wanted = false);
+        self.wish.send_replace(Wish::Stop { signal, grace_ms });
+    }
+
+    /// Waits until there is no VM.
+    pub async fn stopped(&self) {
+        let mut changes = self.changes();
+        let ended = self.ended.subscribe();
+        let down = changes.wait_for(|record| {
+            *ended.borrow() || (!record.container.state.is_live() && record.process.is_none())
+        });
+        let _ = down.await;
+    }
+}
+
+/// An error of the VM layer, for the user.
+pub fn vm_error(error: stack_vmm::Error) -> ApiError {
+    let (code, help) = (error.code(), error.help());
+    let mut out = ApiError::new(code, error.to_string());
+    out.help = help;
+    out
+}

@@ -1,0 +1,145 @@
+//! The service's process: image configuration and spec merged by Docker's
+//! rules.
+
+use std::collections::BTreeMap;
+
+use stack_api::event::ApiError;
+use stack_api::spec::ServiceSpec;
+use stack_images::ImageConfig;
+use stack_protocol::config::{Exec, HealthCheck};
+
+/// Docker's default capabilities.
+const CAPABILITIES: [&str; 14] = [
+    "CHOWN", "DAC_OVERRIDE", "FSETID", "FOWNER", "MKNOD", "NET_RAW", "SETGID", "SETUID",
+    "SETFCAP", "SETPCAP", "NET_BIND_SERVICE", "SYS_CHROOT", "KILL", "AUDIT_WRITE",
+];
+
+/// The process of a service.
+///
+/// # Errors
+/// Neither the image nor the file gives a command.
+pub(super) fn process(spec: &ServiceSpec, image: &ImageConfig) -> Result<Exec, ApiError> {
+    Ok(Exec {
+        args: arguments(spec, image)?,
+        env: environment(spec, image),
+        cwd: spec
+            .working_dir
+            .clone()
+            .or_else(|| Some(image.working_dir.clone()).filter(|dir| !dir.is_empty()))
+            .unwrap_or_else(|| "/".to_owned()),
+        user: spec.user.clone().unwrap_or_else(|| image.user.clone()),
+        groups: spec.group_add.clone(),
+        tty: spec.tty,
+        size: None,
+        stdin: spec.stdin_open,
+        capabilities: capabilities(spec),
+        privileged: spec.privileged,
+        rlimits: spec
+            .ulimits
+            .iter()
+            .map(|(name, (soft, hard))| (name.clone(), limit(*soft), limit(*hard)))
+            .collect(),
+        no_new_privileges: spec.no_new_privileges,
+        oom_score_adj: spec.oom_score_adj,
+    })
+}
+
+fn limit(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or(u64::MAX)
+}
+
+fn arguments(spec: &ServiceSpec, image: &ImageConfig) -> Result<Vec<String>, ApiError> {
+    // A new entrypoint drops the image's command (Dockerfile reference,
+    // "Understand how CMD and ENTRYPOINT interact").
+    let (entrypoint, default_command) = match &spec.entrypoint {
+        Some(own) => (own.clone(), Vec::new()),
+        None => (image.entrypoint.clone(), image.cmd.clone()),
+    };
+    let mut args = entrypoint;
+    args.extend(spec.command.clone().unwrap_or(default_command));
+    if args.is_empty() {
+        return Err(ApiError::new(
+            "no_command",
+            format!("service {}: the image {} has no command", spec.name, spec.image),
+        )
+        .help("give one with `command:`"));
+    }
+    Ok(args)
+}
+
+fn environment(spec: &ServiceSpec, image: &ImageConfig) -> Vec<String> {
+    let mut merged: BTreeMap<&str, &str> = BTreeMap::new();
+    for entry in &image.env {
+        let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
+        merged.insert(name, value);
+    }
+    for (name, value) in &spec.environment {
+        merged.insert(name, value);
+    }
+    merged.iter().map(|(name, value)| format!("{name}={value}")).collect()
+}
+
+fn capabilities(spec: &ServiceSpec) -> Vec<String> {
+    if spec.cap_add.is_empty() && spec.cap_drop.is_empty() {
+        return Vec::new();
+    }
+    let bare = |name: &String| {
+        let upper = name.to_ascii_uppercase();
+        upper.strip_prefix("CAP_").unwrap_or(&upper).to_owned()
+    };
+    let added: Vec<String> = spec.cap_add.iter().map(bare).collect();
+    let dropped: Vec<String> = spec.cap_drop.iter().map(bare).collect();
+    let all = |list: &[String]| list.iter().any(|name| name == "ALL");
+    let mut set: Vec<String> = match (all(&added), all(&dropped)) {
+        (true, _) => ALL.iter().map(|s| (*s).to_owned()).collect(),
+        (false, true) => Vec::new(),
+        (false, false) => CAPABILITIES.iter().map(|s| (*s).to_owned()).collect(),
+    };
+    if !all(&dropped) || all(&added) {
+        set.retain(|name| !dropped.contains(name));
+    }
+    for name in added {
+        if name != "ALL" && !set.contains(&name) {
+            set.push(name);
+        }
+    }
+    if set.is_empty() {
+        // The agent takes an empty list for "the default".
+        return vec!["NONE".to_owned()];
+    }
+    set.into_iter().map(|name| format!("CAP_{name}")).collect()
+}
+
+/// capabilities(7), in kernel order.
+const ALL: [&str; 41] = [
+    "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID",
+    "SETPCAP", "LINUX_IMMUTABLE", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW",
+    "IPC_LOCK", "IPC_OWNER", "SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT", "SYS_PTRACE", "SYS_PACCT",
+    "SYS_ADMIN", "SYS_BOOT", "SYS_NICE", "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "MKNOD",
+    "LEASE", "AUDIT_WRITE", "AUDIT_CONTROL", "SETFCAP", "MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG",
+    "WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ", "PERFMON", "BPF", "CHECKPOINT_RESTORE",
+];
+
+/// The health check: the file's over the image's, with Docker's defaults.
+pub(super) fn healthcheck(spec: &ServiceSpec, image: &ImageConfig) -> Option<HealthCheck> {
+    let own = spec.healthcheck.clone().unwrap_or_default();
+    if own.disable {
+        return None;
+    }
+    let base = image.healthcheck.as_ref();
+    let test = own.test.or_else(|| base.map(|b| b.test.clone()))?;
+    if test.is_empty() || test[0] == "NONE" {
+        return None;
+    }
+    let pick = |own: Option<u64>, image: Option<u64>, default: u64| {
+        own.or(image.filter(|ms| *ms > 0)).unwrap_or(default)
+    };
+    Some(HealthCheck {
+        test,
+        interval_ms: pick(own.interval_ms, base.map(|b| b.interval_ms), 30_000),
+        timeout_ms: pick(own.timeout_ms, base.map(|b| b.timeout_ms), 30_000),
+        retries: own.retries.or(base.map(|b| b.retries).filter(|n| *n > 0)).unwrap_or(3),
+        start_period_ms: pick(own.start_period_ms, base.map(|b| b.start_period_ms), 0),
+        start_interval_ms: pick(own.start_interval_ms, base.map(|b| b.start_interval_ms), 5_000),
+    })
+}

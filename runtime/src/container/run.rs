@@ -1,0 +1,417 @@
+//! One run of a container: from nothing to a configured VM, through its
+//! life, to nothing again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use stack_api::container::{Health, State};
+use stack_api::event::ApiError;
+use stack_protocol::config::VmConfig;
+use stack_protocol::message::{Command, Event, Exit, Health as GuestHealth, Outcome};
+use stack_vmm::{Agent, AgentEvent, Backend, Disk, Process, Share, VmSpec};
+use tokio::sync::{mpsc, watch};
+
+use super::{Handle, Probe, Wish, vm_error};
+use crate::daemon::Daemon;
+use crate::logs::Writer;
+use crate::time::{now_ms, now_ns};
+
+/// Boot and first answer, at most (emulation on a loaded machine).
+const BOOT_LIMIT: Duration = Duration::from_secs(90);
+/// From the shutdown request to the end of the VM's process.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
+/// How often stored log records are acknowledged.
+const ACK_EVERY: u64 = 64;
+
+/// How a run ended.
+#[derive(Debug, Default)]
+pub(super) struct Ended {
+    /// The service's process was started.
+    pub ran: bool,
+    /// As a shell shows it.
+    pub code: i32,
+    /// For the user.
+    pub error: Option<String>,
+    /// Out of memory.
+    pub oom: bool,
+}
+
+impl Ended {
+    fn failed(error: &ApiError) -> Ended {
+        let error = match &error.help {
+            Some(help) => format!("{} ({help})", error.message),
+            None => error.message.clone(),
+        };
+        Ended { ran: false, code: 128, error: Some(error), oom: false }
+    }
+}
+
+struct Vm {
+    process: Process,
+    agent: Agent,
+    events: mpsc::Receiver<AgentEvent>,
+}
+
+/// Runs the container once. `adopt`: its VM may be there already.
+pub(super) async fn once(daemon: &Arc<Daemon>, handle: &Arc<Handle>, adopt: bool) -> Ended {
+    let log = daemon.paths.log(&handle.id);
+    let known = handle.record().process.filter(|p| adopt && daemon.backend.alive(p));
+    if adopt && known.is_none() {
+        daemon.forget_endpoints(handle).await;
+        return lost(&handle.record().container.name);
+    }
+    let writer = Writer::open(&log, known.is_some());
+    let mut writer = match writer {
+        Ok(writer) => writer,
+        Err(error) => {
+            let error = ApiError::new("log", format!("cannot write the log: {error}"))
+                .help("is the disk full?");
+            return Ended::failed(&error);
+        }
+    };
+    let brought_up = match known {
+        Some(process) => match connect(daemon, handle, process.clone(), writer.sequence).await {
+            Ok((vm, hello)) => Ok((vm, hello)),
+            Err(error) => {
+                end_process(daemon, &process).await;
+                Err(error)
+            }
+        },
+        None => boot(daemon, handle).await,
+    };
+    let (mut vm, hello) = match brought_up {
+        Ok(vm) => vm,
+        Err(error) => {
+            daemon.forget_endpoints(handle).await;
+            handle.update(|record| record.process = None);
+            return Ended::failed(&error);
+        }
+    };
+    let ended = match configure(handle, &mut vm, &hello).await {
+        Ok(()) => {
+            handle.agent.send_replace(Some(vm.agent.clone()));
+            let mut wish = handle.wish.subscribe();
+            wish.mark_changed();
+            let ended = match hello.exit {
+                Some(exit) => finish(handle, &mut vm, &mut writer, exit).await,
+                None => attend(daemon, handle, &mut vm, &mut writer, wish).await,
+            };
+            handle.agent.send_replace(None);
+            ended
+        }
+        Err(ended) => ended,
+    };
+    handle.update(|record| record.container.state = State::Stopping);
+    let _ = tokio::time::timeout(SHUTDOWN_LIMIT, vm.agent.request(Command::Shutdown)).await;
+    end_process(daemon, &vm.process).await;
+    daemon.forget_endpoints(handle).await;
+    let _ = std::fs::remove_dir_all(daemon.paths.vm(&handle.id));
+    ended
+}
+
+fn lost(name: &str) -> Ended {
+    Ended {
+        ran: true,
+        code: 137,
+        error: Some(format!("the VM of {name} ended while stackd was not running")),
+        oom: false,
+    }
+}
+
+struct Hello {
+    boot_id: String,
+    configured: bool,
+    exit: Option<Exit>,
+    health: GuestHealth,
+}
+
+async fn boot(daemon: &Arc<Daemon>, handle: &Arc<Handle>) -> Result<(Vm, Hello), ApiError> {
+    let record = handle.record();
+    let dir = daemon.paths.vm(&handle.id);
+    let _ = std::fs::remove_dir_all(&dir);
+    crate::paths::private_dir(&dir)
+        .map_err(|error| ApiError::new("run_dir", format!("{}: {error}", dir.display())))?;
+    let ports = daemon.announce_endpoints(handle).await?;
+    let scratch = daemon.paths.scratch(&handle.id);
+    if !scratch.exists() {
+        stack_vmm::disk::create_scratch(&scratch, super::super::daemon::SCRATCH_SIZE)
+            .map_err(vm_error)?;
+    }
+    let blueprint = &record.blueprint;
+    let spec = VmSpec {
+        nics: record
+            .nics
+            .iter()
+            .enumerate()
+            .map(|(n, nic)| stack_vmm::Nic {
+                mac: nic.mac.clone(),
+                local: dir.join(format!("n{n}.q")),
+                remote: dir.join(format!("n{n}.d")),
+            })
+            .collect(),
+        dir,
+        kernel: daemon.assets.kernel.clone(),
+        initramfs: daemon.assets.initramfs.clone(),
+        memory: blueprint.memory,
+        cpus: blueprint.cpus,
+        disks: blueprint
+            .disks
+            .iter()
+            .map(|disk| Disk {
+                path: disk.path.clone(),
+                serial: disk.serial.clone(),
+                read_only: disk.read_only,
+            })
+            .collect(),
+        shares: blueprint
+            .shares
+            .iter()
+            .map(|(tag, path, read_only)| Share {
+                tag: tag.clone(),
+                path: path.clone(),
+                read_only: *read_only,
+            })
+            .collect(),
+        name: record.container.name.clone(),
+    };
+    let process = daemon.backend.start(&spec).await.map_err(vm_error)?;
+    handle.update(|record| {
+        record.process = Some(process.clone());
+        record.container.pid = Some(process.pid);
+        record.container.ports = ports;
+        record.container.state = State::Starting;
+    });
+    match connect(daemon, handle, process.clone(), 0).await {
+        Ok(vm) => Ok(vm),
+        Err(error) => {
+            end_process(daemon, &process).await;
+            Err(error)
+        }
+    }
+}
+
+async fn connect(
+    daemon: &Arc<Daemon>,
+    handle: &Arc<Handle>,
+    process: Process,
+    log_sequence: u64,
+) -> Result<(Vm, Hello), ApiError> {
+    let socket = daemon.paths.vm(&handle.id).join("agent.sock");
+    let attempt = async {
+        loop {
+            match Agent::connect(&socket, log_sequence).await {
+                Ok(connected) => return connected,
+                Err(error) => tracing::debug!(%error, "agent not there yet"),
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let mut wish = handle.wish.subscribe();
+    tokio::select! {
+        (agent, hello, events) = attempt => {
+            let hello = Hello {
+                boot_id: hello.boot_id,
+                configured: hello.configured,
+                exit: hello.exit,
+                health: hello.health,
+            };
+            Ok((Vm { process, agent, events }, hello))
+        }
+        _ = wish.wait_for(|w| *w == Wish::Gone || matches!(w, Wish::Stop { grace_ms: 0, .. })) => {
+            Err(ApiError::new("cancelled", "stopped while its VM was booting"))
+        }
+        () = daemon.backend.wait(&process) => {
+            let dir = daemon.paths.vm(&handle.id);
+            let why = stack_vmm::last_words(&dir);
+            Err(ApiError::new("vm_failed", format!("the VM ended while it was booting: {why}")))
+        }
+        () = tokio::time::sleep(BOOT_LIMIT) => {
+            let why = stack_vmm::last_words(&daemon.paths.vm(&handle.id));
+            Err(ApiError::new(
+                "boot_timeout",
+                format!("the VM did not answer within {} s: {why}", BOOT_LIMIT.as_secs()),
+            ))
+        }
+    }
+}
+
+/// Makes the VM this container's; a VM that was taken over already is.
+async fn configure(handle: &Arc<Handle>, vm: &mut Vm, hello: &Hello) -> Result<(), Ended> {
+    let now = now_ms();
+    handle.update(|record| {
+        record.container.boot_id = Some(hello.boot_id.clone());
+        record.container.pid = Some(vm.process.pid);
+    });
+    if hello.configured {
+        handle.update(|record| {
+            record.container.state = State::Running;
+            record.container.health = api_health(hello.health);
+        });
+        return Ok(());
+    }
+    let record = handle.record();
+    let mut entropy = vec![0; 64];
+    let _ = rustix::rand::getrandom(&mut entropy, rustix::rand::GetRandomFlags::empty());
+    let config = VmConfig { time_ns: now_ns(), entropy, ..record.blueprint.config.clone() };
+    let has_check = config.healthcheck.is_some();
+    match vm.agent.request(Command::Configure(Box::new(config))).await {
+        Ok(Outcome::Error { message, code }) => {
+            Err(Ended { ran: false, code, error: Some(message), oom: false })
+        }
+        Ok(_) => {
+            handle.update(|record| {
+                record.container.state = State::Running;
+                record.container.started_ms = Some(now);
+                record.container.finished_ms = None;
+                record.container.exit_code = None;
+                record.container.health = has_check.then_some(Health::Starting);
+            });
+            Ok(())
+        }
+        Err(error) => Err(Ended::failed(&vm_error(error))),
+    }
+}
+
+/// The VM's life: output, health and wishes, until the service ends.
+async fn attend(
+    daemon: &Arc<Daemon>,
+    handle: &Arc<Handle>,
+    vm: &mut Vm,
+    writer: &mut Writer,
+    mut wish: watch::Receiver<Wish>,
+) -> Ended {
+    let mut acked = writer.sequence;
+    let process = vm.process.clone();
+    let gone = daemon.backend.wait(&process);
+    tokio::pin!(gone);
+    let mut connected = true;
+    loop {
+        tokio::select! {
+            event = vm.events.recv(), if connected => match event {
+                Some(AgentEvent::Log(record)) => {
+                    store(handle, writer, &record);
+                    if writer.sequence >= acked + ACK_EVERY || vm.events.is_empty() {
+                        acked = writer.sequence;
+                        let _ = vm.agent.notify(Command::LogAck { sequence: acked }).await;
+                    }
+                }
+                Some(AgentEvent::Event(Event::Exited(exit))) => {
+                    return finish(handle, vm, writer, exit).await;
+                }
+                Some(AgentEvent::Event(event)) => note(handle, &event),
+                Some(AgentEvent::Closed) | None => {
+                    connected = false;
+                    match reconnect(daemon, handle, vm, writer.sequence).await {
+                        Some(Some(exit)) => return finish(handle, vm, writer, exit).await,
+                        Some(None) => {
+                            handle.agent.send_replace(Some(vm.agent.clone()));
+                            connected = true;
+                        }
+                        None => {}
+                    }
+                }
+            },
+            () = &mut gone => {
+                // What the guest had sent before is still in the channel.
+                while let Ok(event) = vm.events.try_recv() {
+                    match event {
+                        AgentEvent::Log(record) => store(handle, writer, &record),
+                        AgentEvent::Event(Event::Exited(exit)) => return ended(exit),
+                        _ => {}
+                    }
+                }
+                let why = stack_vmm::last_words(&daemon.paths.vm(&handle.id));
+                return Ended {
+                    ran: true,
+                    code: 137,
+                    error: Some(format!("the VM ended unexpectedly: {why}")),
+                    oom: false,
+                };
+            }
+            changed = wish.changed() => {
+                let now = wish.borrow_and_update().clone();
+                let command = match (changed, now) {
+                    (Ok(()), Wish::Stop { signal, grace_ms }) => Command::Stop { signal, grace_ms },
+                    (Ok(()), Wish::Run(_)) => continue,
+                    _ => Command::Stop { signal: libc::SIGKILL, grace_ms: 0 },
+                };
+                handle.update(|record| record.container.state = State::Stopping);
+                let agent = vm.agent.clone();
+                tokio::spawn(async move { agent.request(command).await.is_ok() });
+            }
+        }
+    }
+}
+
+fn store(handle: &Handle, writer: &mut Writer, record: &stack_protocol::log::Record) {
+    if let Err(error) = writer.append(record) {
+        tracing::error!(%error, container = handle.id, "output lost: the log cannot be written");
+        writer.sequence = record.sequence;
+    }
+    handle.logged.notify_waiters();
+}
+
+async fn reconnect(
+    daemon: &Arc<Daemon>,
+    handle: &Arc<Handle>,
+    vm: &mut Vm,
+    sequence: u64,
+) -> Option<Option<Exit>> {
+    handle.agent.send_replace(None);
+    let (fresh, hello) = connect(daemon, handle, vm.process.clone(), sequence).await.ok()?;
+    vm.agent = fresh.agent;
+    vm.events = fresh.events;
+    Some(hello.exit)
+}
+
+async fn finish(handle: &Handle, vm: &mut Vm, writer: &mut Writer, exit: Exit) -> Ended {
+    // After a takeover the exit comes before the output that is still owed.
+    let limit = tokio::time::sleep(Duration::from_millis(200));
+    tokio::pin!(limit);
+    loop {
+        tokio::select! {
+            event = vm.events.recv() => match event {
+                Some(AgentEvent::Log(record)) => store(handle, writer, &record),
+                Some(_) => {}
+                None => break,
+            },
+            () = tokio::time::sleep(Duration::from_millis(5)) => break,
+            () = &mut limit => break,
+        }
+    }
+    ended(exit)
+}
+
+fn ended(exit: Exit) -> Ended {
+    Ended { ran: exit.error.is_none(), code: exit.code, error: exit.error, oom: exit.oom }
+}
+
+fn note(handle: &Handle, event: &Event) {
+    match event {
+        Event::Health { health, code, output, .. } => {
+            handle.probe.send_replace(Some(Probe { code: *code, output: output.clone() }));
+            let health = api_health(*health);
+            if handle.container().health != health {
+                handle.update(|record| record.container.health = health);
+            }
+        }
+        Event::OutOfMemory => handle.update(|record| record.container.oom = true),
+        _ => {}
+    }
+}
+
+fn api_health(health: GuestHealth) -> Option<Health> {
+    match health {
+        GuestHealth::None => None,
+        GuestHealth::Starting => Some(Health::Starting),
+        GuestHealth::Healthy => Some(Health::Healthy),
+        GuestHealth::Unhealthy => Some(Health::Unhealthy),
+    }
+}
+
+async fn end_process(daemon: &Arc<Daemon>, process: &Process) {
+    if tokio::time::timeout(SHUTDOWN_LIMIT, daemon.backend.wait(process)).await.is_err() {
+        daemon.backend.kill(process);
+        let _ = tokio::time::timeout(SHUTDOWN_LIMIT, daemon.backend.wait(process)).await;
+    }
+}

@@ -1,0 +1,31 @@
+//! What the host has left.
+
+use std::path::Path;
+
+/// Memory in bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Memory {
+    /// All there is.
+    pub total: u64,
+    /// What can be used without swapping (`MemAvailable`, proc(5)).
+    pub available: u64,
+}
+
+/// The host's memory; where it cannot be told, there is no limit.
+pub fn memory() -> Memory {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let field = |name: &str| {
+        let kib = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name))
+            .and_then(|rest| rest.trim().trim_end_matches(" kB").parse::<u64>().ok());
+        kib.map_or(u64::MAX, |kib| kib << 10)
+    };
+    Memory { total: field("MemTotal:"), available: field("MemAvailable:") }
+}
+
+/// Bytes that this user can still write on the file system of `path`.
+pub fn disk_free(path: &Path) -> Option<u64> {
+    let stat = rustix::fs::statvfs(path).ok()?;
+    Some(stat.f_bavail * stat.f_frsize)
+}

@@ -1,0 +1,142 @@
+//! start, stop, restart, kill, rm, pause and unpause.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use stack_api::container::State;
+use stack_api::event::ApiError;
+use stack_api::request::{Action, Verb};
+use stack_api::spec::Condition;
+use stack_protocol::message::{Command, Outcome as GuestOutcome};
+
+use super::down::{backwards, remove, stop};
+use super::{Outcome, wait};
+use crate::container::{Handle, signal, vm_error};
+use crate::daemon::Daemon;
+use crate::progress::Progress;
+
+/// `POST /v1/stacks/{name}/action`.
+///
+/// # Errors
+/// A service has no container, or something cannot be done.
+pub async fn act(daemon: Arc<Daemon>, project: String, action: Action, progress: Progress) -> Outcome {
+    let lock = daemon.operation(&project);
+    let _one = lock.lock().await;
+    let all = daemon.handles(Some(&project));
+    for service in &action.services {
+        if !all.iter().any(|handle| handle.container().service == *service) {
+            return Err(ApiError::new(
+                "no_such_service",
+                format!("service {service} has no container in stack {project}"),
+            )
+            .help("create it with `stack up`"));
+        }
+    }
+    let chosen: Vec<Arc<Handle>> = all
+        .into_iter()
+        .filter(|h| action.services.is_empty() || action.services.contains(&h.container().service))
+        .collect();
+    let grace = action.timeout.map(|seconds| seconds * 1000);
+    let down = backwards(&chosen);
+    let up = || down.iter().rev();
+    match action.verb {
+        Verb::Start => {
+            for wave in up() {
+                all_ok(wave.iter().map(|handle| start(&progress, handle))).await?;
+            }
+        }
+        Verb::Stop => {
+            for wave in &down {
+                join_all(wave.iter().map(|handle| stop(&progress, handle, grace))).await;
+            }
+        }
+        Verb::Restart => {
+            for wave in &down {
+                join_all(wave.iter().map(|handle| stop(&progress, handle, grace))).await;
+            }
+            for wave in up() {
+                all_ok(wave.iter().map(|handle| start(&progress, handle))).await?;
+            }
+        }
+        Verb::Kill => kill(&progress, &chosen, action.signal.as_deref()).await?,
+        Verb::Rm => {
+            for handle in down.iter().flatten() {
+                let live = handle.container().state.is_live();
+                if !live || action.force {
+                    remove(&daemon, &progress, handle, grace, action.volumes).await?;
+                }
+            }
+        }
+        Verb::Pause | Verb::Unpause => {
+            for handle in &chosen {
+                freeze(&progress, handle, action.verb == Verb::Pause).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn all_ok(jobs: impl Iterator<Item = impl Future<Output = Outcome>>) -> Outcome {
+    join_all(jobs).await.into_iter().collect()
+}
+
+async fn start(progress: &Progress, handle: &Arc<Handle>) -> Outcome {
+    let container = handle.container();
+    if container.state == State::Running {
+        return Ok(());
+    }
+    for (dep, how) in &handle.record().spec.depends_on {
+        tracing::debug!(dep, ?how.condition, "started in its own wave");
+    }
+    progress.step("container", &container.name, "starting");
+    handle.start();
+    wait::reached(handle, Condition::ServiceStarted).await?;
+    progress.finish("container", &container.name, "started");
+    Ok(())
+}
+
+async fn kill(progress: &Progress, chosen: &[Arc<Handle>], name: Option<&str>) -> Outcome {
+    let name = name.unwrap_or("SIGKILL");
+    let number = signal::number(name)
+        .ok_or_else(|| ApiError::new("bad_signal", format!("`{name}` is not a signal")))?;
+    for handle in chosen {
+        let container = handle.container();
+        if !container.state.is_live() {
+            continue;
+        }
+        if number == libc::SIGKILL {
+            handle.stop(Some(0));
+            handle.stopped().await;
+        } else {
+            tell(handle, Command::Signal { session: 0, signal: number }).await?;
+        }
+        progress.finish("container", &container.name, "killed");
+    }
+    Ok(())
+}
+
+async fn freeze(progress: &Progress, handle: &Arc<Handle>, frozen: bool) -> Outcome {
+    let container = handle.container();
+    let from = if frozen { State::Running } else { State::Paused };
+    if container.state != from {
+        return Ok(());
+    }
+    tell(handle, Command::Freeze { frozen }).await?;
+    handle.update(|record| {
+        record.container.state = if frozen { State::Paused } else { State::Running };
+    });
+    progress.finish("container", &container.name, if frozen { "paused" } else { "unpaused" });
+    Ok(())
+}
+
+async fn tell(handle: &Handle, command: Command) -> Outcome {
+    let agent = handle.agent.borrow().clone();
+    let Some(agent) = agent else {
+        let name = handle.container().name;
+        return Err(ApiError::new("not_running", format!("{name} is not running")));
+    };
+    match agent.request(command).await.map_err(vm_error)? {
+        GuestOutcome::Error { message, .. } => Err(ApiError::new("guest", message)),
+        _ => Ok(()),
+    }
+}

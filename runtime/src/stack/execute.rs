@@ -1,0 +1,206 @@
+//! Carries a plan out. It makes no choices: those are in the plan.
+//!
+//! Steps run side by side as soon as what they follow is done. After the
+//! first failure none is begun any more; those that run are finished. A step
+//! that changes something runs in a task of its own, so that it is finished
+//! also when the client goes away; the task holds the stack's lock.
+
+use std::sync::Arc;
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use stack_api::event::ApiError;
+use stack_api::request::Up;
+use stack_api::spec::Condition;
+use stack_planner::plan::{Action, Plan, Step, WaitFor};
+use tokio::sync::{OwnedMutexGuard, watch};
+
+use super::{Outcome, create, down, images, wait};
+use crate::container::Handle;
+use crate::daemon::Daemon;
+use crate::progress::Progress;
+
+/// What the steps need.
+#[derive(Debug, Clone)]
+pub(super) struct Context {
+    pub daemon: Arc<Daemon>,
+    pub progress: Progress,
+    pub request: Up,
+    /// Held, not read: the lock of the stack.
+    pub _turn: Arc<OwnedMutexGuard<()>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    Pending,
+    Done,
+    /// It failed, or it was not begun.
+    NotDone,
+}
+
+/// Carries the plan out.
+///
+/// # Errors
+/// The first step that failed.
+pub(super) async fn execute(context: &Context, plan: &Plan) -> Outcome {
+    let marks: Vec<watch::Sender<Mark>> =
+        plan.steps.iter().map(|_| watch::Sender::new(Mark::Pending)).collect();
+    let failed = watch::Sender::new(false);
+    let shared = Arc::new(context.clone());
+    let mut running: FuturesUnordered<_> = plan
+        .steps
+        .iter()
+        .enumerate()
+        .map(|(n, step)| {
+            let (marks, failed, shared) = (&marks, &failed, &shared);
+            async move {
+                let result = one(shared, step, marks, failed).await;
+                let mark = if let Ok(true) = result { Mark::Done } else { Mark::NotDone };
+                marks[n].send_replace(mark);
+                if result.is_err() {
+                    failed.send_replace(true);
+                }
+                result.map(|_| ())
+            }
+        })
+        .collect();
+    let mut first = Ok(());
+    while let Some(result) = running.next().await {
+        first = first.and(result);
+    }
+    first
+}
+
+/// `Ok(false)`: it was not begun.
+async fn one(
+    context: &Arc<Context>,
+    step: &Step,
+    marks: &[watch::Sender<Mark>],
+    failed: &watch::Sender<bool>,
+) -> Result<bool, ApiError> {
+    for before in &step.after {
+        let mut mark = marks[*before].subscribe();
+        let seen = mark.wait_for(|mark| *mark != Mark::Pending).await;
+        if !seen.is_ok_and(|mark| *mark == Mark::Done) {
+            return Ok(false);
+        }
+    }
+    let mut stop = failed.subscribe();
+    for needed in &step.wait_for {
+        tokio::select! {
+            result = condition(context, step, needed) => result?,
+            _ = stop.wait_for(|failed| *failed) => return Ok(false),
+        }
+    }
+    if *stop.borrow() {
+        return Ok(false);
+    }
+    let (context, action) = (Arc::clone(context), step.action.clone());
+    match tokio::spawn(async move { context.act(&action).await }).await {
+        Ok(result) => result.map(|()| true),
+        Err(error) => Err(ApiError::new("internal", format!("a step of the plan broke: {error}"))),
+    }
+}
+
+async fn condition(context: &Context, step: &Step, needed: &WaitFor) -> Outcome {
+    let project = &context.request.spec.name;
+    for handle in context.daemon.handles(Some(project)) {
+        let name = handle.container().name;
+        if handle.container().service != needed.service {
+            continue;
+        }
+        if needed.condition == Condition::ServiceHealthy {
+            context.progress.step("container", &name, "waiting");
+        }
+        match wait::reached(&handle, needed.condition).await {
+            Ok(()) => match needed.condition {
+                Condition::ServiceHealthy => context.progress.finish("container", &name, "healthy"),
+                Condition::ServiceCompletedSuccessfully => {
+                    context.progress.finish("container", &name, "exited");
+                }
+                Condition::ServiceStarted => {}
+            },
+            Err(error) if needed.required => {
+                let (_, dependant) = step.action.subject();
+                let message = format!("{dependant} was not started: its dependency {error}");
+                return Err(ApiError { message, ..error });
+            }
+            Err(error) => context.progress.warn(format!("optional dependency: {error}")),
+        }
+    }
+    Ok(())
+}
+
+impl Context {
+    async fn act(&self, action: &Action) -> Outcome {
+        match action {
+            // Done before the final plan was made.
+            Action::Pull { .. } => Ok(()),
+            Action::CreateNetwork { network, .. } | Action::UpdateNetwork { network, .. } => {
+                create::network(&self.daemon, &self.progress, &self.request.spec, network)
+            }
+            Action::CreateVolume { volume, .. } => {
+                create::volume(&self.daemon, &self.progress, &self.request.spec, volume)
+            }
+            Action::Create { service, number, name } => self.create(service, *number, name, None),
+            Action::Recreate { service, number, name, id } => {
+                let old = self.find(id)?;
+                self.progress.step("container", name, "recreating");
+                let inherited = create::Inherited::from(&old.record());
+                down::remove(&self.daemon, &self.progress, &old, self.grace(), false).await?;
+                self.create(service, *number, name, Some(&inherited))
+            }
+            Action::Start { service, name, .. } => self.start(service, name).await,
+            Action::Stop { name, .. } => {
+                down::stop(&self.progress, &self.find(name)?, self.grace()).await;
+                Ok(())
+            }
+            Action::Remove { id, .. } => {
+                down::remove(&self.daemon, &self.progress, &self.find(id)?, self.grace(), false).await
+            }
+        }
+    }
+
+    fn grace(&self) -> Option<u64> {
+        self.request.timeout.map(|seconds| seconds * 1000)
+    }
+
+    /// By id or name.
+    fn find(&self, what: &str) -> Result<Arc<Handle>, ApiError> {
+        let handles = self.daemon.handles(Some(&self.request.spec.name));
+        handles
+            .into_iter()
+            .find(|handle| handle.id == what || handle.container().name == what)
+            .ok_or_else(|| ApiError::new("gone", format!("container {what} was removed meanwhile")))
+    }
+
+    fn create(
+        &self,
+        service: &str,
+        number: u32,
+        name: &str,
+        inherited: Option<&create::Inherited>,
+    ) -> Outcome {
+        let stack = &self.request.spec;
+        let spec = &stack.services[service];
+        let image = self.daemon.images.get(&spec.image).map_err(images::error)?;
+        let image = image.ok_or_else(|| {
+            ApiError::new("image_missing", format!("image {} was removed meanwhile", spec.image))
+        })?;
+        let order = create::Order { stack, spec, number, name, image: &image, inherited };
+        create::container(&self.daemon, &self.progress, &order)?;
+        self.progress.step("container", name, "created");
+        Ok(())
+    }
+
+    async fn start(&self, service: &str, name: &str) -> Outcome {
+        let handle = self.find(name)?;
+        self.progress.step("container", name, "starting");
+        handle.start();
+        wait::reached(&handle, Condition::ServiceStarted).await.map_err(|mut error| {
+            error.message = format!("service {service}: {}", error.message);
+            error
+        })?;
+        self.progress.finish("container", name, "started");
+        Ok(())
+    }
+}

@@ -1,0 +1,149 @@
+//! Getting images, several at a time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use stack_api::event::{ApiError, LayerPhase};
+use stack_api::request::{Load, Pull};
+use stack_api::spec::PullPolicy;
+use stack_images::{Image, PullOptions};
+
+use super::Outcome;
+use crate::daemon::Daemon;
+use crate::progress::Progress;
+
+/// An image wanted.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Wanted {
+    pub reference: String,
+    pub platform: Option<String>,
+}
+
+/// Gets the images; the first failure ends it.
+pub(super) async fn ensure(
+    daemon: &Arc<Daemon>,
+    progress: &Progress,
+    wanted: BTreeSet<(Wanted, PullOrder)>,
+) -> Result<BTreeMap<String, Image>, ApiError> {
+    let mut running: FuturesUnordered<_> = wanted
+        .into_iter()
+        .map(|(wanted, order)| async move {
+            let image = one(daemon, progress, &wanted, order).await?;
+            Ok::<_, ApiError>((wanted.reference, image))
+        })
+        .collect();
+    let mut images = BTreeMap::new();
+    while let Some(result) = running.next().await {
+        let (reference, image) = result?;
+        images.insert(reference, image);
+    }
+    Ok(images)
+}
+
+/// A pull policy that sorts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum PullOrder {
+    Always,
+    Missing,
+    Never,
+}
+
+impl From<PullPolicy> for PullOrder {
+    fn from(policy: PullPolicy) -> PullOrder {
+        match policy {
+            PullPolicy::Always => PullOrder::Always,
+            PullPolicy::Missing => PullOrder::Missing,
+            PullPolicy::Never => PullOrder::Never,
+        }
+    }
+}
+
+async fn one(
+    daemon: &Arc<Daemon>,
+    progress: &Progress,
+    wanted: &Wanted,
+    order: PullOrder,
+) -> Result<Image, ApiError> {
+    let name = &wanted.reference;
+    if order != PullOrder::Always
+        && let Some(image) = daemon.images.get(name).map_err(error)?
+    {
+        return Ok(image);
+    }
+    if order == PullOrder::Never {
+        return Err(ApiError::new("image_missing", format!("image {name} is not on this machine"))
+            .help("its pull_policy is never: pull it first with `stack pull`"));
+    }
+    progress.step("image", name, "pulling");
+    let options = PullOptions { platform: wanted.platform.clone(), ..PullOptions::from_env() };
+    let image = daemon
+        .images
+        .pull(name, &options, report(progress))
+        .await
+        .map_err(error)?;
+    progress.finish("image", name, "pulled");
+    Ok(image)
+}
+
+/// Layers' progress as events.
+fn report(progress: &Progress) -> impl Fn(stack_images::Progress) + Send + Sync + 'static {
+    let progress = progress.clone();
+    move |stack_images::Progress::Layer { reference, digest, phase, done, total }| {
+        let phase = match phase {
+            stack_images::Phase::Downloading => LayerPhase::Downloading,
+            stack_images::Phase::Extracting => LayerPhase::Extracting,
+            stack_images::Phase::Done => LayerPhase::Done,
+            stack_images::Phase::Exists => LayerPhase::Exists,
+        };
+        progress.layer(&reference, &digest, phase, done, total);
+    }
+}
+
+/// `POST /v1/images/load`.
+///
+/// # Errors
+/// The archive cannot be read, or is no image.
+pub async fn load(daemon: Arc<Daemon>, request: Load, progress: Progress) -> Outcome {
+    let loaded = daemon.images.load(&request.path, report(&progress)).await.map_err(error)?;
+    for image in loaded {
+        progress.finish("image", &image.reference, "loaded");
+    }
+    Ok(())
+}
+
+pub(super) fn error(error: stack_images::Error) -> ApiError {
+    let (code, help) = (error.code(), error.help());
+    let mut out = ApiError::new(code, error.to_string());
+    out.help = help;
+    out
+}
+
+/// `POST /v1/images/pull`.
+///
+/// # Errors
+/// An image cannot be had.
+pub async fn pull(daemon: Arc<Daemon>, request: Pull, progress: Progress) -> Outcome {
+    let mut failure = None;
+    let mut running: FuturesUnordered<_> = request
+        .images
+        .iter()
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .map(|reference| {
+            let wanted = Wanted { reference: reference.clone(), platform: None };
+            let (daemon, progress) = (&daemon, &progress);
+            async move { one(daemon, progress, &wanted, request.policy.into()).await }
+        })
+        .collect();
+    while let Some(result) = running.next().await {
+        if let Err(error) = result {
+            if request.ignore_failures {
+                progress.warn(error.to_string());
+            } else {
+                failure.get_or_insert(error);
+            }
+        }
+    }
+    failure.map_or(Ok(()), Err)
+}

@@ -1,0 +1,38 @@
+//! What there is of a stack, in the planner's terms.
+
+use std::collections::BTreeMap;
+
+use stack_api::event::ApiError;
+use stack_api::spec::StackSpec;
+use stack_planner::plan::{Observed, ObservedContainer, ObservedNetwork};
+
+use super::images;
+use crate::daemon::Daemon;
+
+/// Looks.
+pub(super) fn observe(daemon: &Daemon, spec: &StackSpec) -> Result<Observed, ApiError> {
+    let containers = daemon
+        .handles(Some(&spec.name))
+        .iter()
+        .map(|handle| {
+            let record = handle.record();
+            ObservedContainer { container: record.container, spec: record.spec }
+        })
+        .collect();
+    let networks = daemon
+        .networks(&spec.name)?
+        .into_iter()
+        .map(|network| {
+            let subnet = network.subnet.to_string();
+            (network.name, ObservedNetwork { internal: network.internal, subnet })
+        })
+        .collect();
+    let volumes = daemon.volumes()?.into_iter().map(|volume| volume.name).collect();
+    let mut known = BTreeMap::new();
+    for service in spec.services.values() {
+        if let Some(image) = daemon.images.get(&service.image).map_err(images::error)? {
+            known.insert(service.image.clone(), image.id);
+        }
+    }
+    Ok(Observed { containers, networks, volumes, images: known })
+}

@@ -1,0 +1,167 @@
+//! Whole operations of the daemon with made-up VMs: order, restarts, health,
+//! changes, and what a restarted daemon finds.
+
+mod image;
+mod world;
+
+use stack_api::container::{Health, State};
+use stack_api::request::{Action, Down, Verb};
+use stack_api::spec::{Condition, HealthCheckSpec, Restart};
+use world::{World, depends, service};
+
+#[tokio::test]
+async fn dependencies_first_and_nothing_twice() {
+    let world = World::new().await;
+    let shop = world.stack(vec![
+        service("web", &["serve"], &[depends("app", Condition::ServiceStarted)]),
+        service("app", &["serve"], &[depends("db", Condition::ServiceStarted)]),
+        service("db", &["serve"], &[]),
+    ]);
+    world.up(&shop).await.unwrap();
+    assert_eq!(world.started(), ["shop-db-1", "shop-app-1", "shop-web-1"]);
+    assert!(world.containers().iter().all(|c| c.state == State::Running && c.boot_id.is_some()));
+    world.up(&shop).await.unwrap();
+    assert_eq!(world.started().len(), 3, "nothing changed, nothing was started");
+}
+
+#[tokio::test]
+async fn a_change_recreates_only_its_service() {
+    let world = World::new().await;
+    let mut shop = world.stack(vec![service("a", &["serve"], &[]), service("b", &["serve"], &[])]);
+    world.up(&shop).await.unwrap();
+    let before = world.containers();
+    let b = shop.services.get_mut("b").unwrap();
+    b.environment.insert("X".to_owned(), "1".to_owned());
+    b.config_hash = "other".to_owned();
+    world.up(&shop).await.unwrap();
+    let after = world.containers();
+    assert_eq!(before[0].id, after[0].id);
+    assert_ne!(before[1].id, after[1].id);
+    assert_eq!(after[1].name, "shop-b-1");
+}
+
+#[tokio::test]
+async fn restart_policies() {
+    let world = World::new().await;
+    let mut twice = service("twice", &["exit", "3"], &[]);
+    twice.restart = Restart::OnFailure { max: Some(2) };
+    let mut well = service("well", &["exit", "0"], &[]);
+    well.restart = Restart::OnFailure { max: None };
+    let mut always = service("always", &["run", "20", "0"], &[]);
+    always.restart = Restart::Always;
+    let shop = world.stack(vec![twice, well, always]);
+    world.up(&shop).await.unwrap();
+    let twice = world.until("twice", |c| c.state == State::Exited).await;
+    assert_eq!((twice.exit_code, twice.restarts), (Some(3), 2));
+    let well = world.until("well", |c| c.state == State::Exited).await;
+    assert_eq!((well.exit_code, well.restarts), (Some(0), 0));
+    world.until("always", |c| c.restarts >= 2).await;
+    world.act(Action { verb: Verb::Stop, ..Action::default() }).await.unwrap();
+    let always = world.until("always", |c| c.state == State::Exited).await;
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    assert_eq!(world.container("always").restarts, always.restarts, "stopped means stopped");
+}
+
+#[tokio::test]
+async fn an_unhealthy_dependency_stops_what_needs_it() {
+    let world = World::new().await;
+    let mut db = service("db", &["serve"], &[]);
+    db.healthcheck = Some(HealthCheckSpec {
+        test: Some(vec!["CMD".to_owned(), "false".to_owned()]),
+        interval_ms: Some(10),
+        ..HealthCheckSpec::default()
+    });
+    let app = service("app", &["serve"], &[depends("db", Condition::ServiceHealthy)]);
+    let error = world.up(&world.stack(vec![db, app])).await.unwrap_err();
+    assert!(error.message.contains("shop-db-1 is unhealthy"), "{error}");
+    assert!(error.message.contains("made-up failure"), "{error}");
+    assert_eq!(world.started(), ["shop-db-1"]);
+    assert_eq!(world.container("db").health, Some(Health::Unhealthy));
+}
+
+#[tokio::test]
+async fn a_completed_job_lets_others_go_on_and_is_not_run_again() {
+    let world = World::new().await;
+    let job = service("job", &["run", "30", "0"], &[]);
+    let app = service("app", &["serve"], &[depends("job", Condition::ServiceCompletedSuccessfully)]);
+    let shop = world.stack(vec![job, app]);
+    world.up(&shop).await.unwrap();
+    assert_eq!(world.container("job").exit_code, Some(0));
+    world.up(&shop).await.unwrap();
+    assert_eq!(world.started(), ["shop-job-1", "shop-app-1"]);
+}
+
+#[tokio::test]
+async fn a_missing_program_is_127() {
+    let world = World::new().await;
+    let error = world.up(&world.stack(vec![service("a", &["missing"], &[])])).await.unwrap_err();
+    assert!(error.message.contains("executable file not found"), "{error}");
+    assert_eq!(error.exit_code, 127);
+    let container = world.container("a");
+    assert_eq!((container.state, container.exit_code), (State::Dead, Some(127)));
+}
+
+#[tokio::test]
+async fn a_vm_that_does_not_start_leaves_nothing_running() {
+    let world = World::new().await;
+    world.fake().fail_next_start("no such machine");
+    let shop = world.stack(vec![service("a", &["serve"], &[])]);
+    let error = world.up(&shop).await.unwrap_err();
+    assert!(error.message.contains("no such machine"), "{error}");
+    world.up(&shop).await.unwrap();
+    assert_eq!(world.container("a").state, State::Running);
+}
+
+#[tokio::test]
+async fn down_leaves_nothing() {
+    let world = World::new().await;
+    world.up(&world.stack(vec![service("a", &["stubborn"], &[])])).await.unwrap();
+    let request = Down { timeout: Some(0), ..Down::default() };
+    world.down(request).await.unwrap();
+    assert!(world.containers().is_empty());
+    assert_eq!(world.files("data/disks"), Vec::<String>::new());
+    assert_eq!(world.files("data/logs"), Vec::<String>::new());
+    assert_eq!(world.files("run/vm"), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_restarted_daemon_knows_its_containers() {
+    let world = World::new().await;
+    let mut kept = service("kept", &["serve"], &[]);
+    kept.restart = Restart::Always;
+    let shop = world.stack(vec![kept, service("ended", &["serve"], &[])]);
+    world.up(&shop).await.unwrap();
+    let id = world.container("kept").id;
+    // Made-up VMs end with their daemon: real ones are taken over.
+    let world = world.restarted().await;
+    let kept = world.until("kept", |c| c.state == State::Running).await;
+    assert_eq!(kept.id, id);
+    let ended = world.until("ended", |c| c.state == State::Exited).await;
+    assert_eq!(ended.exit_code, Some(137));
+}
+
+#[tokio::test]
+async fn output_is_in_the_log() {
+    let world = World::new().await;
+    world.up(&world.stack(vec![service("a", &["say", "one", "two"], &[])])).await.unwrap();
+    world.until("a", |c| c.state == State::Running).await;
+    let mut lines = Vec::new();
+    for _ in 0..100 {
+        lines = world.log("a");
+        if lines.len() == 2 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    assert_eq!(lines, ["one", "two"]);
+}
+
+#[tokio::test]
+async fn too_much_memory_is_refused_before_anything_is_made() {
+    let world = World::new().await;
+    let mut greedy = service("greedy", &["serve"], &[]);
+    greedy.memory = Some(1 << 50);
+    let error = world.up(&world.stack(vec![greedy])).await.unwrap_err();
+    assert_eq!(error.code, "memory");
+    assert!(world.containers().is_empty());
+}

@@ -1,0 +1,138 @@
+//! A daemon of its own in a directory of its own, with made-up VMs.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use stack_api::container::Container;
+use stack_api::event::ApiError;
+use stack_api::request::{Action, Down, Up};
+use stack_api::spec::{Condition, Dependency, NetworkSpec, ServiceSpec, StackSpec};
+use stack_runtime::assets::Assets;
+use stack_runtime::daemon::Daemon;
+use stack_runtime::paths::Paths;
+use stack_runtime::progress::Progress;
+use stack_runtime::{logs, stack};
+use stack_vmm::{AnyBackend, Fake};
+
+use crate::image;
+
+/// The world of one test.
+pub(crate) struct World {
+    home: tempfile::TempDir,
+    daemon: Arc<Daemon>,
+}
+
+/// A service with the only image there is.
+pub(crate) fn service(name: &str, command: &[&str], depends_on: &[(String, Dependency)]) -> ServiceSpec {
+    ServiceSpec {
+        name: name.to_owned(),
+        image: image::NAME.to_owned(),
+        replicas: 1,
+        command: Some(command.iter().map(|word| (*word).to_owned()).collect()),
+        networks: [("default".to_owned(), Default::default())].into(),
+        depends_on: depends_on.iter().cloned().collect(),
+        config_hash: "first".to_owned(),
+        ..ServiceSpec::default()
+    }
+}
+
+/// An entry of `depends_on`.
+pub(crate) fn depends(on: &str, condition: Condition) -> (String, Dependency) {
+    (on.to_owned(), Dependency { condition, restart: false, required: true })
+}
+
+impl World {
+    pub(crate) async fn new() -> World {
+        let home = tempfile::Builder::new().prefix("st").tempdir().unwrap();
+        let daemon = open(home.path()).await;
+        let layout = home.path().join("layout");
+        image::write_layout(&layout);
+        daemon.images.load(&layout, |_| {}).await.unwrap();
+        World { home, daemon }
+    }
+
+    /// The daemon is killed and started again.
+    pub(crate) async fn restarted(self) -> World {
+        let World { home, daemon } = self;
+        drop(daemon);
+        let daemon = open(home.path()).await;
+        World { home, daemon }
+    }
+
+    pub(crate) fn fake(&self) -> &Fake {
+        match &self.daemon.backend {
+            AnyBackend::Fake(fake) => fake,
+            AnyBackend::Qemu(_) => panic!("not a made-up world"),
+        }
+    }
+
+    pub(crate) fn started(&self) -> Vec<String> {
+        self.fake().started()
+    }
+
+    pub(crate) fn stack(&self, services: Vec<ServiceSpec>) -> StackSpec {
+        let network = NetworkSpec { name: "shop_default".to_owned(), ..NetworkSpec::default() };
+        StackSpec {
+            name: "shop".to_owned(),
+            services: services.into_iter().map(|s| (s.name.clone(), s)).collect(),
+            networks: [("default".to_owned(), network)].into(),
+            ..StackSpec::default()
+        }
+    }
+
+    pub(crate) async fn up(&self, spec: &StackSpec) -> Result<(), ApiError> {
+        let (progress, _events) = Progress::new();
+        let request = Up { spec: spec.clone(), ..Up::default() };
+        stack::up(Arc::clone(&self.daemon), request, progress).await
+    }
+
+    pub(crate) async fn down(&self, request: Down) -> Result<(), ApiError> {
+        let (progress, _events) = Progress::new();
+        stack::down(Arc::clone(&self.daemon), "shop".to_owned(), request, progress).await
+    }
+
+    pub(crate) async fn act(&self, request: Action) -> Result<(), ApiError> {
+        let (progress, _events) = Progress::new();
+        stack::act(Arc::clone(&self.daemon), "shop".to_owned(), request, progress).await
+    }
+
+    pub(crate) fn containers(&self) -> Vec<Container> {
+        self.daemon.handles(Some("shop")).iter().map(|handle| handle.container()).collect()
+    }
+
+    pub(crate) fn container(&self, service: &str) -> Container {
+        self.containers().into_iter().find(|c| c.service == service).unwrap()
+    }
+
+    pub(crate) async fn until(&self, service: &str, is: impl Fn(&Container) -> bool) -> Container {
+        for _ in 0..1000 {
+            let container = self.container(service);
+            if is(&container) {
+                return container;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("it never came to it: {:?}", self.container(service));
+    }
+
+    pub(crate) fn log(&self, service: &str) -> Vec<String> {
+        let id = self.container(service).id;
+        let mut reader = logs::Reader::open(&self.daemon.paths.log(&id));
+        std::iter::from_fn(|| reader.next_entry()).map(|entry| entry.line).collect()
+    }
+
+    /// Names in a directory, without hidden ones.
+    pub(crate) fn files(&self, dir: &str) -> Vec<String> {
+        let entries = std::fs::read_dir(self.home.path().join(dir)).unwrap().flatten();
+        let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        names.filter(|name| !name.starts_with('.')).collect()
+    }
+}
+
+async fn open(home: &Path) -> Arc<Daemon> {
+    let paths = Paths::under(home).unwrap();
+    let none = home.join("none");
+    let assets = Assets { kernel: none.clone(), initramfs: none.clone(), netd: none };
+    Daemon::open(paths, assets, AnyBackend::Fake(Fake::default())).await.unwrap()
+}
