@@ -1,2 +1,56 @@
-//! The stack command.
-fn main() {}
+//! The `stack` command: reads stack files with the planner, asks the daemon
+//! to make them so, and shows what happens.
+//!
+//! It decides nothing that the planner or the daemon should. Standard output
+//! is data, standard error is talk.
+
+mod args;
+mod client;
+mod commands;
+mod context;
+mod detach;
+mod error;
+mod exit;
+mod interrupt;
+mod logs;
+mod paths;
+mod progress;
+mod project;
+mod source;
+mod terminal;
+mod ui;
+
+use std::process::ExitCode;
+
+use context::Context;
+use ui::{Ui, report};
+
+fn main() -> ExitCode {
+    let cli = match args::parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let code = if error.use_stderr() {
+                exit::USAGE
+            } else {
+                exit::OK
+            };
+            // Nobody to show it to is no reason for another error.
+            drop(error.print());
+            return ExitCode::from(code);
+        }
+    };
+    let ui = Ui::new(cli.global.ansi);
+    let context = Context {
+        ui,
+        global: cli.global,
+    };
+    match commands::run(cli.command, &context) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            if !error.is_silent() {
+                ui::say(report::failure(ui, &error));
+            }
+            ExitCode::from(error.exit_code())
+        }
+    }
+}

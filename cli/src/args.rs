@@ -1,0 +1,289 @@
+//! The command line: what is common to all commands.
+
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::{Arg, ArgMatches, CommandFactory, FromArgMatches, Parser};
+
+use crate::commands::Command;
+use crate::progress;
+use crate::ui::Ansi;
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default())
+    .placeholder(AnsiColor::Cyan.on_default().dimmed());
+
+/// Heading of the options that every command takes.
+const PROJECT: &str = "Project options";
+
+/// Docker Compose for micro-VMs: each service of a stack file runs in its own
+/// virtual machine.
+#[derive(Debug, Parser)]
+#[command(
+    name = "stack",
+    version,
+    styles = STYLES,
+    disable_help_subcommand = false,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "Example: start the stack in this directory and see what runs\n  \
+                  stack up -d --wait && stack ps"
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Global {
+    /// Stack file; several are merged in order, `-` is standard input
+    /// [env: COMPOSE_FILE]
+    #[arg(short, long = "file", value_name = "FILE", help_heading = PROJECT)]
+    pub(crate) files: Vec<PathBuf>,
+
+    /// File with variables, instead of `.env`; the last one wins
+    #[arg(long = "env-file", value_name = "FILE", help_heading = PROJECT)]
+    pub(crate) env_files: Vec<PathBuf>,
+
+    /// Profile to enable; `*` enables all [env: COMPOSE_PROFILES]
+    #[arg(long = "profile", value_name = "NAME", help_heading = PROJECT)]
+    pub(crate) profiles: Vec<String>,
+
+    /// Project name [env: COMPOSE_PROJECT_NAME]
+    #[arg(short, long, global = true, value_name = "NAME", help_heading = PROJECT)]
+    pub(crate) project_name: Option<String>,
+
+    /// Directory that relative paths start from (default: the first file's)
+    #[arg(long, global = true, value_name = "DIR", help_heading = PROJECT)]
+    pub(crate) project_directory: Option<PathBuf>,
+
+    /// When to use colours
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "WHEN",
+        env = "COMPOSE_ANSI",
+        hide_env_values = true,
+        default_value_t,
+        hide_possible_values = true,
+        help_heading = PROJECT,
+        help = "Colours: auto, always or never"
+    )]
+    pub(crate) ansi: Ansi,
+
+    /// How to show progress
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "MODE",
+        env = "COMPOSE_PROGRESS",
+        hide_env_values = true,
+        default_value_t,
+        hide_possible_values = true,
+        help_heading = PROJECT,
+        help = "Progress: auto, tty, plain, json or quiet"
+    )]
+    pub(crate) progress: progress::Mode,
+}
+
+impl Global {
+    /// The same options for another call of this program in this directory.
+    pub(crate) fn to_args(&self) -> Vec<OsString> {
+        let mut args = Vec::new();
+        let mut option = |name: &str, value: &OsStr| {
+            args.push(OsString::from(format!("--{name}")));
+            args.push(value.to_owned());
+        };
+        self.files
+            .iter()
+            .for_each(|file| option("file", file.as_os_str()));
+        self.env_files
+            .iter()
+            .for_each(|file| option("env-file", file.as_os_str()));
+        self.profiles
+            .iter()
+            .for_each(|profile| option("profile", profile.as_ref()));
+        if let Some(name) = &self.project_name {
+            option("project-name", name.as_ref());
+        }
+        if let Some(directory) = &self.project_directory {
+            option("project-directory", directory.as_os_str());
+        }
+        args
+    }
+}
+
+/// Options that may be given several times, before and after the command:
+/// id before, id after.
+const REPEATED: [(&str, &str); 3] = [
+    ("files", "files-after"),
+    ("env_files", "env-files-after"),
+    ("profiles", "profiles-after"),
+];
+
+/// The whole command line as clap sees it: the repeated options are accepted
+/// after the command as well. `-f` is, too, where it means nothing else
+/// (`logs -f` follows, `rm -f` forces).
+pub(crate) fn command() -> clap::Command {
+    let top = Cli::command().max_term_width(100);
+    let repeated: Vec<Arg> = REPEATED
+        .iter()
+        .filter_map(|(before, after)| {
+            let arg = top.get_arguments().find(|arg| arg.get_id() == before)?;
+            Some(arg.clone().id(*after))
+        })
+        .collect();
+    top.mut_subcommands(|command| {
+        let command = compact(command);
+        if matches!(command.get_name(), "version" | "completion" | "exit-codes") {
+            return command;
+        }
+        let is_taken = |short| {
+            command
+                .get_arguments()
+                .any(|arg| arg.get_short() == Some(short))
+        };
+        let args = repeated.iter().cloned().map(|arg| match arg.get_short() {
+            Some(short) if is_taken(short) => arg.short(None),
+            _ => arg,
+        });
+        let args: Vec<Arg> = args.collect();
+        command.args(args)
+    })
+}
+
+/// One line per option in `--help` as in `-h`: what the command's description
+/// has beyond its first sentence goes below the options, before the example.
+fn compact(command: clap::Command) -> clap::Command {
+    let long = command
+        .get_long_about()
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    let Some((_, details)) = long.split_once("\n\n") else {
+        return command;
+    };
+    let example = command
+        .get_after_help()
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    let below = format!("{}\n\n{example}", details.trim_end());
+    command.long_about(None).after_help(below)
+}
+
+/// Parses the arguments of this process.
+///
+/// # Errors
+/// Wrong use, or a wish for help: clap knows how to show both.
+pub(crate) fn parse() -> Result<Cli, clap::Error> {
+    parse_from(std::env::args_os())
+}
+
+fn parse_from(
+    args: impl IntoIterator<Item = impl Into<std::ffi::OsString> + Clone>,
+) -> Result<Cli, clap::Error> {
+    let matches = command().try_get_matches_from(args)?;
+    let mut cli = Cli::from_arg_matches(&matches)?;
+    if let Some((_, sub)) = matches.subcommand() {
+        cli.global
+            .files
+            .extend(values::<PathBuf>(sub, "files-after"));
+        cli.global
+            .env_files
+            .extend(values::<PathBuf>(sub, "env-files-after"));
+        cli.global
+            .profiles
+            .extend(values::<String>(sub, "profiles-after"));
+    }
+    Ok(cli)
+}
+
+fn values<T: Clone + Send + Sync + 'static>(sub: &ArgMatches, id: &str) -> Vec<T> {
+    // Commands without the option have no values of it.
+    let found = sub.try_get_many::<T>(id).ok().flatten();
+    found.into_iter().flatten().cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clap_finds_no_contradiction() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn files_are_taken_on_both_sides() {
+        let args = [
+            "stack",
+            "-f",
+            "a.yaml",
+            "up",
+            "-d",
+            "-f",
+            "b.yaml",
+            "--profile",
+            "x",
+        ];
+        let cli = parse_from(args).unwrap();
+        assert_eq!(
+            cli.global.files,
+            [PathBuf::from("a.yaml"), PathBuf::from("b.yaml")]
+        );
+        assert_eq!(cli.global.profiles, ["x"]);
+    }
+
+    #[test]
+    fn logs_f_follows() {
+        let cli = parse_from(["stack", "logs", "-f", "web", "--file", "c.yaml"]).unwrap();
+        assert_eq!(cli.global.files, [PathBuf::from("c.yaml")]);
+        let Command::Logs(logs) = cli.command else {
+            panic!("not logs")
+        };
+        assert!(logs.follow);
+    }
+
+    #[test]
+    fn exec_leaves_the_words_of_its_command_alone() {
+        let args = [
+            "stack",
+            "exec",
+            "-T",
+            "web",
+            "ls",
+            "-f",
+            "-p",
+            "--profile",
+            "x",
+        ];
+        let cli = parse_from(args).unwrap();
+        assert!(cli.global.files.is_empty());
+        let Command::Exec(exec) = cli.command else {
+            panic!("not exec")
+        };
+        assert_eq!(exec.command, ["ls", "-f", "-p", "--profile", "x"]);
+    }
+
+    #[test]
+    fn every_command_has_an_example() {
+        for command in command().get_subcommands() {
+            let help = command
+                .get_after_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            assert!(
+                help.contains("stack "),
+                "{} has no example",
+                command.get_name()
+            );
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! `stack start`, `stop`, `restart`, `kill`, `rm`, `pause` and `unpause`:
+//! one call of the daemon, seven sets of options.
+
+use stack_api::request::{Action, Verb};
+
+use super::Services;
+use crate::context::{Context, containers};
+use crate::error::Error;
+use crate::exit;
+use crate::ui::human;
+
+/// Start containers that exist
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: start again what was stopped\n  stack start")]
+pub(crate) struct Start {
+    #[command(flatten)]
+    services: Services,
+}
+
+/// Stop containers; they keep what is on their disks
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example: stop one service, with a minute to finish its work\n  \
+                  stack stop -t 60 worker"
+)]
+pub(crate) struct Stop {
+    #[command(flatten)]
+    services: Services,
+    /// Seconds to let services end by themselves (default: each one's own)
+    #[arg(short, long, value_name = "SECONDS")]
+    timeout: Option<u64>,
+}
+
+/// Stop and start containers
+///
+/// Changes in the stack file are not applied: `stack up -d` does that.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example: restart one service and leave alone what depends on it\n  \
+                  stack restart --no-deps web"
+)]
+pub(crate) struct Restart {
+    #[command(flatten)]
+    services: Services,
+    /// Seconds to let services end by themselves (default: each one's own)
+    #[arg(short, long, value_name = "SECONDS")]
+    timeout: Option<u64>,
+    /// Do not restart services that depend on them
+    #[arg(long)]
+    no_deps: bool,
+}
+
+/// Send a signal to containers
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example: let a web server read its configuration again\n  \
+                  stack kill -s HUP web"
+)]
+pub(crate) struct Kill {
+    #[command(flatten)]
+    services: Services,
+    /// Name or number of the signal
+    #[arg(short, long, default_value = "SIGKILL")]
+    signal: String,
+}
+
+/// Remove stopped containers
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example: stop and remove one service with its anonymous volumes\n  \
+                  stack rm -s -v worker"
+)]
+pub(crate) struct Rm {
+    #[command(flatten)]
+    services: Services,
+    /// Stop running ones first
+    #[arg(short, long)]
+    stop: bool,
+    /// Do not ask; this is always so, the option is for scripts
+    #[arg(short, long)]
+    force: bool,
+    /// Remove anonymous volumes as well
+    #[arg(short, long)]
+    volumes: bool,
+}
+
+/// Freeze the processes of containers
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example: see how the rest gets on without the database\n  \
+                  stack pause db"
+)]
+pub(crate) struct Pause {
+    #[command(flatten)]
+    services: Services,
+}
+
+/// Thaw frozen containers
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: go on with what was frozen\n  stack unpause db")]
+pub(crate) struct Unpause {
+    #[command(flatten)]
+    services: Services,
+}
+
+impl Start {
+    pub(super) async fn run(self, context: &Context) -> Result<u8, Error> {
+        act(context, Verb::Start, self.services, Action::default()).await
+    }
+}
+
+impl Stop {
+    pub(super) async fn run(self, context: &Context) -> Result<u8, Error> {
+        let action = Action {
+            timeout: self.timeout,
+            ..Action::default()
+        };
+        act(context, Verb::Stop, self.services, action).await
+    }
+}
+
+impl Restart {
+    pub(super) async fn run(self, context: &Context) -> Result<u8, Error> {
+        let action = Action {
+            timeout: self.timeout,
+            no_deps: self.no_deps,
+            ..Action::default()
+        };
+        act(context, Verb::Restart, self.services, action).await
+    }
+}
+
+impl Kill {
+    pub(super) async fn run(self, context: &Context) -> Result<u8, Error> {
+        let action = Action {
+            signal: Some(self.signal),
+            ..Action::default()
+        };
+        act(context, Verb::Kill, self.services, action).await
+    }
+}
+
+impl Rm {
+    pub(super) async fn run(self, context: &Context) -> Result<u8, Error> {
+        let action = Action {
+            force: self.stop,
+            volumes: self.volumes,
+            ..Action::default()
+        };
+        act(context, Verb::Rm, self.services, action).await
+    }
+}
+
+impl Pause {
+    pub(super) async fn run(self, context: &Context) -> Result<u8, Error> {
+        act(context, Verb::Pause, self.services, Action::default()).await
+    }
+}
+
+impl Unpause {
+    pub(super) async fn run(self, context: &Context) -> Result<u8, Error> {
+        act(context, Verb::Unpause, self.services, Action::default()).await
+    }
+}
+
+async fn act(
+    context: &Context,
+    verb: Verb,
+    services: Services,
+    action: Action,
+) -> Result<u8, Error> {
+    let services = services.services;
+    let project = context.named()?;
+    let client = context.client().await?;
+    let existing = containers(&client, &project.name).await?;
+    project.check_services(&services, &existing)?;
+    let done = match verb {
+        Verb::Start => "started",
+        Verb::Stop => "stopped",
+        Verb::Restart => "restarted",
+        Verb::Kill => "signalled",
+        Verb::Rm => "removed",
+        Verb::Pause => "paused",
+        Verb::Unpause => "unpaused",
+    };
+    if existing.is_empty() {
+        context
+            .ui
+            .note(format_args!("stack {} has no containers", project.name));
+        return Ok(exit::OK);
+    }
+    let request = Action {
+        verb,
+        services,
+        ..action
+    };
+    let path = format!("/v1/stacks/{}/action", project.name);
+    let summary = context.operate(&client, &path, &request, false).await?;
+    let count = human::count(summary.containers(), "container");
+    let took = human::took(summary.took_ms);
+    context
+        .ui
+        .note(format_args!("{}: {count} {done} in {took}", project.name));
+    Ok(exit::OK)
+}

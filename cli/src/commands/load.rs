@@ -1,0 +1,47 @@
+//! `stack load`
+
+use std::path::PathBuf;
+
+use stack_api::request;
+
+use crate::context::Context;
+use crate::error::Error;
+use crate::exit;
+
+/// Import images from an archive or a directory
+///
+/// OCI layouts (directory or tar) and archives of `docker save` are
+/// understood, compressed or not.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: bring an image over from Docker\n  \
+                  docker save shop/web -o web.tar && stack load web.tar")]
+pub(crate) struct Load {
+    /// Archive or directory
+    #[arg(value_name = "PATH", required_unless_present = "input")]
+    path: Option<PathBuf>,
+
+    /// The same, as Docker writes it
+    #[arg(short, long, value_name = "PATH", conflicts_with = "path", hide = true)]
+    input: Option<PathBuf>,
+
+    /// Say nothing
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+impl Load {
+    pub(super) async fn run(self, context: &Context) -> Result<u8, Error> {
+        let path = self.path.or(self.input).unwrap_or_default();
+        let path = path.canonicalize().map_err(|source| Error::File {
+            doing: "cannot read",
+            path: path.clone(),
+            source,
+        })?;
+        let client = context.client().await?;
+        let request = request::Load { path };
+        context
+            .operate(&client, "/v1/images/load", &request, self.quiet)
+            .await?;
+        Ok(exit::OK)
+    }
+}

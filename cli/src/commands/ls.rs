@@ -1,0 +1,95 @@
+//! `stack ls`
+
+use stack_api::container::State;
+use stack_api::request::StackInfo;
+
+use super::ps::Format;
+use crate::context::Context;
+use crate::error::Error;
+use crate::ui::palette;
+use crate::ui::table::Columns;
+use crate::{exit, ui};
+
+/// List the stacks that have containers
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example: names of all stacks, also of those that do not run\n  \
+                  stack ls -aq"
+)]
+pub(crate) struct Ls {
+    /// Also stacks of which nothing runs
+    #[arg(short, long)]
+    all: bool,
+
+    /// Only names
+    #[arg(short, long)]
+    quiet: bool,
+
+    /// table, or json: one object per line
+    #[arg(long, value_enum, default_value_t, hide_possible_values = true)]
+    format: Format,
+}
+
+impl Ls {
+    pub(super) async fn run(self, context: &Context) -> Result<u8, Error> {
+        let client = context.client().await?;
+        let mut stacks: Vec<StackInfo> = client.get("/v1/stacks").await?;
+        stacks.retain(|stack| self.all || runs(stack));
+        if self.quiet {
+            for stack in &stacks {
+                ui::print_line(&stack.name)?;
+            }
+            return Ok(exit::OK);
+        }
+        match self.format {
+            Format::Json => {
+                for stack in &stacks {
+                    ui::print_line(serde_json::json!({
+                        "Name": stack.name,
+                        "Status": status(stack),
+                        "ConfigFiles": stack.files.join(","),
+                    }))?;
+                }
+            }
+            Format::Table => {
+                let mut table = Columns::new(context.ui, &["NAME", "STATUS", "FILES"]);
+                for stack in &stacks {
+                    let style = if runs(stack) {
+                        palette::GOOD
+                    } else {
+                        palette::DIM
+                    };
+                    table.row(vec![
+                        stack.name.clone(),
+                        context.ui.out.paint(style, status(stack)),
+                        stack.files.join(", "),
+                    ]);
+                }
+                ui::print(table)?;
+            }
+        }
+        Ok(exit::OK)
+    }
+}
+
+fn runs(stack: &StackInfo) -> bool {
+    let live = [
+        State::Starting,
+        State::Running,
+        State::Paused,
+        State::Restarting,
+        State::Stopping,
+    ];
+    live.iter()
+        .any(|state| stack.states.get(state.as_str()).is_some_and(|n| *n > 0))
+}
+
+/// `running(2), exited(1)`
+fn status(stack: &StackInfo) -> String {
+    let words: Vec<String> = stack
+        .states
+        .iter()
+        .map(|(state, n)| format!("{state}({n})"))
+        .collect();
+    words.join(", ")
+}

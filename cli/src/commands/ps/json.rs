@@ -1,0 +1,106 @@
+//! `ps --format json`: the fields of `docker compose ps --format json`, and
+//! some of our own: `BootID`, `Pid`, `Memory`, `Restarts`, `Error`.
+
+use serde_json::{Value, json};
+use stack_api::container::{Container, Health, Published};
+
+use super::status;
+use crate::ui::human;
+
+/// One container as a JSON object.
+pub(super) fn line(container: &Container, now_ms: u64) -> Value {
+    let health = match container.health {
+        None => "",
+        Some(Health::Starting) => "starting",
+        Some(Health::Healthy) => "healthy",
+        Some(Health::Unhealthy) => "unhealthy",
+    };
+    let networks: Vec<&str> = container
+        .networks
+        .iter()
+        .map(|(name, _)| name.as_str())
+        .collect();
+    let addresses: serde_json::Map<String, Value> = container
+        .networks
+        .iter()
+        .map(|(name, ip)| (name.clone(), json!(ip)))
+        .collect();
+    json!({
+        "ID": container.id,
+        "Name": container.name,
+        "Names": container.name,
+        "Image": container.image,
+        "ImageID": container.image_id,
+        "Command": container.command,
+        "Project": container.project,
+        "Service": container.service,
+        "Number": container.number,
+        "State": container.state.as_str(),
+        "Status": status::text(container, now_ms),
+        "Health": health,
+        "ExitCode": container.exit_code.unwrap_or(0),
+        "OOMKilled": container.oom,
+        "Error": container.error,
+        "CreatedAt": time(Some(container.created_ms)),
+        "StartedAt": time(container.started_ms),
+        "FinishedAt": time(container.finished_ms),
+        "RunningFor": format!("{} ago", human::span(now_ms.saturating_sub(container.created_ms))),
+        "Restarts": container.restarts,
+        "Networks": networks.join(","),
+        "Addresses": addresses,
+        "Ports": status::ports(container),
+        "Publishers": container.ports.iter().map(publisher).collect::<Vec<_>>(),
+        "BootID": container.boot_id,
+        "Pid": container.pid,
+        "Memory": container.memory,
+    })
+}
+
+fn publisher(port: &Published) -> Value {
+    json!({
+        "URL": port.host_ip,
+        "TargetPort": port.target,
+        "PublishedPort": port.host_port,
+        "Protocol": status::protocol(port),
+    })
+}
+
+fn time(ms: Option<u64>) -> Option<String> {
+    let ms = i64::try_from(ms?).ok()?;
+    jiff::Timestamp::from_millisecond(ms)
+        .ok()
+        .map(|time| format!("{time:.3}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stack_api::container::State;
+
+    #[test]
+    fn the_fields_that_scripts_read() {
+        let container = Container {
+            id: "ab".repeat(32),
+            name: "shop-web-1".to_owned(),
+            state: State::Exited,
+            exit_code: Some(3),
+            created_ms: 1_700_000_000_123,
+            boot_id: Some("b".to_owned()),
+            ports: vec![Published {
+                host_ip: "127.0.0.1".parse().unwrap(),
+                host_port: 8080,
+                target: 80,
+                udp: false,
+            }],
+            ..Container::default()
+        };
+        let line = line(&container, 1_700_000_005_000);
+        assert_eq!(line["State"], "exited");
+        assert_eq!(line["ExitCode"], 3);
+        assert_eq!(line["Health"], "");
+        assert_eq!(line["BootID"], "b");
+        assert_eq!(line["CreatedAt"], "2023-11-14T22:13:20.123Z");
+        assert_eq!(line["Publishers"][0]["PublishedPort"], 8080);
+        assert_eq!(line["Publishers"][0]["URL"], "127.0.0.1");
+    }
+}

@@ -1,0 +1,76 @@
+//! `stack pull`
+
+use stack_api::request;
+use stack_api::spec::PullPolicy;
+
+use crate::context::Context;
+use crate::error::Error;
+use crate::exit;
+use crate::ui::human;
+
+/// Get the images of services from their registries
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example: newer images, then new containers for those that changed\n  \
+                  stack pull && stack up -d"
+)]
+pub(crate) struct Pull {
+    /// Services (default: all)
+    #[arg(value_name = "SERVICE")]
+    services: Vec<String>,
+
+    /// always, or missing: only images that are not here
+    #[arg(long, value_enum, default_value_t = Policy::Always, hide_possible_values = true)]
+    policy: Policy,
+
+    /// Go on when an image cannot be had
+    #[arg(long)]
+    ignore_pull_failures: bool,
+
+    /// Also images of services that these depend on
+    #[arg(long)]
+    include_deps: bool,
+
+    /// Say nothing
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Policy {
+    Always,
+    Missing,
+}
+
+impl Pull {
+    pub(super) async fn run(self, context: &Context) -> Result<u8, Error> {
+        let spec = context.spec(&self.services)?;
+        let chosen = stack_planner::plan::select(&spec.services, &self.services, self.include_deps)
+            .map_err(|error| Error::usage(error.to_string(), context.known(&error.known)))?;
+        let mut images: Vec<String> = chosen
+            .iter()
+            .map(|name| spec.services[name].image.clone())
+            .collect();
+        images.sort();
+        images.dedup();
+        let client = context.client().await?;
+        let count = human::count(images.len(), "image");
+        let request = request::Pull {
+            images,
+            policy: match self.policy {
+                Policy::Always => PullPolicy::Always,
+                Policy::Missing => PullPolicy::Missing,
+            },
+            ignore_failures: self.ignore_pull_failures,
+        };
+        let summary = context
+            .operate(&client, "/v1/images/pull", &request, self.quiet)
+            .await?;
+        if !self.quiet {
+            context
+                .ui
+                .note(format_args!("{count} in {}", human::took(summary.took_ms)));
+        }
+        Ok(exit::OK)
+    }
+}

@@ -1,0 +1,270 @@
+//! `stack up`
+
+mod culprit;
+mod foreground;
+
+use std::collections::BTreeMap;
+
+use clap::ValueEnum;
+use clap::builder::FalseyValueParser;
+use hyper::Method;
+use stack_api::request;
+use stack_api::spec::{PullPolicy, StackSpec};
+
+use crate::context::Context;
+use crate::error::Error;
+use crate::interrupt::Interrupts;
+use crate::logs::Look;
+use crate::progress::{Progress, Summary};
+use crate::ui::{Paint, human, palette};
+use crate::{exit, ui};
+use foreground::Foreground;
+
+/// Create and start the services of a stack
+///
+/// What runs already and has not changed is left alone. Without -d the logs
+/// are shown until Ctrl-C, which stops the services; a second Ctrl-C kills
+/// them.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example: start everything and come back when it is healthy\n  \
+                  stack up -d --wait\n\n\
+                  Example: one service and what it needs, three of it\n  \
+                  stack up --scale worker=3 worker"
+)]
+pub(crate) struct Up {
+    /// Services to start, with all that they depend on (default: all)
+    #[arg(value_name = "SERVICE")]
+    services: Vec<String>,
+
+    /// Leave the services running in the background
+    #[arg(short, long)]
+    detach: bool,
+
+    /// Wait until all run and are healthy (implies -d)
+    #[arg(long, conflicts_with_all = ["abort_on_container_exit", "exit_code_from", "attach"])]
+    wait: bool,
+
+    /// Seconds to wait at most
+    #[arg(long, value_name = "SECONDS", requires = "wait")]
+    wait_timeout: Option<u64>,
+
+    /// Leave alone what the services depend on
+    #[arg(long)]
+    no_deps: bool,
+
+    /// New containers even when nothing changed
+    #[arg(long, conflicts_with = "no_recreate")]
+    force_recreate: bool,
+
+    /// No new containers even when something changed
+    #[arg(long)]
+    no_recreate: bool,
+
+    /// Create containers, but do not start them
+    #[arg(long, conflicts_with = "wait")]
+    no_start: bool,
+
+    /// When to pull images: always, missing or never (default: as in the file)
+    #[arg(long, value_enum, value_name = "WHEN", hide_possible_values = true)]
+    pull: Option<Pull>,
+
+    /// Containers of a service, instead of what the file says
+    #[arg(long, value_name = "SERVICE=N", value_parser = scale)]
+    scale: Vec<(String, u32)>,
+
+    /// Remove containers of services that are not in the file
+    #[arg(long, env = "COMPOSE_REMOVE_ORPHANS", hide_env_values = true, value_parser = FalseyValueParser::new())]
+    remove_orphans: bool,
+
+    /// Seconds to let old containers end by themselves
+    #[arg(short, long, value_name = "SECONDS")]
+    timeout: Option<u64>,
+
+    /// Do not show how pulling images gets on
+    #[arg(long)]
+    quiet_pull: bool,
+
+    /// Stop all when one container ends, with its exit code
+    #[arg(long, conflicts_with = "detach")]
+    abort_on_container_exit: bool,
+
+    /// End with the exit code of this service (implies
+    /// --abort-on-container-exit)
+    #[arg(long, value_name = "SERVICE", conflicts_with = "detach")]
+    exit_code_from: Option<String>,
+
+    /// Show only the logs of these services
+    #[arg(long, value_name = "SERVICE", conflicts_with = "detach")]
+    attach: Vec<String>,
+
+    /// Do not show the logs of these services
+    #[arg(long, value_name = "SERVICE")]
+    no_attach: Vec<String>,
+
+    /// No colours in the logs
+    #[arg(long)]
+    no_color: bool,
+
+    /// Do not say which container a line is from
+    #[arg(long)]
+    no_log_prefix: bool,
+
+    /// Say when each line was written
+    #[arg(long)]
+    timestamps: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Pull {
+    Always,
+    Missing,
+    Never,
+}
+
+impl Up {
+    pub(super) async fn run(self, context: &Context) -> Result<u8, Error> {
+        let spec = context.spec(&self.services)?;
+        let detached = self.detach || self.wait || self.no_start;
+        let foreground = if detached {
+            None
+        } else {
+            Some(self.foreground(context, &spec)?)
+        };
+        let request = self.request(spec);
+        let client = context.client().await?;
+        let name = request.spec.name.clone();
+        let path = format!("/v1/stacks/{name}");
+        let mut interrupts = Interrupts::take()?;
+        let began = human::now_ms();
+        let events = client.events(Method::PUT, &path, &request).await?;
+        let mut progress = Progress::new(context.ui, context.global.progress);
+        if self.quiet_pull {
+            progress = progress.without_pulls();
+        }
+        let result = progress.follow(events, &mut interrupts).await;
+        match (result, foreground) {
+            (Ok(summary), None) => {
+                self.say_done(context, &name, &summary);
+                Ok(exit::OK)
+            }
+            (Ok(_), Some(foreground)) => {
+                foreground
+                    .watch(context, &client, began, &mut interrupts)
+                    .await
+            }
+            // Somebody waits for the logs and wants it to end: nothing of it
+            // shall go on in the background.
+            (Err(Error::Interrupted), Some(foreground)) => {
+                foreground.stop(context, &client, &mut interrupts).await?;
+                Err(Error::Interrupted)
+            }
+            (Err(error), _) => {
+                culprit::show_last_lines(context, &client, &request.spec, &error).await;
+                Err(error)
+            }
+        }
+    }
+
+    fn say_done(&self, context: &Context, name: &str, summary: &Summary) {
+        let paint = context.ui.err;
+        let state = match (self.no_start, self.wait) {
+            (true, _) => "created",
+            (false, true) => "up and ready",
+            (false, false) => "up",
+        };
+        let count = human::count(summary.containers(), "container");
+        let details = format!("{count}, {}", human::took(summary.took_ms));
+        ui::say(format_args!(
+            "{} is {} {}",
+            paint.paint(palette::STRONG, name),
+            paint.paint(palette::GOOD, state),
+            paint.paint(palette::DIM, format_args!("({details})"))
+        ));
+    }
+
+    fn request(&self, spec: StackSpec) -> request::Up {
+        request::Up {
+            spec,
+            services: self.services.clone(),
+            no_deps: self.no_deps,
+            force_recreate: self.force_recreate,
+            no_recreate: self.no_recreate,
+            no_start: self.no_start,
+            pull: self.pull.map(|pull| match pull {
+                Pull::Always => PullPolicy::Always,
+                Pull::Missing => PullPolicy::Missing,
+                Pull::Never => PullPolicy::Never,
+            }),
+            scale: self.scale.iter().cloned().collect::<BTreeMap<_, _>>(),
+            remove_orphans: self.remove_orphans,
+            timeout: self.timeout,
+            wait: self.wait,
+            wait_timeout: self.wait_timeout,
+        }
+    }
+
+    /// What the foreground watches, by what was asked for.
+    fn foreground(&self, context: &Context, spec: &StackSpec) -> Result<Foreground, Error> {
+        let select = |names: &[String], deps: bool| {
+            stack_planner::plan::select(&spec.services, names, deps)
+                .map_err(|error| Error::usage(error.to_string(), context.known(&error.known)))
+        };
+        let started = select(&self.services, !self.no_deps)?;
+        let named = self
+            .attach
+            .iter()
+            .chain(&self.no_attach)
+            .chain(&self.exit_code_from);
+        select(&named.cloned().collect::<Vec<_>>(), false)?;
+        // As in Compose: logs of what was named, not of what that needs.
+        let attached = match (self.attach.is_empty(), self.services.is_empty()) {
+            (false, _) => self.attach.iter().cloned().collect(),
+            (true, false) => self.services.iter().cloned().collect(),
+            (true, true) => started.clone(),
+        };
+        Ok(Foreground {
+            stack: spec.name.clone(),
+            attached: attached
+                .into_iter()
+                .filter(|s| !self.no_attach.contains(s))
+                .collect(),
+            started: started.into_iter().collect(),
+            abort: self.abort_on_container_exit || self.exit_code_from.is_some(),
+            exit_code_from: self.exit_code_from.clone(),
+            timeout: self.timeout,
+            look: Look {
+                paint: if self.no_color {
+                    Paint(false)
+                } else {
+                    context.ui.out
+                },
+                prefix: !self.no_log_prefix,
+                timestamps: self.timestamps,
+            },
+        })
+    }
+}
+
+fn scale(text: &str) -> Result<(String, u32), String> {
+    let parsed = text
+        .split_once('=')
+        .and_then(|(service, n)| Some((service, n.parse().ok()?)));
+    match parsed {
+        Some((service, n)) if !service.is_empty() => Ok((service.to_owned(), n)),
+        _ => Err("SERVICE=N, e.g. worker=3".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scales() {
+        assert_eq!(scale("web=3"), Ok(("web".to_owned(), 3)));
+        assert!(scale("web").is_err());
+        assert!(scale("=3").is_err());
+        assert!(scale("web=-1").is_err());
+    }
+}

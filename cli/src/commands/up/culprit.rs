@@ -1,0 +1,149 @@
+//! After a failed `up`: what the service that failed said last.
+
+use stack_api::container::{Container, Health, State};
+use stack_api::request::LogQuery;
+use stack_api::spec::StackSpec;
+
+use crate::client::Client;
+use crate::context::{Context, containers};
+use crate::error::Error;
+use crate::ui::{self, human, palette, untrusted};
+
+/// Lines of each culprit.
+const LINES: u64 = 10;
+
+/// Culprits of which lines are shown.
+const MOST: usize = 3;
+
+/// Shows the last lines of the containers to blame, if the error is of that
+/// kind. What cannot be found out is left out: there is an error to show.
+pub(super) async fn show_last_lines(
+    context: &Context,
+    client: &Client,
+    spec: &StackSpec,
+    error: &Error,
+) {
+    let Error::Api(api) = error else { return };
+    if !matches!(
+        api.code.as_str(),
+        "service_failed" | "dependency_failed" | "wait_timeout"
+    ) {
+        return;
+    }
+    let Ok(list) = containers(client, &spec.name).await else {
+        return;
+    };
+    for container in culprits(&list, &api.message).into_iter().take(MOST) {
+        // Errors of this are less important than the one at hand.
+        drop(show(context, client, container).await);
+    }
+}
+
+/// The containers that the message names, else all that look like it.
+fn culprits<'a>(list: &'a [Container], message: &str) -> Vec<&'a Container> {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let words: Vec<&str> = message.split(|c| !is_word(c)).collect();
+    let named: Vec<_> = list
+        .iter()
+        .filter(|c| words.contains(&c.name.as_str()))
+        .collect();
+    match named.as_slice() {
+        [] => list
+            .iter()
+            .filter(|container| is_to_blame(container))
+            .collect(),
+        _ => named,
+    }
+}
+
+/// It ended badly, or its check does not pass.
+fn is_to_blame(container: &Container) -> bool {
+    match container.state {
+        State::Dead | State::Restarting => true,
+        State::Exited => container.exit_code != Some(0),
+        State::Running => {
+            matches!(container.health, Some(Health::Unhealthy | Health::Starting))
+        }
+        State::Created | State::Starting | State::Paused | State::Stopping => false,
+    }
+}
+
+async fn show(context: &Context, client: &Client, container: &Container) -> Result<(), Error> {
+    let query = LogQuery {
+        services: Some(container.service.clone()),
+        tail: Some(LINES),
+        ..LogQuery::default()
+    };
+    let mut lines = client.logs(&container.project, &query).await?;
+    let paint = context.ui.err;
+    let mut said = Vec::new();
+    while let Some(line) = lines.next().await? {
+        if line.container == container.name {
+            said.push(untrusted::for_terminal(&line.line).into_owned());
+        }
+    }
+    let name = paint.paint(palette::STRONG, &container.name);
+    if said.is_empty() {
+        ui::say(format_args!("{name} has written nothing."));
+        return Ok(());
+    }
+    ui::say(format_args!(
+        "{name}, last {}:",
+        human::count(said.len(), "line")
+    ));
+    for line in said {
+        ui::say(format_args!("{} {line}", paint.paint(palette::BAD, "│")));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_to_blame() {
+        let container = |state, exit_code, health| Container {
+            state,
+            exit_code,
+            health,
+            ..Container::default()
+        };
+        assert!(is_to_blame(&container(State::Exited, Some(1), None)));
+        assert!(!is_to_blame(&container(State::Exited, Some(0), None)));
+        assert!(is_to_blame(&container(
+            State::Running,
+            None,
+            Some(Health::Unhealthy)
+        )));
+        assert!(!is_to_blame(&container(
+            State::Running,
+            None,
+            Some(Health::Healthy)
+        )));
+        assert!(!is_to_blame(&container(State::Running, None, None)));
+    }
+
+    #[test]
+    fn a_name_in_the_message_is_enough() {
+        let named = |name: &str, exit_code| Container {
+            name: name.to_owned(),
+            state: State::Exited,
+            exit_code: Some(exit_code),
+            ..Container::default()
+        };
+        let list = [
+            named("shop-db-1", 0),
+            named("shop-db-11", 0),
+            named("shop-web-1", 1),
+        ];
+        let names = |message| -> Vec<&str> {
+            culprits(&list, message)
+                .into_iter()
+                .map(|c| c.name.as_str())
+                .collect()
+        };
+        assert_eq!(names("dependency shop-db-1 is unhealthy"), ["shop-db-1"]);
+        assert_eq!(names("not everything was ready within 5 s"), ["shop-web-1"]);
+    }
+}

@@ -1,0 +1,138 @@
+//! `up` without `-d`: logs until the user has seen enough, or nothing runs.
+//!
+//! ```text
+//! following ──Ctrl-C──► stopping ──Ctrl-C──► killing ──► end (130)
+//!     │  └── a container ends, --abort-on-container-exit ──► stopping ──► end (its code)
+//!     └───── nothing runs any more ──► end (0)
+//! ```
+
+mod exits;
+mod watch;
+
+use hyper::Method;
+use stack_api::container::Container;
+use stack_api::request::{Action, Verb};
+
+use crate::client::Client;
+use crate::context::{Context, containers};
+use crate::error::Error;
+use crate::exit;
+use crate::interrupt::Interrupts;
+use crate::logs::Look;
+use crate::progress::{Mode, Progress};
+use watch::{End, Watch};
+
+/// What the foreground watches.
+#[derive(Debug)]
+pub(super) struct Foreground {
+    /// Name of the stack.
+    pub(super) stack: String,
+    /// Services whose logs are shown.
+    pub(super) attached: Vec<String>,
+    /// Services that were started, and are stopped at the end.
+    pub(super) started: Vec<String>,
+    /// Stop all when one ends.
+    pub(super) abort: bool,
+    /// The service whose exit code is ours.
+    pub(super) exit_code_from: Option<String>,
+    /// Seconds of grace.
+    pub(super) timeout: Option<u64>,
+    /// How lines are shown.
+    pub(super) look: Look,
+}
+
+impl Foreground {
+    /// Shows logs from `since_ms` on until the end; gives the exit code.
+    ///
+    /// # Errors
+    /// The daemon goes away, or something cannot be stopped.
+    pub(super) async fn watch(
+        &self,
+        context: &Context,
+        client: &Client,
+        since_ms: u64,
+        interrupts: &mut Interrupts,
+    ) -> Result<u8, Error> {
+        let mut watch = Watch::new(self, client, since_ms).await?;
+        let otherwise = match watch.follow(interrupts).await? {
+            End::Over => return Ok(exit::OK),
+            End::Aborted { code } => code,
+            End::Interrupted => exit::INTERRUPTED,
+        };
+        watch
+            .while_stopping(self.stop(context, client, interrupts))
+            .await?;
+        let Some(service) = &self.exit_code_from else {
+            return Ok(otherwise);
+        };
+        let list = containers(client, &self.stack).await?;
+        let chosen = list.iter().find(|container| container.service == *service);
+        Ok(chosen
+            .and_then(|container| container.exit_code)
+            .map_or(otherwise, exit::clamp))
+    }
+
+    /// Stops what was started; another Ctrl-C kills it.
+    ///
+    /// # Errors
+    /// It cannot be stopped.
+    pub(super) async fn stop(
+        &self,
+        context: &Context,
+        client: &Client,
+        interrupts: &mut Interrupts,
+    ) -> Result<(), Error> {
+        context.ui.note("stopping … (Ctrl-C again kills)");
+        // Services that got no container yet are unknown to the daemon.
+        let existing = self.ours(containers(client, &self.stack).await?);
+        let mut services = self.started.clone();
+        services.retain(|name| existing.iter().any(|container| container.service == *name));
+        if services.is_empty() {
+            return Ok(());
+        }
+        let action = Action {
+            services,
+            timeout: self.timeout,
+            ..Action::default()
+        };
+        let stop = Action {
+            verb: Verb::Stop,
+            ..action.clone()
+        };
+        match self.act(context, client, &stop, interrupts).await {
+            Err(Error::Interrupted) => {}
+            stopped => return stopped,
+        }
+        context.ui.note("killing …");
+        let kill = Action {
+            verb: Verb::Kill,
+            ..action
+        };
+        self.act(context, client, &kill, interrupts).await
+    }
+
+    async fn act(
+        &self,
+        context: &Context,
+        client: &Client,
+        action: &Action,
+        interrupts: &mut Interrupts,
+    ) -> Result<(), Error> {
+        // Live lines would be torn apart by the logs that are still shown.
+        let mode = match context.global.progress {
+            Mode::Auto | Mode::Tty => Mode::Plain,
+            mode @ (Mode::Plain | Mode::Json | Mode::Quiet) => mode,
+        };
+        let path = format!("/v1/stacks/{}/action", self.stack);
+        let events = client.events(Method::POST, &path, action).await?;
+        Progress::new(context.ui, mode)
+            .follow(events, interrupts)
+            .await
+            .map(drop)
+    }
+
+    fn ours(&self, mut list: Vec<Container>) -> Vec<Container> {
+        list.retain(|container| self.started.contains(&container.service));
+        list
+    }
+}

@@ -1,0 +1,196 @@
+//! Logs and ends of containers, as they come.
+
+use std::time::Duration;
+
+use stack_api::container::Container;
+use stack_api::logs::LogLine;
+use stack_api::request::LogQuery;
+
+use super::Foreground;
+use super::exits::{Exited, Exits};
+use crate::client::{Client, Lines};
+use crate::context::containers;
+use crate::error::Error;
+use crate::exit;
+use crate::interrupt::Interrupts;
+use crate::logs::Printer;
+
+/// How often containers are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(400);
+
+/// Why following ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// Ctrl-C.
+    Interrupted,
+    /// A container ended, and that ends all.
+    Aborted {
+        /// Its exit code.
+        code: u8,
+    },
+    /// Nothing runs any more.
+    Over,
+}
+
+/// What is being watched, and how far it has been shown.
+pub(super) struct Watch<'a> {
+    what: &'a Foreground,
+    client: &'a Client,
+    lines: Lines<LogLine>,
+    printer: Printer,
+    exits: Exits,
+    /// Ends that will be told at the next look: their last lines may still
+    /// be on their way.
+    pending: Vec<Exited>,
+    /// The daemon has more lines.
+    open: bool,
+    last_ns: u64,
+}
+
+impl<'a> Watch<'a> {
+    /// Begins with lines and ends after `since_ms`.
+    ///
+    /// # Errors
+    /// The daemon is not there.
+    pub(super) async fn new(
+        what: &'a Foreground,
+        client: &'a Client,
+        since_ms: u64,
+    ) -> Result<Watch<'a>, Error> {
+        let mut known = containers(client, &what.stack).await?;
+        known.retain(|container| what.attached.contains(&container.service));
+        let last_ns = since_ms.saturating_mul(1_000_000);
+        Ok(Watch {
+            lines: lines(what, client, last_ns).await?,
+            printer: Printer::new(what.look, &what.stack, &known),
+            exits: Exits::since(since_ms),
+            pending: Vec::new(),
+            open: !what.attached.is_empty(),
+            last_ns,
+            what,
+            client,
+        })
+    }
+
+    /// Shows lines until there is a reason to end.
+    ///
+    /// # Errors
+    /// The daemon goes away, or standard output does.
+    pub(super) async fn follow(&mut self, interrupts: &mut Interrupts) -> Result<End, Error> {
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        loop {
+            let printer = &mut self.printer;
+            let line = tokio::select! {
+                biased;
+                () = interrupts.next() => return Ok(End::Interrupted),
+                line = self.lines.next_or_idle(|| printer.flush()), if self.open => line?,
+                _ = look.tick() => {
+                    if let Some(end) = self.look().await? {
+                        return Ok(end);
+                    }
+                    continue;
+                }
+            };
+            match line {
+                Some(line) => self.show(&line)?,
+                // The daemon has nothing more to follow.
+                None => {
+                    self.open = false;
+                    look.reset_immediately();
+                }
+            }
+        }
+    }
+
+    /// Goes on showing lines until `stop` is done.
+    ///
+    /// # Errors
+    /// As [`follow`](Self::follow), and what `stop` gives.
+    pub(super) async fn while_stopping(
+        &mut self,
+        stop: impl Future<Output = Result<(), Error>>,
+    ) -> Result<(), Error> {
+        tokio::select! {
+            stopped = stop => stopped?,
+            shown = self.drain_for_ever() => shown?,
+        }
+        // Last words that are on their way.
+        if let Ok(rest) = tokio::time::timeout(LOOK_EVERY, self.drain()).await {
+            rest?;
+        }
+        self.printer.flush()
+    }
+
+    /// Looks at the containers.
+    async fn look(&mut self) -> Result<Option<End>, Error> {
+        let list = self
+            .what
+            .ours(containers(self.client, &self.what.stack).await?);
+        let mut ended = std::mem::replace(&mut self.pending, self.exits.news(&list));
+        if !self.open {
+            ended.append(&mut self.pending);
+        }
+        for exited in &ended {
+            if self.is_attached(&exited.service) {
+                let remark = format!("exited with code {}", exited.code);
+                self.printer.remark(&exited.name, &remark)?;
+            }
+        }
+        self.printer.flush()?;
+        if let Some(first) = ended.first().filter(|_| self.what.abort) {
+            return Ok(Some(End::Aborted {
+                code: exit::clamp(first.code),
+            }));
+        }
+        let live: Vec<&Container> = list.iter().filter(|c| c.state.is_live()).collect();
+        if !self.open
+            && live
+                .iter()
+                .any(|container| self.is_attached(&container.service))
+        {
+            // A new container in the place of one that had ended.
+            self.lines = lines(self.what, self.client, self.last_ns + 1).await?;
+            self.open = true;
+        }
+        Ok((!self.open && live.is_empty()).then_some(End::Over))
+    }
+
+    async fn drain_for_ever(&mut self) -> Result<(), Error> {
+        self.drain().await?;
+        std::future::pending().await
+    }
+
+    async fn drain(&mut self) -> Result<(), Error> {
+        while self.open {
+            let printer = &mut self.printer;
+            match self.lines.next_or_idle(|| printer.flush()).await? {
+                Some(line) => self.show(&line)?,
+                None => self.open = false,
+            }
+        }
+        Ok(())
+    }
+
+    fn show(&mut self, line: &LogLine) -> Result<(), Error> {
+        self.last_ns = self.last_ns.max(line.time_ns);
+        self.printer.line(line)
+    }
+
+    fn is_attached(&self, service: &str) -> bool {
+        self.what
+            .attached
+            .iter()
+            .any(|attached| attached == service)
+    }
+}
+
+async fn lines(what: &Foreground, client: &Client, since_ns: u64) -> Result<Lines<LogLine>, Error> {
+    let query = LogQuery {
+        services: Some(what.attached.join(",")),
+        follow: true,
+        tail: None,
+        since_ns: Some(since_ns),
+        until_ns: None,
+    };
+    client.logs(&what.stack, &query).await
+}

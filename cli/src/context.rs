@@ -1,0 +1,64 @@
+//! What every command gets: how to talk, and what was said on the command
+//! line for all of them.
+
+use hyper::Method;
+use serde::Serialize;
+use stack_api::container::Container;
+
+use crate::args::Global;
+use crate::client::{Client, daemon};
+use crate::error::Error;
+use crate::interrupt::Interrupts;
+use crate::progress::{Mode, Progress, Summary};
+use crate::ui::Ui;
+
+/// What every command gets.
+#[derive(Debug)]
+pub(crate) struct Context {
+    /// How to talk to this user.
+    pub(crate) ui: Ui,
+    /// Options of every command.
+    pub(crate) global: Global,
+}
+
+impl Context {
+    /// A client; the daemon is started if need be.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub(crate) async fn client(&self) -> Result<Client, Error> {
+        daemon::connect(self.ui).await
+    }
+
+    /// Does a call that answers with events and shows them as the user wants
+    /// it, unless `quiet`.
+    ///
+    /// # Errors
+    /// As [`Progress::follow`].
+    pub(crate) async fn operate(
+        &self,
+        client: &Client,
+        path: &str,
+        body: &impl Serialize,
+        quiet: bool,
+    ) -> Result<Summary, Error> {
+        let mut interrupts = Interrupts::take()?;
+        let events = client.events(Method::POST, path, body).await?;
+        let mode = if quiet {
+            Mode::Quiet
+        } else {
+            self.global.progress
+        };
+        Progress::new(self.ui, mode)
+            .follow(events, &mut interrupts)
+            .await
+    }
+}
+
+/// All containers of a stack.
+///
+/// # Errors
+/// The daemon is not there.
+pub(crate) async fn containers(client: &Client, stack: &str) -> Result<Vec<Container>, Error> {
+    client.get(&format!("/v1/stacks/{stack}/containers")).await
+}

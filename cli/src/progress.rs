@@ -1,0 +1,192 @@
+//! Shows how far an operation is.
+//!
+//! | `--progress` | on a terminal | elsewhere |
+//! |---|---|---|
+//! | `auto` | as `tty` | as `plain` |
+//! | `tty` | live lines with bars and spinners | the same |
+//! | `plain` | one line per finished step | the same |
+//! | `json` | the daemon's events, one JSON object per line, on standard output | the same |
+//! | `quiet` | warnings only | the same |
+
+mod live;
+mod plain;
+mod steps;
+
+use std::time::Duration;
+
+use stack_api::event::Event;
+
+use crate::client::Lines;
+use crate::error::Error;
+use crate::interrupt::Interrupts;
+use crate::ui::{self, Ui};
+use live::Live;
+use plain::Plain;
+
+/// `--progress`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Mode {
+    /// Live on a terminal, plain elsewhere.
+    #[default]
+    Auto,
+    /// Live lines.
+    Tty,
+    /// One line per finished step.
+    Plain,
+    /// The events as they are, one JSON object per line.
+    Json,
+    /// Nothing but warnings.
+    Quiet,
+}
+
+/// How often what takes long is looked at.
+const TICK: Duration = Duration::from_millis(500);
+
+enum Show {
+    Live(Box<Live>),
+    Plain(Plain),
+    Json,
+    Quiet,
+}
+
+/// The display of one operation.
+pub(crate) struct Progress {
+    ui: Ui,
+    show: Show,
+    pulls: bool,
+}
+
+impl Progress {
+    /// A display; nothing is shown yet.
+    pub(crate) fn new(ui: Ui, mode: Mode) -> Progress {
+        let show = match mode {
+            Mode::Auto if ui.live => Show::Live(Box::new(Live::new(ui))),
+            Mode::Tty => Show::Live(Box::new(Live::new(ui))),
+            Mode::Auto | Mode::Plain => Show::Plain(Plain::new(ui)),
+            Mode::Json => Show::Json,
+            Mode::Quiet => Show::Quiet,
+        };
+        Progress {
+            ui,
+            show,
+            pulls: true,
+        }
+    }
+
+    /// Says nothing of images.
+    #[must_use]
+    pub(crate) fn without_pulls(self) -> Progress {
+        Progress {
+            pulls: false,
+            ..self
+        }
+    }
+
+    /// Follows an operation to its end.
+    ///
+    /// # Errors
+    /// The operation failed; the connection broke; or the user pressed
+    /// Ctrl-C ([`Error::Interrupted`]): the answer has been dropped then,
+    /// which cancels the operation on the daemon's side.
+    pub(crate) async fn follow(
+        mut self,
+        mut events: Lines<Event>,
+        interrupts: &mut Interrupts,
+    ) -> Result<Summary, Error> {
+        let result = self.run(&mut events, interrupts).await;
+        drop(events);
+        match &mut self.show {
+            Show::Live(live) => live.end(result.is_ok()),
+            Show::Plain(_) | Show::Json | Show::Quiet => {}
+        }
+        result
+    }
+
+    async fn run(
+        &mut self,
+        events: &mut Lines<Event>,
+        interrupts: &mut Interrupts,
+    ) -> Result<Summary, Error> {
+        let mut summary = Summary::default();
+        let mut tick = tokio::time::interval(TICK);
+        loop {
+            let event = tokio::select! {
+                event = events.next() => event?,
+                () = interrupts.next() => return Err(Error::Interrupted),
+                _ = tick.tick() => {
+                    self.tick();
+                    continue;
+                }
+            };
+            let Some(event) = event else {
+                return Err(Error::Lost("the answer ended too early".to_owned()));
+            };
+            self.event(&event)?;
+            match event {
+                Event::Done { took_ms } => {
+                    summary.took_ms = took_ms;
+                    return Ok(summary);
+                }
+                Event::Failed(error) => return Err(error.into()),
+                Event::Step {
+                    kind,
+                    name,
+                    finished,
+                    ..
+                } => summary.step(&kind, name, finished),
+                Event::Layer { .. } | Event::Warning { .. } => {}
+            }
+        }
+    }
+
+    fn event(&mut self, event: &Event) -> Result<(), Error> {
+        let is_pull = match event {
+            Event::Layer { .. } => true,
+            Event::Step { kind, .. } => kind == "image",
+            Event::Warning { .. } | Event::Done { .. } | Event::Failed(_) => false,
+        };
+        if is_pull && !self.pulls {
+            return Ok(());
+        }
+        match (&mut self.show, event) {
+            (Show::Json, event) => {
+                let line = serde_json::to_string(event).map_err(std::io::Error::from);
+                ui::print_line(line.map_err(Error::Output)?)?;
+            }
+            (Show::Live(live), event) => live.event(event),
+            (Show::Plain(plain), event) => plain.event(event),
+            (Show::Quiet, Event::Warning { message }) => self.ui.warn(message),
+            (Show::Quiet, _) => {}
+        }
+        Ok(())
+    }
+
+    fn tick(&mut self) {
+        match &mut self.show {
+            Show::Plain(plain) => plain.tick(),
+            Show::Live(_) | Show::Json | Show::Quiet => {}
+        }
+    }
+}
+
+/// What an operation came to.
+#[derive(Debug, Default)]
+pub(crate) struct Summary {
+    /// Milliseconds it took.
+    pub(crate) took_ms: u64,
+    /// Containers it finished something with.
+    containers: std::collections::BTreeSet<String>,
+}
+
+impl Summary {
+    /// How many containers it finished something with.
+    pub(crate) fn containers(&self) -> usize {
+        self.containers.len()
+    }
+
+    fn step(&mut self, kind: &str, name: String, finished: bool) {
+        if finished && kind == "container" {
+            self.containers.insert(name);
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Files for the planner, from the file system and standard input.
+
+use std::cell::OnceCell;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use stack_planner::{Source, SourceError};
+
+/// Largest file that is read, in bytes; the planner has its own limits for
+/// what is in it.
+const MAX_FILE: u64 = 64 << 20;
+
+/// The file system.
+#[derive(Debug, Default)]
+pub(crate) struct Files {
+    // Standard input can be read once, the planner may ask again.
+    stdin: OnceCell<Result<Vec<u8>, SourceError>>,
+}
+
+impl Source for Files {
+    fn read(&self, path: &Path) -> Result<Vec<u8>, SourceError> {
+        if path == Path::new("-") {
+            return self.stdin.get_or_init(|| read(io::stdin().lock())).clone();
+        }
+        let file = File::open(path).map_err(explain)?;
+        let meta = file.metadata().map_err(explain)?;
+        if meta.is_dir() {
+            return Err(SourceError::Other("is a directory".to_owned()));
+        }
+        read(file)
+    }
+
+    fn exists(&self, path: &Path) -> bool {
+        path == Path::new("-") || path.exists()
+    }
+
+    fn is_dir(&self, path: &Path) -> bool {
+        path.is_dir()
+    }
+}
+
+fn read(from: impl Read) -> Result<Vec<u8>, SourceError> {
+    let mut bytes = Vec::new();
+    from.take(MAX_FILE + 1)
+        .read_to_end(&mut bytes)
+        .map_err(explain)?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(SourceError::Other(format!(
+            "is larger than {} MiB",
+            MAX_FILE >> 20
+        )));
+    }
+    Ok(bytes)
+}
+
+fn explain(error: io::Error) -> SourceError {
+    match error.kind() {
+        io::ErrorKind::NotFound => SourceError::NotFound,
+        _ => SourceError::Other(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_read_is_explained() {
+        let files = Files::default();
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(
+            files.read(&dir.path().join("no")),
+            Err(SourceError::NotFound)
+        );
+        assert!(
+            matches!(files.read(dir.path()), Err(SourceError::Other(why)) if why.contains("directory"))
+        );
+        std::fs::write(dir.path().join("yes"), "x").unwrap();
+        assert_eq!(files.read(&dir.path().join("yes")).unwrap(), b"x");
+        assert!(
+            matches!(read(io::repeat(0)), Err(SourceError::Other(why)) if why.contains("64 MiB"))
+        );
+    }
+}

@@ -1,0 +1,71 @@
+//! Errors, drawn with miette.
+
+use std::fmt::{self, Display};
+
+use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
+
+use super::Ui;
+use crate::error::Error;
+
+/// A failed command.
+#[derive(Debug)]
+struct Failed<'a>(&'a Error);
+
+impl Display for Failed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Display::fmt(self.0, f)
+    }
+}
+
+impl std::error::Error for Failed<'_> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(self.0)
+    }
+}
+
+impl Diagnostic for Failed<'_> {
+    fn code<'a>(&'a self) -> Option<Box<dyn Display + 'a>> {
+        self.0.code().map(|code| Box::new(code) as Box<dyn Display>)
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn Display + 'a>> {
+        self.0.help().map(|help| Box::new(help) as Box<dyn Display>)
+    }
+}
+
+/// An error as text for standard error.
+pub(crate) fn failure(ui: Ui, error: &Error) -> String {
+    draw(ui, &Failed(error))
+}
+
+/// Any diagnostic as text for standard error.
+pub(crate) fn draw(ui: Ui, diagnostic: &dyn Diagnostic) -> String {
+    let theme = match (ui.err.0, is_unicode()) {
+        (true, true) => GraphicalTheme::unicode(),
+        (false, true) => GraphicalTheme::unicode_nocolor(),
+        (true, false) => GraphicalTheme::ascii(),
+        (false, false) => GraphicalTheme::none(),
+    };
+    let mut text = String::new();
+    let handler = GraphicalReportHandler::new_themed(theme).with_width(ui.width.clamp(40, 100));
+    if handler.render_report(&mut text, diagnostic).is_err() {
+        return diagnostic.to_string();
+    }
+    text.lines()
+        .map(str::trim_end)
+        .filter(|line| !line.is_empty())
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+fn is_unicode() -> bool {
+    ["LC_ALL", "LC_CTYPE", "LANG"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
+        .is_none_or(|locale| {
+            locale
+                .to_ascii_lowercase()
+                .replace('-', "")
+                .contains("utf8")
+        })
+}

@@ -1,0 +1,105 @@
+//! `stack exec`
+
+use serde_json::json;
+
+use crate::fake::{Answer, container};
+use crate::home::Home;
+
+const EXEC: &str = "POST /v1/stacks/shop/exec";
+
+fn exit(code: i32) -> serde_json::Value {
+    json!({"code": code, "signal": null, "oom": false, "error": null})
+}
+
+#[test]
+fn streams_and_exit_code_pass_through() {
+    let home = Home::new();
+    let daemon = home.daemon();
+    daemon.on(
+        EXEC,
+        Answer::Exec {
+            stderr: b"oops\n".to_vec(),
+            exit: exit(42),
+        },
+    );
+    // More than one frame, and not text.
+    let input: Vec<u8> = (0..200_000_u32).map(|n| b'a' + (n % 26) as u8).collect();
+    let args = [
+        "exec", "-T", "-u", "app", "-w", "/srv", "-e", "A=1", "web", "cat", "-n", "-T",
+    ];
+    let run = home.run_with_input(&args, &input).ended_with(42);
+    assert_eq!(run.out.as_bytes(), input);
+    assert_eq!(run.err, "oops\n");
+    let body = daemon.wait_for(EXEC).body;
+    assert_eq!(body["args"], json!(["cat", "-n", "-T"]));
+    assert_eq!(body["env"], json!(["A=1"]));
+    assert_eq!(
+        (&body["user"], &body["cwd"]),
+        (&json!("app"), &json!("/srv"))
+    );
+    assert_eq!(
+        (&body["tty"], &body["stdin"]),
+        (&json!(false), &json!(true))
+    );
+}
+
+#[test]
+fn a_command_that_is_not_there() {
+    let home = Home::new();
+    let refused = json!({"code": "exec_failed", "message": "nope: not found", "help": null, "exit_code": 127});
+    home.daemon()
+        .containers(&[container("web", "running")])
+        .on(EXEC, Answer::Json(500, refused));
+    let run = home.run(&["exec", "web", "nope"]).ended_with(127);
+    assert!(run.err.contains("nope: not found"), "{}", run.err);
+    let run = home.run(&["exec", "wbe", "nope"]).ended_with(2);
+    assert!(run.err.contains("there is no service wbe"), "{}", run.err);
+}
+
+#[test]
+fn detached_comes_back_when_it_runs() {
+    let home = Home::new();
+    let daemon = home.daemon();
+    daemon.on(
+        EXEC,
+        Answer::Exec {
+            stderr: b"not shown".to_vec(),
+            exit: exit(0),
+        },
+    );
+    let began = std::time::Instant::now();
+    let run = home
+        .run(&["exec", "-d", "web", "sleep", "-d", "60"])
+        .ended_with(0);
+    assert!(began.elapsed().as_secs() < 10);
+    assert_eq!((run.out.as_str(), run.err.as_str()), ("", ""));
+    let body = daemon.wait_for(EXEC).body;
+    assert_eq!(body["args"], json!(["sleep", "-d", "60"]));
+    assert_eq!(body["stdin"], false);
+}
+
+#[test]
+fn detached_tells_why_it_did_not_start() {
+    let home = Home::new();
+    let refused = json!({"code": "not_running", "message": "service web is not running", "help": null, "exit_code": 1});
+    home.daemon()
+        .containers(&[])
+        .on(EXEC, Answer::Json(409, refused));
+    let run = home.run(&["exec", "-d", "web", "true"]).ended_with(1);
+    assert!(
+        run.err.contains("service web is not running"),
+        "{}",
+        run.err
+    );
+}
+
+#[test]
+fn a_connection_that_breaks_is_an_error() {
+    let home = Home::new();
+    let refused = json!({"code": 7});
+    home.daemon()
+        .containers(&[container("web", "running")])
+        .on(EXEC, Answer::Json(500, refused));
+    let run = home.run(&["exec", "web", "true"]).ended_with(1);
+    assert!(run.err.contains("unexpected_answer"), "{}", run.err);
+}

@@ -1,0 +1,96 @@
+//! Stack files: which are found, and what is said about broken ones.
+
+use crate::fake::{Answer, done};
+use crate::home::Home;
+
+#[test]
+fn a_broken_file_is_shown_and_the_daemon_left_alone() {
+    let home = Home::with("name: shop\nservices:\n  web:\n    imagee: nginx\n");
+    let daemon = home.daemon();
+    let run = home.run(&["up", "-d"]).ended_with(15);
+    assert!(run.err.contains("stack.yaml:4:5"), "{}", run.err);
+    assert!(run.err.contains("did you mean `image`?"), "{}", run.err);
+    assert!(daemon.seen("").is_empty());
+    let run = home.run(&["config"]).ended_with(15);
+    assert_eq!(run.out, "");
+}
+
+#[test]
+fn files_that_are_not_there() {
+    let home = Home::new();
+    let run = home.run(&["-f", "none.yaml", "config"]).ended_with(14);
+    assert!(run.err.contains("there is no file"), "{}", run.err);
+    std::fs::remove_file(home.work().join("stack.yaml")).unwrap();
+    let run = home.run(&["config"]).ended_with(14);
+    assert!(run.err.contains("there is no stack file in"), "{}", run.err);
+}
+
+#[test]
+fn the_name_works_where_the_file_is_broken() {
+    let home = Home::with("services: 7\n");
+    let daemon = home.daemon();
+    daemon
+        .containers(&[])
+        .on("POST /v1/stacks/shop/down", Answer::Lines(vec![done()]));
+    let run = home.run(&["down"]).ended_with(15);
+    assert!(run.err.contains("-p NAME"), "{}", run.err);
+    home.run(&["-p", "shop", "down"]).ended_with(0);
+}
+
+#[test]
+fn the_model_is_data_and_warnings_are_talk() {
+    let home = Home::with("name: shop\nservices:\n  web:\n    image: web:${TAG}\n");
+    let run = home.run(&["config", "--images"]).ended_with(0);
+    assert_eq!(run.out, "web:\n");
+    assert!(run.err.contains("TAG"), "{}", run.err);
+    let run = home.run(&["config", "--format", "json"]).ended_with(0);
+    let model: serde_json::Value = serde_json::from_str(&run.out).unwrap();
+    assert_eq!(model["services"]["web"]["image"], "web:");
+    let run = home
+        .run(&["config", "--no-interpolate", "--images"])
+        .ended_with(0);
+    assert_eq!((run.out.as_str(), run.err.as_str()), ("web:${TAG}\n", ""));
+}
+
+#[test]
+fn standard_input_and_several_files() {
+    let home = Home::new();
+    let input = b"name: other\nservices:\n  one: {image: a}\n";
+    let run = home
+        .run_with_input(&["-f", "-", "config", "--services"], input)
+        .ended_with(0);
+    assert_eq!(run.out, "one\n");
+    std::fs::write(
+        home.work().join("more.yaml"),
+        "services:\n  cache: {image: c}\n",
+    )
+    .unwrap();
+    let run = home.run(&[
+        "-f",
+        "stack.yaml",
+        "config",
+        "-f",
+        "more.yaml",
+        "--services",
+    ]);
+    assert_eq!(run.ended_with(0).out, "cache\ndb\nweb\n");
+    let output = home
+        .command(&["config", "--services"])
+        .env("COMPOSE_FILE", "stack.yaml:more.yaml")
+        .output();
+    assert_eq!(output.unwrap().stdout, b"cache\ndb\nweb\n");
+}
+
+#[test]
+fn output_into_a_file_and_hashes() {
+    let home = Home::new();
+    home.run(&["config", "-o", "out.yaml"]).ended_with(0);
+    let text = std::fs::read_to_string(home.work().join("out.yaml")).unwrap();
+    assert!(text.starts_with("name: shop\n"), "{text}");
+    let run = home.run(&["config", "--hash", "*"]).ended_with(0);
+    let hashes: Vec<Vec<&str>> = run.out.lines().map(|l| l.split(' ').collect()).collect();
+    assert_eq!((hashes[0][0], hashes[1][0]), ("db", "web"));
+    assert!(hashes.iter().all(|line| line[1].len() == 64), "{}", run.out);
+    home.run(&["config", "--hash", "nope"]).ended_with(2);
+    home.run(&["config", "-q"]).ended_with(0);
+}

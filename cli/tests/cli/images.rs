@@ -1,0 +1,107 @@
+//! `stack pull`, `load`, `images` and `plan`.
+
+use serde_json::json;
+
+use crate::fake::{Answer, done, finished};
+use crate::home::Home;
+
+#[test]
+fn pull_asks_for_the_images_of_the_file() {
+    let home = Home::new();
+    let daemon = home.daemon();
+    daemon.on(
+        "POST /v1/images/pull",
+        Answer::Lines(vec![finished("image", "web:1", "pulled"), done()]),
+    );
+    let run = home.run(&["pull"]).ended_with(0);
+    assert!(run.err.contains("image     web:1 pulled"), "{}", run.err);
+    let body = daemon.wait_for("POST /v1/images/pull").body;
+    assert_eq!(
+        body,
+        json!({"images": ["db:1", "web:1"], "policy": "always", "ignore_failures": false})
+    );
+    let run = home
+        .run(&["pull", "-q", "--policy", "missing", "web"])
+        .ended_with(0);
+    assert_eq!(run.err, "");
+    let body = daemon.wait_for("POST /v1/images/pull").body;
+    assert_eq!(
+        (&body["images"], &body["policy"]),
+        (&json!(["web:1"]), &json!("missing"))
+    );
+    home.run(&["pull", "--include-deps", "web"]).ended_with(0);
+    assert_eq!(
+        daemon.wait_for("POST /v1/images/pull").body["images"],
+        json!(["db:1", "web:1"])
+    );
+}
+
+#[test]
+fn an_image_that_cannot_be_had_has_its_own_code() {
+    let home = Home::new();
+    let failure = json!({"type": "failed", "code": "image_not_found", "message": "web:1 is not there",
+                         "help": null, "exit_code": 1});
+    home.daemon()
+        .on("POST /v1/images/pull", Answer::Lines(vec![failure]));
+    let run = home.run(&["pull"]).ended_with(18);
+    assert_eq!(run.err, "image_not_found\n  × web:1 is not there\n");
+}
+
+#[test]
+fn load_sends_an_absolute_path() {
+    let home = Home::new();
+    let daemon = home.daemon();
+    daemon.on("POST /v1/images/load", Answer::Lines(vec![done()]));
+    std::fs::write(home.work().join("web.tar"), "").unwrap();
+    home.run(&["load", "web.tar"]).ended_with(0);
+    let wanted = home.work().canonicalize().unwrap().join("web.tar");
+    assert_eq!(
+        daemon.wait_for("POST /v1/images/load").body,
+        json!({"path": wanted})
+    );
+    home.run(&["load", "-i", "none.tar"]).ended_with(1);
+}
+
+#[test]
+fn images_as_table_and_json() {
+    let home = Home::new();
+    let image = json!({"reference": "docker.io/library/web:1", "id": format!("sha256:{:0>64}", 7),
+        "digest": "sha256:d", "size": 27_400_000, "platform": "linux/amd64", "created_ms": 0});
+    home.daemon()
+        .on("GET /v1/images", Answer::Json(200, json!([image])));
+    let run = home.run(&["images"]).ended_with(0);
+    assert_eq!(
+        run.out,
+        "IMAGE                     ID             PLATFORM      CREATED   SIZE\n\
+         docker.io/library/web:1   000000000000   linux/amd64   -         27.4MB\n"
+    );
+    let run = home.run(&["images", "--format", "json"]).ended_with(0);
+    let line: serde_json::Value = serde_json::from_str(&run.out).unwrap();
+    assert_eq!(line["Size"], 27_400_000);
+}
+
+#[test]
+fn a_plan_is_shown_and_may_decide_the_exit_code() {
+    let home = Home::new();
+    let daemon = home.daemon();
+    let empty = json!({"steps": [], "orphans": [], "unchanged": ["shop-db-1", "shop-web-1"]});
+    daemon.on("POST /v1/stacks/shop/plan", Answer::Json(200, empty));
+    let run = home.run(&["plan", "--detailed-exitcode"]).ended_with(0);
+    assert_eq!(run.out, "Nothing to do: 2 containers as wanted.\n");
+    let step = json!({
+        "action": {"type": "create", "service": "db", "number": 1, "name": "shop-db-1"},
+        "reason": {"type": "missing"}, "after": [], "wait_for": [],
+    });
+    let plan = json!({"steps": [step], "orphans": ["shop-old-1"], "unchanged": []});
+    daemon.on("POST /v1/stacks/shop/plan", Answer::Json(200, plan.clone()));
+    let run = home.run(&["plan", "--detailed-exitcode"]).ended_with(2);
+    assert!(
+        run.out.starts_with("+ create   container shop-db-1"),
+        "{}",
+        run.out
+    );
+    assert!(run.err.contains("shop-old-1"), "{}", run.err);
+    let run = home.run(&["plan", "--format", "json"]).ended_with(0);
+    let same: serde_json::Value = serde_json::from_str(&run.out).unwrap();
+    assert_eq!(same, plan);
+}

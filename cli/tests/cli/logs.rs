@@ -1,0 +1,79 @@
+//! `stack logs`
+
+use std::io::{BufRead, BufReader};
+
+use crate::fake::{Answer, container, log};
+use crate::home::{Home, Run};
+
+const LOGS: &str = "GET /v1/stacks/shop/logs";
+
+#[test]
+fn lines_have_aligned_prefixes_and_options_arrive() {
+    let home = Home::new();
+    let daemon = home.daemon();
+    daemon
+        .containers(&[container("db", "running"), container("web", "running")])
+        .on(
+            LOGS,
+            Answer::Lines(vec![log("db", "ready"), log("web", "GET /")]),
+        );
+    let run = home
+        .run(&["logs", "--tail", "5", "--since", "1700000000"])
+        .ended_with(0);
+    assert_eq!(run.out, "db-1   | ready\nweb-1  | GET /\n");
+    let call = daemon.wait_for(LOGS).call;
+    assert!(
+        call.contains("tail=5&since_ns=1700000000000000000"),
+        "{call}"
+    );
+    assert!(!call.contains("follow"), "{call}");
+    let run = home
+        .run(&["logs", "-t", "--no-log-prefix", "db"])
+        .ended_with(0);
+    assert!(
+        run.out
+            .starts_with("2023-11-14T22:13:20.000000000Z ready\n"),
+        "{}",
+        run.out
+    );
+    assert!(daemon.wait_for(LOGS).call.contains("services=db"));
+}
+
+#[test]
+fn following_goes_on_with_the_next_container_and_ends_with_the_last() {
+    let home = Home::new();
+    let daemon = home.daemon();
+    daemon
+        .containers(&[container("db", "running")])
+        .on(LOGS, Answer::Hold(vec![log("db", "first")]));
+    let mut child = home.spawn(&["logs", "-f", "-n", "1"]);
+    let mut out = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert_eq!(out.next().unwrap().unwrap(), "db-1  | first");
+    // The old container has gone, a new one is there.
+    daemon
+        .on(LOGS, Answer::Hold(vec![log("db", "second")]))
+        .end();
+    assert_eq!(out.next().unwrap().unwrap(), "db-1  | second");
+    let again = daemon.wait_for(LOGS).call;
+    assert!(
+        again.ends_with("?follow=true&since_ns=1700000000000000001"),
+        "{again}"
+    );
+    daemon.containers(&[container("db", "exited")]).end();
+    assert!(out.next().is_none());
+    Run::of(child.wait_with_output().unwrap()).ended_with(0);
+}
+
+#[test]
+fn always_means_colour_into_pipes_as_well() {
+    let home = Home::new();
+    home.daemon()
+        .containers(&[container("db", "running")])
+        .on(LOGS, Answer::Lines(vec![log("db", "x")]));
+    let run = home.run(&["--ansi", "always", "logs"]).ended_with(0);
+    assert_eq!(run.out, "\u{1b}[36mdb-1  |\u{1b}[0m x\n");
+    let run = home
+        .run(&["--ansi", "always", "logs", "--no-color"])
+        .ended_with(0);
+    assert_eq!(run.out, "db-1  | x\n");
+}

@@ -1,0 +1,17 @@
+//! The command as a user meets it, against a daemon whose answers are
+//! scripted.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod exec;
+mod fake;
+mod files;
+mod help;
+mod home;
+mod images;
+mod logs;
+mod ps;
+mod start;
+#[cfg(target_os = "linux")]
+mod terminal;
+mod up;

@@ -1,0 +1,134 @@
+//! `stack ps`, `ls`, `images`, `port` and the commands on what exists.
+
+use serde_json::{Value, json};
+
+use crate::fake::{Answer, container, done, finished};
+use crate::home::Home;
+
+#[test]
+fn a_table_of_what_runs() {
+    let home = Home::new();
+    let mut web = container("web", "running");
+    web["ports"] = json!([{"host_ip": "127.0.0.1", "host_port": 8080, "target": 80, "udp": false}]);
+    let mut db = container("db", "exited");
+    db["exit_code"] = json!(1);
+    db["error"] = json!("out of\u{1b}[2J luck");
+    home.daemon().containers(&[db, web]);
+    let run = home.run(&["ps"]).ended_with(0);
+    let lines: Vec<&str> = run.out.lines().collect();
+    assert_eq!(lines.len(), 2, "{}", run.out);
+    assert!(lines[0].starts_with("NAME"), "{}", run.out);
+    assert!(lines[1].starts_with("shop-web-1   web:1"), "{}", run.out);
+    assert!(lines[1].ends_with("127.0.0.1:8080->80/tcp"), "{}", run.out);
+    assert_eq!(run.err, "");
+    let all = home.run(&["ps", "-a"]).ended_with(0);
+    assert!(all.out.contains("Exited (1)"), "{}", all.out);
+    assert_eq!(all.err, "warning: shop-db-1: out of [2J luck\n");
+    assert_eq!(
+        home.run(&["ps", "--status", "exited", "--services"]).out,
+        "db\n"
+    );
+    assert_eq!(home.run(&["port", "web", "80"]).out, "127.0.0.1:8080\n");
+    assert_eq!(
+        home.run(&["ps", "--filter", "status=exited", "--services"])
+            .out,
+        "db\n"
+    );
+    home.run(&["ps", "--filter", "name=x"]).ended_with(2);
+    let run = home.run(&["port", "web", "81"]).ended_with(1);
+    assert!(run.err.contains("port_not_published"), "{}", run.err);
+}
+
+#[test]
+fn one_json_object_per_line() {
+    let home = Home::new();
+    home.daemon()
+        .containers(&[container("db", "running"), container("web", "running")]);
+    let run = home.run(&["ps", "--format", "json"]).ended_with(0);
+    let list: Vec<Value> = run
+        .out
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(list.len(), 2);
+    assert_eq!(list[1]["Service"], "web");
+    assert_eq!(list[1]["BootID"], "boot-web");
+    assert_eq!(list[1]["Pid"], 77);
+    let ids = home.run(&["ps", "-q", "web"]).ended_with(0);
+    assert_eq!(ids.out.trim().len(), 64);
+}
+
+#[test]
+fn a_name_is_enough_without_a_file() {
+    let home = Home::new();
+    home.daemon().containers(&[container("db", "running")]);
+    std::fs::remove_file(home.work().join("stack.yaml")).unwrap();
+    home.run(&["ps"]).ended_with(14);
+    let run = home.run(&["-p", "shop", "ps", "-q"]).ended_with(0);
+    assert_eq!(run.out.lines().count(), 1);
+    let run = home.run(&["-p", "../etc", "ps"]).ended_with(2);
+    assert!(run.err.contains("is not a project name"), "{}", run.err);
+}
+
+#[test]
+fn a_service_that_is_not_there_is_told_with_those_that_are() {
+    let home = Home::new();
+    home.daemon().containers(&[container("old", "running")]);
+    let run = home.run(&["stop", "wbe"]).ended_with(2);
+    assert_eq!(
+        run.err,
+        "  × there is no service wbe\n  help: services are: db, old, web\n"
+    );
+}
+
+#[test]
+fn actions_and_down() {
+    let home = Home::new();
+    let daemon = home.daemon();
+    let events = vec![finished("container", "shop-db-1", "stopped"), done()];
+    daemon
+        .containers(&[container("db", "running")])
+        .on("POST /v1/stacks/shop/action", Answer::Lines(events.clone()))
+        .on("POST /v1/stacks/shop/down", Answer::Lines(events));
+    let run = home.run(&["stop", "-t", "3", "db"]).ended_with(0);
+    assert!(
+        run.err.ends_with("shop: 1 container stopped in 1.6s\n"),
+        "{}",
+        run.err
+    );
+    let body = daemon.wait_for("POST /v1/stacks/shop/action").body;
+    assert_eq!(
+        (&body["verb"], &body["timeout"]),
+        (&json!("stop"), &json!(3))
+    );
+    home.run(&["kill", "-s", "HUP"]).ended_with(0);
+    let body = daemon.wait_for("POST /v1/stacks/shop/action").body;
+    assert_eq!(
+        (&body["verb"], &body["signal"]),
+        (&json!("kill"), &json!("HUP"))
+    );
+    home.run(&["down", "-v", "--remove-orphans"]).ended_with(0);
+    let body = daemon.wait_for("POST /v1/stacks/shop/down").body;
+    assert_eq!(body["volumes"], true);
+    assert_eq!(body["remove_orphans"], true);
+    assert_eq!(body["services_known"], json!(["db", "web"]));
+}
+
+#[test]
+fn a_daemon_of_another_version_is_told() {
+    let home = Home::new();
+    home.daemon().version("9.9.9").containers(&[]);
+    let run = home.run(&["ps"]).ended_with(0);
+    assert!(run.err.contains("stackd 9.9.9 is running"), "{}", run.err);
+}
+
+#[test]
+fn a_closed_pipe_is_no_error() {
+    let home = Home::new();
+    let many: Vec<Value> = (0..5000).map(|_| container("db", "running")).collect();
+    home.daemon().containers(&many);
+    let mut child = home.spawn(&["ps", "-q"]);
+    drop(child.stdout.take());
+    let run = crate::home::Run::of(child.wait_with_output().unwrap());
+    assert_eq!(run.err, "");
+}

@@ -1,0 +1,197 @@
+//! `stack up`
+
+use serde_json::json;
+
+use crate::fake::{Answer, container, done, finished, log};
+use crate::home::{Home, Run, signal};
+
+const UP: &str = "PUT /v1/stacks/shop";
+const ACTION: &str = "POST /v1/stacks/shop/action";
+const LOGS: &str = "GET /v1/stacks/shop/logs";
+
+#[test]
+fn detached_says_what_happened_on_standard_error() {
+    let home = Home::new();
+    let daemon = home.daemon();
+    daemon.on(
+        UP,
+        Answer::Lines(vec![
+            json!({"type": "step", "kind": "container", "name": "shop-db-1", "status": "starting",
+                   "finished": false, "detail": null, "at_ms": 300}),
+            json!({"type": "warning", "message": "mind the gap"}),
+            finished("container", "shop-db-1", "started"),
+            done(),
+        ]),
+    );
+    let run = home
+        .run(&["up", "-d", "--scale", "web=3", "-t", "7", "web"])
+        .ended_with(0);
+    assert_eq!(run.out, "");
+    assert_eq!(
+        run.err,
+        "warning: mind the gap\n\
+         container shop-db-1 started (1.2s)\n\
+         shop is up (1 container, 1.6s)\n"
+    );
+    let body = daemon.wait_for(UP).body;
+    assert_eq!(body["spec"]["services"]["db"]["image"], "db:1");
+    assert_eq!(body["services"], json!(["web"]));
+    assert_eq!(body["scale"], json!({"web": 3}));
+    assert_eq!(body["timeout"], 7);
+    assert_eq!(body["wait"], false);
+}
+
+#[test]
+fn a_failure_comes_with_the_last_words_of_the_culprit() {
+    let home = Home::new();
+    let daemon = home.daemon();
+    let failure = json!({"type": "failed", "code": "service_failed",
+        "message": "shop-db-1 is unhealthy", "help": "look at its logs", "exit_code": 1});
+    daemon
+        .on(UP, Answer::Lines(vec![failure]))
+        .containers(&[container("db", "running"), container("web", "created")])
+        .on(
+            LOGS,
+            Answer::Lines(vec![log("db", "no space left\u{1b}[2J")]),
+        );
+    let run = home.run(&["up", "--wait"]).ended_with(20);
+    assert_eq!(
+        run.err,
+        "shop-db-1, last 1 line:\n│ no space left\n\
+         service_failed\n  × shop-db-1 is unhealthy\n  help: look at its logs\n"
+    );
+    let asked = daemon.wait_for(LOGS).call;
+    assert!(
+        asked.contains("services=db") && asked.contains("tail=10"),
+        "{asked}"
+    );
+}
+
+#[test]
+fn the_daemon_may_choose_the_exit_code() {
+    let home = Home::new();
+    let failure =
+        json!({"type": "failed", "code": "x", "message": "y", "help": null, "exit_code": 42});
+    home.daemon().on(UP, Answer::Lines(vec![failure]));
+    home.run(&["up", "-d"]).ended_with(42);
+}
+
+#[test]
+fn an_answer_that_breaks_off_is_an_error() {
+    let home = Home::new();
+    home.daemon().on(
+        UP,
+        Answer::Lines(vec![finished("container", "shop-db-1", "started")]),
+    );
+    let run = home.run(&["up", "-d"]).ended_with(21);
+    assert!(run.err.contains("daemon_lost"), "{}", run.err);
+}
+
+#[test]
+fn json_progress_is_data() {
+    let home = Home::new();
+    let events = vec![finished("container", "shop-db-1", "started"), done()];
+    home.daemon().on(UP, Answer::Lines(events.clone()));
+    let run = home.run(&["--progress", "json", "up", "-d"]).ended_with(0);
+    let lines: Vec<serde_json::Value> = run
+        .out
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines, events);
+}
+
+#[test]
+fn ctrl_c_cancels_by_hanging_up() {
+    let home = Home::new();
+    let daemon = home.daemon();
+    daemon.on(
+        UP,
+        Answer::Hold(vec![finished("network", "shop_default", "created")]),
+    );
+    let child = home.spawn(&["up", "-d"]);
+    daemon.wait_for(UP);
+    signal(&child, "INT");
+    daemon.wait_for_gone();
+    Run::of(child.wait_with_output().unwrap()).ended_with(130);
+    assert!(
+        daemon.seen(ACTION).is_empty(),
+        "in the background nothing is stopped"
+    );
+}
+
+#[test]
+fn in_the_foreground_ctrl_c_stops_and_a_second_one_kills() {
+    let home = Home::new();
+    let daemon = home.daemon();
+    daemon
+        .on(UP, Answer::Lines(vec![done()]))
+        .containers(&[container("db", "running"), container("web", "running")])
+        .on(LOGS, Answer::Hold(vec![log("web", "hello")]))
+        .on(ACTION, Answer::Hold(vec![]));
+    let child = home.spawn(&["up"]);
+    assert!(daemon.wait_for(LOGS).call.contains("follow=true"));
+    signal(&child, "INT");
+    let stop = daemon.wait_for(ACTION).body;
+    assert_eq!(
+        (&stop["verb"], &stop["services"]),
+        (&json!("stop"), &json!(["db", "web"]))
+    );
+    daemon.on(
+        ACTION,
+        Answer::Lines(vec![finished("container", "shop-db-1", "killed"), done()]),
+    );
+    signal(&child, "INT");
+    let run = Run::of(child.wait_with_output().unwrap()).ended_with(130);
+    assert_eq!(daemon.seen(ACTION).last().unwrap().body["verb"], "kill");
+    assert_eq!(run.out, "web-1  | hello\n");
+}
+
+#[test]
+fn the_end_of_a_container_may_end_all_with_its_code() {
+    let home = Home::new();
+    let daemon = home.daemon();
+    let mut db = container("db", "exited");
+    db["exit_code"] = json!(3);
+    db["finished_ms"] = json!(4_000_000_000_000_u64);
+    daemon
+        .on(UP, Answer::Lines(vec![done()]))
+        .containers(&[db, container("web", "running")])
+        .on(LOGS, Answer::Hold(vec![]))
+        .on(ACTION, Answer::Lines(vec![done()]));
+    let run = home.run(&["up", "--exit-code-from", "db"]).ended_with(3);
+    assert!(run.out.contains("db-1 exited with code 3"), "{}", run.out);
+    assert_eq!(daemon.wait_for(ACTION).body["verb"], "stop");
+}
+
+#[test]
+fn it_ends_when_nothing_runs_any_more() {
+    let home = Home::new();
+    let daemon = home.daemon();
+    let mut job = container("web", "exited");
+    job["exit_code"] = json!(0);
+    job["finished_ms"] = json!(4_000_000_000_000_u64);
+    daemon
+        .on(UP, Answer::Lines(vec![done()]))
+        .containers(&[job])
+        .on(LOGS, Answer::Lines(vec![log("web", "all done")]));
+    let run = home.run(&["up"]).ended_with(0);
+    assert_eq!(run.out, "web-1  | all done\nweb-1 exited with code 0\n");
+    assert!(daemon.seen(ACTION).is_empty());
+}
+
+#[test]
+fn options_that_contradict_each_other_are_refused() {
+    let home = Home::new();
+    for args in [
+        ["up", "--force-recreate", "--no-recreate"],
+        ["up", "-d", "--abort-on-container-exit"],
+        ["up", "--wait", "--exit-code-from=db"],
+        ["up", "-d", "--wait-timeout=5"],
+        ["up", "-d", "--scale=web"],
+    ] {
+        home.run(&args).ended_with(2);
+    }
+    let run = home.run(&["up", "--attach", "nope"]).ended_with(2);
+    assert!(run.err.contains("services are: db, web"), "{}", run.err);
+}
