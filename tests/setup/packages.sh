@@ -1,100 +1,131 @@
-#!/bin/sh
+#!/bin/bash
 # Installs what building, running and testing `stack` needs on Debian 12.
 #
-# usage: tests/setup/packages.sh [check]
-#   check   only report what is missing; exit 1 when something is
+# usage: tests/setup/packages.sh [check] [build|all]      default: all
 #
-# On anything but Debian 12 nothing is installed: the list of missing
-# commands is printed with the package that usually carries each.
-set -eu
+#   check   only report what is missing; exit 1 when something is
+#   build   what building and running takes
+#   all     also what the demo's images, the registry and the tests take
+#
+# A second run finds everything and ends at once. On anything but Debian 12
+# nothing is installed: the missing packages are listed by their Debian names.
+set -euo pipefail
 
-# command:package, one per line. A path with a slash is tested as a file.
-NEEDS='
-gcc:gcc
-make:make
-flex:flex
-bison:bison
-bc:bc
-cpio:cpio
-xz:xz-utils
-/usr/include/libelf.h:libelf-dev
-/usr/include/openssl/ssl.h:libssl-dev
-qemu-system-x86_64:qemu-system-x86
-docker-registry:docker-registry
-mmdebstrap:mmdebstrap
-skopeo:skopeo
-umoci:umoci
-mkfs.ext4:e2fsprogs
-curl:curl
-jq:jq
-ip:iproute2
-hyperfine:hyperfine
-/bin/busybox:busybox-static
-python3:python3
-tmux:tmux
-psql:postgresql-client
-rsync:rsync
+# What is looked for (a command, or a file when it has a slash): the package.
+needs_build='
+    gcc:gcc
+    /usr/include/stdio.h:libc6-dev
+    make:make
+    flex:flex
+    bison:bison
+    bc:bc
+    cpio:cpio
+    xz:xz-utils
+    /usr/include/libelf.h:libelf-dev
+    /usr/include/openssl/ssl.h:libssl-dev
+    mkfs.ext4:e2fsprogs
 '
+needs_tests='
+    docker-registry:docker-registry
+    mmdebstrap:mmdebstrap
+    skopeo:skopeo
+    mkfs.erofs:erofs-utils
+    curl:curl
+    jq:jq
+    ip:iproute2
+    hyperfine:hyperfine
+    /var/lib/dpkg/info/busybox-static.list:busybox-static
+    /usr/bin/python3:python3
+    setpriv:util-linux
+    tmux:tmux
+'
+case $(uname -m) in
+    aarch64) needs_build="$needs_build qemu-system-aarch64:qemu-system-arm" ;;
+    *) needs_build="$needs_build qemu-system-x86_64:qemu-system-x86" ;;
+esac
 
-missing=''
-for need in $NEEDS; do
-    what=${need%%:*}
-    package=${need##*:}
-    case $what in
-        /*) [ -e "$what" ] || missing="$missing $package" ;;
-        *) command -v "$what" >/dev/null 2>&1 \
-            || [ -x "/usr/sbin/$what" ] || [ -x "/sbin/$what" ] \
-            || missing="$missing $package" ;;
+mode=install
+needs="$needs_build $needs_tests"
+for argument in "$@"; do
+    case $argument in
+        check) mode=check ;;
+        build) needs=$needs_build ;;
+        all) ;;
+        *) sed -n '2,11s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
     esac
 done
-# The kernel source is a tarball in /usr/src; any 6.x will do.
-ls /usr/src/linux-source-6.*.tar.xz >/dev/null 2>&1 || missing="$missing linux-source"
 
-[ -n "$missing" ] || exit 0
-if [ "${1:-}" = check ]; then
-    echo "missing packages:$missing" >&2
+is_there() {
+    case $1 in
+        /*) [ -e "$1" ] ;;
+        *) PATH="$PATH:/usr/sbin:/sbin" command -v "$1" >/dev/null ;;
+    esac
+}
+
+missing=()
+for need in $needs; do
+    is_there "${need%%:*}" || missing+=("${need##*:}")
+done
+# The kernel's source is a tarball in /usr/src; any 6.x will do.
+compgen -G '/usr/src/linux-source-6.*.tar.xz' >/dev/null || missing+=(linux-source-6.12)
+
+[ ${#missing[@]} != 0 ] || exit 0
+if [ "$mode" = check ]; then
+    echo "missing packages: ${missing[*]}" >&2
     exit 1
 fi
 
+# shellcheck disable=SC1091
 . /etc/os-release 2>/dev/null || true
 if [ "${ID:-}" != debian ] || [ "${VERSION_ID:-}" != 12 ]; then
-    echo "stack: this set-up installs packages on Debian 12 only (this is ${PRETTY_NAME:-unknown})." >&2
-    echo "Install the equivalents of these Debian packages, then run the command again:" >&2
-    for package in $missing; do echo "  $package" >&2; done
+    echo "packages: only Debian 12 is set up automatically; this is ${PRETTY_NAME:-$(uname -s)}." >&2
+    echo "Install what corresponds to these Debian packages, then run the command again:" >&2
+    printf '  %s\n' "${missing[@]}" >&2
     exit 1
 fi
 
-as_root=''
+as_root=()
 if [ "$(id -u)" != 0 ]; then
-    if command -v sudo >/dev/null 2>&1; then
-        as_root=sudo
-    else
-        echo "stack: these packages are missing and there is no sudo to install them:$missing" >&2
-        echo "As root, run: apt-get install$missing" >&2
+    if ! command -v sudo >/dev/null; then
+        echo "packages: there is no sudo to install what is missing. As root, run:" >&2
+        echo "  apt-get install ${missing[*]}" >&2
         exit 1
     fi
+    as_root=(sudo)
+fi
+echo "packages: installing ${missing[*]}"
+
+# QEMU 10, which restores a machine fastest, is in backports.
+if ! grep -rqs bookworm-backports /etc/apt/sources.list /etc/apt/sources.list.d; then
+    mirror=$(grep -hos 'https\?://[^ ]*' /etc/apt/sources.list /etc/apt/sources.list.d/debian.sources \
+        | grep -v security | head -n 1 || true)
+    mirror=${mirror:-http://deb.debian.org/debian}
+    echo "packages: adding bookworm-backports from $mirror in /etc/apt/sources.list.d/stack-backports.list"
+    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror bookworm-backports main" \
+        | "${as_root[@]}" tee /etc/apt/sources.list.d/stack-backports.list >/dev/null
 fi
 
-# QEMU 10 (restores a template in a blink) and Linux 6.12 live in backports.
-if ! grep -rqs bookworm-backports /etc/apt/sources.list /etc/apt/sources.list.d; then
-    mirror=$(grep -rhs '^URIs:\|^deb ' /etc/apt/sources.list /etc/apt/sources.list.d/debian.sources \
-        | grep -v security | grep -o 'https\?://[^ ]*' | head -n 1)
-    echo "adding bookworm-backports from ${mirror:-the first Debian mirror}"
-    printf 'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s bookworm-backports main\n' \
-        "$mirror" | $as_root tee /etc/apt/sources.list.d/stack-backports.list >/dev/null
-fi
-echo "installing:$missing"
-export DEBIAN_FRONTEND=noninteractive
-$as_root apt-get update -q
-plain=''
-backports=''
-for package in $missing; do
+# Only QEMU itself is taken from there, and in one call with the rest, so that
+# the libraries of both fit together.
+wanted=()
+for package in "${missing[@]}"; do
     case $package in
-        qemu-system-x86) backports="$backports qemu-system-x86 qemu-utils qemu-system-common qemu-system-data" ;;
-        linux-source) plain="$plain linux-source-6.12" ;;
-        *) plain="$plain $package" ;;
+        qemu-system-*)
+            parts=("$package" qemu-system-common qemu-system-data seabios)
+            wanted+=("${parts[@]/%//bookworm-backports}") ;;
+        *) wanted+=("$package") ;;
     esac
 done
-# Services must not start by themselves: the set-up runs its own.
-[ -z "$backports" ] || $as_root apt-get install -qy --no-install-recommends -t bookworm-backports $backports
-[ -z "$plain" ] || $as_root env RUNLEVEL=1 apt-get install -qy --no-install-recommends $plain
+apt_get() {
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qy "$@" </dev/null
+}
+apt_get update
+apt_get install --no-install-recommends "${wanted[@]}"
+
+# The package starts a registry of its own on port 5000; ours is run by
+# registry.sh, when it is needed.
+if [[ " ${missing[*]} " == *" docker-registry "* ]] && [ -d /run/systemd/system ]; then
+    echo "packages: disabling the docker-registry service, which its package has just enabled"
+    "${as_root[@]}" systemctl disable --now docker-registry.service || true
+fi
+echo "packages: done"

@@ -1,0 +1,279 @@
+#!/usr/bin/env python3
+"""Prints how long things take, side by side in one run.
+
+usage: tests/bench/bench.py [--rounds N] [--only LETTERS] [--docker SOCKET]
+
+  --rounds N        rounds of each step (default 5); medians are printed
+  --only LETTERS    e.g. `ab`: only these steps
+  --docker SOCKET   also run the steps that can be compared with the Docker
+                    Engine that listens there (needs `docker compose` or
+                    `docker-compose`)
+
+  a  the floor: the VMM with the same kernel and an init that writes a line
+  b  `stack up -d --wait` of one small service, image on this machine
+  c  the same with five services that do not depend on each other
+  d  `stack up -d` when nothing changed
+  e  `stack ps`, `stack exec … true`, `stack down`, `stack --help`
+  f  pull and unpack of a large image, against `skopeo copy` + `umoci unpack`
+  g  resident memory of an idle VM
+
+`make bench` builds what is needed and starts the registry first.
+"""
+import argparse
+import json
+import os
+import pathlib
+import shutil
+import statistics
+import subprocess
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BIN = ROOT / "target/release"
+
+FLOOR_INIT = r"""
+#include <fcntl.h>
+#include <sys/mount.h>
+#include <unistd.h>
+int main(void) {
+    mount("devtmpfs", "/dev", "devtmpfs", 0, 0);
+    int console = open("/dev/console", O_WRONLY);
+    write(console, "here\n", 5);
+    for (;;) pause();
+}
+"""
+
+SERVICE = """  {name}:
+    image: busybox:1
+    command: httpd -f -p 80 -h /
+"""
+
+
+def run(*command, env=None, cwd=None, check=True):
+    """Runs a command; gives seconds and output."""
+    began = time.perf_counter()
+    done = subprocess.run(
+        [str(part) for part in command], env=env, cwd=cwd, text=True, capture_output=True
+    )
+    took = time.perf_counter() - began
+    if check and done.returncode != 0:
+        raise SystemExit(f"{' '.join(map(str, command))} failed:\n{done.stdout}{done.stderr}")
+    return took, done.stdout
+
+
+class Home:
+    """A daemon of its own in a directory of its own."""
+
+    def __init__(self):
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="sb"))
+        address = (ROOT / "target/registry/address").read_text().strip()
+        self.env = dict(os.environ, STACK_HOME=str(self.dir), STACK_REGISTRY_MIRROR=address)
+        self.projects = set()
+
+    def stack(self, project, *args, check=True):
+        self.projects.add(project)
+        return run(BIN / "stack", *args, env=self.env, cwd=self.dir / project, check=check)
+
+    def file(self, project, services):
+        folder = self.dir / project
+        folder.mkdir(exist_ok=True)
+        text = "services:\n" + "".join(SERVICE.format(name=name) for name in services)
+        (folder / "stack.yaml").write_text(text)
+
+    def close(self):
+        for project in self.projects:
+            self.stack(project, "down", "-v", "-t", "0", check=False)
+        run(BIN / "stack", "daemon", "stop", env=self.env, check=False)
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+
+class Report:
+    """Collects and prints medians."""
+
+    def __init__(self):
+        self.rows = {}
+
+    def add(self, name, seconds):
+        self.rows.setdefault(name, []).append(seconds)
+
+    def median(self, name):
+        values = self.rows.get(name)
+        return statistics.median(values) if values else None
+
+    def show(self, name, note=""):
+        values = self.rows[name]
+        low, high = min(values), max(values)
+        print(
+            f"{name:<46} {statistics.median(values) * 1000:9.1f} ms"
+            f"   ({low * 1000:.1f}…{high * 1000:.1f}, n={len(values)}) {note}",
+            flush=True,
+        )
+
+    def ratio(self, text, above, below, factor=1.0):
+        top, bottom = self.median(above), self.median(below)
+        if top and bottom:
+            print(f"  {text}: {top / (bottom * factor):.2f}", flush=True)
+
+
+def floor_initramfs(folder):
+    stage = folder / "floor"
+    (stage / "dev").mkdir(parents=True)
+    (folder / "init.c").write_text(FLOOR_INIT)
+    run("cc", "-static", "-Os", "-o", stage / "init", folder / "init.c")
+    archive = folder / "floor.cpio"
+    names = subprocess.run(["find", "."], cwd=stage, capture_output=True, check=True).stdout
+    with open(archive, "wb") as out:
+        subprocess.run(
+            ["cpio", "--quiet", "-o", "-H", "newc", "-R", "0:0"],
+            cwd=stage, input=names, stdout=out, check=True,
+        )
+    return archive
+
+
+def starts(home, report, rounds, only):
+    """Steps a to e and g, interleaved."""
+    kernel = ROOT / "target/kernel" / ("Image" if os.uname().machine == "aarch64" else "vmlinux")
+    archive = floor_initramfs(home.dir)
+    home.file("one", ["web"])
+    home.file("five", [f"s{n}" for n in range(5)])
+    home.stack("one", "pull", "-q")
+    for _ in range(rounds):
+        if "a" in only:
+            _, out = run(BIN / "examples/floor", kernel, archive, 1)
+            report.add("a  floor: VMM to the first line", float(out) / 1000)
+        if set("bdeg") & set(only):
+            report.add("b  up -d --wait, one service", home.stack("one", "up", "-d", "--wait")[0])
+            report.add("d  up -d, nothing changed", home.stack("one", "up", "-d")[0])
+            report.add("e  ps", home.stack("one", "ps")[0])
+            report.add("e  exec true", home.stack("one", "exec", "-T", "web", "true")[0])
+            report.add("e  --help", home.stack("one", "--help")[0])
+            report.add("e  down", home.stack("one", "down")[0])
+        if "c" in only:
+            report.add("c  up -d --wait, five services", home.stack("five", "up", "-d", "--wait")[0])
+            home.stack("five", "down")
+    for name in report.rows:
+        report.show(name)
+    report.ratio("b / a (to reach: 1.5)", "b  up -d --wait, one service", "a  floor: VMM to the first line")
+    report.ratio(
+        "c / b (to reach: 3)", "c  up -d --wait, five services", "b  up -d --wait, one service"
+    )
+    if "g" in only:
+        memory(home)
+
+
+def memory(home):
+    home.stack("five", "up", "-d", "--wait")
+    time.sleep(5)
+    _, out = home.stack("five", "ps", "--format", "json")
+    sizes = []
+    for line in out.splitlines():
+        pid = json.loads(line)["Pid"]
+        rollup = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text()
+        fields = dict(line.split(":", 1) for line in rollup.splitlines()[1:])
+        sizes.append(int(fields["Pss"].split()[0]) / 1024)
+    home.stack("five", "down")
+    print(f"g  proportional set size of an idle VM            {statistics.median(sizes):9.1f} MiB   (n={len(sizes)})")
+
+
+def pulls(home, report, rounds):
+    """Step f, interleaved with its peers."""
+    address = (ROOT / "target/registry/address").read_text().strip()
+    plain = address.removeprefix("http://")
+    image = large_image(home.dir, plain)
+    for n in range(rounds):
+        store = home.dir / f"store{n}"
+        took, _ = run(BIN / "examples/unpack", image, store, env=home.env)
+        report.add("f  pull and unpack, stack", took)
+        shutil.rmtree(store, ignore_errors=True)
+        layout, bundle = home.dir / f"oci{n}", home.dir / f"bundle{n}"
+        copy, _ = run("skopeo", "copy", "-q", "--src-tls-verify=false", f"docker://{image}", f"oci:{layout}:x")
+        unpack, _ = run("umoci", "unpack", "--rootless", "--image", f"{layout}:x", bundle)
+        report.add("f  skopeo copy + umoci unpack", copy + unpack)
+        run("chmod", "-R", "u+rwX", bundle, check=False)
+        shutil.rmtree(layout, ignore_errors=True)
+        shutil.rmtree(bundle, ignore_errors=True)
+    for name in ("f  pull and unpack, stack", "f  skopeo copy + umoci unpack"):
+        report.show(name)
+    report.ratio("stack / peers (to reach: 1)", "f  pull and unpack, stack", "f  skopeo copy + umoci unpack")
+
+
+def large_image(folder, registry):
+    """200 MB of this machine's own libraries, in four layers."""
+    name = f"{registry}/bench/large:1"
+    done = subprocess.run(
+        ["skopeo", "inspect", "--tls-verify=false", f"docker://{name}"], capture_output=True
+    )
+    if done.returncode == 0:
+        return name
+    layout = folder / "large"
+    run("umoci", "init", "--layout", layout)
+    run("umoci", "new", "--image", f"{layout}:x")
+    files = []
+    for top in ("/usr/lib", "/usr/share"):
+        for path, dirs, names in os.walk(top):
+            dirs.sort()
+            files += [os.path.join(path, n) for n in sorted(names) if not os.path.islink(os.path.join(path, n))]
+    size, parts = 0, [[] for _ in range(4)]
+    for file in files:
+        if size >= 200_000_000:
+            break
+        if os.access(file, os.R_OK) and os.path.getsize(file) < 20_000_000:
+            parts[min(3, size // 50_000_000)].append(file)
+            size += os.path.getsize(file)
+    for part in parts:
+        listing, tar = folder / "list", folder / "layer.tar"
+        listing.write_text("\n".join(part))
+        run("tar", "-cf", tar, "-P", "--transform", "s,^/,,", "-T", listing)
+        run("umoci", "raw", "add-layer", "--image", f"{layout}:x", tar)
+    run("skopeo", "copy", "-q", "--dest-tls-verify=false", f"oci:{layout}:x", f"docker://{name}")
+    shutil.rmtree(layout)
+    return name
+
+
+def docker(home, report, rounds, socket):
+    """The comparable steps with Docker Compose."""
+    env = dict(os.environ, DOCKER_HOST=f"unix://{socket}")
+    compose = ["docker-compose"] if shutil.which("docker-compose") else ["docker", "compose"]
+    address = (ROOT / "target/registry/address").read_text().strip().removeprefix("http://")
+    for project, services in (("one", ["web"]), ("five", [f"s{n}" for n in range(5)])):
+        folder = home.dir / f"docker-{project}"
+        folder.mkdir(exist_ok=True)
+        text = "services:\n" + "".join(SERVICE.format(name=name) for name in services)
+        text = text.replace("busybox:1", f"{address}/library/busybox:1")
+        (folder / "compose.yaml").write_text(text)
+    one, five = home.dir / "docker-one", home.dir / "docker-five"
+    run(*compose, "pull", env=env, cwd=one)
+    for _ in range(rounds):
+        report.add("b  Docker Compose", run(*compose, "up", "-d", env=env, cwd=one)[0])
+        report.add("d  Docker Compose", run(*compose, "up", "-d", env=env, cwd=one)[0])
+        report.add("e  Docker Compose: ps", run(*compose, "ps", env=env, cwd=one)[0])
+        report.add("e  Docker Compose: exec true", run(*compose, "exec", "-T", "web", "true", env=env, cwd=one)[0])
+        report.add("e  Docker Compose: down", run(*compose, "down", "-t", "10", env=env, cwd=one)[0])
+        report.add("c  Docker Compose", run(*compose, "up", "-d", env=env, cwd=five)[0])
+        run(*compose, "down", env=env, cwd=five)
+    for name in report.rows:
+        if "Docker" in name:
+            report.show(name)
+
+
+def main():
+    parser = argparse.ArgumentParser(usage=__doc__.split("\n\n")[1])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", default="abcdefg")
+    parser.add_argument("--docker")
+    options = parser.parse_args()
+    home, report = Home(), Report()
+    try:
+        if set("abcdeg") & set(options.only):
+            starts(home, report, options.rounds, options.only)
+        if "f" in options.only:
+            pulls(home, Report(), options.rounds)
+        if options.docker:
+            docker(home, Report(), options.rounds, options.docker)
+    finally:
+        home.close()
+
+
+if __name__ == "__main__":
+    main()
