@@ -74,7 +74,8 @@ impl Daemon {
         });
         let records: Vec<Record> = daemon.ledger.all(Table::Containers)?;
         for record in &records {
-            if record.process.is_some() {
+            let vm = daemon.paths.vm(&record.container.id);
+            if record.process.is_some() || stack_vmm::leftover(&vm).is_some() {
                 guard(&daemon.live).insert(record.container.id.clone(), record.clone());
             }
         }

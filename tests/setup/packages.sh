@@ -99,7 +99,7 @@ echo "packages: installing ${missing[*]}"
 if ! grep -rqs bookworm-backports /etc/apt/sources.list /etc/apt/sources.list.d; then
     mirror=$(grep -hos 'https\?://[^ ]*' /etc/apt/sources.list /etc/apt/sources.list.d/debian.sources \
         | grep -v security | head -n 1 || true)
-    mirror=${mirror:-http://deb.debian.org/debian}
+    [ -n "$mirror" ] || { echo "packages: no Debian mirror is configured for apt" >&2; exit 1; }
     echo "packages: adding bookworm-backports from $mirror in /etc/apt/sources.list.d/stack-backports.list"
     echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror bookworm-backports main" \
         | "${as_root[@]}" tee /etc/apt/sources.list.d/stack-backports.list >/dev/null

@@ -13,6 +13,9 @@ use stack_protocol::config::Exec;
 
 use crate::{caps, sys, users};
 
+/// Open files of a process for which none are asked: soft, hard.
+const OPEN_FILES: (u64, u64) = (1024, 524_288);
+
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Why a process could not be started.
@@ -112,6 +115,8 @@ pub(crate) fn become_process(exec: &Exec) -> Refusal {
 type Prepared = (CString, Vec<CString>, Vec<CString>);
 
 fn prepare(exec: &Exec) -> Result<Prepared, Refusal> {
+    // The kernel's own default is too low for servers (Docker has the same).
+    sys::set_limit(libc::RLIMIT_NOFILE, OPEN_FILES.0, OPEN_FILES.1)?;
     for (name, soft, hard) in &exec.rlimits {
         let resource = limit_number(name)
             .ok_or_else(|| Refusal::new(128, format!("unknown limit `{name}`")))?;

@@ -5,11 +5,19 @@
 //! failure during the start period does not count unless a probe has
 //! succeeded before; `retries` failures in a row make the service unhealthy;
 //! one success makes it healthy.
+//!
+//! One thing is added: Docker's first probe comes after a whole interval, and
+//! all that waits for the service waits as long. Here it is probed right from
+//! the start, at growing pauses, until that time; such an early probe can
+//! only tell that the service is healthy, its failure means nothing.
 
 use std::time::Duration;
 
 use stack_protocol::config::{Exec, HealthCheck};
 use stack_protocol::message::Health;
+
+/// The first early probe, and the pause after it, which doubles.
+const EARLY: Duration = Duration::from_millis(50);
 
 /// The state of one service's health.
 #[derive(Debug)]
@@ -18,6 +26,10 @@ pub(crate) struct Monitor {
     status: Health,
     streak: u32,
     next: Duration,
+    /// When Docker would probe first.
+    first: Duration,
+    /// Pause after the next early probe.
+    pause: Duration,
 }
 
 /// What a probe's result changed.
@@ -41,9 +53,11 @@ impl Monitor {
             start_period_ms: check.start_period_ms,
             start_interval_ms: or(check.start_interval_ms, 5_000),
         };
-        let mut monitor =
-            Monitor { check, status: Health::Starting, streak: 0, next: Duration::ZERO };
-        monitor.next = monitor.interval(Duration::ZERO);
+        let zero = Duration::ZERO;
+        let status = Health::Starting;
+        let mut monitor = Monitor { check, status, streak: 0, next: zero, first: zero, pause: EARLY };
+        monitor.first = monitor.interval(zero);
+        monitor.next = monitor.first.min(EARLY);
         monitor
     }
 
@@ -84,6 +98,11 @@ impl Monitor {
     /// A probe that started at `started` has ended at `now`.
     pub(crate) fn finished(&mut self, started: Duration, now: Duration, success: bool) -> Verdict {
         let before = self.status;
+        if !success && before == Health::Starting && started < self.first {
+            self.next = (now + self.pause).min(self.first.max(now));
+            self.pause *= 2;
+            return Verdict { health: before, streak: 0, news: false };
+        }
         if success {
             self.streak = 0;
             self.status = Health::Healthy;
@@ -134,7 +153,7 @@ mod tests {
     #[test]
     fn retries_make_it_unhealthy_and_one_success_heals() {
         let mut m = monitor(0);
-        assert_eq!((m.status(), m.next()), (Health::Starting, ms(1000)));
+        assert_eq!(m.status(), Health::Starting);
         let first = m.finished(ms(1000), ms(1010), false);
         assert_eq!(first, Verdict { health: Health::Starting, streak: 1, news: true });
         assert_eq!(m.next(), ms(2010));
@@ -153,11 +172,11 @@ mod tests {
     fn failures_in_the_start_period_do_not_count() {
         let mut m = monitor(500);
         assert_eq!(m.next(), ms(50));
-        for n in 0..5 {
+        for n in 1..6 {
             let verdict = m.finished(ms(n * 60), ms(n * 60 + 10), false);
             assert_eq!((verdict.health, verdict.streak), (Health::Starting, 0));
         }
-        assert_eq!(m.next(), ms(250 + 50));
+        assert_eq!(m.next(), ms(310 + 50));
         // It started within the period, however long it took.
         assert_eq!(m.finished(ms(499), ms(700), false).streak, 0);
         assert_eq!(m.next(), ms(1700));
@@ -174,6 +193,28 @@ mod tests {
     }
 
     #[test]
+    fn early_probes_can_only_heal() {
+        let mut m = monitor(0);
+        let mut times = Vec::new();
+        while m.next() < ms(1000) {
+            times.push(m.next().as_millis());
+            let now = m.next();
+            let verdict = m.finished(now, now, false);
+            assert_eq!(verdict, Verdict { health: Health::Starting, streak: 0, news: false });
+        }
+        assert_eq!(times, [50, 100, 200, 400, 800]);
+        assert_eq!(m.next(), ms(1000));
+        // One that took too long is followed by the first that counts.
+        let mut slow = monitor(0);
+        slow.finished(ms(50), ms(1300), false);
+        assert_eq!(slow.next(), ms(1300));
+        assert_eq!(slow.finished(ms(1300), ms(1310), false).streak, 1);
+        let mut quick = monitor(0);
+        assert_eq!(quick.finished(ms(50), ms(60), true).health, Health::Healthy);
+        assert_eq!(quick.next(), ms(1060));
+    }
+
+    #[test]
     fn zero_means_default() {
         let m = Monitor::new(&HealthCheck {
             test: vec!["CMD-SHELL".to_owned(), "exit 1".to_owned()],
@@ -183,7 +224,7 @@ mod tests {
             start_period_ms: 0,
             start_interval_ms: 0,
         });
-        assert_eq!((m.next(), m.timeout()), (ms(30_000), ms(30_000)));
+        assert_eq!((m.first, m.timeout()), (ms(30_000), ms(30_000)));
         assert_eq!(m.probe(&Exec::default()).args, ["/bin/sh", "-c", "exit 1"]);
     }
 }

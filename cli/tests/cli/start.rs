@@ -1,20 +1,42 @@
 //! Starting the daemon when nobody listens.
 
+use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::process::Command;
 
 use crate::fake::{Fake, container};
 use crate::home::{Home, Run};
 
 /// A copy of the command beside which `stackd` is this script.
 fn beside(home: &Home, script: &str) -> PathBuf {
+    let program = alone(home);
+    let stackd = program.with_file_name("stackd");
+    let write = "printf '#!/bin/sh\\n%s\\n' \"$1\" > \"$2\" && chmod 755 \"$2\"";
+    shell(write, &[script.as_ref(), stackd.as_ref()]);
+    program
+}
+
+/// A copy of the command in a directory of its own.
+fn alone(home: &Home) -> PathBuf {
     let bin = home.path().join("bin");
     std::fs::create_dir(&bin).unwrap();
-    std::fs::copy(env!("CARGO_BIN_EXE_stack"), bin.join("stack")).unwrap();
-    let stackd = bin.join("stackd");
-    std::fs::write(&stackd, format!("#!/bin/sh\n{script}\n")).unwrap();
-    std::fs::set_permissions(&stackd, PermissionsExt::from_mode(0o755)).unwrap();
-    bin.join("stack")
+    let program = bin.join("stack");
+    let original = env!("CARGO_BIN_EXE_stack");
+    shell("cp \"$1\" \"$2\"", &[original.as_ref(), program.as_ref()]);
+    program
+}
+
+/// Programs are written by another process: a test beside this one may fork
+/// at any moment, and its child would keep a program that this one writes
+/// busy, so that it could not be run.
+fn shell(line: &str, args: &[&OsStr]) {
+    let status = Command::new("sh")
+        .args(["-c", line, "sh"])
+        .args(args)
+        .status()
+        .unwrap();
+    assert!(status.success(), "{line}");
 }
 
 /// Runs this test binary as a daemon: only the test below, in another
@@ -87,14 +109,8 @@ fn a_stale_socket_does_not_hinder() {
 #[test]
 fn without_a_daemon_program_it_says_so() {
     let home = Home::new();
-    let bin = home.path().join("bin");
-    std::fs::create_dir(&bin).unwrap();
-    std::fs::copy(env!("CARGO_BIN_EXE_stack"), bin.join("stack")).unwrap();
-    let run = Run::of(
-        home.command_of(&bin.join("stack"), &["ps"])
-            .output()
-            .unwrap(),
-    );
+    let program = alone(&home);
+    let run = Run::of(home.command_of(&program, &["ps"]).output().unwrap());
     let run = run.ended_with(21);
     assert!(
         run.err.contains("neither beside this program nor in PATH"),

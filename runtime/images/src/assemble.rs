@@ -146,35 +146,4 @@ fn visible(files: Vec<LayerFile>, root: &Path) -> Result<Vec<LayerFile>, LayerEr
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn digests(numbers: impl IntoIterator<Item = u8>) -> Vec<Digest> {
-        numbers.into_iter().map(|n| Digest::of(&[n])).collect()
-    }
-
-    #[test]
-    fn the_lowest_of_many_are_merged() {
-        let root = Path::new("/nowhere");
-        assert_eq!(Stack::new(&digests(0..8)).merged(root), 0);
-        assert_eq!(Stack::new(&digests(0..9)).merged(root), 2);
-        assert_eq!(Stack::new(&digests(0..20)).merged(root), 13);
-    }
-
-    #[test]
-    fn chain_ids_are_those_of_the_specification() {
-        let stack = Stack::new(&digests(1..=3));
-        let two = Digest::of(format!("{} {}", Digest::of(&[1]), Digest::of(&[2])).as_bytes());
-        let three = Digest::of(format!("{two} {}", Digest::of(&[3])).as_bytes());
-        assert_eq!(stack.id(), three);
-        assert_eq!(stack.chain(1), Digest::of(&[1]));
-    }
-
-    #[test]
-    fn a_layer_that_comes_twice_counts_as_the_upper_one() {
-        assert_eq!(
-            Stack::new(&digests([1, 2, 1, 3, 2])).layers,
-            digests([1, 3, 2])
-        );
-    }
-}
+mod tests;

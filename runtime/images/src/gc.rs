@@ -56,7 +56,7 @@ pub(crate) fn collect(root: &Path, keep: &BTreeSet<PathBuf>) -> Result<Freed, Er
     sweep("chains", &unnamed).map_err(failed())?;
     sweep("tmp", &|_| true).map_err(failed())?;
     sweep("partial", &is_old).map_err(failed())?;
-    sweep("locks", &|_| true).map_err(failed())?;
+    clear(&root.join("locks")).map_err(failed())?;
     Ok(freed)
 }
 
@@ -65,7 +65,11 @@ pub(crate) fn sweep_temporary(root: &Path) -> io::Result<()> {
     let Some(_alone) = exclusive(root)? else {
         return Ok(());
     };
-    for entry in fs::read_dir(root.join("tmp"))? {
+    clear(&root.join("tmp"))
+}
+
+fn clear(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
         fs::remove_file(entry?.path())?;
     }
     Ok(())

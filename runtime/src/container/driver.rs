@@ -31,7 +31,8 @@ async fn drive(daemon: &Arc<Daemon>, handle: &Arc<Handle>) {
     let mut wish = handle.wish.subscribe();
     let mut pause = FIRST_PAUSE;
     // A VM from before the daemon's start is taken over, whatever is wished.
-    let mut adopt = handle.record().process.is_some();
+    let vm = daemon.paths.vm(&handle.id);
+    let mut adopt = handle.record().process.is_some() || stack_vmm::leftover(&vm).is_some();
     loop {
         let serving = wish.borrow_and_update().clone();
         match serving {

@@ -55,7 +55,8 @@ struct Vm {
 /// Runs the container once. `adopt`: its VM may be there already.
 pub(super) async fn once(daemon: &Arc<Daemon>, handle: &Arc<Handle>, adopt: bool) -> Ended {
     let log = daemon.paths.log(&handle.id);
-    let known = handle.record().process.filter(|p| adopt && daemon.backend.alive(p));
+    let recorded = || handle.record().process.or_else(|| stack_vmm::leftover(&daemon.paths.vm(&handle.id)));
+    let known = if adopt { recorded().filter(|p| daemon.backend.alive(p)) } else { None };
     if adopt && known.is_none() {
         daemon.forget_endpoints(handle).await;
         return lost(&handle.record().container.name);
@@ -241,6 +242,7 @@ async fn configure(handle: &Arc<Handle>, vm: &mut Vm, hello: &Hello) -> Result<(
     handle.update(|record| {
         record.container.boot_id = Some(hello.boot_id.clone());
         record.container.pid = Some(vm.process.pid);
+        record.process = Some(vm.process.clone());
     });
     if hello.configured {
         handle.update(|record| {

@@ -14,7 +14,7 @@ pub use agent::{Agent, AgentEvent, ExecSession, GuestHello, Input, Output};
 pub use any::AnyBackend;
 pub use error::Error;
 pub use fake::Fake;
-pub use process::Process;
+pub use process::{Process, leftover};
 pub use qemu::{Probe, Qemu};
 pub use spec::{Disk, Nic, Share, VmSpec};
 

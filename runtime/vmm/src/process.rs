@@ -2,12 +2,29 @@
 //! daemon, never mistaken for another that got the same id.
 
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, Signal};
 use serde::{Deserialize, Serialize};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+
+/// In a VM's directory: its process id, written by the VMM itself.
+pub(crate) const PID_FILE: &str = "vm.pid";
+
+/// The VM that runs in this directory though nobody recorded it: whoever
+/// started it was killed right then.
+pub fn leftover(dir: &Path) -> Option<Process> {
+    let text = std::fs::read_to_string(dir.join(PID_FILE)).ok()?;
+    let pid = text.trim().parse().ok()?;
+    // The number may be another's by now: a VM has its directory among its
+    // arguments.
+    let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let own = dir.join(PID_FILE);
+    let own = own.as_os_str().as_encoded_bytes();
+    arguments.split(|byte| *byte == 0).any(|argument| argument == own).then(|| Process::of(pid))
+}
 
 /// A process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -131,11 +131,11 @@ fn whiteouts_take_the_form_of_overlayfs() {
         archive,
         &[
             "/ directory 755 0:0 0.0 links 4",
-            "/a directory 755 0:0 0.0 links 3",
+            "/a directory 755 0:0 0.000000001 links 3",
             "/a/again directory 755 0:0 1700000000.0 links 2 opaque",
             "/a/gone whiteout",
             "/after file 644 0:0 1700000000.0 \"\"",
-            "/b directory 755 0:0 0.0 links 2 opaque",
+            "/b directory 755 0:0 0.000000001 links 2 opaque",
             "/b/new file 644 0:0 1700000000.0 \"\"",
             "/c file 644 0:0 1700000000.0 \"stays\"",
         ],
@@ -174,10 +174,10 @@ fn links_are_not_followed() {
         archive,
         &[
             "/ directory 755 0:0 0.0 links 4",
-            "/etc directory 755 0:0 0.0 links 2",
+            "/etc directory 755 0:0 0.000000001 links 2",
             "/etc/passwd file 644 0:0 1700000000.0 \"x\"",
             "/l symlink 777 0:0 1700000000.0 -> lib",
-            "/lib directory 755 0:0 0.0 links 2",
+            "/lib directory 755 0:0 0.000000001 links 2",
             "/lib/a file 644 0:0 1700000000.0 \"1\"",
         ],
     );

@@ -126,13 +126,7 @@ async fn layers_are_shared_between_images() {
     assert_eq!(store.remove(&a).unwrap_err().code(), "image_not_found");
     fs::write(dir.path().join("images/tmp/layer-dead"), b"x").unwrap();
     let freed = store.gc().unwrap();
-    assert_eq!(
-        (
-            freed.files - files_of_locks(&first, &second),
-            freed.postponed
-        ),
-        (2, false)
-    );
+    assert_eq!((freed.files, freed.postponed), (2, false));
     assert_eq!(files(&layers), 2);
     assert_eq!(store.get(&b).unwrap().unwrap(), image);
     store.remove(&b).unwrap();
@@ -141,15 +135,6 @@ async fn layers_are_shared_between_images() {
     assert_eq!(files(&layers), 1);
     store.gc().unwrap();
     assert_eq!(files(&layers), 0);
-}
-
-fn files_of_locks(first: &TestImage, second: &TestImage) -> u64 {
-    first
-        .diff_ids
-        .iter()
-        .chain(&second.diff_ids)
-        .collect::<BTreeSet<_>>()
-        .len() as u64
 }
 
 #[tokio::test]
@@ -524,7 +509,7 @@ async fn many_layers_become_eight_files() {
         listing(&pulled.layers[0]),
         [
             "/ directory 755 0:0 0.0 links 3",
-            "/d directory 755 0:0 0.0 links 2",
+            "/d directory 755 0:0 1700000000.0 links 2",
             "/d/c file 644 0:0 1700000000.0 \"3\"",
             "/l symlink 777 0:0 1700000000.0 -> y",
             "/x file 644 0:0 1700000000.0 links 2 \"y\"",

@@ -46,6 +46,7 @@ pub(super) fn build(spec: &VmSpec, probe: &Probe) -> Result<Vec<String>, Error> 
     processor(&mut args, spec, probe);
     boot(&mut args, spec, &machine);
     channels(&mut args, spec, &machine);
+    args.add("-pidfile", spec.dir.join(crate::process::PID_FILE).display().to_string());
     confine(&mut args, probe);
     let reporting = if probe.free_page_reporting { ",free-page-reporting=on" } else { "" };
     args.add("-device", format!("virtio-balloon-{}{reporting}", machine.bus));
