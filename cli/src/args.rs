@@ -1,6 +1,5 @@
 //! The command line: what is common to all commands.
 
-use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use clap::builder::styling::{AnsiColor, Styles};
@@ -92,33 +91,6 @@ pub(crate) struct Global {
         help = "Progress: auto, tty, plain, json or quiet"
     )]
     pub(crate) progress: progress::Mode,
-}
-
-impl Global {
-    /// The same options for another call of this program in this directory.
-    pub(crate) fn to_args(&self) -> Vec<OsString> {
-        let mut args = Vec::new();
-        let mut option = |name: &str, value: &OsStr| {
-            args.push(OsString::from(format!("--{name}")));
-            args.push(value.to_owned());
-        };
-        self.files
-            .iter()
-            .for_each(|file| option("file", file.as_os_str()));
-        self.env_files
-            .iter()
-            .for_each(|file| option("env-file", file.as_os_str()));
-        self.profiles
-            .iter()
-            .for_each(|profile| option("profile", profile.as_ref()));
-        if let Some(name) = &self.project_name {
-            option("project-name", name.as_ref());
-        }
-        if let Some(directory) = &self.project_directory {
-            option("project-directory", directory.as_os_str());
-        }
-        args
-    }
 }
 
 /// Options that may be given several times, before and after the command:

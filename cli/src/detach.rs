@@ -4,7 +4,6 @@
     reason = "a session of its own needs code between fork and exec"
 )]
 
-use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -23,20 +22,6 @@ pub(crate) fn spawn(program: &Path, log: File) -> io::Result<Child> {
         .stdout(log.try_clone()?)
         .stderr(log)
         .current_dir("/");
-    in_own_session(&mut command).spawn()
-}
-
-/// Starts a program in its own session that reports through a pipe on its
-/// standard output, and complains on our standard error.
-///
-/// # Errors
-/// It cannot be started.
-pub(crate) fn holder(program: &Path, args: &[&OsStr]) -> io::Result<Child> {
-    let mut command = Command::new(program);
-    command
-        .args(args)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped());
     in_own_session(&mut command).spawn()
 }
 

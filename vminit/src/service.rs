@@ -1,7 +1,7 @@
 //! The service's control group and its main process.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::time::{Duration, Instant};
 
 use stack_protocol::config::{Exec, VmConfig};
@@ -52,9 +52,19 @@ impl Service {
         }
     }
 
+    /// Reads through the descriptor that is polled: the kernel takes a change
+    /// for unseen until it is read there (and a new one has never been read).
+    fn oom_kills_now(&self) -> u64 {
+        let mut text = String::new();
+        if let Some(mut events) = self.memory_events.as_ref() {
+            let _ = events.seek(SeekFrom::Start(0)).and_then(|_| events.read_to_string(&mut text));
+        }
+        event(text, "oom_kill")
+    }
+
     /// The kernel has killed for want of memory since the last call.
     pub(crate) fn was_out_of_memory(&mut self) -> bool {
-        let kills = oom_kills();
+        let kills = self.oom_kills_now();
         let more = kills > self.oom_kills;
         self.oom_kills = kills;
         more
@@ -62,7 +72,7 @@ impl Service {
 
     /// The main process has ended.
     pub(crate) fn ended(&mut self, status: i32) {
-        let oom = oom_kills() > 0;
+        let oom = self.oom_kills_now() > 0;
         self.exit = Some(Exit { oom, ..exit(status) });
         self.kill_at = None;
     }
@@ -122,10 +132,6 @@ pub(crate) fn is_populated() -> bool {
 
 fn frozen_events() -> String {
     fs::read_to_string(format!("{CGROUP}/cgroup.events")).unwrap_or_default()
-}
-
-fn oom_kills() -> u64 {
-    event(fs::read_to_string(format!("{CGROUP}/memory.events")).unwrap_or_default(), "oom_kill")
 }
 
 fn event(text: String, name: &str) -> u64 {

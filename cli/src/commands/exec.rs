@@ -2,15 +2,11 @@
 
 mod session;
 
-use std::ffi::{OsStr, OsString};
-use std::io::Read;
-
 use stack_api::request::ExecRequest;
 
-use crate::args::Global;
 use crate::context::{Context, containers};
 use crate::error::Error;
-use crate::{detach, exit, terminal};
+use crate::terminal;
 
 /// Run a command in a running container
 ///
@@ -60,11 +56,6 @@ pub(crate) struct Exec {
     #[arg(long)]
     privileged: bool,
 
-    /// Keep the process of a detached command alive: say when it has started,
-    /// then stay until it ends
-    #[arg(long, hide = true)]
-    hold: bool,
-
     /// Service
     #[arg(value_name = "SERVICE")]
     service: String,
@@ -81,13 +72,10 @@ pub(crate) struct Exec {
 
 impl Exec {
     pub(super) async fn run(self, context: &Context) -> Result<u8, Error> {
-        if self.detach {
-            return self.hand_over(context);
-        }
         let services = std::slice::from_ref(&self.service);
         let project = context.named()?;
         let client = context.client().await?;
-        let tty = !self.no_tty && !self.hold && terminal::is_interactive();
+        let tty = !self.no_tty && !self.detach && terminal::is_interactive();
         let request = ExecRequest {
             service: self.service.clone(),
             index: self.index,
@@ -97,14 +85,11 @@ impl Exec {
             user: self.user,
             tty,
             size: if tty { terminal::size() } else { None },
-            stdin: !self.hold,
+            stdin: !self.detach,
             privileged: self.privileged,
+            detach: self.detach,
         };
         match client.exec(&project.name, &request).await {
-            Ok((io, _connection)) if self.hold => {
-                session::hold(io).await?;
-                Ok(exit::OK)
-            }
             Ok((io, _connection)) => session::run(io, tty).await,
             Err(error) => {
                 // A name that is not there says more than "not running".
@@ -112,57 +97,6 @@ impl Exec {
                 Err(error)
             }
         }
-    }
-
-    /// Starts this program again, without a terminal, to stay with the
-    /// command; gives control back as soon as the command runs.
-    fn hand_over(self, context: &Context) -> Result<u8, Error> {
-        let failed = |error: std::io::Error| Error::File {
-            doing: "cannot start",
-            path: std::env::current_exe().unwrap_or_default(),
-            source: error,
-        };
-        let program = std::env::current_exe().map_err(failed)?;
-        let again = self.again(&context.global);
-        let again: Vec<&OsStr> = again.iter().map(AsRef::as_ref).collect();
-        let mut child = detach::holder(&program, &again).map_err(failed)?;
-        let mut word = String::new();
-        if let Some(out) = child.stdout.take() {
-            out.take(64).read_to_string(&mut word).map_err(failed)?;
-        }
-        if word.trim() == session::STARTED {
-            return Ok(exit::OK);
-        }
-        // It has said on standard error what went wrong.
-        let status = child.wait().map_err(failed)?;
-        Ok(status
-            .code()
-            .map_or(exit::FAILURE, exit::clamp)
-            .max(exit::FAILURE))
-    }
-
-    /// The same call with `--hold` in place of `--detach`.
-    fn again(self, global: &Global) -> Vec<OsString> {
-        let mut args = global.to_args();
-        args.extend(["exec".into(), "--hold".into()]);
-        let mut option = |name: &str, value: Option<String>| {
-            if let Some(value) = value {
-                args.push(format!("--{name}={value}").into());
-            }
-        };
-        for entry in &self.env {
-            option("env", Some(with_value(entry)));
-        }
-        option("user", self.user);
-        option("workdir", self.workdir);
-        option("index", self.index.map(|n| n.to_string()));
-        if self.privileged {
-            args.push("--privileged".into());
-        }
-        args.push("--".into());
-        args.push(self.service.into());
-        args.extend(self.command.into_iter().map(OsString::from));
-        args
     }
 }
 

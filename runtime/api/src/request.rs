@@ -133,6 +133,9 @@ pub struct ExecRequest {
     pub stdin: bool,
     /// All capabilities.
     pub privileged: bool,
+    /// Do not wait: the exit frame, with code 0, comes as soon as it runs.
+    #[serde(default)]
+    pub detach: bool,
 }
 
 /// Control frames of an exec client.

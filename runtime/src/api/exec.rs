@@ -11,8 +11,9 @@ use stack_api::event::ApiError;
 use stack_api::request::{ExecInput, ExecRequest};
 use stack_protocol::config::Exec;
 use stack_protocol::frame::{Decoder, Frame, Kind};
-use stack_vmm::ExecSession;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use stack_protocol::message::Exit;
+use stack_vmm::{ExecSession, Input};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf};
 
 use super::App;
 use super::answer::Failure;
@@ -50,13 +51,17 @@ pub(super) async fn exec(
             let exit_code = error.exit_code();
             let mut error = vm_error(error);
             error.exit_code = exit_code;
+            if exit_code == 127 {
+                error.code = "command_not_found".to_owned();
+            }
             error
         })?;
+    let detach = request.detach;
     tokio::spawn(async move {
-        if let Ok(upgraded) = upgrade.await
-            && let Err(error) = bridge(TokioIo::new(upgraded), session).await
-        {
-            tracing::debug!(%error, "exec session cut");
+        match upgrade.await {
+            Ok(upgraded) if detach => let_go(TokioIo::new(upgraded), session).await,
+            Ok(upgraded) => bridge(TokioIo::new(upgraded), session).await,
+            Err(error) => tracing::debug!(%error, "exec session cut"),
         }
     });
     let headers = [(header::CONNECTION, "upgrade"), (header::UPGRADE, "stack-exec/1")];
@@ -84,52 +89,61 @@ fn process(request: &ExecRequest, record: &Record) -> Exec {
     }
 }
 
-async fn bridge(
-    io: TokioIo<hyper::upgrade::Upgraded>,
-    mut session: ExecSession,
-) -> std::io::Result<()> {
-    let (mut reader, mut writer) = tokio::io::split(io);
+type Io = TokioIo<hyper::upgrade::Upgraded>;
+
+/// Tells the client that it runs; from then on nobody listens to it.
+async fn let_go(mut io: Io, mut session: ExecSession) {
+    let _ = io.write_all(&Frame::control(&Exit::default()).to_bytes()).await;
+    let _ = io.shutdown().await;
+    session.exit().await;
+}
+
+/// Moves bytes both ways. The directions are independent: a process that
+/// reads nothing may still write.
+async fn bridge(io: Io, mut session: ExecSession) {
+    let (reader, mut writer) = tokio::io::split(io);
+    let input = session.input();
+    let reading = tokio::spawn(async move {
+        if let Err(error) = read(reader, &input).await {
+            tracing::debug!(%error, "exec input cut");
+        }
+        // The client is gone: what it started goes with it.
+        input.signal(libc::SIGHUP).await;
+    });
+    let mut listening = true;
+    while let Some((stream, data)) = session.output.recv().await {
+        // What nobody reads any more is still taken from the process.
+        listening = listening && writer.write_all(&Frame::data(0, stream, data).to_bytes()).await.is_ok();
+    }
+    let exit = session.exit().await;
+    reading.abort();
+    let _ = writer.write_all(&Frame::control(&exit).to_bytes()).await;
+    let _ = writer.shutdown().await;
+}
+
+async fn read(mut reader: ReadHalf<Io>, input: &Input) -> std::io::Result<()> {
     let mut decoder = Decoder::default();
     let mut buffer = vec![0; 32 << 10];
-    let mut open = true;
     loop {
-        tokio::select! {
-            output = session.output.recv() => match output {
-                Some((stream, data)) => {
-                    writer.write_all(&Frame::data(0, stream, data.to_vec()).to_bytes()).await?;
-                }
-                None => {
-                    let exit = session.exit().await;
-                    writer.write_all(&Frame::control(&exit).to_bytes()).await?;
-                    return writer.shutdown().await;
-                }
-            },
-            read = reader.read(&mut buffer), if open => {
-                let read = read?;
-                if read == 0 {
-                    // The client is gone: what it started goes with it.
-                    session.signal(libc::SIGHUP).await;
-                    open = false;
-                    continue;
-                }
-                decoder.push(&buffer[..read]);
-                while let Some(frame) = decoder.next_frame().map_err(std::io::Error::other)? {
-                    input(&session, frame).await;
-                }
-            }
+        let read = reader.read(&mut buffer).await?;
+        if read == 0 {
+            return Ok(());
+        }
+        decoder.push(&buffer[..read]);
+        while let Some(frame) = decoder.next_frame().map_err(std::io::Error::other)? {
+            take(input, frame).await;
         }
     }
 }
 
-async fn input(session: &ExecSession, frame: Frame) {
+async fn take(input: &Input, frame: Frame) {
     match frame.kind {
-        Kind::Data => session.write(frame.payload).await,
+        Kind::Data => input.write(frame.payload).await,
         Kind::Control => match serde_json::from_slice(&frame.payload) {
-            Ok(ExecInput::Resize { rows, columns }) => session.resize(rows, columns).await,
-            Ok(ExecInput::Signal { signal }) => session.signal(signal).await,
+            Ok(ExecInput::Resize { rows, columns }) => input.resize(rows, columns).await,
+            Ok(ExecInput::Signal { signal }) => input.signal(signal).await,
             Err(error) => tracing::debug!(%error, "not an exec message"),
         },
         Kind::Credit | Kind::Log => {}
     }
 }
-

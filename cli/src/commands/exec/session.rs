@@ -15,9 +15,6 @@ use tokio::sync::mpsc;
 use crate::error::Error;
 use crate::{exit, terminal, ui};
 
-/// What a holder says on standard output when the process runs.
-pub(super) const STARTED: &str = "started";
-
 /// Bytes that are read at once.
 const CHUNK: usize = 32 << 10;
 
@@ -45,25 +42,6 @@ pub(super) async fn run(io: Io, tty: bool) -> Result<u8, Error> {
     };
     drop(raw);
     result
-}
-
-/// Says that the process runs and stays with it until it ends; its output
-/// goes nowhere.
-///
-/// # Errors
-/// The connection broke.
-pub(super) async fn hold(io: Io) -> Result<(), Error> {
-    ui::print(STARTED)?;
-    // The end of the pipe lets the waiting command go; what is written from
-    // here on has no reader.
-    let null = std::fs::OpenOptions::new()
-        .write(true)
-        .open("/dev/null")
-        .map_err(lost)?;
-    rustix::stdio::dup2_stdout(&null).map_err(|error| lost(error.into()))?;
-    rustix::stdio::dup2_stderr(&null).map_err(|error| lost(error.into()))?;
-    let (reader, _writer) = tokio::io::split(io);
-    output(reader).await.map(drop)
 }
 
 /// Writes what comes to our standard streams, until the exit comes.

@@ -48,8 +48,6 @@ impl Drop for Mailbox {
 /// An exec session.
 #[derive(Debug)]
 pub struct ExecSession {
-    agent: Agent,
-    session: u32,
     /// Pieces of output: stream (1 or 2) and bytes; closed after the last.
     pub output: Output,
     input: Input,
@@ -81,6 +79,17 @@ impl Input {
             let _ = self.agent.send(Frame::data(self.session, 0, piece.to_vec())).await;
         }
     }
+
+    /// Its terminal has a new size.
+    pub async fn resize(&self, rows: u16, columns: u16) {
+        let session = self.session;
+        let _ = self.agent.notify(Command::Resize { session, rows, columns }).await;
+    }
+
+    /// Sends the process a signal.
+    pub async fn signal(&self, signal: i32) {
+        let _ = self.agent.notify(Command::Signal { session: self.session, signal }).await;
+    }
 }
 
 /// The output of a session.
@@ -108,8 +117,8 @@ impl ExecSession {
         let exit = Arc::new(Mutex::new(None));
         let mailbox = Mailbox { output, credit: Arc::clone(&credit), exit: Arc::clone(&exit) };
         let output = Output { agent: agent.clone(), session, from };
-        let input = Input { agent: agent.clone(), session, credit };
-        (mailbox, ExecSession { agent, session, output, input, exit })
+        let input = Input { agent, session, credit };
+        (mailbox, ExecSession { output, input, exit })
     }
 
     /// How it ended; asked after the last output.
@@ -133,14 +142,13 @@ impl ExecSession {
         self.input.write(data).await;
     }
 
-    /// Its terminal has a new size.
+    /// [`Input::resize`].
     pub async fn resize(&self, rows: u16, columns: u16) {
-        let session = self.session;
-        let _ = self.agent.notify(Command::Resize { session, rows, columns }).await;
+        self.input.resize(rows, columns).await;
     }
 
-    /// Sends it a signal.
+    /// [`Input::signal`].
     pub async fn signal(&self, signal: i32) {
-        let _ = self.agent.notify(Command::Signal { session: self.session, signal }).await;
+        self.input.signal(signal).await;
     }
 }
