@@ -42,7 +42,7 @@ fn rename(control: &OwnedFd, from: &str, to: &str) -> io::Result<()> {
     }
     let mut request = request(from);
     request.ifr_ifru.ifru_newname = name_bytes(to);
-    sys::if_ioctl(control.as_raw_fd(), libc::SIOCSIFNAME as u64, &mut request)
+    sys::if_ioctl(control.as_raw_fd(), libc::SIOCSIFNAME, &mut request)
 }
 
 fn one(control: &OwnedFd, interface: &Interface) -> io::Result<()> {
@@ -50,7 +50,7 @@ fn one(control: &OwnedFd, interface: &Interface) -> io::Result<()> {
     if interface.mtu > 0 {
         let mut request = request(name);
         request.ifr_ifru.ifru_mtu = interface.mtu as i32;
-        sys::if_ioctl(control.as_raw_fd(), libc::SIOCSIFMTU as u64, &mut request)?;
+        sys::if_ioctl(control.as_raw_fd(), libc::SIOCSIFMTU, &mut request)?;
     }
     ipv6_settings(name, interface.ipv6.is_some())?;
     if let Some((address, prefix)) = interface.ipv4 {
@@ -61,9 +61,9 @@ fn one(control: &OwnedFd, interface: &Interface) -> io::Result<()> {
         };
         let mut request = request(name);
         request.ifr_ifru.ifru_addr = sockaddr(address);
-        sys::if_ioctl(control.as_raw_fd(), libc::SIOCSIFADDR as u64, &mut request)?;
+        sys::if_ioctl(control.as_raw_fd(), libc::SIOCSIFADDR, &mut request)?;
         request.ifr_ifru.ifru_netmask = sockaddr(Ipv4Addr::from(mask));
-        sys::if_ioctl(control.as_raw_fd(), libc::SIOCSIFNETMASK as u64, &mut request)?;
+        sys::if_ioctl(control.as_raw_fd(), libc::SIOCSIFNETMASK, &mut request)?;
     }
     up(control, name)?;
     if let Some(gateway) = interface.gateway4 {
@@ -101,7 +101,7 @@ fn ipv6(
 ) -> io::Result<()> {
     let control = datagram(AddressFamily::Inet6)?;
     let mut request = request(name);
-    sys::if_ioctl(control.as_raw_fd(), libc::SIOCGIFINDEX as u64, &mut request)?;
+    sys::if_ioctl(control.as_raw_fd(), libc::SIOCGIFINDEX, &mut request)?;
     let index = sys::interface_index(&request);
     sys::add_address6(control.as_raw_fd(), index, address.octets(), prefix)?;
     if let Some(gateway) = gateway {
@@ -127,7 +127,7 @@ fn by_mac(mac: &str) -> io::Result<String> {
 fn up(control: &OwnedFd, name: &str) -> io::Result<()> {
     let mut request = request(name);
     request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as i16;
-    sys::if_ioctl(control.as_raw_fd(), libc::SIOCSIFFLAGS as u64, &mut request)
+    sys::if_ioctl(control.as_raw_fd(), libc::SIOCSIFFLAGS, &mut request)
 }
 
 fn request(name: &str) -> libc::ifreq {

@@ -4,10 +4,10 @@
 use std::collections::VecDeque;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use stack_protocol::log::{Record, Stream};
+use stack_protocol::log::{MAX_DATA, Record, Stream};
 
 /// Longest piece of a line.
-const PIECE: usize = 16 << 10;
+const PIECE: usize = MAX_DATA;
 /// Beyond this many bytes that the host has not stored, the service's
 /// output is not read: a service that writes faster must wait.
 const KEEP: usize = 4 << 20;

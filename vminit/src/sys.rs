@@ -185,9 +185,9 @@ pub(crate) fn reset_signals() {
 }
 
 /// An ioctl on a struct ifreq.
-pub(crate) fn if_ioctl(socket: RawFd, request: u64, ifreq: &mut libc::ifreq) -> io::Result<()> {
+pub(crate) fn if_ioctl(socket: RawFd, request: libc::Ioctl, ifreq: &mut libc::ifreq) -> io::Result<()> {
     // SAFETY: the argument is a struct ifreq, as these requests want.
-    check(unsafe { libc::ioctl(socket, request as _, &raw mut *ifreq) })?;
+    check(unsafe { libc::ioctl(socket, request, &raw mut *ifreq) })?;
     Ok(())
 }
 

@@ -35,6 +35,16 @@ pub enum Error {
     /// The conversation with the agent was cut.
     #[error("the VM does not answer")]
     Closed,
+    /// A message does not fit.
+    #[error(
+        "configs and secrets are too large for one service: {bytes} bytes of {limit} in all"
+    )]
+    TooLarge {
+        /// Bytes of the message.
+        bytes: usize,
+        /// Bytes at most.
+        limit: usize,
+    },
     /// The agent refused.
     #[error("{message}")]
     Guest {
@@ -74,6 +84,7 @@ impl Error {
             Error::DiskLocked(_) => "volume_in_use",
             Error::Start(_) => "vm_failed",
             Error::Closed => "not_running",
+            Error::TooLarge { .. } => "too_large",
             Error::Guest { .. } => "guest",
             Error::Io { .. } => "io",
         }
@@ -90,6 +101,7 @@ impl Error {
             Error::NoTool("mkfs.ext4") => "install e2fsprogs",
             Error::Memory { .. } => "stop something, or lower the service's `mem_limit`",
             Error::DiskFull(_) => "free some space, then run the command again: nothing was lost",
+            Error::TooLarge { .. } => "mount large files as volumes instead",
             Error::DiskLocked(_) => {
                 "a named volume is one disk and has one user at a time: give each service its own"
             }

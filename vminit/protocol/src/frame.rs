@@ -32,7 +32,8 @@ pub enum Kind {
     Control = 1,
     /// Bytes of an exec session. `channel` is `session * 4 + stream`, stream
     /// 0 = standard input, 1 = standard output, 2 = standard error. An empty
-    /// payload means end of file on that stream.
+    /// payload means end of file on that stream. Session 0 is the service,
+    /// which has standard input alone: its output comes as log frames.
     Data = 2,
     /// `channel` as for data; the payload is a `u32`: so many more bytes may
     /// be sent on that channel. Both sides start with [`WINDOW`].

@@ -25,11 +25,14 @@ pub struct Record {
     pub stream: Stream,
     /// No newline followed (yet): the next record of this stream goes on.
     pub partial: bool,
-    /// At most 16 KiB.
+    /// At most [`MAX_DATA`] bytes.
     pub data: Vec<u8>,
 }
 
 const HEADER: usize = 18;
+
+/// Most bytes of output in one record.
+pub const MAX_DATA: usize = 16 << 10;
 
 impl Record {
     /// The payload of a log frame.
@@ -46,6 +49,9 @@ impl Record {
     /// Reads a log frame's payload; `None` when it is not one.
     pub fn decode(payload: &[u8]) -> Option<Record> {
         let (header, data) = payload.split_at_checked(HEADER)?;
+        if data.len() > MAX_DATA {
+            return None;
+        }
         Some(Record {
             sequence: u64::from_le_bytes(header[..8].try_into().ok()?),
             time_ns: u64::from_le_bytes(header[8..16].try_into().ok()?),

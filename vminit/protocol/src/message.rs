@@ -133,6 +133,7 @@ pub enum Event {
         pid: u32,
     },
     /// The service's main process ended and all its output has been sent.
+    /// Told again in every conversation that begins afterwards.
     Exited(Exit),
     /// An exec session ended and all its output has been sent.
     ExecExited {

@@ -13,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::error::Error;
-use crate::{exit, terminal, ui};
+use crate::{exit, terminal};
 
 /// Bytes that are read at once.
 const CHUNK: usize = 32 << 10;

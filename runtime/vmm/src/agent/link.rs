@@ -1,6 +1,10 @@
 //! The two tasks that move frames: one reads, one writes.
+//!
+//! The guest is not trusted: what it sends is bounded in every queue, and a
+//! guest that breaks the protocol is hung up on.
 
 use std::sync::Weak;
+use std::sync::atomic::Ordering;
 
 use stack_protocol::frame::{Decoder, Frame, Kind, Preamble};
 use stack_protocol::log::Record;
@@ -10,7 +14,7 @@ use tokio::net::UnixStream;
 use tokio::net::unix::OwnedReadHalf;
 use tokio::sync::mpsc;
 
-use super::{AgentEvent, Shared, guard};
+use super::{AgentEvent, Shared, exec, guard};
 
 pub(super) fn spawn(
     stream: UnixStream,
@@ -22,11 +26,15 @@ pub(super) fn spawn(
     let mut nonce = [0; 8];
     let _ = rustix::rand::getrandom(&mut nonce, rustix::rand::GetRandomFlags::empty());
     let reading = tokio::spawn(async move {
-        read(reader, nonce, &shared, &to_owner).await;
+        if let Err(why) = read(reader, nonce, &shared, &to_owner).await {
+            tracing::warn!(why, "the guest broke the protocol");
+        }
         if let Some(shared) = shared.upgrade() {
+            shared.closed.store(true, Ordering::SeqCst);
             // Dropping the senders tells all who wait.
             guard(&shared.waiting).clear();
             guard(&shared.sessions).clear();
+            shared.service_input.close();
         }
         let _ = to_owner.send(AgentEvent::Closed).await;
     });
@@ -37,23 +45,27 @@ pub(super) fn spawn(
         {
             result = writer.write_all(&frame.to_bytes()).await;
         }
-        // All clones of the agent are gone, or the VM is.
-        reading.abort();
+        // All clones of the agent are gone, or the VM is. What the guest
+        // said before its end is still read.
+        if result.is_ok() {
+            reading.abort();
+        }
     });
 }
 
+/// Reads until the end of the stream; `Err` says what was wrong with it.
 async fn read(
     mut reader: OwnedReadHalf,
     nonce: [u8; 8],
     shared: &Weak<Shared>,
     to_owner: &mpsc::Sender<AgentEvent>,
-) {
+) -> Result<(), &'static str> {
     let mut decoder = Decoder::default();
     let mut buffer = vec![0; 64 << 10];
     let mut synchronised = false;
     loop {
         let read = match reader.read(&mut buffer).await {
-            Ok(0) | Err(_) => return,
+            Ok(0) | Err(_) => return Ok(()),
             Ok(read) => read,
         };
         decoder.push(&buffer[..read]);
@@ -66,38 +78,36 @@ async fn read(
         if !synchronised {
             continue;
         }
-        loop {
-            match decoder.next_frame() {
-                Ok(Some(frame)) => dispatch(frame, shared, to_owner).await,
-                Ok(None) => break,
-                Err(error) => {
-                    tracing::warn!(%error, "guest");
-                    return;
-                }
-            }
+        while let Some(frame) = decoder.next_frame().map_err(|_| "a malformed frame")? {
+            dispatch(frame, shared, to_owner).await?;
         }
     }
 }
 
-async fn dispatch(frame: Frame, shared: &Weak<Shared>, to_owner: &mpsc::Sender<AgentEvent>) {
-    let Some(shared) = shared.upgrade() else { return };
+async fn dispatch(
+    frame: Frame,
+    shared: &Weak<Shared>,
+    to_owner: &mpsc::Sender<AgentEvent>,
+) -> Result<(), &'static str> {
+    let Some(shared) = shared.upgrade() else { return Ok(()) };
     let (session, stream) = (frame.channel / 4, frame.channel % 4);
     match frame.kind {
         Kind::Log => {
-            if let Some(record) = Record::decode(&frame.payload) {
-                let _ = to_owner.send(AgentEvent::Log(record)).await;
-            }
+            let record = Record::decode(&frame.payload).ok_or("a malformed log record")?;
+            let _ = to_owner.send(AgentEvent::Log(record)).await;
         }
         Kind::Data => {
             if let Some(mailbox) = guard(&shared.sessions).get(&session) {
-                mailbox.output(stream, frame.payload);
+                mailbox.output(stream, frame.payload).map_err(|_| "more output than credit")?;
             }
         }
         Kind::Credit => {
-            if let (Some(mailbox), Ok(bytes)) =
-                (guard(&shared.sessions).get(&session), frame.payload.as_slice().try_into())
-            {
-                mailbox.credit(u32::from_le_bytes(bytes));
+            let bytes = frame.payload.as_slice().try_into().map_err(|_| "a malformed credit")?;
+            let bytes = u32::from_le_bytes(bytes);
+            if session == 0 {
+                exec::grant(&shared.service_input, bytes);
+            } else if let Some(mailbox) = guard(&shared.sessions).get(&session) {
+                mailbox.credit(bytes);
             }
         }
         Kind::Control => match serde_json::from_slice(&frame.payload) {
@@ -117,4 +127,5 @@ async fn dispatch(frame: Frame, shared: &Weak<Shared>, to_owner: &mpsc::Sender<A
             Err(error) => tracing::warn!(%error, "a message from the guest that is none"),
         },
     }
+    Ok(())
 }

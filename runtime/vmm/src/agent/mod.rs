@@ -1,26 +1,29 @@
 //! The host's end of the conversation with the agent.
 
+mod console;
 mod exec;
 mod link;
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use stack_protocol::config::Exec;
-use stack_protocol::frame::Frame;
+use stack_protocol::frame::{Frame, MAX_CONFIGURE, MAX_PAYLOAD, WINDOW};
 use stack_protocol::log::Record;
 use stack_protocol::message::{Command, Event, Exit, Health, Outcome, Request};
 use tokio::net::UnixStream;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::Error;
 pub use exec::{ExecSession, Input, Output};
 use exec::Mailbox;
 
 /// An agent that has not answered the first message by then is not there.
+/// The first conversation is begun while the VM boots: its agent answers as
+/// soon as it has opened the port.
 const HELLO_LIMIT: Duration = Duration::from_secs(10);
 
 /// The conversation. Cheap to clone; it ends when all clones are gone.
@@ -34,6 +37,10 @@ struct Shared {
     outbox: mpsc::Sender<Frame>,
     waiting: Mutex<HashMap<u64, oneshot::Sender<Outcome>>>,
     sessions: Mutex<HashMap<u32, Mailbox>>,
+    /// Credit for the service's standard input.
+    service_input: Arc<Semaphore>,
+    /// The stream has ended: no answer will come any more.
+    closed: AtomicBool,
     next_id: AtomicU64,
     next_session: AtomicU32,
 }
@@ -82,10 +89,13 @@ impl Agent {
             outbox,
             waiting: Mutex::default(),
             sessions: Mutex::default(),
+            service_input: Arc::new(Semaphore::new(WINDOW as usize)),
+            closed: AtomicBool::new(false),
             next_id: AtomicU64::new(1),
             // Sessions of an earlier conversation may still run.
             next_session: AtomicU32::new(random_session()),
         });
+        console::watch(socket, Arc::downgrade(&shared));
         link::spawn(stream, Arc::downgrade(&shared), from_us, to_owner);
         let agent = Agent { shared };
         let hello = agent.request(Command::Hello { log_sequence });
@@ -102,12 +112,25 @@ impl Agent {
     /// Asks and waits for the answer.
     ///
     /// # Errors
-    /// The conversation was cut.
+    /// The conversation was cut, or the message is too large for it.
     pub async fn request(&self, command: Command) -> Result<Outcome, Error> {
         let id = self.shared.next_id.fetch_add(1, Ordering::Relaxed);
+        let limit = match &command {
+            Command::Configure(_) => MAX_CONFIGURE,
+            _ => MAX_PAYLOAD,
+        };
+        let frame = Frame::control(&Request { id, command });
+        if frame.payload.len() > limit {
+            return Err(Error::TooLarge { bytes: frame.payload.len(), limit });
+        }
         let (answer, answered) = oneshot::channel();
         guard(&self.shared.waiting).insert(id, answer);
-        self.send(Frame::control(&Request { id, command })).await?;
+        // The end of the stream empties the table, once.
+        if self.shared.closed.load(Ordering::SeqCst) {
+            guard(&self.shared.waiting).remove(&id);
+            return Err(Error::Closed);
+        }
+        self.send(frame).await?;
         answered.await.map_err(|_| Error::Closed)
     }
 
@@ -124,6 +147,11 @@ impl Agent {
         self.shared.outbox.send(frame).await.map_err(|_| Error::Closed)
     }
 
+    /// The service's standard input, if it was configured to have one.
+    pub fn service_input(&self) -> Input {
+        Input::new(self.clone(), 0, Arc::clone(&self.shared.service_input))
+    }
+
     /// Starts one more process beside the service.
     ///
     /// # Errors
@@ -133,13 +161,14 @@ impl Agent {
         let session = self.shared.next_session.fetch_add(1, Ordering::Relaxed) & 0x0fff_ffff;
         let (mailbox, opened) = ExecSession::new(self.clone(), session);
         guard(&self.shared.sessions).insert(session, mailbox);
-        match self.request(Command::Exec { session, exec: Box::new(exec) }).await? {
-            Outcome::Error { message, code } => {
-                guard(&self.shared.sessions).remove(&session);
-                Err(Error::Guest { message, code })
-            }
-            _ => Ok(opened),
-        }
+        let outcome = self.request(Command::Exec { session, exec: Box::new(exec) }).await;
+        let refused = match outcome {
+            Ok(Outcome::Error { message, code }) => Error::Guest { message, code },
+            Ok(_) => return Ok(opened),
+            Err(error) => error,
+        };
+        guard(&self.shared.sessions).remove(&session);
+        Err(refused)
     }
 }
 

@@ -102,7 +102,8 @@ fn boot(args: &mut Args, spec: &VmSpec, machine: &Machine) {
 
 fn channels(args: &mut Args, spec: &VmSpec, machine: &Machine) {
     let console = escape(&spec.dir.join("console.log"));
-    args.add("-chardev", format!("file,id=console,path={console}"));
+    // Appended to, so that it can be cut short from outside.
+    args.add("-chardev", format!("file,id=console,path={console},append=on"));
     args.add("-serial", "chardev:console".to_owned());
     let agent = escape(&spec.dir.join("agent.sock"));
     args.add("-chardev", format!("socket,id=agent,path={agent},server=on,wait=off"));

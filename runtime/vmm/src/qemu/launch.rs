@@ -23,7 +23,9 @@ pub(super) async fn launch(
     monitor: &Path,
 ) -> Result<Process, Error> {
     let what = || log.display().to_string();
-    let output = std::fs::File::create(log).map_err(Error::io(what()))?;
+    let _ = std::fs::remove_file(log);
+    let output = std::fs::File::options().create(true).append(true).open(log);
+    let output = output.map_err(Error::io(what()))?;
     let errors = output.try_clone().map_err(Error::io(what()))?;
     let mut command = Command::new(binary);
     command.args(args).stdin(Stdio::null()).stdout(output).stderr(errors);

@@ -3,8 +3,9 @@
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
-use stack_protocol::message::Command;
-use stack_vmm::{Backend, Disk, Error, disk};
+use stack_protocol::log::Stream;
+use stack_protocol::message::{Command, Outcome};
+use stack_vmm::{Backend, Disk, Error, Qemu, disk};
 
 use crate::harness::{Machine, assets, qemu, service};
 
@@ -25,6 +26,33 @@ async fn shutdown_is_quick() {
     eprintln!("shutdown took {took:?}");
     assert!(took < Duration::from_secs(3), "{took:?}");
     assert!(!qemu().alive(&vm.process));
+}
+
+/// A QEMU without `microvm`: PCI devices on another machine.
+#[tokio::test]
+async fn the_other_machine_works_too() {
+    let Some(assets) = assets() else { return };
+    if cfg!(not(target_arch = "x86_64")) {
+        return;
+    }
+    let cache = tempfile::tempdir().unwrap();
+    Qemu::new(cache.path()).probe().await.unwrap();
+    let file = cache.path().join("probe.json");
+    let known = std::fs::read_to_string(&file).unwrap();
+    assert!(known.contains("\"microvm\":true"), "{known}");
+    std::fs::write(&file, known.replace("\"microvm\":true", "\"microvm\":false")).unwrap();
+    let other = Qemu::new(cache.path());
+    assert!(!other.probe().await.unwrap().microvm);
+
+    let machine = Machine::new(assets).disk("scratch", disk::create_scratch);
+    let mut vm = machine.boot_with(&other).await;
+    let mut config = service("ls /sys/bus/pci/devices | wc -l; exit 3");
+    config.root.scratch = Some("scratch".to_owned());
+    assert_eq!(vm.configure(config).await, Outcome::Ok);
+    assert_eq!(vm.exited().await.code, 3);
+    let devices: u32 = vm.lines(Stream::Stdout)[0].parse().unwrap();
+    assert!(devices >= 5, "{devices}");
+    vm.shutdown().await;
 }
 
 #[tokio::test]
@@ -83,10 +111,10 @@ async fn a_start_that_fails_says_why_and_leaves_nothing() {
 
 /// The error; no process with this VM's directory is left.
 async fn start(machine: &Machine) -> Error {
-    std::fs::create_dir_all(&machine.spec.dir).unwrap();
+    std::fs::create_dir_all(&machine.spec.dir).expect("a directory");
     let error = qemu().start(&machine.spec).await.expect_err("it must not start");
     let dir = machine.spec.dir.display().to_string();
-    for process in std::fs::read_dir("/proc").unwrap().flatten() {
+    for process in std::fs::read_dir("/proc").expect("/proc").flatten() {
         let args = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
         let args = String::from_utf8_lossy(&args).into_owned();
         assert!(!args.contains(&dir), "left behind: {args}");

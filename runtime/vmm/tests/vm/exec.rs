@@ -57,7 +57,7 @@ async fn through(mut session: ExecSession, data: Vec<u8>) -> (Vec<u8>, i32) {
         while let Some((_, data)) = session.output.recv().await {
             back.extend(data);
         }
-        writing.await.unwrap();
+        writing.await.expect("the writer ends");
         (back, session.exit().await.code)
     };
     tokio::time::timeout(LIMIT, all).await.expect("the session ends")

@@ -10,7 +10,7 @@ use stack_protocol::config::{Exec, Root, VmConfig};
 use stack_protocol::log::{Record, Stream};
 use stack_protocol::message::{Command, Event, Exit, Outcome};
 use stack_vmm::{
-    Agent, AgentEvent, Backend, Disk, Error, ExecSession, GuestHello, Process, Qemu, Share, VmSpec,
+    Agent, AgentEvent, Backend, Disk, Error, ExecSession, GuestHello, Nic, Process, Qemu, Share, VmSpec,
 };
 use tempfile::TempDir;
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
@@ -151,12 +151,25 @@ impl Machine {
         self
     }
 
+    /// Adds a network device; the other end of its wire is not there.
+    pub(crate) fn nic(mut self, mac: &str) -> Machine {
+        let name = mac.replace(':', "");
+        let local = self.spec.dir.join(format!("{name}.q"));
+        let remote = self.dir.path().join(format!("{name}.d"));
+        self.spec.nics.push(Nic { mac: mac.to_owned(), local, remote });
+        self
+    }
+
     /// Boots it.
     pub(crate) async fn boot(&self) -> Vm {
+        self.boot_with(qemu()).await
+    }
+
+    pub(crate) async fn boot_with(&self, qemu: &Qemu) -> Vm {
         let slot = SLOTS.acquire().await.expect("never closed");
         let _ = std::fs::remove_dir_all(&self.spec.dir);
         std::fs::create_dir_all(&self.spec.dir).expect("a directory");
-        let process = qemu().start(&self.spec).await.expect("QEMU starts");
+        let process = qemu.start(&self.spec).await.expect("QEMU starts");
         let socket = self.spec.dir.join("agent.sock");
         let mut vm = Vm {
             process,

@@ -13,4 +13,5 @@ mod harness;
 mod health;
 mod isolation;
 mod link;
+mod network;
 mod service;

@@ -156,3 +156,40 @@ async fn a_service_with_a_terminal_and_input() {
     assert!(lines[0].starts_with("/dev/pts/"), "{lines:?}");
     assert_eq!(lines[1..], ["30 100\r", "40 120\r"]);
 }
+
+#[tokio::test]
+async fn the_service_reads_its_input() {
+    let Some(assets) = assets() else { return };
+    let mut config = service("while read -r line; do echo got $line; done; echo end");
+    config.process.stdin = true;
+    let mut vm = Machine::new(assets).run(config).await;
+    let input = vm.agent().service_input();
+    input.write(b"one\ntwo\n".to_vec()).await;
+    vm.logged(2).await;
+    input.write(Vec::new()).await;
+    assert_eq!(vm.exited().await.code, 0);
+    assert_eq!(vm.lines(Stream::Stdout), ["got one", "got two", "end"]);
+}
+
+#[tokio::test]
+async fn what_does_not_fit_is_refused() {
+    let Some(assets) = assets() else { return };
+    let vm = Machine::new(assets).boot().await;
+    let file = |bytes: usize| stack_protocol::config::File {
+        path: "/run/big".to_owned(),
+        content: vec![1; bytes],
+        mode: 0o644,
+        uid: 0,
+        gid: 0,
+    };
+    let mut config = service("wc -c < /run/big");
+    config.files = vec![file(20 << 20)];
+    let command = Command::Configure(Box::new(config.clone()));
+    let error = vm.agent().request(command).await.unwrap_err();
+    assert!(matches!(error, stack_vmm::Error::TooLarge { .. }), "{error}");
+    let mut vm = vm;
+    config.files = vec![file(5 << 20)];
+    assert_eq!(vm.configure(config).await, Outcome::Ok);
+    vm.exited().await;
+    assert_eq!(vm.lines(Stream::Stdout), [(5 << 20).to_string()]);
+}
