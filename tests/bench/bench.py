@@ -47,6 +47,7 @@ int main(void) {
 SERVICE = """  {name}:
     image: busybox:1
     command: httpd -f -p 80 -h /
+    init: true
 """
 
 
@@ -84,7 +85,10 @@ class Home:
     def close(self):
         for project in self.projects:
             self.stack(project, "down", "-v", "-t", "0", check=False)
-        run(BIN / "stack", "daemon", "stop", env=self.env, check=False)
+        run(
+            "curl", "-s", "-m", "5", "-X", "POST",
+            "--unix-socket", self.dir / "run/stackd.sock", "http://stack/v1/shutdown", check=False,
+        )
         shutil.rmtree(self.dir, ignore_errors=True)
 
 
@@ -183,7 +187,7 @@ def pulls(home, report, rounds):
     image = large_image(home.dir, plain)
     for n in range(rounds):
         store = home.dir / f"store{n}"
-        took, _ = run(BIN / "examples/unpack", image, store, env=home.env)
+        took, _ = run(BIN / "examples/unpack", store, image, env=home.env)
         report.add("f  pull and unpack, stack", took)
         shutil.rmtree(store, ignore_errors=True)
         layout, bundle = home.dir / f"oci{n}", home.dir / f"bundle{n}"

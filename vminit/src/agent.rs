@@ -131,7 +131,11 @@ impl Agent {
             Err(error) => return Err(error.into()),
         }
         let ready = fds.iter().map(|fd| fd.any().unwrap_or(false));
-        Ok(sources.into_iter().zip(ready).filter_map(|(source, ready)| ready.then_some(source)).collect())
+        Ok(sources
+            .into_iter()
+            .zip(ready)
+            .filter_map(|(source, ready)| ready.then_some(source))
+            .collect())
     }
 
     /// Until the next thing that happens by itself.
@@ -178,7 +182,9 @@ impl Agent {
             Received::Frame(frame) => match frame.kind {
                 Kind::Control => match serde_json::from_slice(&frame.payload) {
                     Ok(request) => self.request(request),
-                    Err(error) => eprintln!("vminit: a message from the host that is none: {error}"),
+                    Err(error) => {
+                        eprintln!("vminit: a message from the host that is none: {error}")
+                    }
                 },
                 Kind::Data => self.input(frame.channel / 4, &frame.payload),
                 Kind::Credit => self.credit(&frame),
@@ -188,7 +194,8 @@ impl Agent {
     }
 
     fn reply(&mut self, id: u64, outcome: Outcome) {
-        self.port.send(&Frame::control(&FromGuest::Reply(Reply { id, outcome })));
+        self.port
+            .send(&Frame::control(&FromGuest::Reply(Reply { id, outcome })));
     }
 
     /// Before `Hello` there is nobody to tell; `Hello` says what is so.
@@ -201,11 +208,19 @@ impl Agent {
     /// Fills the port with output; tells the exit behind the last of it.
     fn send_output(&mut self) {
         while self.greeted && self.port.has_room() {
-            let Some(record) = self.output.next_to_send() else { break };
+            let Some(record) = self.output.next_to_send() else {
+                break;
+            };
             let payload = record.encode();
-            self.port.send(&Frame { kind: Kind::Log, channel: 0, payload });
+            self.port.send(&Frame {
+                kind: Kind::Log,
+                channel: 0,
+                payload,
+            });
         }
-        let Stage::Running(service) = &mut self.stage else { return };
+        let Stage::Running(service) = &mut self.stage else {
+            return;
+        };
         if let Some(exit) = &service.exit
             && self.greeted
             && !service.exit_told
@@ -218,7 +233,9 @@ impl Agent {
     }
 
     fn service_ready(&mut self, part: Part) {
-        let Stage::Running(service) = &mut self.stage else { return };
+        let Stage::Running(service) = &mut self.stage else {
+            return;
+        };
         match part {
             Part::Report => self.service_started(),
             Part::Input => {
@@ -226,7 +243,11 @@ impl Agent {
                 self.send_credit(0, taken);
             }
             Part::Output(n) => {
-                let stream = if n == 0 { Stream::Stdout } else { Stream::Stderr };
+                let stream = if n == 0 {
+                    Stream::Stdout
+                } else {
+                    Stream::Stderr
+                };
                 if let Some(data) = service.process.read(n, PIECE) {
                     self.output.push(stream, &data);
                 }
@@ -240,7 +261,8 @@ impl Agent {
         while let Some((pid, status)) = sys::wait_any() {
             if self.is_service(pid) {
                 self.service_ended(status);
-            } else if let Some(session) = self.sessions.values_mut().find(|s| s.process.pid == pid) {
+            } else if let Some(session) = self.sessions.values_mut().find(|s| s.process.pid == pid)
+            {
                 session.ended(service::exit(status));
             } else if let Some(health) = &mut self.health {
                 health.process_ended(pid, status);
@@ -256,7 +278,9 @@ impl Agent {
 
     fn service_ended(&mut self, status: i32) {
         self.note_memory();
-        let Stage::Running(service) = &mut self.stage else { return };
+        let Stage::Running(service) = &mut self.stage else {
+            return;
+        };
         service.ended(status);
         // It was the first of its namespace: nobody is left who could write,
         // so the rest is read whether there is room or not.
@@ -274,7 +298,9 @@ impl Agent {
     }
 
     fn note_memory(&mut self) {
-        let Stage::Running(service) = &mut self.stage else { return };
+        let Stage::Running(service) = &mut self.stage else {
+            return;
+        };
         if service.was_out_of_memory() {
             self.tell(Event::OutOfMemory);
         }

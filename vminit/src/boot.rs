@@ -14,12 +14,33 @@ pub(crate) fn mounts() -> io::Result<()> {
     make("proc", "/proc", "proc", plain, "")?;
     make("sysfs", "/sys", "sysfs", plain, "")?;
     // The kernel mounts it itself only for a root that is no initramfs.
-    make("devtmpfs", "/dev", "devtmpfs", MsFlags::MS_NOSUID, "mode=0755")?;
-    make("devpts", "/dev/pts", "devpts", MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC, "gid=5,mode=620,ptmxmode=666")?;
-    make("tmpfs", "/run", "tmpfs", MsFlags::MS_NOSUID | MsFlags::MS_NODEV, "mode=0755")?;
+    make(
+        "devtmpfs",
+        "/dev",
+        "devtmpfs",
+        MsFlags::MS_NOSUID,
+        "mode=0755",
+    )?;
+    make(
+        "devpts",
+        "/dev/pts",
+        "devpts",
+        MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC,
+        "gid=5,mode=620,ptmxmode=666",
+    )?;
+    make(
+        "tmpfs",
+        "/run",
+        "tmpfs",
+        MsFlags::MS_NOSUID | MsFlags::MS_NODEV,
+        "mode=0755",
+    )?;
     make("cgroup2", "/sys/fs/cgroup", "cgroup2", plain, "")?;
     for controller in ["memory", "pids", "cpu", "io", "cpuset"] {
-        let _ = fs::write("/sys/fs/cgroup/cgroup.subtree_control", format!("+{controller}"));
+        let _ = fs::write(
+            "/sys/fs/cgroup/cgroup.subtree_control",
+            format!("+{controller}"),
+        );
     }
     Ok(())
 }
@@ -47,7 +68,11 @@ pub(crate) fn unmount_all() {
     rustix::fs::sync();
     let table = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     // Last mounted first.
-    let targets: Vec<&str> = table.lines().rev().filter_map(|l| l.split(' ').nth(1)).collect();
+    let targets: Vec<&str> = table
+        .lines()
+        .rev()
+        .filter_map(|l| l.split(' ').nth(1))
+        .collect();
     for target in targets.iter().filter(|target| target.starts_with("/run/")) {
         let target = target.replace("\\040", " ");
         if umount2(Path::new(&target), MntFlags::empty()).is_err() {

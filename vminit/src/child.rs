@@ -28,7 +28,10 @@ pub(crate) struct Refusal {
 
 impl Refusal {
     pub(crate) fn new(code: i32, message: impl Into<String>) -> Refusal {
-        Refusal { code, message: message.into() }
+        Refusal {
+            code,
+            message: message.into(),
+        }
     }
 }
 
@@ -45,7 +48,11 @@ impl From<nix::Error> for Refusal {
 }
 
 /// Makes the service's root `/` of this mount namespace.
-pub(crate) fn enter_root(root: &str, privileged: bool, sysctls: &[(String, String)]) -> Result<(), Refusal> {
+pub(crate) fn enter_root(
+    root: &str,
+    privileged: bool,
+    sysctls: &[(String, String)],
+) -> Result<(), Refusal> {
     let none: Option<&str> = None;
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
     std::env::set_current_dir(root)?;
@@ -56,9 +63,19 @@ pub(crate) fn enter_root(root: &str, privileged: bool, sysctls: &[(String, Strin
         fs::write(&path, value)
             .map_err(|error| Refusal::new(128, format!("sysctl {name}={value}: {error}")))?;
     }
-    let sys_flags = if privileged { plain } else { plain | MsFlags::MS_RDONLY };
+    let sys_flags = if privileged {
+        plain
+    } else {
+        plain | MsFlags::MS_RDONLY
+    };
     mount(Some("sysfs"), "sys", Some("sysfs"), sys_flags, none)?;
-    let _ = mount(Some("cgroup2"), "sys/fs/cgroup", Some("cgroup2"), sys_flags, none);
+    let _ = mount(
+        Some("cgroup2"),
+        "sys/fs/cgroup",
+        Some("cgroup2"),
+        sys_flags,
+        none,
+    );
     let _ = mount(Some("mqueue"), "dev/mqueue", Some("mqueue"), plain, none);
     if !privileged {
         protect()?;
@@ -72,16 +89,35 @@ pub(crate) fn enter_root(root: &str, privileged: bool, sysctls: &[(String, Strin
 /// OCI runtime spec, `maskedPaths` and `readonlyPaths`, with Docker's lists.
 fn protect() -> Result<(), Refusal> {
     let none: Option<&str> = None;
-    for path in ["kcore", "keys", "latency_stats", "timer_list", "sched_debug", "sysrq-trigger"] {
+    for path in [
+        "kcore",
+        "keys",
+        "latency_stats",
+        "timer_list",
+        "sched_debug",
+        "sysrq-trigger",
+    ] {
         let path = format!("proc/{path}");
         if Path::new(&path).exists() {
-            mount(Some("dev/null"), path.as_str(), none, MsFlags::MS_BIND, none)?;
+            mount(
+                Some("dev/null"),
+                path.as_str(),
+                none,
+                MsFlags::MS_BIND,
+                none,
+            )?;
         }
     }
     for path in ["bus", "fs", "irq", "sys"] {
         let path = format!("proc/{path}");
         if Path::new(&path).exists() {
-            mount(Some(path.as_str()), path.as_str(), none, MsFlags::MS_BIND, none)?;
+            mount(
+                Some(path.as_str()),
+                path.as_str(),
+                none,
+                MsFlags::MS_BIND,
+                none,
+            )?;
             let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
             mount(none, path.as_str(), none, flags, none)?;
         }
@@ -131,12 +167,20 @@ fn prepare(exec: &Exec) -> Result<Prepared, Refusal> {
         let _ = unistd::fchown(std::io::stdin(), Some(Uid::from_raw(who.uid)), None);
     }
     unistd::setgroups(&groups)?;
-    unistd::setresgid(Gid::from_raw(who.gid), Gid::from_raw(who.gid), Gid::from_raw(who.gid))?;
+    unistd::setresgid(
+        Gid::from_raw(who.gid),
+        Gid::from_raw(who.gid),
+        Gid::from_raw(who.gid),
+    )?;
     let mask = caps::mask(&exec.capabilities, exec.privileged);
     for capability in (0..caps::COUNT).filter(|n| mask & (1 << n) == 0) {
         sys::prctl(libc::PR_CAPBSET_DROP, u64::from(capability))?;
     }
-    unistd::setresuid(Uid::from_raw(who.uid), Uid::from_raw(who.uid), Uid::from_raw(who.uid))?;
+    unistd::setresuid(
+        Uid::from_raw(who.uid),
+        Uid::from_raw(who.uid),
+        Uid::from_raw(who.uid),
+    )?;
     if who.uid == 0 {
         sys::capset(mask)?;
     }
@@ -146,10 +190,16 @@ fn prepare(exec: &Exec) -> Result<Prepared, Refusal> {
     let cwd = if exec.cwd.is_empty() { "/" } else { &exec.cwd };
     unistd::chdir(cwd).map_err(|error| {
         let why = error.desc().to_lowercase();
-        Refusal::new(126, format!("chdir to the working directory \"{cwd}\": {why}"))
+        Refusal::new(
+            126,
+            format!("chdir to the working directory \"{cwd}\": {why}"),
+        )
     })?;
     let env = environment(exec, &who.home);
-    let search = env.iter().find_map(|e| e.strip_prefix("PATH=")).unwrap_or("");
+    let search = env
+        .iter()
+        .find_map(|e| e.strip_prefix("PATH="))
+        .unwrap_or("");
     let program = find(&exec.args, search)?;
     let c = |text: &String| {
         CString::new(text.as_str()).map_err(|_| Refusal::new(128, "a NUL byte in an argument"))
@@ -163,7 +213,11 @@ fn environment(exec: &Exec, home: &str) -> Vec<String> {
     let mut env = exec.env.clone();
     let hostname = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let mut default = |entry: String| {
-        let name = entry.split_inclusive('=').next().unwrap_or_default().to_owned();
+        let name = entry
+            .split_inclusive('=')
+            .next()
+            .unwrap_or_default()
+            .to_owned();
         if !env.iter().any(|old| old.starts_with(&name)) {
             env.push(entry);
         }
@@ -210,7 +264,10 @@ fn find(args: &[String], search: &str) -> Result<String, Refusal> {
     }
     Err(match found_but {
         Some(path) => Refusal::new(126, format!("exec: \"{path}\": permission denied")),
-        None => Refusal::new(127, format!("exec: \"{name}\": executable file not found in $PATH")),
+        None => Refusal::new(
+            127,
+            format!("exec: \"{name}\": executable file not found in $PATH"),
+        ),
     })
 }
 
@@ -222,7 +279,10 @@ fn refused(name: &str, error: nix::Error) -> Refusal {
             Refusal::new(127, why)
         }
         nix::Error::ENOEXEC => Refusal::new(126, format!("exec: \"{name}\": exec format error")),
-        error => Refusal::new(126, format!("exec: \"{name}\": {}", error.desc().to_lowercase())),
+        error => Refusal::new(
+            126,
+            format!("exec: \"{name}\": {}", error.desc().to_lowercase()),
+        ),
     }
 }
 

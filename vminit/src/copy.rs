@@ -41,7 +41,13 @@ fn one(from: &Path, to: &Path) -> io::Result<()> {
             () if kind.is_block_device() => FileType::BlockDevice,
             () => FileType::Socket,
         };
-        rustix::fs::mknodat(CWD, to, node, Mode::from_raw_mode(meta.mode() & 0o7777), meta.rdev())?;
+        rustix::fs::mknodat(
+            CWD,
+            to,
+            node,
+            Mode::from_raw_mode(meta.mode() & 0o7777),
+            meta.rdev(),
+        )?;
     }
     attributes(from, to, &meta)
 }
@@ -51,7 +57,10 @@ fn attributes(from: &Path, to: &Path, meta: &Metadata) -> io::Result<()> {
     fs::set_permissions(to, fs::Permissions::from_mode(meta.mode() & 0o7777))?;
     let mut names = vec![0u8; 64 << 10];
     let length = rustix::fs::listxattr(from, &mut names[..]).unwrap_or(0);
-    for name in names[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+    for name in names[..length]
+        .split(|byte| *byte == 0)
+        .filter(|name| !name.is_empty())
+    {
         // The overlay's own are not the image's.
         if name.starts_with(b"trusted.overlay.") {
             continue;
@@ -59,10 +68,14 @@ fn attributes(from: &Path, to: &Path, meta: &Metadata) -> io::Result<()> {
         let name = CString::new(name)?;
         let mut value = vec![0u8; 64 << 10];
         if let Ok(length) = rustix::fs::getxattr(from, name.as_c_str(), &mut value[..]) {
-            let _ = rustix::fs::setxattr(to, name.as_c_str(), &value[..length], XattrFlags::empty());
+            let _ =
+                rustix::fs::setxattr(to, name.as_c_str(), &value[..length], XattrFlags::empty());
         }
     }
-    let stamp = |seconds, nanoseconds| Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
+    let stamp = |seconds, nanoseconds| Timespec {
+        tv_sec: seconds,
+        tv_nsec: nanoseconds,
+    };
     let times = Timestamps {
         last_access: stamp(meta.atime(), meta.atime_nsec()),
         last_modification: stamp(meta.mtime(), meta.mtime_nsec()),

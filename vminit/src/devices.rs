@@ -38,7 +38,11 @@ pub(crate) fn make(config: &VmConfig, root: &Root) -> io::Result<()> {
     let dev = root.directory("/dev")?;
     let dev = dev.path();
     for (name, major, minor) in NODES {
-        node(&dev.join(name), FileType::CharacterDevice, makedev(major, minor))?;
+        node(
+            &dev.join(name),
+            FileType::CharacterDevice,
+            makedev(major, minor),
+        )?;
     }
     for (name, target) in LINKS {
         symlink(target, dev.join(name))?;
@@ -50,7 +54,13 @@ pub(crate) fn make(config: &VmConfig, root: &Root) -> io::Result<()> {
     bind(Path::new("/dev/pts"), &dev.join("pts"), false)?;
     let size = config.shm_size.unwrap_or(64 << 20);
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    on("tmpfs", &dev.join("shm"), "tmpfs", flags, &format!("mode=1777,size={size}"))?;
+    on(
+        "tmpfs",
+        &dev.join("shm"),
+        "tmpfs",
+        flags,
+        &format!("mode=1777,size={size}"),
+    )?;
     if config.privileged {
         all(Path::new("/dev"), &dev)?;
     }

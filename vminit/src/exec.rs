@@ -27,17 +27,25 @@ pub(crate) struct Session {
 impl Session {
     /// A session whose start has not been reported yet.
     pub(crate) fn new(process: Process, request: u64) -> Session {
-        Session { process, request: Some(request), credit: [WINDOW as usize; 2], ended: None }
+        Session {
+            process,
+            request: Some(request),
+            credit: [WINDOW as usize; 2],
+            ended: None,
+        }
     }
 
     /// Which outputs may be read now.
     pub(crate) fn reading(&self) -> [bool; 2] {
-        self.credit.map(|credit| credit > 0 && self.request.is_none())
+        self.credit
+            .map(|credit| credit > 0 && self.request.is_none())
     }
 
     /// The host takes more of output `n`.
     pub(crate) fn grant(&mut self, n: usize, bytes: u32) {
-        self.credit[n] = self.credit[n].saturating_add(bytes as usize).min(WINDOW as usize);
+        self.credit[n] = self.credit[n]
+            .saturating_add(bytes as usize)
+            .min(WINDOW as usize);
     }
 
     /// Reads output `n`; `None`: nothing now or no credit. Empty: the end.
@@ -64,8 +72,8 @@ impl Session {
     /// How it ended, once its output has been read.
     pub(crate) fn result(&self) -> Option<&Exit> {
         let (exit, at) = self.ended.as_ref()?;
-        let done = self.process.is_silent()
-            || (at.elapsed() >= LINGER && !self.process.has_unread());
+        let done =
+            self.process.is_silent() || (at.elapsed() >= LINGER && !self.process.has_unread());
         (self.request.is_none() && done).then_some(exit)
     }
 

@@ -80,7 +80,10 @@ fn resolv_conf(config: &VmConfig) -> String {
     for server in &config.nameservers {
         let _ = writeln!(text, "nameserver {server}");
     }
-    for (keyword, values) in [("search", &config.search), ("options", &config.resolver_options)] {
+    for (keyword, values) in [
+        ("search", &config.search),
+        ("options", &config.resolver_options),
+    ] {
         if !values.is_empty() {
             let _ = writeln!(text, "{keyword} {}", values.join(" "));
         }

@@ -55,7 +55,14 @@ impl Monitor {
         };
         let zero = Duration::ZERO;
         let status = Health::Starting;
-        let mut monitor = Monitor { check, status, streak: 0, next: zero, first: zero, pause: EARLY };
+        let mut monitor = Monitor {
+            check,
+            status,
+            streak: 0,
+            next: zero,
+            first: zero,
+            pause: EARLY,
+        };
         monitor.first = monitor.interval(zero);
         monitor.next = monitor.first.min(EARLY);
         monitor
@@ -87,12 +94,20 @@ impl Monitor {
             }
             _ => self.check.test.clone(),
         };
-        Exec { args, tty: false, stdin: false, size: None, ..service.clone() }
+        Exec {
+            args,
+            tty: false,
+            stdin: false,
+            size: None,
+            ..service.clone()
+        }
     }
 
-    /// Nothing is asked of a service that is frozen: puts the next probe off.
+    /// Nothing is asked of a service that is frozen or not there yet: puts the
+    /// next probe off.
     pub(crate) fn skip(&mut self, now: Duration) {
-        self.next = now + self.interval(now);
+        let early = now < self.first;
+        self.next = now + if early { EARLY } else { self.interval(now) };
     }
 
     /// A probe that started at `started` has ended at `now`.
@@ -101,7 +116,11 @@ impl Monitor {
         if !success && before == Health::Starting && started < self.first {
             self.next = (now + self.pause).min(self.first.max(now));
             self.pause *= 2;
-            return Verdict { health: before, streak: 0, news: false };
+            return Verdict {
+                health: before,
+                streak: 0,
+                news: false,
+            };
         }
         if success {
             self.streak = 0;
@@ -114,7 +133,11 @@ impl Monitor {
         }
         self.next = now + self.interval(now);
         let news = !success || self.status != before;
-        Verdict { health: self.status, streak: self.streak, news }
+        Verdict {
+            health: self.status,
+            streak: self.streak,
+            news,
+        }
     }
 
     fn in_start_period(&self, at: Duration) -> bool {
@@ -155,17 +178,48 @@ mod tests {
         let mut m = monitor(0);
         assert_eq!(m.status(), Health::Starting);
         let first = m.finished(ms(1000), ms(1010), false);
-        assert_eq!(first, Verdict { health: Health::Starting, streak: 1, news: true });
+        assert_eq!(
+            first,
+            Verdict {
+                health: Health::Starting,
+                streak: 1,
+                news: true
+            }
+        );
         assert_eq!(m.next(), ms(2010));
         let second = m.finished(ms(2010), ms(2020), false);
-        assert_eq!(second, Verdict { health: Health::Unhealthy, streak: 2, news: true });
+        assert_eq!(
+            second,
+            Verdict {
+                health: Health::Unhealthy,
+                streak: 2,
+                news: true
+            }
+        );
         let third = m.finished(ms(3010), ms(3020), true);
-        assert_eq!(third, Verdict { health: Health::Healthy, streak: 0, news: true });
+        assert_eq!(
+            third,
+            Verdict {
+                health: Health::Healthy,
+                streak: 0,
+                news: true
+            }
+        );
         assert!(!m.finished(ms(4010), ms(4020), true).news);
         // A single failure is told, but does not change the health.
         let single = m.finished(ms(5010), ms(5020), false);
-        assert_eq!(single, Verdict { health: Health::Healthy, streak: 1, news: true });
-        assert_eq!(m.finished(ms(6010), ms(6020), false).health, Health::Unhealthy);
+        assert_eq!(
+            single,
+            Verdict {
+                health: Health::Healthy,
+                streak: 1,
+                news: true
+            }
+        );
+        assert_eq!(
+            m.finished(ms(6010), ms(6020), false).health,
+            Health::Unhealthy
+        );
     }
 
     #[test]
@@ -189,7 +243,10 @@ mod tests {
         m.finished(ms(50), ms(60), true);
         assert_eq!(m.next(), ms(1060));
         assert_eq!(m.finished(ms(1060), ms(1070), false).streak, 1);
-        assert_eq!(m.finished(ms(2070), ms(2080), false).health, Health::Unhealthy);
+        assert_eq!(
+            m.finished(ms(2070), ms(2080), false).health,
+            Health::Unhealthy
+        );
     }
 
     #[test]
@@ -200,7 +257,14 @@ mod tests {
             times.push(m.next().as_millis());
             let now = m.next();
             let verdict = m.finished(now, now, false);
-            assert_eq!(verdict, Verdict { health: Health::Starting, streak: 0, news: false });
+            assert_eq!(
+                verdict,
+                Verdict {
+                    health: Health::Starting,
+                    streak: 0,
+                    news: false
+                }
+            );
         }
         assert_eq!(times, [50, 100, 200, 400, 800]);
         assert_eq!(m.next(), ms(1000));
@@ -209,6 +273,12 @@ mod tests {
         slow.finished(ms(50), ms(1300), false);
         assert_eq!(slow.next(), ms(1300));
         assert_eq!(slow.finished(ms(1300), ms(1310), false).streak, 1);
+        // Nor does one that could not start yet make all wait.
+        let mut late = monitor(0);
+        late.skip(ms(55));
+        assert_eq!(late.next(), ms(105));
+        late.skip(ms(1000));
+        assert_eq!(late.next(), ms(2000));
         let mut quick = monitor(0);
         assert_eq!(quick.finished(ms(50), ms(60), true).health, Health::Healthy);
         assert_eq!(quick.next(), ms(1060));

@@ -17,12 +17,20 @@ pub(crate) struct Input {
 impl Input {
     /// `fd` must not block.
     pub(crate) fn new(fd: Option<OwnedFd>, terminal: bool) -> Input {
-        Input { fd, queue: VecDeque::new(), ending: false, terminal }
+        Input {
+            fd,
+            queue: VecDeque::new(),
+            ending: false,
+            terminal,
+        }
     }
 
     /// What to poll for room.
     pub(crate) fn waits_for(&self) -> Option<BorrowedFd<'_>> {
-        self.fd.as_ref().filter(|_| !self.queue.is_empty()).map(AsFd::as_fd)
+        self.fd
+            .as_ref()
+            .filter(|_| !self.queue.is_empty())
+            .map(AsFd::as_fd)
     }
 
     /// Takes bytes, an empty piece is the end; gives how many bytes the

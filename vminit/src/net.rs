@@ -33,7 +33,12 @@ fn named(name: &str) -> impl FnOnce(io::Error) -> io::Error {
 }
 
 fn datagram(family: AddressFamily) -> io::Result<OwnedFd> {
-    Ok(socket(family, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?)
+    Ok(socket(
+        family,
+        SockType::Datagram,
+        SockFlag::SOCK_CLOEXEC,
+        None,
+    )?)
 }
 
 fn rename(control: &OwnedFd, from: &str, to: &str) -> io::Result<()> {
@@ -57,7 +62,11 @@ fn one(control: &OwnedFd, interface: &Interface) -> io::Result<()> {
         let mask = match prefix {
             0 => 0,
             1..=32 => u32::MAX << (32 - prefix),
-            _ => return Err(io::Error::other(format!("/{prefix} is no IPv4 prefix length"))),
+            _ => {
+                return Err(io::Error::other(format!(
+                    "/{prefix} is no IPv4 prefix length"
+                )));
+            }
         };
         let mut request = request(name);
         request.ifr_ifru.ifru_addr = sockaddr(address);
@@ -85,20 +94,17 @@ fn one(control: &OwnedFd, interface: &Interface) -> io::Result<()> {
 /// Docker.
 fn ipv6_settings(name: &str, enabled: bool) -> io::Result<()> {
     let dir = format!("/proc/sys/net/ipv6/conf/{name}");
-    for (setting, value) in
-        [("accept_ra", "0"), ("accept_dad", "0"), ("disable_ipv6", if enabled { "0" } else { "1" })]
-    {
+    for (setting, value) in [
+        ("accept_ra", "0"),
+        ("accept_dad", "0"),
+        ("disable_ipv6", if enabled { "0" } else { "1" }),
+    ] {
         fs::write(format!("{dir}/{setting}"), value)?;
     }
     Ok(())
 }
 
-fn ipv6(
-    name: &str,
-    address: Ipv6Addr,
-    prefix: u8,
-    gateway: Option<Ipv6Addr>,
-) -> io::Result<()> {
+fn ipv6(name: &str, address: Ipv6Addr, prefix: u8, gateway: Option<Ipv6Addr>) -> io::Result<()> {
     let control = datagram(AddressFamily::Inet6)?;
     let mut request = request(name);
     sys::if_ioctl(control.as_raw_fd(), libc::SIOCGIFINDEX, &mut request)?;
@@ -145,7 +151,10 @@ fn name_bytes(name: &str) -> [libc::c_char; libc::IFNAMSIZ] {
 }
 
 fn sockaddr(address: Ipv4Addr) -> libc::sockaddr {
-    let mut out = libc::sockaddr { sa_family: libc::AF_INET as u16, sa_data: [0; 14] };
+    let mut out = libc::sockaddr {
+        sa_family: libc::AF_INET as u16,
+        sa_data: [0; 14],
+    };
     for (to, from) in out.sa_data[2..6].iter_mut().zip(address.octets()) {
         *to = from as libc::c_char;
     }

@@ -23,7 +23,9 @@ pub(crate) struct Output {
 }
 
 fn now_ns() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| d.as_nanos() as u64)
 }
 
 impl Output {
@@ -61,7 +63,11 @@ impl Output {
     fn record(&mut self, stream: Stream, data: Vec<u8>, partial: bool) {
         let mut data = data;
         loop {
-            let rest = if data.len() > PIECE { data.split_off(PIECE) } else { Vec::new() };
+            let rest = if data.len() > PIECE {
+                data.split_off(PIECE)
+            } else {
+                Vec::new()
+            };
             self.sequence += 1;
             self.bytes += data.len() + 64;
             self.kept.push_back(Record {
@@ -89,7 +95,11 @@ impl Output {
 
     /// The host has everything up to this one.
     pub(crate) fn acknowledge(&mut self, sequence: u64) {
-        while self.kept.front().is_some_and(|record| record.sequence <= sequence) {
+        while self
+            .kept
+            .front()
+            .is_some_and(|record| record.sequence <= sequence)
+        {
             if let Some(record) = self.kept.pop_front() {
                 self.bytes -= record.data.len() + 64;
             }

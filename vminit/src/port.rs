@@ -68,10 +68,16 @@ impl Port {
             path = find();
         }
         let path = path.ok_or_else(|| io::Error::other(format!("no port named {PORT_NAME}")))?;
-        let file =
-            File::options().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(path)?;
         let changes = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        changes.add(&file, EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, 0))?;
+        changes.add(
+            &file,
+            EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, 0),
+        )?;
         Ok(Port {
             file,
             changes,
@@ -88,7 +94,11 @@ impl Port {
             return (self.changes.0.as_fd(), PollFlags::POLLIN);
         }
         let pending = self.written < self.outgoing.len();
-        let writing = if pending { PollFlags::POLLOUT } else { PollFlags::empty() };
+        let writing = if pending {
+            PollFlags::POLLOUT
+        } else {
+            PollFlags::empty()
+        };
         (self.file.as_fd(), PollFlags::POLLIN | writing)
     }
 
@@ -117,7 +127,10 @@ impl Port {
             self.changes.wait(&mut events, EpollTimeout::ZERO)?;
             let mut fds = [PollFd::new(self.file.as_fd(), PollFlags::POLLIN)];
             poll(&mut fds, PollTimeout::ZERO)?;
-            if fds[0].revents().is_some_and(|found| found.contains(PollFlags::POLLHUP)) {
+            if fds[0]
+                .revents()
+                .is_some_and(|found| found.contains(PollFlags::POLLHUP))
+            {
                 return Ok(received);
             }
             self.state = State::Searching;
@@ -147,7 +160,9 @@ impl Port {
     fn take(&mut self, piece: &[u8], received: &mut Vec<Received>) {
         // A host that died in the middle of a frame, with another one in its
         // place before this side saw the port closed.
-        if self.is_talking() && self.decoder.is_inside_frame() && piece.starts_with(&Preamble::MAGIC)
+        if self.is_talking()
+            && self.decoder.is_inside_frame()
+            && piece.starts_with(&Preamble::MAGIC)
         {
             self.state = State::Searching;
             self.decoder.clear();
@@ -155,7 +170,9 @@ impl Port {
         self.decoder.push(piece);
         loop {
             if self.state == State::Searching {
-                let Some(nonce) = self.decoder.find_preamble() else { return };
+                let Some(nonce) = self.decoder.find_preamble() else {
+                    return;
+                };
                 self.outgoing.clear();
                 self.written = 0;
                 self.outgoing.extend_from_slice(&Preamble::bytes(nonce));

@@ -41,7 +41,13 @@ impl Process {
         input: Input,
         outputs: [Option<OwnedFd>; 2],
     ) -> Process {
-        Process { pid, input, report: Some(report), said: Vec::new(), outputs }
+        Process {
+            pid,
+            input,
+            report: Some(report),
+            said: Vec::new(),
+            outputs,
+        }
     }
 
     /// What to poll: outputs only where `reading` says so.
@@ -49,8 +55,14 @@ impl Process {
         &self,
         reading: [bool; 2],
     ) -> impl Iterator<Item = (Part, BorrowedFd<'_>, PollFlags)> {
-        let report = self.report.as_ref().map(|f| (Part::Report, f.as_fd(), PollFlags::POLLIN));
-        let input = self.input.waits_for().map(|fd| (Part::Input, fd, PollFlags::POLLOUT));
+        let report = self
+            .report
+            .as_ref()
+            .map(|f| (Part::Report, f.as_fd(), PollFlags::POLLIN));
+        let input = self
+            .input
+            .waits_for()
+            .map(|fd| (Part::Input, fd, PollFlags::POLLOUT));
         let outputs = self.outputs.iter().enumerate().filter_map(move |(n, fd)| {
             let fd = fd.as_ref().filter(|_| reading[n])?;
             Some((Part::Output(n), fd.as_fd(), PollFlags::POLLIN))
@@ -111,7 +123,9 @@ impl Process {
         self.outputs.iter().flatten().any(|fd| {
             let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
             poll(&mut fds, PollTimeout::ZERO).is_ok()
-                && fds[0].revents().is_some_and(|found| found.contains(PollFlags::POLLIN))
+                && fds[0]
+                    .revents()
+                    .is_some_and(|found| found.contains(PollFlags::POLLIN))
         })
     }
 

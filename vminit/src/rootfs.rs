@@ -36,7 +36,13 @@ pub(crate) fn build(config: &VmConfig) -> io::Result<()> {
         .map_err(|error| io::Error::other(format!("{}: {error}", config.process.cwd)))?;
     if config.root.read_only {
         let none: Option<&str> = None;
-        mount(none, ROOT, none, MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY, none)?;
+        mount(
+            none,
+            ROOT,
+            none,
+            MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY,
+            none,
+        )?;
     }
     Ok(())
 }
@@ -63,7 +69,11 @@ pub(crate) fn bind(source: &Path, target: &Path, read_only: bool) -> io::Result<
     }
     // A target held open names what is below the new mount, which is where
     // the flag would go: so the mount is made ready elsewhere.
-    let stage = Path::new(if source.is_dir() { "/run/stage" } else { "/run/stage-file" });
+    let stage = Path::new(if source.is_dir() {
+        "/run/stage"
+    } else {
+        "/run/stage-file"
+    });
     if source.is_dir() {
         fs::create_dir_all(stage)?;
     } else {
@@ -82,12 +92,20 @@ pub(crate) struct Disks(HashMap<String, String>);
 impl Disks {
     /// Waits for those that the configuration names.
     fn new(config: &VmConfig) -> io::Result<Disks> {
-        let volumes = config.mounts.iter().filter_map(|mount| match &mount.source {
-            MountSource::Disk { serial, .. } => Some(serial),
-            MountSource::Share { .. } | MountSource::Tmpfs { .. } => None,
-        });
-        let wanted: Vec<&String> =
-            config.root.layers.iter().chain(&config.root.scratch).chain(volumes).collect();
+        let volumes = config
+            .mounts
+            .iter()
+            .filter_map(|mount| match &mount.source {
+                MountSource::Disk { serial, .. } => Some(serial),
+                MountSource::Share { .. } | MountSource::Tmpfs { .. } => None,
+            });
+        let wanted: Vec<&String> = config
+            .root
+            .layers
+            .iter()
+            .chain(&config.root.scratch)
+            .chain(volumes)
+            .collect();
         let mut disks = Disks(HashMap::new());
         // The kernel may still be looking for them.
         for _ in 0..200 {
@@ -131,7 +149,13 @@ fn layers(config: &VmConfig, disks: &Disks) -> io::Result<()> {
     fs::create_dir_all(scratch)?;
     match &config.root.scratch {
         Some(serial) => {
-            on(&disks.node(serial)?, scratch, "ext4", MsFlags::MS_NOATIME, volume::OPTIONS)?;
+            on(
+                &disks.node(serial)?,
+                scratch,
+                "ext4",
+                MsFlags::MS_NOATIME,
+                volume::OPTIONS,
+            )?;
         }
         None => on("tmpfs", scratch, "tmpfs", MsFlags::empty(), "mode=0700")?,
     }
@@ -143,7 +167,13 @@ fn layers(config: &VmConfig, disks: &Disks) -> io::Result<()> {
     for (n, serial) in config.root.layers.iter().enumerate() {
         let dir = format!("/run/l{n}");
         fs::create_dir_all(&dir)?;
-        on(&disks.node(serial)?, Path::new(&dir), "erofs", MsFlags::MS_RDONLY, "")?;
+        on(
+            &disks.node(serial)?,
+            Path::new(&dir),
+            "erofs",
+            MsFlags::MS_RDONLY,
+            "",
+        )?;
         // overlayfs wants the topmost first.
         lower.insert(0, dir);
     }
@@ -156,12 +186,21 @@ fn layers(config: &VmConfig, disks: &Disks) -> io::Result<()> {
         upper.display(),
         work.display()
     );
-    on("overlay", Path::new(ROOT), "overlay", MsFlags::empty(), &data)
+    on(
+        "overlay",
+        Path::new(ROOT),
+        "overlay",
+        MsFlags::empty(),
+        &data,
+    )
 }
 
 fn one(wanted: &Mount, n: usize, root: &Root, disks: &Disks) -> io::Result<()> {
     let mut shown = match &wanted.source {
-        MountSource::Disk { serial, copy_image_content } => {
+        MountSource::Disk {
+            serial,
+            copy_image_content,
+        } => {
             let image = if *copy_image_content && wanted.subpath.is_empty() {
                 Some(root.directory(&wanted.target)?)
             } else {
@@ -190,7 +229,11 @@ fn one(wanted: &Mount, n: usize, root: &Root, disks: &Disks) -> io::Result<()> {
         bind(&inside.path(), &held, false)?;
         shown = held;
     }
-    bind(&shown, &root.directory(&wanted.target)?.path(), wanted.read_only)
+    bind(
+        &shown,
+        &root.directory(&wanted.target)?.path(),
+        wanted.read_only,
+    )
 }
 
 /// Mounts a shared directory, once.
@@ -199,7 +242,13 @@ fn share(tag: &str) -> io::Result<PathBuf> {
     if !dir.exists() {
         fs::create_dir_all(&dir)?;
         let data = "trans=virtio,version=9p2000.L,msize=512000,cache=mmap,access=client";
-        on(tag, &dir, "9p", MsFlags::MS_NOSUID | MsFlags::MS_NODEV, data)?;
+        on(
+            tag,
+            &dir,
+            "9p",
+            MsFlags::MS_NOSUID | MsFlags::MS_NODEV,
+            data,
+        )?;
     }
     Ok(dir)
 }

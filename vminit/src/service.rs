@@ -57,7 +57,9 @@ impl Service {
     fn oom_kills_now(&self) -> u64 {
         let mut text = String::new();
         if let Some(mut events) = self.memory_events.as_ref() {
-            let _ = events.seek(SeekFrom::Start(0)).and_then(|_| events.read_to_string(&mut text));
+            let _ = events
+                .seek(SeekFrom::Start(0))
+                .and_then(|_| events.read_to_string(&mut text));
         }
         event(text, "oom_kill")
     }
@@ -73,7 +75,10 @@ impl Service {
     /// The main process has ended.
     pub(crate) fn ended(&mut self, status: i32) {
         let oom = self.oom_kills_now() > 0;
-        self.exit = Some(Exit { oom, ..exit(status) });
+        self.exit = Some(Exit {
+            oom,
+            ..exit(status)
+        });
         self.kill_at = None;
     }
 
@@ -96,7 +101,10 @@ impl Service {
 
     /// Freezes or thaws all processes, and waits until they are.
     pub(crate) fn freeze(&mut self, frozen: bool) -> io::Result<()> {
-        fs::write(format!("{CGROUP}/cgroup.freeze"), if frozen { "1" } else { "0" })?;
+        fs::write(
+            format!("{CGROUP}/cgroup.freeze"),
+            if frozen { "1" } else { "0" },
+        )?;
         self.frozen = frozen;
         for _ in 0..50 {
             if event(frozen_events(), "frozen") == u64::from(frozen) {
@@ -146,7 +154,14 @@ fn event(text: String, name: &str) -> u64 {
 pub(crate) fn exit(status: i32) -> Exit {
     if libc::WIFSIGNALED(status) {
         let signal = libc::WTERMSIG(status);
-        return Exit { code: 128 + signal, signal: Some(signal), ..Exit::default() };
+        return Exit {
+            code: 128 + signal,
+            signal: Some(signal),
+            ..Exit::default()
+        };
     }
-    Exit { code: libc::WEXITSTATUS(status), ..Exit::default() }
+    Exit {
+        code: libc::WEXITSTATUS(status),
+        ..Exit::default()
+    }
 }

@@ -35,7 +35,11 @@ struct Streams {
 /// Forks it. Whether its program runs is what [`Process::started`] says, for
 /// looking the program up may take as long as the service's files let it.
 pub(crate) fn spawn(exec: &Exec, place: &Place<'_>) -> Result<Process, Refusal> {
-    let streams = if exec.tty { terminal(exec.size)? } else { pipes(exec.stdin)? };
+    let streams = if exec.tty {
+        terminal(exec.size)?
+    } else {
+        pipes(exec.stdin)?
+    };
     let (report, reporting) = pipe2(OFlag::O_CLOEXEC)?;
     let entered = match place {
         Place::Beside(pid) => Some(namespace_files(*pid).map_err(|_| Refusal::not_running())?),
@@ -68,12 +72,20 @@ pub(crate) fn spawn(exec: &Exec, place: &Place<'_>) -> Result<Process, Refusal> 
     };
     drop(reporting);
     drop(streams.theirs);
-    for fd in [&streams.input, &streams.outputs[0], &streams.outputs[1]].into_iter().flatten() {
+    for fd in [&streams.input, &streams.outputs[0], &streams.outputs[1]]
+        .into_iter()
+        .flatten()
+    {
         do_not_block(fd)?;
     }
     do_not_block(&report)?;
     let input = Input::new(streams.input, exec.tty);
-    Ok(Process::new(pid, File::from(report), input, streams.outputs))
+    Ok(Process::new(
+        pid,
+        File::from(report),
+        input,
+        streams.outputs,
+    ))
 }
 
 fn do_not_block(fd: &OwnedFd) -> Result<(), Refusal> {
@@ -109,7 +121,12 @@ fn in_child(
             }
         }
         let [input, output, error] = &streams.theirs;
-        child::streams(input.as_raw_fd(), output.as_raw_fd(), error.as_raw_fd(), exec.tty)?;
+        child::streams(
+            input.as_raw_fd(),
+            output.as_raw_fd(),
+            error.as_raw_fd(),
+            exec.tty,
+        )?;
         Ok(())
     })();
     if let Err(refusal) = result {
@@ -154,7 +171,11 @@ fn terminal(size: Option<(u16, u16)>) -> Result<Streams, Refusal> {
     sys::set_size(pty.master.as_raw_fd(), rows, columns);
     let again = |fd: &OwnedFd| fd.try_clone();
     let theirs = [again(&pty.slave)?, again(&pty.slave)?, pty.slave];
-    Ok(Streams { input: Some(again(&pty.master)?), outputs: [Some(pty.master), None], theirs })
+    Ok(Streams {
+        input: Some(again(&pty.master)?),
+        outputs: [Some(pty.master), None],
+        theirs,
+    })
 }
 
 impl Refusal {

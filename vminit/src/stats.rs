@@ -55,7 +55,12 @@ fn disks(text: &str) -> (u64, u64) {
     let mut sum = (0, 0);
     for line in text.lines() {
         let fields: Vec<&str> = line.split_whitespace().collect();
-        let sectors = |n: usize| fields.get(n).and_then(|f| f.parse::<u64>().ok()).unwrap_or(0);
+        let sectors = |n: usize| {
+            fields
+                .get(n)
+                .and_then(|f| f.parse::<u64>().ok())
+                .unwrap_or(0)
+        };
         if fields.get(2).is_some_and(|name| name.starts_with("vd")) {
             sum = (sum.0 + sectors(5) * 512, sum.1 + sectors(9) * 512);
         }

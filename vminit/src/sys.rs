@@ -1,12 +1,19 @@
 //! System calls that have no safe wrapper.
-#![expect(unsafe_code, reason = "thin wrappers over system calls, each with its argument")]
+#![expect(
+    unsafe_code,
+    reason = "thin wrappers over system calls, each with its argument"
+)]
 
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 fn check(result: libc::c_int) -> io::Result<libc::c_int> {
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
 }
 
 /// clone(2) as fork(2) with namespaces: `None` in the child.
@@ -48,7 +55,11 @@ pub(crate) fn block_all_signals() -> io::Result<()> {
     unsafe {
         let mut set = std::mem::zeroed();
         libc::sigfillset(&raw mut set);
-        check(libc::sigprocmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut()))?;
+        check(libc::sigprocmask(
+            libc::SIG_SETMASK,
+            &raw const set,
+            std::ptr::null_mut(),
+        ))?;
     }
     Ok(())
 }
@@ -110,7 +121,12 @@ pub(crate) fn control_terminal(fd: RawFd) -> io::Result<()> {
 
 /// TIOCSWINSZ.
 pub(crate) fn set_size(fd: RawFd, rows: u16, columns: u16) {
-    let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    let size = libc::winsize {
+        ws_row: rows,
+        ws_col: columns,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
     // SAFETY: the argument is a struct winsize.
     unsafe { libc::ioctl(fd, libc::TIOCSWINSZ as _, &raw const size) };
 }
@@ -132,15 +148,17 @@ pub(crate) fn capset(mask: u64) -> io::Result<()> {
     let (low, high) = (mask as u32, (mask >> 32) as u32);
     let data = [Data(low, low, 0), Data(high, high, 0)];
     // SAFETY: version 3 of the header goes with two data elements.
-    let result =
-        unsafe { libc::syscall(libc::SYS_capset, &raw const header, data.as_ptr()) };
+    let result = unsafe { libc::syscall(libc::SYS_capset, &raw const header, data.as_ptr()) };
     check(result as i32)?;
     Ok(())
 }
 
 /// setrlimit(2) by number.
 pub(crate) fn set_limit(resource: u32, soft: u64, hard: u64) -> io::Result<()> {
-    let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
+    let limit = libc::rlimit {
+        rlim_cur: soft,
+        rlim_max: hard,
+    };
     // SAFETY: the argument is a struct rlimit.
     check(unsafe { libc::setrlimit(resource as _, &raw const limit) })?;
     Ok(())
@@ -167,8 +185,16 @@ pub(crate) fn child_signals() -> io::Result<OwnedFd> {
         let mut set = std::mem::zeroed();
         libc::sigemptyset(&raw mut set);
         libc::sigaddset(&raw mut set, libc::SIGCHLD);
-        check(libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()))?;
-        let fd = check(libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK))?;
+        check(libc::sigprocmask(
+            libc::SIG_BLOCK,
+            &raw const set,
+            std::ptr::null_mut(),
+        ))?;
+        let fd = check(libc::signalfd(
+            -1,
+            &raw const set,
+            libc::SFD_CLOEXEC | libc::SFD_NONBLOCK,
+        ))?;
         Ok(OwnedFd::from_raw_fd(fd))
     }
 }
@@ -185,7 +211,11 @@ pub(crate) fn reset_signals() {
 }
 
 /// An ioctl on a struct ifreq.
-pub(crate) fn if_ioctl(socket: RawFd, request: libc::Ioctl, ifreq: &mut libc::ifreq) -> io::Result<()> {
+pub(crate) fn if_ioctl(
+    socket: RawFd,
+    request: libc::Ioctl,
+    ifreq: &mut libc::ifreq,
+) -> io::Result<()> {
     // SAFETY: the argument is a struct ifreq, as these requests want.
     check(unsafe { libc::ioctl(socket, request, &raw mut *ifreq) })?;
     Ok(())
@@ -239,7 +269,13 @@ pub(crate) fn add_default_route6(socket: RawFd, index: i32, gateway: [u8; 16]) -
         index: libc::c_int,
     }
     let flags = u32::from(libc::RTF_UP | libc::RTF_GATEWAY);
-    let route = Route { gateway, metric: 1, flags, index, ..Route::default() };
+    let route = Route {
+        gateway,
+        metric: 1,
+        flags,
+        index,
+        ..Route::default()
+    };
     // SAFETY: the argument is a struct in6_rtmsg.
     check(unsafe { libc::ioctl(socket, libc::SIOCADDRT as _, &raw const route) })?;
     Ok(())

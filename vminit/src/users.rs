@@ -25,7 +25,10 @@ pub(crate) fn look_up(user: &str, extra: &[String]) -> Result<Identity, String> 
 /// What the image put there: it need not be text, or a file at all.
 fn read(path: &str) -> String {
     let mut bytes = Vec::new();
-    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+    let file = File::options()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path);
     if let Ok(file) = file
         && file.metadata().is_ok_and(|meta| meta.is_file())
     {
@@ -40,7 +43,11 @@ fn resolve(user: &str, extra: &[String], passwd: &str, group: &str) -> Result<Id
         None => (user, None),
     };
     let user = if user.is_empty() { "0" } else { user };
-    let entries = || passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    let entries = || {
+        passwd
+            .lines()
+            .map(|line| line.split(':').collect::<Vec<_>>())
+    };
     let named = entries().find(|f| f.len() >= 6 && f[0] == user);
     let number: Option<u32> = user.parse().ok();
     let entry = named.or_else(|| {
@@ -49,11 +56,18 @@ fn resolve(user: &str, extra: &[String], passwd: &str, group: &str) -> Result<Id
     let (name, uid, gid, home) = match (&entry, number) {
         (Some(f), _) => {
             let bad = |_| format!("bad line for user {user} in /etc/passwd");
-            (f[0], f[2].parse().map_err(bad)?, f[3].parse().map_err(bad)?, f[5].to_owned())
+            (
+                f[0],
+                f[2].parse().map_err(bad)?,
+                f[3].parse().map_err(bad)?,
+                f[5].to_owned(),
+            )
         }
         (None, Some(uid)) => ("", uid, 0, "/".to_owned()),
         (None, None) => {
-            return Err(format!("unable to find user {user}: no matching entries in passwd file"));
+            return Err(format!(
+                "unable to find user {user}: no matching entries in passwd file"
+            ));
         }
     };
     let gid = match wanted_group {
@@ -63,7 +77,9 @@ fn resolve(user: &str, extra: &[String], passwd: &str, group: &str) -> Result<Id
     let mut groups: Vec<u32> = Vec::new();
     if wanted_group.is_none() && !name.is_empty() {
         let member = |f: &Vec<&str>| f.len() >= 4 && f[3].split(',').any(|m| m == name);
-        let of = group.lines().map(|line| line.split(':').collect::<Vec<_>>());
+        let of = group
+            .lines()
+            .map(|line| line.split(':').collect::<Vec<_>>());
         groups.extend(of.filter(member).filter_map(|f| f[2].parse::<u32>().ok()));
     }
     for name in extra {
@@ -71,7 +87,16 @@ fn resolve(user: &str, extra: &[String], passwd: &str, group: &str) -> Result<Id
     }
     groups.retain(|g| *g != gid);
     groups.insert(0, gid);
-    Ok(Identity { uid, gid, groups, home: if home.is_empty() { "/".to_owned() } else { home } })
+    Ok(Identity {
+        uid,
+        gid,
+        groups,
+        home: if home.is_empty() {
+            "/".to_owned()
+        } else {
+            home
+        },
+    })
 }
 
 fn group_id(name: &str, group: &str) -> Result<u32, String> {
@@ -89,7 +114,8 @@ fn group_id(name: &str, group: &str) -> Result<u32, String> {
 mod tests {
     use super::resolve;
 
-    const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\npostgres:x:101:103::/var/lib/postgresql:/bin/sh\n";
+    const PASSWD: &str =
+        "root:x:0:0:root:/root:/bin/sh\npostgres:x:101:103::/var/lib/postgresql:/bin/sh\n";
     const GROUP: &str = "root:x:0:\nssl:x:104:postgres\npostgres:x:103:\nweb:x:33:\n";
 
     #[test]
@@ -97,7 +123,10 @@ mod tests {
         let who = |user| resolve(user, &[], PASSWD, GROUP).unwrap();
         assert_eq!(who("").home, "/root");
         let postgres = who("postgres");
-        assert_eq!((postgres.uid, postgres.gid, postgres.groups), (101, 103, vec![103, 104]));
+        assert_eq!(
+            (postgres.uid, postgres.gid, postgres.groups),
+            (101, 103, vec![103, 104])
+        );
         assert_eq!(who("postgres:web").gid, 33);
         assert_eq!(who("1234").uid, 1234);
         assert_eq!(who("101").home, "/var/lib/postgresql");

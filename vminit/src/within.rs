@@ -43,7 +43,10 @@ impl Root {
         let flags = OFlags::PATH | OFlags::DIRECTORY;
         let mut here = self.open_in("", flags)?;
         let mut so_far = String::new();
-        for part in path.split('/').filter(|part| !part.is_empty() && *part != ".") {
+        for part in path
+            .split('/')
+            .filter(|part| !part.is_empty() && *part != ".")
+        {
             let parent = so_far.clone();
             so_far = format!("{so_far}/{part}");
             here = match self.open_in(&so_far, flags) {
@@ -71,7 +74,10 @@ impl Root {
         if let Ok(found) = self.existing(path) {
             return Ok(found);
         }
-        let (parent, name) = path.trim_end_matches('/').rsplit_once('/').unwrap_or(("", path));
+        let (parent, name) = path
+            .trim_end_matches('/')
+            .rsplit_once('/')
+            .unwrap_or(("", path));
         let dir = self.directory_by(parent, links)?;
         if let Some(target) = self.link(parent, name) {
             if links == 0 {
@@ -87,8 +93,13 @@ impl Root {
     /// Where the symbolic link `name` in the directory `parent` leads, as a
     /// path inside the root.
     fn link(&self, parent: &str, name: &str) -> Option<String> {
-        let dir = self.open_in(parent, OFlags::PATH | OFlags::DIRECTORY).ok()?;
-        let target = rustix::fs::readlinkat(&dir, name, Vec::new()).ok()?.into_string().ok()?;
+        let dir = self
+            .open_in(parent, OFlags::PATH | OFlags::DIRECTORY)
+            .ok()?;
+        let target = rustix::fs::readlinkat(&dir, name, Vec::new())
+            .ok()?
+            .into_string()
+            .ok()?;
         if target.starts_with('/') {
             return Some(target);
         }
@@ -112,7 +123,11 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     fn root() -> (PathBuf, Root) {
-        let name = format!("within-{}-{:?}", std::process::id(), std::thread::current().id());
+        let name = format!(
+            "within-{}-{:?}",
+            std::process::id(),
+            std::thread::current().id()
+        );
         let dir = std::env::temp_dir().join(name);
         let _ = std::fs::remove_dir_all(&dir);
         std::fs::create_dir_all(dir.join("root/etc")).unwrap();
@@ -132,7 +147,10 @@ mod tests {
         for path in ["/out/new", "/abs/new", "abs/../abs/new"] {
             assert_eq!(real(&root.file(path).unwrap()), dir.join("root/etc/new"));
         }
-        assert_eq!(real(&root.directory("/abs/a/b").unwrap()), dir.join("root/etc/a/b"));
+        assert_eq!(
+            real(&root.directory("/abs/a/b").unwrap()),
+            dir.join("root/etc/a/b")
+        );
         assert_eq!(real(&root.directory("../../..").unwrap()), dir.join("root"));
         std::fs::remove_dir_all(dir).unwrap();
     }

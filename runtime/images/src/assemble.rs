@@ -1,5 +1,6 @@
 //! From an image's layers to the files that a VM gets.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
@@ -23,8 +24,8 @@ pub(crate) struct Stack {
 pub(crate) struct Built {
     /// Lowest first.
     pub files: Vec<LayerFile>,
-    /// Layers whose content is in a merged file now.
-    pub merged: Vec<LayerFile>,
+    /// Files whose content is in a merged file now.
+    pub replaced: BTreeSet<LayerFile>,
 }
 
 impl Stack {
@@ -60,14 +61,19 @@ impl Stack {
     // How many of the lowest layers are one file: none when all fit, never
     // one alone.
     fn merged(&self, root: &Path) -> usize {
-        let over = self.layers.len().saturating_sub(MAX_FILES);
-        if over == 0 {
-            return 0;
+        let there = |count: usize| LayerFile::Chain(self.chain(count)).path(root).exists();
+        let count = match self.layers.len().checked_sub(MAX_FILES) {
+            None => return 0,
+            Some(0) => 0,
+            Some(over) => over + 1,
+        };
+        // One more, when that made room for the file of directories before.
+        let more = one_more(count);
+        if !(count > 0 && there(count)) && there(more) {
+            more
+        } else {
+            count
         }
-        // One more than needed made room for the file of directories.
-        let there = |count: &usize| LayerFile::Chain(self.chain(*count)).path(root).exists();
-        let count = over + 1;
-        [count, count + 1].into_iter().find(there).unwrap_or(count)
     }
 
     /// Layers that must be in the store before [`Stack::build`].
@@ -106,22 +112,26 @@ impl Stack {
             files.insert(0, chain);
         }
         files = visible(files, root)?;
+        let mut replaced = BTreeSet::new();
         let directories = LayerFile::Directories(self.id());
         if correct(&paths(&files), &tmp, &directories.path(root))? {
             if files.len() == MAX_FILES {
                 // There are so many only when none was left out.
-                count = count.max(1) + 1;
+                count = one_more(count);
                 let chain = LayerFile::Chain(self.chain(count));
                 merge(&paths(&files[..2]), &tmp, &chain.path(root))?;
-                files.splice(..2, [chain]);
+                replaced.extend(files.splice(..2, [chain]));
             }
             files.push(directories);
         }
-        Ok(Built {
-            files,
-            merged: parts(count),
-        })
+        replaced.extend(parts(count));
+        Ok(Built { files, replaced })
     }
+}
+
+// How many layers are one file when one file less is wanted.
+fn one_more(merged: usize) -> usize {
+    merged.max(1) + 1
 }
 
 // Leaves out layers with nothing in them, and those below a root directory

@@ -75,8 +75,8 @@ fn clear(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Deletes these layers unless a record names them or somebody adds files.
-pub(crate) fn drop_merged(root: &Path, files: &[LayerFile]) -> Result<(), Error> {
+/// Deletes these files unless a record names them or somebody adds files.
+pub(crate) fn drop_replaced(root: &Path, files: &BTreeSet<LayerFile>) -> Result<(), Error> {
     let failed = || Error::store("deleting merged layers");
     let Some(_alone) = exclusive(root).map_err(failed())? else {
         return Ok(());

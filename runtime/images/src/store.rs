@@ -253,7 +253,7 @@ impl Inner {
         let store = Arc::clone(self);
         let record = blocking(move || {
             let _held = (lock, held);
-            let Built { files, merged } = stack.build(&store.root)?;
+            let Built { files, replaced } = stack.build(&store.root)?;
             let now = SystemTime::now()
                 .duration_since(UNIX_EPOCH)
                 .unwrap_or_default();
@@ -268,12 +268,12 @@ impl Inner {
                 created_ms,
             };
             let saved = record.save(&store.root);
-            Ok(saved.map(|()| (record, merged)))
+            Ok(saved.map(|()| (record, replaced)))
         });
         let failed = |error| Error::layer(LayerError::from(error), &name, &self.root);
-        let (record, merged) = record.await.map_err(failed)??;
-        if !merged.is_empty() {
-            gc::drop_merged(&self.root, &merged)?;
+        let (record, replaced) = record.await.map_err(failed)??;
+        if !replaced.is_empty() {
+            gc::drop_replaced(&self.root, &replaced)?;
         }
         Ok(record)
     }

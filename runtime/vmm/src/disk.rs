@@ -10,13 +10,16 @@ use rustix::fs::SeekFrom;
 
 use crate::Error;
 
-/// Makes a disk that takes the writes of one container; it has no journal,
-/// for nobody reads it after a crash of the host.
+/// A VM that dies leaves its disks in the middle of something: all of them
+/// have a journal, of this many MiB.
+const JOURNAL: &str = "size=16";
+
+/// Makes a disk that takes the writes of one container.
 ///
 /// # Errors
 /// mkfs.ext4 is missing or the disk is full.
 pub fn create_scratch(path: &Path, size: u64) -> Result<(), Error> {
-    create(path, size, "scratch", &["-O", "^has_journal"])
+    create(path, size)
 }
 
 /// Makes the disk of a volume.
@@ -24,14 +27,14 @@ pub fn create_scratch(path: &Path, size: u64) -> Result<(), Error> {
 /// # Errors
 /// mkfs.ext4 is missing or the disk is full.
 pub fn create_volume(path: &Path, size: u64) -> Result<(), Error> {
-    create(path, size, "volume", &["-J", "size=16"])
+    create(path, size)
 }
 
-fn create(path: &Path, size: u64, kind: &str, options: &[&str]) -> Result<(), Error> {
+fn create(path: &Path, size: u64) -> Result<(), Error> {
     let dir = path.parent().unwrap_or(Path::new("."));
-    let template = dir.join(format!(".{kind}-{size}.template"));
+    let template = dir.join(format!(".ext4-{size}.template"));
     if !template.exists() {
-        make(&template, size, options)?;
+        make(&template, size)?;
     }
     let partial = partial(path);
     let result = copy_sparse(&template, &partial).and_then(|()| std::fs::rename(&partial, path));
@@ -48,11 +51,19 @@ fn partial(path: &Path) -> PathBuf {
     path.with_extension(format!("{}-{thread}.partial", std::process::id()))
 }
 
-fn make(path: &Path, size: u64, options: &[&str]) -> Result<(), Error> {
-    let program = ["/usr/sbin/mkfs.ext4", "/sbin/mkfs.ext4", "/usr/bin/mkfs.ext4"]
-        .into_iter()
-        .find(|program| Path::new(program).exists())
-        .ok_or(Error::NoTool("mkfs.ext4"))?;
+/// Where mkfs.ext4 is, which for most users is not in `PATH`.
+fn mkfs() -> Result<PathBuf, Error> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let usual = ["/usr/sbin", "/sbin", "/opt/homebrew/opt/e2fsprogs/sbin"].map(PathBuf::from);
+    std::env::split_paths(&path)
+        .chain(usual)
+        .map(|dir| dir.join("mkfs.ext4"))
+        .find(|program| program.is_file())
+        .ok_or(Error::NoTool("mkfs.ext4"))
+}
+
+fn make(path: &Path, size: u64) -> Result<(), Error> {
+    let program = mkfs()?;
     let partial = partial(path);
     let what = path.display().to_string();
     let file = OpenOptions::new()
@@ -63,14 +74,17 @@ fn make(path: &Path, size: u64, options: &[&str]) -> Result<(), Error> {
         .open(&partial)
         .map_err(Error::io(what.clone()))?;
     file.set_len(size).map_err(Error::io(what.clone()))?;
-    let output = Command::new(program)
+    let output = Command::new(&program)
         .args(["-q", "-F", "-m", "0", "-i", "65536"])
-        .args(["-E", "lazy_itable_init=1,lazy_journal_init=1,nodiscard,root_owner=0:0"])
-        .args(options)
+        .args([
+            "-E",
+            "lazy_itable_init=1,lazy_journal_init=1,nodiscard,root_owner=0:0",
+        ])
+        .args(["-J", JOURNAL])
         .arg(&partial)
         .stdin(Stdio::null())
         .output()
-        .map_err(Error::io(program))?;
+        .map_err(Error::io("mkfs.ext4"))?;
     if !output.status.success() {
         let _ = std::fs::remove_file(&partial);
         let said = String::from_utf8_lossy(&output.stderr);
@@ -78,7 +92,10 @@ fn make(path: &Path, size: u64, options: &[&str]) -> Result<(), Error> {
             return Err(Error::DiskFull(path.to_path_buf()));
         }
         let source = io::Error::other(said.trim().to_owned());
-        return Err(Error::Io { what: "mkfs.ext4".to_owned(), source });
+        return Err(Error::Io {
+            what: "mkfs.ext4".to_owned(),
+            source,
+        });
     }
     std::fs::rename(&partial, path).map_err(Error::io(what))
 }
@@ -87,12 +104,18 @@ fn make(path: &Path, size: u64, options: &[&str]) -> Result<(), Error> {
 fn copy_sparse(from: &Path, to: &Path) -> io::Result<()> {
     let source = File::open(from)?;
     let size = source.metadata()?.len();
-    let target = OpenOptions::new().create_new(true).write(true).mode(0o600).open(to)?;
+    let target = OpenOptions::new()
+        .create_new(true)
+        .write(true)
+        .mode(0o600)
+        .open(to)?;
     target.set_len(size)?;
     let mut buffer = vec![0; 1 << 20];
     let mut at = 0;
     while at < size {
-        let Ok(data) = rustix::fs::seek(&source, SeekFrom::Data(at)) else { break };
+        let Ok(data) = rustix::fs::seek(&source, SeekFrom::Data(at)) else {
+            break;
+        };
         let end = rustix::fs::seek(&source, SeekFrom::Hole(data))?;
         at = data;
         while at < end {

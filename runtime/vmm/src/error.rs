@@ -36,9 +36,7 @@ pub enum Error {
     #[error("the VM does not answer")]
     Closed,
     /// A message does not fit.
-    #[error(
-        "configs and secrets are too large for one service: {bytes} bytes of {limit} in all"
-    )]
+    #[error("configs and secrets are too large for one service: {bytes} bytes of {limit} in all")]
     TooLarge {
         /// Bytes of the message.
         bytes: usize,

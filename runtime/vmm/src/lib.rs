@@ -47,7 +47,12 @@ pub fn last_words(dir: &Path) -> String {
     let last = |name: &str| {
         let bytes = std::fs::read(dir.join(name)).unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes).into_owned();
-        text.lines().map(str::trim).rfind(|line| !line.is_empty()).map(str::to_owned)
+        text.lines()
+            .map(str::trim)
+            .rfind(|line| !line.is_empty())
+            .map(str::to_owned)
     };
-    last("qemu.log").or_else(|| last("console.log")).unwrap_or_else(|| "it said nothing".to_owned())
+    last("qemu.log")
+        .or_else(|| last("console.log"))
+        .unwrap_or_else(|| "it said nothing".to_owned())
 }

@@ -23,7 +23,10 @@ pub fn leftover(dir: &Path) -> Option<Process> {
     let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     let own = dir.join(PID_FILE);
     let own = own.as_os_str().as_encoded_bytes();
-    arguments.split(|byte| *byte == 0).any(|argument| argument == own).then(|| Process::of(pid))
+    arguments
+        .split(|byte| *byte == 0)
+        .any(|argument| argument == own)
+        .then(|| Process::of(pid))
 }
 
 /// A process.
@@ -38,7 +41,10 @@ pub struct Process {
 impl Process {
     /// The process that has this id now.
     pub fn of(pid: u32) -> Process {
-        Process { pid, start_time: start_time(pid).unwrap_or(0) }
+        Process {
+            pid,
+            start_time: start_time(pid).unwrap_or(0),
+        }
     }
 
     fn raw(&self) -> Option<Pid> {
@@ -63,9 +69,9 @@ impl Process {
     pub fn wait(&self) -> impl Future<Output = ()> + Send + use<> {
         let this = self.clone();
         async move {
-            let fd = this.raw().and_then(|pid| {
-                rustix::process::pidfd_open(pid, PidfdFlags::NONBLOCK).ok()
-            });
+            let fd = this
+                .raw()
+                .and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::NONBLOCK).ok());
             if let Some(fd) = fd
                 && this.alive()
                 && let Ok(fd) = watched(fd)
@@ -80,7 +86,10 @@ impl Process {
     }
 }
 
-#[expect(unsafe_code, reason = "the registration cannot be checked by the compiler")]
+#[expect(
+    unsafe_code,
+    reason = "the registration cannot be checked by the compiler"
+)]
 fn watched(fd: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: the descriptor is owned by what is registered, so it stays
     // open and the same until the registration ends.

@@ -72,12 +72,20 @@ impl Frame {
     /// Never for this crate's messages: they all serialise.
     pub fn control<T: serde::Serialize>(message: &T) -> Frame {
         let payload = serde_json::to_vec(message).unwrap_or_default();
-        Frame { kind: Kind::Control, channel: 0, payload }
+        Frame {
+            kind: Kind::Control,
+            channel: 0,
+            payload,
+        }
     }
 
     /// A data frame for `stream` (0, 1 or 2) of an exec session.
     pub fn data(session: u32, stream: u32, payload: Vec<u8>) -> Frame {
-        Frame { kind: Kind::Data, channel: session * 4 + stream, payload }
+        Frame {
+            kind: Kind::Data,
+            channel: session * 4 + stream,
+            payload,
+        }
     }
 
     /// Grants `bytes` more on `stream` of an exec session.
@@ -126,7 +134,11 @@ impl Default for Decoder {
 impl Decoder {
     /// Takes payloads of at most `limit` bytes.
     pub fn with_limit(limit: usize) -> Decoder {
-        Decoder { buffer: Vec::new(), start: 0, limit }
+        Decoder {
+            buffer: Vec::new(),
+            start: 0,
+            limit,
+        }
     }
 
     /// The bytes so far end within a frame.
@@ -169,7 +181,11 @@ impl Decoder {
         let Some(payload) = body.get(..length) else {
             return Ok(None);
         };
-        let frame = Frame { kind, channel: word(4), payload: payload.to_vec() };
+        let frame = Frame {
+            kind,
+            channel: word(4),
+            payload: payload.to_vec(),
+        };
         self.start += HEADER_LEN + length;
         Ok(Some(frame))
     }
@@ -179,7 +195,9 @@ impl Decoder {
     /// [`next_frame`](Self::next_frame).
     pub fn find_preamble(&mut self) -> Option<[u8; 8]> {
         let rest = &self.buffer[self.start..];
-        let found = rest.windows(Preamble::MAGIC.len()).position(|w| w == Preamble::MAGIC);
+        let found = rest
+            .windows(Preamble::MAGIC.len())
+            .position(|w| w == Preamble::MAGIC);
         let Some(at) = found else {
             // Keep what may be the beginning of the magic.
             let keep = rest.len().min(Preamble::MAGIC.len() - 1);

@@ -39,7 +39,11 @@ impl Agent {
                 self.output.acknowledge(sequence);
                 Ok(Outcome::Ok)
             }
-            Command::Resize { session, rows, columns } => self.resize(session, rows, columns),
+            Command::Resize {
+                session,
+                rows,
+                columns,
+            } => self.resize(session, rows, columns),
             Command::Signal { session, signal } => self.signal(session, signal),
             Command::Stop { signal, grace_ms } => self.service().map(|service| {
                 service.stop(signal, Duration::from_millis(grace_ms));
@@ -65,9 +69,21 @@ impl Agent {
             }
             Stage::Waiting | Stage::Failed(_) => (false, None),
         };
-        let health = self.health.as_ref().map_or(Health::None, super::Health::status);
+        let health = self
+            .health
+            .as_ref()
+            .map_or(Health::None, super::Health::status);
         let boot_id = boot_id.trim().to_owned();
-        self.reply(id, Outcome::Hello { version: VERSION, boot_id, configured, exit, health });
+        self.reply(
+            id,
+            Outcome::Hello {
+                version: VERSION,
+                boot_id,
+                configured,
+                exit,
+                health,
+            },
+        );
         self.greeted = true;
     }
 
@@ -96,8 +112,12 @@ impl Agent {
     }
 
     pub(super) fn service_started(&mut self) {
-        let Stage::Running(service) = &mut self.stage else { return };
-        let Some(result) = service.process.started() else { return };
+        let Stage::Running(service) = &mut self.stage else {
+            return;
+        };
+        let Some(result) = service.process.started() else {
+            return;
+        };
         let request = service.request.take();
         let pid = service.process.pid as u32;
         let outcome = match result {
@@ -199,6 +219,9 @@ fn start(config: &VmConfig) -> Result<Service, Refusal> {
 
 impl From<Refusal> for Outcome {
     fn from(refusal: Refusal) -> Outcome {
-        Outcome::Error { message: refusal.message, code: refusal.code }
+        Outcome::Error {
+            message: refusal.message,
+            code: refusal.code,
+        }
     }
 }

@@ -42,10 +42,14 @@ impl Agent {
     }
 
     pub(super) fn session_ready(&mut self, id: u32, part: Part) {
-        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
         match part {
             Part::Report => {
-                let Some(result) = session.process.started() else { return };
+                let Some(result) = session.process.started() else {
+                    return;
+                };
                 let pid = session.process.pid as u32;
                 let request = session.request.take();
                 let outcome = match result {
@@ -68,7 +72,9 @@ impl Agent {
     }
 
     fn send_session_output(&mut self, id: u32, n: usize) {
-        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
         if let Some(data) = session.read(n) {
             self.port.send(&Frame::data(id, n as u32 + 1, data));
         }

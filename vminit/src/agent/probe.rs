@@ -33,7 +33,12 @@ struct Probe {
 
 impl Health {
     pub(super) fn new(check: &HealthCheck, since: Instant) -> Health {
-        Health { monitor: Monitor::new(check), since, probe: None, stopped: false }
+        Health {
+            monitor: Monitor::new(check),
+            since,
+            probe: None,
+            stopped: false,
+        }
     }
 
     pub(super) fn status(&self) -> message::Health {
@@ -52,7 +57,10 @@ impl Health {
         }
         Some(match &self.probe {
             None => self.since + self.monitor.next(),
-            Some(Probe { ended: Some((_, at)), .. }) => *at + LINGER,
+            Some(Probe {
+                ended: Some((_, at)),
+                ..
+            }) => *at + LINGER,
             Some(probe) => probe.began + self.monitor.timeout(),
         })
     }
@@ -71,7 +79,9 @@ impl Health {
 
     fn verdict(&mut self, began: Instant, code: i32, output: &[u8]) -> Option<Event> {
         let at = |time: Instant| time.saturating_duration_since(self.since);
-        let verdict = self.monitor.finished(at(began), at(Instant::now()), code == 0);
+        let verdict = self
+            .monitor
+            .finished(at(began), at(Instant::now()), code == 0);
         let output = String::from_utf8_lossy(&output[..output.len().min(OUTPUT)]).into_owned();
         verdict.news.then_some(Event::Health {
             health: verdict.health,
@@ -84,7 +94,11 @@ impl Health {
 
 impl Agent {
     pub(super) fn probe_ready(&mut self, part: Part) {
-        let Some(probe) = self.health.as_mut().and_then(|health| health.probe.as_mut()) else {
+        let Some(probe) = self
+            .health
+            .as_mut()
+            .and_then(|health| health.probe.as_mut())
+        else {
             return;
         };
         match part {
@@ -99,7 +113,9 @@ impl Agent {
                 if let Some(data) = probe.process.read(n, OUTPUT) {
                     // What is too much is read, so that the probe can end.
                     let room = OUTPUT.saturating_sub(probe.output.len());
-                    probe.output.extend_from_slice(&data[..data.len().min(room)]);
+                    probe
+                        .output
+                        .extend_from_slice(&data[..data.len().min(room)]);
                 }
             }
         }
@@ -108,20 +124,30 @@ impl Agent {
 
     /// Judges the probe if it has ended and its output has been read.
     pub(super) fn finish_probe(&mut self) {
-        let Some(probe) = self.health.as_ref().and_then(|health| health.probe.as_ref()) else {
+        let Some(probe) = self
+            .health
+            .as_ref()
+            .and_then(|health| health.probe.as_ref())
+        else {
             return;
         };
-        let Some((code, at)) = probe.ended else { return };
-        let quiet = probe.process.is_silent()
-            || (at.elapsed() >= LINGER && !probe.process.has_unread());
+        let Some((code, at)) = probe.ended else {
+            return;
+        };
+        let quiet =
+            probe.process.is_silent() || (at.elapsed() >= LINGER && !probe.process.has_unread());
         if quiet && !probe.process.is_starting() {
             self.judge(code, None);
         }
     }
 
     fn judge(&mut self, code: i32, instead: Option<Vec<u8>>) {
-        let Some(health) = &mut self.health else { return };
-        let Some(probe) = health.probe.take() else { return };
+        let Some(health) = &mut self.health else {
+            return;
+        };
+        let Some(probe) = health.probe.take() else {
+            return;
+        };
         let event = health.verdict(probe.began, code, &instead.unwrap_or(probe.output));
         if let Some(event) = event {
             self.tell(event);
@@ -130,7 +156,9 @@ impl Agent {
 
     /// Starts the probe that is due, ends the one that takes too long.
     pub(super) fn keep_probing(&mut self, now: Instant) {
-        let Some(health) = &mut self.health else { return };
+        let Some(health) = &mut self.health else {
+            return;
+        };
         if health.deadline().is_none_or(|at| at > now) {
             return;
         }
@@ -148,16 +176,27 @@ impl Agent {
     }
 
     fn start_probe(&mut self, now: Instant) {
-        let Stage::Running(service) = &self.stage else { return };
-        let Some(health) = &mut self.health else { return };
+        let Stage::Running(service) = &self.stage else {
+            return;
+        };
+        let Some(health) = &mut self.health else {
+            return;
+        };
         if service.process.is_starting() || service.frozen {
-            health.monitor.skip(now.saturating_duration_since(health.since));
+            health
+                .monitor
+                .skip(now.saturating_duration_since(health.since));
             return;
         }
         let exec: Exec = health.monitor.probe(&service.exec);
         match spawn(&exec, &Place::Beside(service.process.pid)) {
             Ok(process) => {
-                health.probe = Some(Probe { process, began: now, output: Vec::new(), ended: None });
+                health.probe = Some(Probe {
+                    process,
+                    began: now,
+                    output: Vec::new(),
+                    ended: None,
+                });
             }
             Err(refusal) => {
                 let event = health.verdict(now, refusal.code, refusal.message.as_bytes());

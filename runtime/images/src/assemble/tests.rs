@@ -64,7 +64,13 @@ fn store(archives: Vec<Archive>) -> (tempfile::TempDir, Stack) {
 fn build(archives: Vec<Archive>) -> Vec<Vec<String>> {
     let (dir, stack) = store(archives);
     let built = stack.build(dir.path()).unwrap();
-    // What is there is used again.
+    // What is there is used again, without what it replaced.
+    for file in &built.replaced {
+        fs::remove_file(file.path(dir.path())).unwrap();
+    }
+    for diff_id in stack.needed(dir.path()) {
+        assert!(LayerFile::Layer(diff_id).path(dir.path()).exists());
+    }
     assert_eq!(stack.build(dir.path()).unwrap().files, built.files);
     assert_eq!(fs::read_dir(dir.path().join("tmp")).unwrap().count(), 0);
     built

@@ -69,8 +69,6 @@ pub(super) fn grant(credit: &Semaphore, bytes: u32) {
 /// An exec session.
 #[derive(Debug)]
 pub struct ExecSession {
-    agent: Agent,
-    session: u32,
     /// Pieces of output: stream (1 or 2) and bytes; closed after the last.
     pub output: Output,
     input: Input,
@@ -90,7 +88,11 @@ pub struct Input {
 impl Input {
     /// Session 0 is the service.
     pub(super) fn new(agent: Agent, session: u32, credit: Arc<Semaphore>) -> Input {
-        Input { agent, session, credit }
+        Input {
+            agent,
+            session,
+            credit,
+        }
     }
 
     /// Sends bytes, as fast as the process takes them; an empty piece is the
@@ -102,10 +104,41 @@ impl Input {
             return;
         }
         for piece in data.chunks(PIECE) {
-            let Ok(permits) = self.credit.acquire_many(piece.len() as u32).await else { return };
+            let Ok(permits) = self.credit.acquire_many(piece.len() as u32).await else {
+                return;
+            };
             permits.forget();
-            let _ = self.agent.send(Frame::data(self.session, 0, piece.to_vec())).await;
+            let _ = self
+                .agent
+                .send(Frame::data(self.session, 0, piece.to_vec()))
+                .await;
         }
+    }
+}
+
+impl Input {
+    /// Its terminal has a new size.
+    pub async fn resize(&self, rows: u16, columns: u16) {
+        let session = self.session;
+        let _ = self
+            .agent
+            .notify(Command::Resize {
+                session,
+                rows,
+                columns,
+            })
+            .await;
+    }
+
+    /// Sends the process a signal.
+    pub async fn signal(&self, signal: i32) {
+        let _ = self
+            .agent
+            .notify(Command::Signal {
+                session: self.session,
+                signal,
+            })
+            .await;
     }
 }
 
@@ -141,9 +174,21 @@ impl ExecSession {
             credit: Arc::clone(&credit),
             exit: Arc::clone(&exit),
         };
-        let output = Output { agent: agent.clone(), session, queued, from };
-        let input = Input::new(agent.clone(), session, credit);
-        (mailbox, ExecSession { agent, session, output, input, exit })
+        let output = Output {
+            agent: agent.clone(),
+            session,
+            queued,
+            from,
+        };
+        let input = Input::new(agent, session, credit);
+        (
+            mailbox,
+            ExecSession {
+                output,
+                input,
+                exit,
+            },
+        )
     }
 
     /// How it ended; asked after the last output.
@@ -167,14 +212,13 @@ impl ExecSession {
         self.input.write(data).await;
     }
 
-    /// Its terminal has a new size.
+    /// [`Input::resize`].
     pub async fn resize(&self, rows: u16, columns: u16) {
-        let session = self.session;
-        let _ = self.agent.notify(Command::Resize { session, rows, columns }).await;
+        self.input.resize(rows, columns).await;
     }
 
-    /// Sends it a signal.
+    /// [`Input::signal`].
     pub async fn signal(&self, signal: i32) {
-        let _ = self.agent.notify(Command::Signal { session: self.session, signal }).await;
+        self.input.signal(signal).await;
     }
 }

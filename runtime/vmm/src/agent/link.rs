@@ -89,7 +89,9 @@ async fn dispatch(
     shared: &Weak<Shared>,
     to_owner: &mpsc::Sender<AgentEvent>,
 ) -> Result<(), &'static str> {
-    let Some(shared) = shared.upgrade() else { return Ok(()) };
+    let Some(shared) = shared.upgrade() else {
+        return Ok(());
+    };
     let (session, stream) = (frame.channel / 4, frame.channel % 4);
     match frame.kind {
         Kind::Log => {
@@ -98,11 +100,17 @@ async fn dispatch(
         }
         Kind::Data => {
             if let Some(mailbox) = guard(&shared.sessions).get(&session) {
-                mailbox.output(stream, frame.payload).map_err(|_| "more output than credit")?;
+                mailbox
+                    .output(stream, frame.payload)
+                    .map_err(|_| "more output than credit")?;
             }
         }
         Kind::Credit => {
-            let bytes = frame.payload.as_slice().try_into().map_err(|_| "a malformed credit")?;
+            let bytes = frame
+                .payload
+                .as_slice()
+                .try_into()
+                .map_err(|_| "a malformed credit")?;
             let bytes = u32::from_le_bytes(bytes);
             if session == 0 {
                 exec::grant(&shared.service_input, bytes);

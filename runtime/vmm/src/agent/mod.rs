@@ -18,8 +18,8 @@ use tokio::net::UnixStream;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::Error;
-pub use exec::{ExecSession, Input, Output};
 use exec::Mailbox;
+pub use exec::{ExecSession, Input, Output};
 
 /// An agent that has not answered the first message by then is not there.
 /// The first conversation is begun while the VM boots: its agent answers as
@@ -82,7 +82,9 @@ impl Agent {
         socket: &Path,
         log_sequence: u64,
     ) -> Result<(Agent, GuestHello, mpsc::Receiver<AgentEvent>), Error> {
-        let stream = UnixStream::connect(socket).await.map_err(Error::io("agent.sock"))?;
+        let stream = UnixStream::connect(socket)
+            .await
+            .map_err(Error::io("agent.sock"))?;
         let (outbox, from_us) = mpsc::channel(64);
         let (to_owner, events) = mpsc::channel(1024);
         let shared = Arc::new(Shared {
@@ -100,11 +102,22 @@ impl Agent {
         let agent = Agent { shared };
         let hello = agent.request(Command::Hello { log_sequence });
         match tokio::time::timeout(HELLO_LIMIT, hello).await {
-            Ok(Ok(Outcome::Hello { version, boot_id, configured, exit, health }))
-                if version == stack_protocol::VERSION =>
-            {
-                Ok((agent, GuestHello { boot_id, configured, exit, health }, events))
-            }
+            Ok(Ok(Outcome::Hello {
+                version,
+                boot_id,
+                configured,
+                exit,
+                health,
+            })) if version == stack_protocol::VERSION => Ok((
+                agent,
+                GuestHello {
+                    boot_id,
+                    configured,
+                    exit,
+                    health,
+                },
+                events,
+            )),
             _ => Err(Error::Closed),
         }
     }
@@ -121,7 +134,10 @@ impl Agent {
         };
         let frame = Frame::control(&Request { id, command });
         if frame.payload.len() > limit {
-            return Err(Error::TooLarge { bytes: frame.payload.len(), limit });
+            return Err(Error::TooLarge {
+                bytes: frame.payload.len(),
+                limit,
+            });
         }
         let (answer, answered) = oneshot::channel();
         guard(&self.shared.waiting).insert(id, answer);
@@ -144,7 +160,11 @@ impl Agent {
     }
 
     async fn send(&self, frame: Frame) -> Result<(), Error> {
-        self.shared.outbox.send(frame).await.map_err(|_| Error::Closed)
+        self.shared
+            .outbox
+            .send(frame)
+            .await
+            .map_err(|_| Error::Closed)
     }
 
     /// The service's standard input, if it was configured to have one.
@@ -161,7 +181,12 @@ impl Agent {
         let session = self.shared.next_session.fetch_add(1, Ordering::Relaxed) & 0x0fff_ffff;
         let (mailbox, opened) = ExecSession::new(self.clone(), session);
         guard(&self.shared.sessions).insert(session, mailbox);
-        let outcome = self.request(Command::Exec { session, exec: Box::new(exec) }).await;
+        let outcome = self
+            .request(Command::Exec {
+                session,
+                exec: Box::new(exec),
+            })
+            .await;
         let refused = match outcome {
             Ok(Outcome::Error { message, code }) => Error::Guest { message, code },
             Ok(_) => return Ok(opened),

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use stack_protocol::config::VmConfig;
-use stack_protocol::frame::{Decoder, Frame, Kind, Preamble, MAX_CONFIGURE};
+use stack_protocol::frame::{Decoder, Frame, Kind, MAX_CONFIGURE, Preamble};
 use stack_protocol::log::{Record, Stream};
 use stack_protocol::message::{Command, Event, Exit, FromGuest, Health, Outcome, Reply, Request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -66,7 +66,10 @@ impl Guest {
         let mut buffer = vec![0; 64 << 10];
         let mut greeted = false;
         loop {
-            let end = self.end.as_ref().map_or(Instant::now() + NEVER, |(at, _)| *at);
+            let end = self
+                .end
+                .as_ref()
+                .map_or(Instant::now() + NEVER, |(at, _)| *at);
             let probe = self.check.map_or(NEVER, |(_, interval)| interval);
             let mut out = Vec::new();
             tokio::select! {
@@ -121,7 +124,10 @@ impl Guest {
             },
             Command::Stop { grace_ms, .. } => {
                 let after = if self.stubborn { grace_ms } else { 0 };
-                self.end_after(Duration::from_millis(after), if self.stubborn { 137 } else { 143 });
+                self.end_after(
+                    Duration::from_millis(after),
+                    if self.stubborn { 137 } else { 143 },
+                );
                 Outcome::Ok
             }
             Command::Signal { session: 0, signal } => {
@@ -133,28 +139,44 @@ impl Guest {
                 Outcome::Ok
             }
             Command::Stats => Outcome::Stats(Box::default()),
-            Command::Exec { .. } => {
-                Outcome::Error { message: "a made-up VM runs no programs".to_owned(), code: 126 }
-            }
+            Command::Exec { .. } => Outcome::Error {
+                message: "a made-up VM runs no programs".to_owned(),
+                code: 126,
+            },
             Command::LogAck { .. }
             | Command::Resize { .. }
             | Command::Signal { .. }
             | Command::Freeze { .. } => Outcome::Ok,
         };
-        say(out, &FromGuest::Reply(Reply { id: request.id, outcome }));
+        say(
+            out,
+            &FromGuest::Reply(Reply {
+                id: request.id,
+                outcome,
+            }),
+        );
         for event in events {
             say(out, &FromGuest::Event(event));
         }
         for record in std::mem::take(&mut self.output) {
             let payload = record.encode();
-            Frame { kind: Kind::Log, channel: 0, payload }.encode(out);
+            Frame {
+                kind: Kind::Log,
+                channel: 0,
+                payload,
+            }
+            .encode(out);
         }
     }
 
     fn configure(&mut self, config: &VmConfig) -> Result<(), Outcome> {
         self.configured = true;
         let args: Vec<&str> = config.process.args.iter().map(String::as_str).collect();
-        let number = |n: usize| args.get(n).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
+        let number = |n: usize| {
+            args.get(n)
+                .and_then(|text| text.parse::<u64>().ok())
+                .unwrap_or(0)
+        };
         match args.first().copied().unwrap_or_default() {
             "exit" => self.end_after(Duration::ZERO, number(1) as i32),
             "run" => self.end_after(Duration::from_millis(number(1)), number(2) as i32),
@@ -162,7 +184,13 @@ impl Guest {
                 let message = "exec: \"missing\": executable file not found in $PATH".to_owned();
                 return Err(Outcome::Error { message, code: 127 });
             }
-            "say" => self.output = args[1..].iter().enumerate().map(|(n, line)| record(n, line)).collect(),
+            "say" => {
+                self.output = args[1..]
+                    .iter()
+                    .enumerate()
+                    .map(|(n, line)| record(n, line))
+                    .collect()
+            }
             first => self.stubborn = first == "stubborn",
         }
         if let Some(check) = &config.healthcheck {
@@ -175,7 +203,11 @@ impl Guest {
 
     fn end_after(&mut self, delay: Duration, code: i32) {
         let signal = (code > 128).then_some(code - 128);
-        let exit = Exit { code, signal, ..Exit::default() };
+        let exit = Exit {
+            code,
+            signal,
+            ..Exit::default()
+        };
         self.end = Some((Instant::now() + delay, exit));
     }
 
@@ -188,9 +220,19 @@ impl Guest {
     }
 
     fn probe(&mut self, out: &mut Vec<u8>) {
-        let Some((passes, _)) = self.check.take() else { return };
-        self.health = if passes { Health::Healthy } else { Health::Unhealthy };
-        let (code, output) = if passes { (0, "") } else { (1, "made-up failure") };
+        let Some((passes, _)) = self.check.take() else {
+            return;
+        };
+        self.health = if passes {
+            Health::Healthy
+        } else {
+            Health::Unhealthy
+        };
+        let (code, output) = if passes {
+            (0, "")
+        } else {
+            (1, "made-up failure")
+        };
         say(
             out,
             &FromGuest::Event(Event::Health {
@@ -208,7 +250,9 @@ fn say(out: &mut Vec<u8>, message: &FromGuest) {
 }
 
 fn record(n: usize, line: &str) -> Record {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     Record {
         sequence: n as u64 + 1,
         time_ns: now.as_nanos() as u64,

@@ -58,7 +58,10 @@ impl Fake {
     }
 
     fn life(&self, process: &Process) -> Option<watch::Receiver<bool>> {
-        self.state().vms.get(&process.pid).map(watch::Sender::subscribe)
+        self.state()
+            .vms
+            .get(&process.pid)
+            .map(watch::Sender::subscribe)
     }
 }
 

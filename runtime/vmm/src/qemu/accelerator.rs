@@ -11,7 +11,11 @@ use std::time::Duration;
 use tokio::process::Command;
 
 /// The hardware accelerator of this system, by QEMU's name.
-const HARDWARE: &str = if cfg!(target_os = "macos") { "hvf" } else { "kvm" };
+const HARDWARE: &str = if cfg!(target_os = "macos") {
+    "hvf"
+} else {
+    "kvm"
+};
 
 /// mov dx,0xf4; mov al,0x21; out dx,al; hlt: with isa-debug-exit QEMU ends
 /// with status (0x21 << 1) | 1. The reset vector, 16 bytes below the end,
@@ -31,11 +35,15 @@ pub(super) fn usable() -> Result<(), String> {
     if !Path::new("/dev/kvm").exists() {
         return Err("there is no /dev/kvm".to_owned());
     }
-    match std::fs::OpenOptions::new().read(true).write(true).open("/dev/kvm") {
+    match std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/kvm")
+    {
         Ok(_) => Ok(()),
-        Err(error) => {
-            Err(format!("/dev/kvm cannot be opened: {error}; is this user in group kvm?"))
-        }
+        Err(error) => Err(format!(
+            "/dev/kvm cannot be opened: {error}; is this user in group kvm?"
+        )),
     }
 }
 
@@ -46,7 +54,10 @@ pub(super) async fn choose(binary: &Path, cache: &Path) -> (String, String) {
     }
     match runs_a_guest(binary, HARDWARE, cache).await {
         Ok(()) => (HARDWARE.to_owned(), "a test guest ran".to_owned()),
-        Err(why) => ("tcg".to_owned(), format!("{HARDWARE} cannot run a test guest: {why}")),
+        Err(why) => (
+            "tcg".to_owned(),
+            format!("{HARDWARE} cannot run a test guest: {why}"),
+        ),
     }
 }
 
@@ -54,8 +65,13 @@ pub(super) async fn choose(binary: &Path, cache: &Path) -> (String, String) {
 /// the processor's own flags that is to be expected, and known sooner.
 fn limit() -> Duration {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let flags = info.lines().find(|line| line.starts_with("flags")).unwrap_or("flags vmx");
-    let virtual_only = !flags.split_whitespace().any(|flag| flag == "vmx" || flag == "svm");
+    let flags = info
+        .lines()
+        .find(|line| line.starts_with("flags"))
+        .unwrap_or("flags vmx");
+    let virtual_only = !flags
+        .split_whitespace()
+        .any(|flag| flag == "vmx" || flag == "svm");
     Duration::from_millis(if virtual_only { 700 } else { 3000 })
 }
 
@@ -77,11 +93,25 @@ pub(super) async fn runs_a_guest(binary: &Path, accel: &str, dir: &Path) -> Resu
     if arm {
         command.args(["-machine", "virt"]);
     } else {
-        command.args(["-machine", "pc", "-device", "isa-debug-exit,iobase=0xf4,iosize=4"]);
+        command.args([
+            "-machine",
+            "pc",
+            "-device",
+            "isa-debug-exit,iobase=0xf4,iosize=4",
+        ]);
     }
     let cpu = if accel == "tcg" { "max" } else { "host" };
     command
-        .args(["-accel", accel, "-cpu", cpu, "-m", "16M", "-nodefaults", "-no-user-config"])
+        .args([
+            "-accel",
+            accel,
+            "-cpu",
+            cpu,
+            "-m",
+            "16M",
+            "-nodefaults",
+            "-no-user-config",
+        ])
         .args(["-display", "none", "-no-reboot", "-bios"])
         .arg(&file)
         .stdin(Stdio::null())
@@ -100,7 +130,11 @@ pub(super) async fn runs_a_guest(binary: &Path, accel: &str, dir: &Path) -> Resu
         Ok(Ok(output)) => {
             // The first line is the reason, what follows are consequences.
             let said = String::from_utf8_lossy(&output.stderr);
-            Err(said.lines().next().unwrap_or("it ended without a word").to_owned())
+            Err(said
+                .lines()
+                .next()
+                .unwrap_or("it ended without a word")
+                .to_owned())
         }
         Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err(format!("nothing within {} ms", limit.as_millis())),
@@ -113,7 +147,10 @@ fn no_core_dump(command: &mut Command) {
     // SAFETY: setrlimit(2) is async-signal-safe.
     unsafe {
         command.pre_exec(|| {
-            let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
+            let none = rustix::process::Rlimit {
+                current: Some(0),
+                maximum: Some(0),
+            };
             rustix::process::setrlimit(rustix::process::Resource::Core, none)?;
             Ok(())
         });

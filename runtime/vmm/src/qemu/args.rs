@@ -39,17 +39,33 @@ pub(super) fn build(spec: &VmSpec, probe: &Probe) -> Result<Vec<String>, Error> 
         )));
     }
     let mut args = Args(Vec::new());
-    args.add("-name", format!("{},process=stack-vm", spec.name.replace(',', ",,")));
+    args.add(
+        "-name",
+        format!("{},process=stack-vm", spec.name.replace(',', ",,")),
+    );
     for (flag, value) in &machine.options {
         args.add(flag, value.clone());
     }
     processor(&mut args, spec, probe);
     boot(&mut args, spec, &machine);
     channels(&mut args, spec, &machine);
-    args.add("-pidfile", spec.dir.join(crate::process::PID_FILE).display().to_string());
+    args.add(
+        "-pidfile",
+        spec.dir
+            .join(crate::process::PID_FILE)
+            .display()
+            .to_string(),
+    );
     confine(&mut args, probe);
-    let reporting = if probe.free_page_reporting { ",free-page-reporting=on" } else { "" };
-    args.add("-device", format!("virtio-balloon-{}{reporting}", machine.bus));
+    let reporting = if probe.free_page_reporting {
+        ",free-page-reporting=on"
+    } else {
+        ""
+    };
+    args.add(
+        "-device",
+        format!("virtio-balloon-{}{reporting}", machine.bus),
+    );
     disks(&mut args, spec, &machine);
     nics(&mut args, spec, &machine);
     shares(&mut args, spec, &machine);
@@ -73,14 +89,25 @@ fn escape(path: &Path) -> String {
 fn processor(args: &mut Args, spec: &VmSpec, probe: &Probe) {
     let mib = spec.memory >> 20;
     let software = probe.accelerator == "tcg";
-    let accelerator = if software { "tcg,thread=multi" } else { &probe.accelerator };
+    let accelerator = if software {
+        "tcg,thread=multi"
+    } else {
+        &probe.accelerator
+    };
     args.add("-accel", accelerator.to_owned());
     args.add("-cpu", if software { "max" } else { "host" }.to_owned());
     args.add("-smp", spec.cpus.to_string());
     args.add("-m", format!("{mib}M"));
     // Shared memory is what devices in other processes can use.
-    let kind = if cfg!(target_os = "linux") { "memfd" } else { "ram" };
-    args.add("-object", format!("memory-backend-{kind},id=ram,size={mib}M,share=on"));
+    let kind = if cfg!(target_os = "linux") {
+        "memfd"
+    } else {
+        "ram"
+    };
+    args.add(
+        "-object",
+        format!("memory-backend-{kind},id=ram,size={mib}M,share=on"),
+    );
 }
 
 fn boot(args: &mut Args, spec: &VmSpec, machine: &Machine) {
@@ -103,12 +130,24 @@ fn boot(args: &mut Args, spec: &VmSpec, machine: &Machine) {
 fn channels(args: &mut Args, spec: &VmSpec, machine: &Machine) {
     let console = escape(&spec.dir.join("console.log"));
     // Appended to, so that it can be cut short from outside.
-    args.add("-chardev", format!("file,id=console,path={console},append=on"));
+    args.add(
+        "-chardev",
+        format!("file,id=console,path={console},append=on"),
+    );
     args.add("-serial", "chardev:console".to_owned());
     let agent = escape(&spec.dir.join("agent.sock"));
-    args.add("-chardev", format!("socket,id=agent,path={agent},server=on,wait=off"));
+    args.add(
+        "-chardev",
+        format!("socket,id=agent,path={agent},server=on,wait=off"),
+    );
     args.add("-device", format!("virtio-serial-{}", machine.bus));
-    args.add("-device", format!("virtserialport,chardev=agent,name={}", stack_protocol::PORT_NAME));
+    args.add(
+        "-device",
+        format!(
+            "virtserialport,chardev=agent,name={}",
+            stack_protocol::PORT_NAME
+        ),
+    );
     args.add("-device", format!("virtio-rng-{}", machine.bus));
     let monitor = escape(&spec.dir.join("qmp.sock"));
     args.add("-qmp", format!("unix:{monitor},server=on,wait=off"));
@@ -122,8 +161,11 @@ fn confine(args: &mut Args, probe: &Probe) {
 
 fn disks(args: &mut Args, spec: &VmSpec, machine: &Machine) {
     for (n, disk) in spec.disks.iter().enumerate() {
-        let access =
-            if disk.read_only { "readonly=on" } else { "discard=unmap,detect-zeroes=unmap" };
+        let access = if disk.read_only {
+            "readonly=on"
+        } else {
+            "discard=unmap,detect-zeroes=unmap"
+        };
         let file = escape(&disk.path);
         args.add(
             "-drive",
@@ -131,7 +173,10 @@ fn disks(args: &mut Args, spec: &VmSpec, machine: &Machine) {
         );
         args.add(
             "-device",
-            format!("virtio-blk-{},drive=d{n},serial={}", machine.bus, disk.serial),
+            format!(
+                "virtio-blk-{},drive=d{n},serial={}",
+                machine.bus, disk.serial
+            ),
         );
     }
 }
@@ -147,10 +192,17 @@ fn nics(args: &mut Args, spec: &VmSpec, machine: &Machine) {
             ),
         );
         // Without its ROM: nothing is booted from the network.
-        let rom = if machine.bus == "pci" { ",romfile=" } else { "" };
+        let rom = if machine.bus == "pci" {
+            ",romfile="
+        } else {
+            ""
+        };
         args.add(
             "-device",
-            format!("virtio-net-{},netdev=n{n},mac={},host_mtu=65520{rom}", machine.bus, nic.mac),
+            format!(
+                "virtio-net-{},netdev=n{n},mac={},host_mtu=65520{rom}",
+                machine.bus, nic.mac
+            ),
         );
     }
 }
@@ -167,7 +219,10 @@ fn shares(args: &mut Args, spec: &VmSpec, machine: &Machine) {
         );
         args.add(
             "-device",
-            format!("virtio-9p-{},fsdev=f{n},mount_tag={}", machine.bus, share.tag),
+            format!(
+                "virtio-9p-{},fsdev=f{n},mount_tag={}",
+                machine.bus, share.tag
+            ),
         );
     }
 }

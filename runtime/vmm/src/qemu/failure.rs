@@ -43,7 +43,8 @@ pub(super) fn translate(said: &str) -> Error {
 /// The value of `file=` in an echoed option.
 fn file_in(line: &str) -> Option<String> {
     let rest = line.split_once("file=")?.1;
-    rest.split_once(": ").map(|(file, _)| file.replace(",,", ","))
+    rest.split_once(": ")
+        .map(|(file, _)| file.replace(",,", ","))
 }
 
 #[cfg(test)]
@@ -61,7 +62,8 @@ mod tests {
             translate(missing).to_string(),
             "the VM could not be started: /v/a,b.img is missing"
         );
-        let memory = "qemu-system-x86_64: cannot set up guest memory 'ram': Cannot allocate memory\n";
+        let memory =
+            "qemu-system-x86_64: cannot set up guest memory 'ram': Cannot allocate memory\n";
         assert!(translate(memory).to_string().contains("not enough memory"));
         let share = "qemu-system-x86_64: -device virtio-9p-device,fsdev=f0,mount_tag=x: cannot initialize fsdev 'f0': \
                      failed to open '/x': No such file or directory\n";

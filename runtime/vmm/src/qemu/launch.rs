@@ -28,10 +28,16 @@ pub(super) async fn launch(
     let output = output.map_err(Error::io(what()))?;
     let errors = output.try_clone().map_err(Error::io(what()))?;
     let mut command = Command::new(binary);
-    command.args(args).stdin(Stdio::null()).stdout(output).stderr(errors);
+    command
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(output)
+        .stderr(errors);
     detach(&mut command);
     // Once dropped, the runtime reaps the child when it ends.
-    let mut child = command.spawn().map_err(Error::io(binary.display().to_string()))?;
+    let mut child = command
+        .spawn()
+        .map_err(Error::io(binary.display().to_string()))?;
     let process = Process::of(child.id().unwrap_or(0));
     let guard = KillOnDrop(Some(process.clone()));
     tokio::select! {
@@ -77,7 +83,9 @@ async fn ask(monitor: &Path) -> std::io::Result<()> {
     let mut stream = BufReader::new(UnixStream::connect(monitor).await?);
     let mut line = String::new();
     stream.read_line(&mut line).await?;
-    stream.write_all(b"{\"execute\":\"qmp_capabilities\"}\n").await?;
+    stream
+        .write_all(b"{\"execute\":\"qmp_capabilities\"}\n")
+        .await?;
     line.clear();
     match stream.read_line(&mut line).await? {
         0 => Err(std::io::ErrorKind::UnexpectedEof.into()),
@@ -95,7 +103,12 @@ fn detach(command: &mut Command) {
         command.pre_exec(|| {
             rustix::process::setsid()?;
             #[cfg(target_os = "linux")]
-            libc::syscall(libc::SYS_close_range, 3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC);
+            libc::syscall(
+                libc::SYS_close_range,
+                3,
+                u32::MAX,
+                libc::CLOSE_RANGE_CLOEXEC,
+            );
             Ok(())
         });
     }

@@ -31,7 +31,10 @@ pub struct Qemu {
 impl Qemu {
     /// `cache` is a directory for the result of the probe.
     pub fn new(cache: &Path) -> Qemu {
-        Qemu { cache: cache.to_path_buf(), probe: OnceCell::new() }
+        Qemu {
+            cache: cache.to_path_buf(),
+            probe: OnceCell::new(),
+        }
     }
 
     /// What QEMU and which accelerator there is. Done once.
@@ -39,7 +42,10 @@ impl Qemu {
     /// # Errors
     /// There is no QEMU that can be used.
     pub async fn probe(&self) -> Result<Probe, Error> {
-        self.probe.get_or_try_init(|| probe::probe(&self.cache)).await.cloned()
+        self.probe
+            .get_or_try_init(|| probe::probe(&self.cache))
+            .await
+            .cloned()
     }
 }
 
@@ -61,10 +67,16 @@ fn check(spec: &VmSpec, probe: &Probe) -> Result<(), Error> {
     }
     let longest = spec.dir.join("agent.sock");
     if longest.as_os_str().len() > SOCKET_PATH {
-        return Err(Error::Start(format!("the path {} is too long for a socket", longest.display())));
+        return Err(Error::Start(format!(
+            "the path {} is too long for a socket",
+            longest.display()
+        )));
     }
     if let Some(disk) = spec.disks.iter().find(|disk| disk.serial.len() > SERIAL) {
-        return Err(Error::Start(format!("the serial number {} is too long", disk.serial)));
+        return Err(Error::Start(format!(
+            "the serial number {} is too long",
+            disk.serial
+        )));
     }
     if !spec.shares.is_empty() && !probe.shares {
         return Err(Error::Start(format!(
@@ -73,7 +85,10 @@ fn check(spec: &VmSpec, probe: &Probe) -> Result<(), Error> {
         )));
     }
     if spec.memory < LEAST_MEMORY {
-        return Err(Error::Start(format!("a VM needs {} MiB of memory", LEAST_MEMORY >> 20)));
+        return Err(Error::Start(format!(
+            "a VM needs {} MiB of memory",
+            LEAST_MEMORY >> 20
+        )));
     }
     check_memory(spec.memory)
 }
@@ -85,9 +100,10 @@ fn check_memory(needed: u64) -> Result<(), Error> {
         .find_map(|line| line.strip_prefix("MemAvailable:"))
         .and_then(|rest| rest.trim().trim_end_matches(" kB").parse::<u64>().ok());
     match available {
-        Some(kib) if kib < needed >> 10 => {
-            Err(Error::Memory { needed_mib: needed >> 20, available_mib: kib >> 10 })
-        }
+        Some(kib) if kib < needed >> 10 => Err(Error::Memory {
+            needed_mib: needed >> 20,
+            available_mib: kib >> 10,
+        }),
         _ => Ok(()),
     }
 }

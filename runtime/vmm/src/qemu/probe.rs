@@ -50,7 +50,9 @@ pub(super) async fn probe(cache: &Path) -> Result<Probe, Error> {
     let name = format!("qemu-system-{}", std::env::consts::ARCH);
     let wanted = std::env::var("STACK_QEMU").unwrap_or_else(|_| name.clone());
     let binary = find(&wanted).ok_or(Error::NoQemu(wanted))?;
-    let forced = std::env::var("STACK_ACCEL").ok().filter(|accel| !accel.is_empty());
+    let forced = std::env::var("STACK_ACCEL")
+        .ok()
+        .filter(|accel| !accel.is_empty());
     let key = key(&binary, forced.as_deref());
     let file = cache.join("probe.json");
     if let Ok(text) = std::fs::read_to_string(&file)
@@ -68,11 +70,19 @@ pub(super) async fn probe(cache: &Path) -> Result<Probe, Error> {
     let sandbox = sandboxed.is_some();
     let machines = match sandboxed {
         Some(machines) => machines,
-        None => ask(&binary, &["-machine", "help"]).await?.unwrap_or_default(),
+        None => ask(&binary, &["-machine", "help"])
+            .await?
+            .unwrap_or_default(),
     };
     let microvm = machines.lines().any(|line| line.starts_with("microvm"));
-    let bus = if cfg!(target_arch = "x86_64") && !microvm { "pci" } else { "device" };
-    let devices = ask(&binary, &["-device", "help"]).await?.unwrap_or_default();
+    let bus = if cfg!(target_arch = "x86_64") && !microvm {
+        "pci"
+    } else {
+        "device"
+    };
+    let devices = ask(&binary, &["-device", "help"])
+        .await?
+        .unwrap_or_default();
     let balloon = ask(&binary, &["-device", &format!("virtio-balloon-{bus},help")]).await?;
     let machine = match microvm {
         true => ask(&binary, &["-machine", "microvm,help"]).await?,
@@ -94,7 +104,8 @@ pub(super) async fn probe(cache: &Path) -> Result<Probe, Error> {
     if let Ok(json) = serde_json::to_string(&found) {
         // Whoever reads it sees all of it or nothing.
         let partial = cache.join(format!("probe-{}.partial", std::process::id()));
-        let written = std::fs::write(&partial, json).and_then(|()| std::fs::rename(&partial, &file));
+        let written =
+            std::fs::write(&partial, json).and_then(|()| std::fs::rename(&partial, &file));
         if let Err(error) = written {
             tracing::debug!(%error, "the result of the probe cannot be kept");
         }
@@ -109,7 +120,11 @@ fn key(binary: &Path, forced: Option<&str>) -> String {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let usable = accelerator::usable().is_ok();
     let version = env!("CARGO_PKG_VERSION");
-    format!("{version} {} {modified:?} {} {forced:?} {usable}", binary.display(), boot.trim())
+    format!(
+        "{version} {} {modified:?} {} {forced:?} {usable}",
+        binary.display(),
+        boot.trim()
+    )
 }
 
 /// The program by its path or, searched in `PATH`, its name.
@@ -118,7 +133,9 @@ pub(super) fn find(name: &str) -> Option<PathBuf> {
         return Some(PathBuf::from(name)).filter(|path| path.is_file());
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|path| path.is_file())
+    std::env::split_paths(&path)
+        .map(|dir| dir.join(name))
+        .find(|path| path.is_file())
 }
 
 /// What QEMU answers; `None` when it does not take the arguments.
@@ -139,7 +156,10 @@ async fn ask(binary: &Path, args: &[&str]) -> Result<Option<String>, Error> {
 async fn version(binary: &Path) -> Result<String, Error> {
     let text = ask(binary, &["--version"]).await?.unwrap_or_default();
     let (version, number) = parse_version(&text).ok_or_else(|| {
-        Error::BadQemu(format!("{} is not a QEMU: it said {text:?}", binary.display()))
+        Error::BadQemu(format!(
+            "{} is not a QEMU: it said {text:?}",
+            binary.display()
+        ))
     })?;
     if number < OLDEST {
         return Err(Error::BadQemu(format!(
@@ -153,7 +173,9 @@ async fn version(binary: &Path) -> Result<String, Error> {
 /// `QEMU emulator version 10.0.2 (…)`
 fn parse_version(text: &str) -> Option<(String, (u32, u32))> {
     let version = text.split("version ").nth(1)?.split_whitespace().next()?;
-    let mut parts = version.split('.').map_while(|part| part.parse::<u32>().ok());
+    let mut parts = version
+        .split('.')
+        .map_while(|part| part.parse::<u32>().ok());
     let number = (parts.next()?, parts.next().unwrap_or(0));
     Some((version.to_owned(), number))
 }
@@ -165,7 +187,10 @@ mod tests {
     #[test]
     fn versions() {
         let parse = |text| parse_version(text).map(|(_, number)| number);
-        assert_eq!(parse("QEMU emulator version 7.2.11 (Debian 1:7.2)\n"), Some((7, 2)));
+        assert_eq!(
+            parse("QEMU emulator version 7.2.11 (Debian 1:7.2)\n"),
+            Some((7, 2))
+        );
         assert_eq!(parse("QEMU emulator version 10.0.50\n"), Some((10, 0)));
         assert_eq!(parse("hello"), None);
         assert!((7, 2) >= OLDEST && (7, 1) < OLDEST && (10, 0) > OLDEST);
@@ -181,11 +206,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let first = probe(dir.path()).await.unwrap();
         let file = dir.path().join("probe.json");
-        let marked = Probe { reason: "kept".to_owned(), ..first };
+        let marked = Probe {
+            reason: "kept".to_owned(),
+            ..first
+        };
         std::fs::write(&file, serde_json::to_string(&marked).unwrap()).unwrap();
         assert_eq!(probe(dir.path()).await.unwrap().reason, "kept");
         // But not for another program.
-        let other = Probe { key: "other".to_owned(), ..marked };
+        let other = Probe {
+            key: "other".to_owned(),
+            ..marked
+        };
         std::fs::write(&file, serde_json::to_string(&other).unwrap()).unwrap();
         assert_ne!(probe(dir.path()).await.unwrap().reason, "kept");
     }

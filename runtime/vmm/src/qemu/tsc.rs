@@ -28,7 +28,11 @@ fn now() -> Option<(Duration, u64)> {
             let before = ticks();
             let time = clock_gettime(ClockId::MonotonicRaw);
             let after = ticks();
-            (after.saturating_sub(before), time, before + (after - before) / 2)
+            (
+                after.saturating_sub(before),
+                time,
+                before + (after - before) / 2,
+            )
         })
         .min_by_key(|(width, ..)| *width);
     let (_, time, ticks) = best?;

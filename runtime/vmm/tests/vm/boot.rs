@@ -3,6 +3,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
+use stack_protocol::config::VmConfig;
 use stack_protocol::log::Stream;
 use stack_protocol::message::{Command, Outcome};
 use stack_vmm::{Backend, Disk, Error, Qemu, disk};
@@ -28,6 +29,39 @@ async fn shutdown_is_quick() {
     assert!(!qemu().alive(&vm.process));
 }
 
+/// Neither the kernel nor the agent is busy while nothing happens.
+#[tokio::test]
+async fn an_idle_vm_is_quiet() {
+    let Some(assets) = assets() else {
+        return;
+    };
+    let config = VmConfig {
+        memory_limit: Some(64 << 20),
+        ..service("echo ready; exec sleep 1000")
+    };
+    let mut vm = Machine::new(assets).run(config).await;
+    vm.logged(1).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    for connected in [true, false] {
+        if !connected {
+            vm.disconnect();
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        let before = cpu_ticks(vm.process.pid);
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let used = cpu_ticks(vm.process.pid) - before;
+        // Hundredths of a second: an eighth of one processor.
+        assert!(used < 25, "connected {connected}: {used}");
+    }
+}
+
+fn cpu_ticks(pid: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
+    let fields = stat.rsplit_once(')').expect("a name").1;
+    let numbers = fields.split_whitespace().skip(11).take(2);
+    numbers.map(|n| n.parse::<u64>().expect("a number")).sum()
+}
+
 /// A QEMU without `microvm`: PCI devices on another machine.
 #[tokio::test]
 async fn the_other_machine_works_too() {
@@ -40,7 +74,11 @@ async fn the_other_machine_works_too() {
     let file = cache.path().join("probe.json");
     let known = std::fs::read_to_string(&file).unwrap();
     assert!(known.contains("\"microvm\":true"), "{known}");
-    std::fs::write(&file, known.replace("\"microvm\":true", "\"microvm\":false")).unwrap();
+    std::fs::write(
+        &file,
+        known.replace("\"microvm\":true", "\"microvm\":false"),
+    )
+    .unwrap();
     let other = Qemu::new(cache.path());
     assert!(!other.probe().await.unwrap().microvm);
 
@@ -66,13 +104,22 @@ async fn the_process_is_alone() {
     let pid = vm.process.pid;
     let fds = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
     let inherited = fds.flatten().any(|fd| {
-        std::fs::metadata(fd.path()).is_ok_and(|meta| meta.ino() == inode && meta.mode() & libc::S_IFMT == libc::S_IFSOCK)
+        std::fs::metadata(fd.path())
+            .is_ok_and(|meta| meta.ino() == inode && meta.mode() & libc::S_IFMT == libc::S_IFSOCK)
     });
     assert!(!inherited);
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    let fields: Vec<&str> = stat
+        .rsplit_once(')')
+        .unwrap()
+        .1
+        .split_whitespace()
+        .collect();
     // Fields 5 and 6: its own process group and session.
-    assert_eq!((fields[2], fields[3]), (pid.to_string().as_str(), pid.to_string().as_str()));
+    assert_eq!(
+        (fields[2], fields[3]),
+        (pid.to_string().as_str(), pid.to_string().as_str())
+    );
     vm.shutdown().await;
 }
 
@@ -91,11 +138,25 @@ async fn a_start_that_fails_says_why_and_leaves_nothing() {
 
     let mut missing = Machine::new(assets);
     let path = missing.dir.path().join("none.img");
-    missing.spec.disks.push(Disk { path, serial: "none".to_owned(), read_only: false });
-    assert!(start(&missing).await.to_string().contains("none.img is missing"));
+    missing.spec.disks.push(Disk {
+        path,
+        serial: "none".to_owned(),
+        read_only: false,
+    });
+    assert!(
+        start(&missing)
+            .await
+            .to_string()
+            .contains("none.img is missing")
+    );
 
     let shared = Machine::new(assets).share("gone", std::path::Path::new("/no/such/dir"), false);
-    assert!(start(&shared).await.to_string().contains("cannot be shared"));
+    assert!(
+        start(&shared)
+            .await
+            .to_string()
+            .contains("cannot be shared")
+    );
 
     let mut huge = Machine::new(assets);
     huge.spec.memory = 1 << 50;
@@ -103,7 +164,10 @@ async fn a_start_that_fails_says_why_and_leaves_nothing() {
 
     let mut many = Machine::new(assets);
     for n in 0..40 {
-        let disk = Disk { serial: format!("disk{n}"), ..many.spec.disks[0].clone() };
+        let disk = Disk {
+            serial: format!("disk{n}"),
+            ..many.spec.disks[0].clone()
+        };
         many.spec.disks.push(disk);
     }
     assert!(start(&many).await.to_string().contains("a VM has room for"));
@@ -112,7 +176,10 @@ async fn a_start_that_fails_says_why_and_leaves_nothing() {
 /// The error; no process with this VM's directory is left.
 async fn start(machine: &Machine) -> Error {
     std::fs::create_dir_all(&machine.spec.dir).expect("a directory");
-    let error = qemu().start(&machine.spec).await.expect_err("it must not start");
+    let error = qemu()
+        .start(&machine.spec)
+        .await
+        .expect_err("it must not start");
     let dir = machine.spec.dir.display().to_string();
     for process in std::fs::read_dir("/proc").expect("/proc").flatten() {
         let args = std::fs::read(process.path().join("cmdline")).unwrap_or_default();

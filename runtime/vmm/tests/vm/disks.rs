@@ -10,11 +10,19 @@ use crate::harness::{LIMIT, Machine, assets, qemu, service};
 use stack_vmm::Backend;
 
 fn mount(target: &str, source: MountSource) -> Mount {
-    Mount { target: target.to_owned(), source, read_only: false, subpath: String::new() }
+    Mount {
+        target: target.to_owned(),
+        source,
+        read_only: false,
+        subpath: String::new(),
+    }
 }
 
 fn volume(serial: &str) -> MountSource {
-    MountSource::Disk { serial: serial.to_owned(), copy_image_content: true }
+    MountSource::Disk {
+        serial: serial.to_owned(),
+        copy_image_content: true,
+    }
 }
 
 fn stored(script: &str, mounts: Vec<Mount>) -> VmConfig {
@@ -31,23 +39,38 @@ async fn volumes_are_filled_once_and_survive_a_crash() {
         .disk("vol", disk::create_volume);
     let script = "ls -A /data; cat /data/inner/deep; rm /data/from-image; \
                   echo kept > /data/new; echo layer > /var/written; sync; echo end; sleep 1000";
-    let mut vm = machine.run(stored(script, vec![mount("/data", volume("vol"))])).await;
+    let mut vm = machine
+        .run(stored(script, vec![mount("/data", volume("vol"))]))
+        .await;
     vm.logged(4).await;
-    assert_eq!(vm.lines(Stream::Stdout), ["from-image", "inner", "deep", "end"]);
+    assert_eq!(
+        vm.lines(Stream::Stdout),
+        ["from-image", "inner", "deep", "end"]
+    );
     vm.process.kill();
-    tokio::time::timeout(LIMIT, qemu().wait(&vm.process)).await.unwrap();
+    tokio::time::timeout(LIMIT, qemu().wait(&vm.process))
+        .await
+        .unwrap();
     drop(vm);
 
     // What was removed stays removed: the image is copied once.
     let script = "ls -A /data; cat /data/new /var/written; exit 0";
-    let mut vm = machine.run(stored(script, vec![mount("/data", volume("vol"))])).await;
+    let mut vm = machine
+        .run(stored(script, vec![mount("/data", volume("vol"))]))
+        .await;
     vm.exited().await;
     assert_eq!(vm.lines(Stream::Stdout), ["inner", "new", "kept", "layer"]);
     vm.shutdown().await;
 
     // Emptied is not new; a part of it can be shown; read-only is.
-    let part = Mount { subpath: "a/b".to_owned(), ..mount("/part", volume("vol")) };
-    let fixed = Mount { read_only: true, ..mount("/fixed", volume("vol")) };
+    let part = Mount {
+        subpath: "a/b".to_owned(),
+        ..mount("/part", volume("vol"))
+    };
+    let fixed = Mount {
+        read_only: true,
+        ..mount("/fixed", volume("vol"))
+    };
     let script = "rm -r /data/*; ls -A /data | wc -l; echo x > /part/file; cat /data/a/b/file; \
                   ls /fixed; touch /fixed/no 2>&1";
     let mounts = vec![mount("/data", volume("vol")), part, fixed];
@@ -57,7 +80,10 @@ async fn volumes_are_filled_once_and_survive_a_crash() {
     // `a` was made for the part, before the service started, and goes with
     // the rest.
     assert_eq!(lines[0], "0", "{lines:?}");
-    assert!(lines.last().unwrap().contains("Read-only file system"), "{lines:?}");
+    assert!(
+        lines.last().unwrap().contains("Read-only file system"),
+        "{lines:?}"
+    );
     vm.shutdown().await;
 }
 
@@ -86,7 +112,10 @@ async fn shares_read_and_write() {
             mount("/rw", share("rw", None)),
             mount("/ro", share("ro", None)),
             mount("/etc/one.conf", share("one", Some("from-host"))),
-            Mount { read_only: true, ..mount("/again", share("rw", None)) },
+            Mount {
+                read_only: true,
+                ..mount("/again", share("rw", None))
+            },
         ],
         ..service(script)
     };
@@ -97,7 +126,10 @@ async fn shares_read_and_write() {
     let read = |path: &str| std::fs::read_to_string(host.path().join(path)).unwrap();
     assert_eq!(read("rw/sub/from-guest"), "guest\n");
     assert_eq!(read("one/from-host"), "host\nmore\n");
-    assert_eq!(std::fs::read_link(host.path().join("rw/link")).unwrap(), Path::new("from-host"));
+    assert_eq!(
+        std::fs::read_link(host.path().join("rw/link")).unwrap(),
+        Path::new("from-host")
+    );
     vm.shutdown().await;
 }
 
@@ -111,7 +143,10 @@ async fn read_only_root_tmpfs_and_files() {
         uid: 101,
         gid: 103,
     };
-    let tmpfs = MountSource::Tmpfs { size: Some(1 << 20), mode: Some(0o700) };
+    let tmpfs = MountSource::Tmpfs {
+        size: Some(1 << 20),
+        mode: Some(0o700),
+    };
     let script = "touch /no 2>/dev/null || echo refused; stat -c '%a' /cache; \
                   head -c 2000000 /dev/zero > /cache/big 2>/dev/null || echo full; \
                   stat -c '%a %u %g %s' /run/secrets/key; touch /run/secrets/key 2>/dev/null; \
@@ -142,8 +177,8 @@ async fn read_only_root_tmpfs_and_files() {
     ];
     assert_eq!(lines[..expected.len()], expected);
     let devices = [
-        "fd", "full", "mqueue", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin", "stdout",
-        "tty", "urandom", "zero",
+        "fd", "full", "mqueue", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin",
+        "stdout", "tty", "urandom", "zero",
     ];
     assert_eq!(lines[expected.len()..], devices);
     vm.shutdown().await;

@@ -10,7 +10,8 @@ use stack_protocol::config::{Exec, Root, VmConfig};
 use stack_protocol::log::{Record, Stream};
 use stack_protocol::message::{Command, Event, Exit, Outcome};
 use stack_vmm::{
-    Agent, AgentEvent, Backend, Disk, Error, ExecSession, GuestHello, Nic, Process, Qemu, Share, VmSpec,
+    Agent, AgentEvent, Backend, Disk, Error, ExecSession, GuestHello, Nic, Process, Qemu, Share,
+    VmSpec,
 };
 use tempfile::TempDir;
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
@@ -37,7 +38,10 @@ pub(crate) fn assets() -> Option<&'static Assets> {
     match &*ASSETS {
         Ok(assets) => Some(assets),
         Err(why) => {
-            assert!(std::env::var_os("STACK_REQUIRE_VM").is_none(), "no VM can run: {why}");
+            assert!(
+                std::env::var_os("STACK_REQUIRE_VM").is_none(),
+                "no VM can run: {why}"
+            );
             eprintln!("skipped: {why}");
             None
         }
@@ -46,14 +50,25 @@ pub(crate) fn assets() -> Option<&'static Assets> {
 
 fn find() -> Result<Assets, String> {
     let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target");
-    let named = if cfg!(target_arch = "aarch64") { "Image" } else { "vmlinux" };
+    let named = if cfg!(target_arch = "aarch64") {
+        "Image"
+    } else {
+        "vmlinux"
+    };
     let (kernel, initramfs) = match std::env::var_os("STACK_ASSETS").map(PathBuf::from) {
         Some(dir) => (dir.join(named), dir.join("initramfs.cpio")),
-        None => (target.join("kernel").join(named), target.join("initramfs.cpio")),
+        None => (
+            target.join("kernel").join(named),
+            target.join("initramfs.cpio"),
+        ),
     };
     let qemu = format!("qemu-system-{}", std::env::consts::ARCH);
     let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
-    let in_path = |name: &str| path.split(':').map(|d| Path::new(d).join(name)).find(|p| p.is_file());
+    let in_path = |name: &str| {
+        path.split(':')
+            .map(|d| Path::new(d).join(name))
+            .find(|p| p.is_file())
+    };
     for file in [&kernel, &initramfs] {
         if !file.is_file() {
             return Err(format!("{} is missing", file.display()));
@@ -64,8 +79,17 @@ fn find() -> Result<Assets, String> {
     }
     let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
     let layer = dir.path().join("layer.erofs");
-    make_layer(&in_path("busybox").unwrap_or_default(), &dir.path().join("root"), &layer)?;
-    Ok(Assets { kernel, initramfs, layer, _dir: dir })
+    make_layer(
+        &in_path("busybox").unwrap_or_default(),
+        &dir.path().join("root"),
+        &layer,
+    )?;
+    Ok(Assets {
+        kernel,
+        initramfs,
+        layer,
+        _dir: dir,
+    })
 }
 
 fn make_layer(busybox: &Path, root: &Path, layer: &Path) -> Result<(), String> {
@@ -75,12 +99,21 @@ fn make_layer(busybox: &Path, root: &Path, layer: &Path) -> Result<(), String> {
     }
     std::fs::copy(busybox, root.join("bin/busybox")).map_err(io)?;
     let applets = Program::new(busybox).arg("--list").output().map_err(io)?;
-    for applet in String::from_utf8_lossy(&applets.stdout).lines().filter(|a| *a != "busybox") {
+    for applet in String::from_utf8_lossy(&applets.stdout)
+        .lines()
+        .filter(|a| *a != "busybox")
+    {
         std::os::unix::fs::symlink("busybox", root.join("bin").join(applet)).map_err(io)?;
     }
     let files = [
-        ("etc/passwd", "root:x:0:0:root:/root:/bin/sh\nweb:x:101:103::/var/web:/bin/sh\n"),
-        ("etc/group", "root:x:0:\nweb:x:103:\nssl:x:104:web\nextra:x:200:\n"),
+        (
+            "etc/passwd",
+            "root:x:0:0:root:/root:/bin/sh\nweb:x:101:103::/var/web:/bin/sh\n",
+        ),
+        (
+            "etc/group",
+            "root:x:0:\nweb:x:103:\nssl:x:104:web\nextra:x:200:\n",
+        ),
         ("etc/not-a-program", "#!/bin/sh\n"),
         ("data/from-image", "image content\n"),
         ("data/inner/deep", "deep\n"),
@@ -88,7 +121,12 @@ fn make_layer(busybox: &Path, root: &Path, layer: &Path) -> Result<(), String> {
     for (name, text) in files {
         std::fs::write(root.join(name), text).map_err(io)?;
     }
-    let made = Program::new("mkfs.erofs").arg("--all-root").arg(layer).arg(root).output().map_err(io)?;
+    let made = Program::new("mkfs.erofs")
+        .arg("--all-root")
+        .arg(layer)
+        .arg(root)
+        .output()
+        .map_err(io)?;
     match made.status.success() {
         true => Ok(()),
         false => Err(String::from_utf8_lossy(&made.stderr).into_owned()),
@@ -115,10 +153,17 @@ pub(crate) struct Machine {
 impl Machine {
     /// With the layer as its only disk, serial number `layer`.
     pub(crate) fn new(assets: &Assets) -> Machine {
-        let dir = tempfile::Builder::new().prefix("vm").tempdir().expect("a temporary directory");
+        let dir = tempfile::Builder::new()
+            .prefix("vm")
+            .tempdir()
+            .expect("a temporary directory");
         let dir = Arc::new(dir);
         let run = dir.path().join("run");
-        let layer = Disk { path: assets.layer.clone(), serial: "layer".to_owned(), read_only: true };
+        let layer = Disk {
+            path: assets.layer.clone(),
+            serial: "layer".to_owned(),
+            read_only: true,
+        };
         let spec = VmSpec {
             name: "test".to_owned(),
             dir: run,
@@ -141,13 +186,21 @@ impl Machine {
     ) -> Machine {
         let path = self.dir.path().join(format!("{serial}.img"));
         create(&path, 1 << 30).expect("a disk");
-        self.spec.disks.push(Disk { path, serial: serial.to_owned(), read_only: false });
+        self.spec.disks.push(Disk {
+            path,
+            serial: serial.to_owned(),
+            read_only: false,
+        });
         self
     }
 
     /// Adds a shared directory.
     pub(crate) fn share(mut self, tag: &str, path: &Path, read_only: bool) -> Machine {
-        self.spec.shares.push(Share { tag: tag.to_owned(), path: path.to_path_buf(), read_only });
+        self.spec.shares.push(Share {
+            tag: tag.to_owned(),
+            path: path.to_path_buf(),
+            read_only,
+        });
         self
     }
 
@@ -156,7 +209,11 @@ impl Machine {
         let name = mac.replace(':', "");
         let local = self.spec.dir.join(format!("{name}.q"));
         let remote = self.dir.path().join(format!("{name}.d"));
-        self.spec.nics.push(Nic { mac: mac.to_owned(), local, remote });
+        self.spec.nics.push(Nic {
+            mac: mac.to_owned(),
+            local,
+            remote,
+        });
         self
     }
 
@@ -239,8 +296,9 @@ impl Vm {
                 }
             }
         };
-        let (agent, hello, events) =
-            tokio::time::timeout(LIMIT, attempt).await.expect("the agent answers");
+        let (agent, hello, events) = tokio::time::timeout(LIMIT, attempt)
+            .await
+            .expect("the agent answers");
         self.agent = Some(agent);
         self.events = Some(events);
         hello
@@ -262,7 +320,10 @@ impl Vm {
 
     pub(crate) async fn request(&self, command: Command) -> Outcome {
         let asked = self.agent().request(command);
-        tokio::time::timeout(LIMIT, asked).await.expect("an answer").expect("a conversation")
+        tokio::time::timeout(LIMIT, asked)
+            .await
+            .expect("an answer")
+            .expect("a conversation")
     }
 
     pub(crate) async fn configure(&self, config: VmConfig) -> Outcome {
@@ -270,7 +331,9 @@ impl Vm {
     }
 
     pub(crate) async fn exec(&self, exec: Exec) -> Result<ExecSession, Error> {
-        tokio::time::timeout(LIMIT, self.agent().exec(exec)).await.expect("an answer")
+        tokio::time::timeout(LIMIT, self.agent().exec(exec))
+            .await
+            .expect("an answer")
     }
 
     /// Runs a shell command beside the service: its output and exit code.
@@ -298,7 +361,10 @@ impl Vm {
             Some(AgentEvent::Log(record)) => {
                 let sequence = record.sequence;
                 self.logs.push(record);
-                self.agent().notify(Command::LogAck { sequence }).await.expect("a conversation");
+                self.agent()
+                    .notify(Command::LogAck { sequence })
+                    .await
+                    .expect("a conversation");
             }
             Some(AgentEvent::Event(event)) => self.news.push_back(event),
             Some(AgentEvent::Closed) | None => panic!("the conversation was cut"),
@@ -327,7 +393,8 @@ impl Vm {
     /// The output so far, by stream.
     pub(crate) fn lines(&self, stream: Stream) -> Vec<String> {
         let of = self.logs.iter().filter(|record| record.stream == stream);
-        of.map(|record| String::from_utf8_lossy(&record.data).into_owned()).collect()
+        of.map(|record| String::from_utf8_lossy(&record.data).into_owned())
+            .collect()
     }
 
     /// Ends the VM in order, waits for QEMU's end.
@@ -345,14 +412,22 @@ pub(crate) async fn output(session: &mut ExecSession) -> (String, i32) {
         while let Some((_, data)) = session.output.recv().await {
             bytes.extend_from_slice(&data);
         }
-        (String::from_utf8_lossy(&bytes).into_owned(), session.exit().await.code)
+        (
+            String::from_utf8_lossy(&bytes).into_owned(),
+            session.exit().await.code,
+        )
     };
-    tokio::time::timeout(LIMIT, read).await.expect("the session ends")
+    tokio::time::timeout(LIMIT, read)
+        .await
+        .expect("the session ends")
 }
 
 /// A shell command.
 pub(crate) fn sh(script: &str) -> Exec {
-    Exec { args: ["/bin/sh", "-c", script].map(str::to_owned).to_vec(), ..Exec::default() }
+    Exec {
+        args: ["/bin/sh", "-c", script].map(str::to_owned).to_vec(),
+        ..Exec::default()
+    }
 }
 
 /// A service that runs a shell command on the layer, over a tmpfs.
@@ -362,7 +437,11 @@ pub(crate) fn service(script: &str) -> VmConfig {
         hostname: "web-1".to_owned(),
         time_ns: now.map_or(0, |now| now.as_nanos() as u64),
         entropy: vec![7; 64],
-        root: Root { layers: vec!["layer".to_owned()], scratch: None, read_only: false },
+        root: Root {
+            layers: vec!["layer".to_owned()],
+            scratch: None,
+            read_only: false,
+        },
         process: sh(script),
         ..VmConfig::default()
     }

@@ -18,7 +18,13 @@ fn check(test: &[&str]) -> HealthCheck {
 
 async fn health(vm: &mut Vm) -> (Health, u32, i32, String) {
     loop {
-        if let Event::Health { health, failing_streak, code, output } = vm.event().await {
+        if let Event::Health {
+            health,
+            failing_streak,
+            code,
+            output,
+        } = vm.event().await
+        {
             return (health, failing_streak, code, output);
         }
     }
@@ -28,14 +34,20 @@ async fn health(vm: &mut Vm) -> (Health, u32, i32, String) {
 async fn healthy_unhealthy_and_back() {
     let Some(assets) = assets() else { return };
     let mut config = VmConfig {
-        healthcheck: Some(check(&["CMD-SHELL", "echo probed as $(id -un) $WHO; test -e /tmp/ok"])),
+        healthcheck: Some(check(&[
+            "CMD-SHELL",
+            "echo probed as $(id -un) $WHO; test -e /tmp/ok",
+        ])),
         ..service("touch /tmp/ok; chmod 777 /tmp; sleep 1000")
     };
     config.process.user = "web".to_owned();
     config.process.env = vec!["WHO=me".to_owned()];
     config.mounts = vec![stack_protocol::config::Mount {
         target: "/tmp".to_owned(),
-        source: stack_protocol::config::MountSource::Tmpfs { size: None, mode: None },
+        source: stack_protocol::config::MountSource::Tmpfs {
+            size: None,
+            mode: None,
+        },
         read_only: false,
         subpath: String::new(),
     }];
@@ -44,7 +56,10 @@ async fn healthy_unhealthy_and_back() {
     assert_eq!(health(&mut vm).await, (Health::Healthy, 0, 0, said.clone()));
     vm.sh("rm /tmp/ok").await;
     assert_eq!(health(&mut vm).await, (Health::Healthy, 1, 1, said.clone()));
-    assert_eq!(health(&mut vm).await, (Health::Unhealthy, 2, 1, said.clone()));
+    assert_eq!(
+        health(&mut vm).await,
+        (Health::Unhealthy, 2, 1, said.clone())
+    );
     assert_eq!(vm.connect(0).await.health, Health::Unhealthy);
     vm.sh("touch /tmp/ok").await;
     loop {
@@ -55,7 +70,14 @@ async fn healthy_unhealthy_and_back() {
     }
     // A frozen service is not asked.
     vm.request(Command::Freeze { frozen: true }).await;
-    assert!(vm.exec(Exec { args: vec!["true".to_owned()], ..Exec::default() }).await.is_err());
+    assert!(
+        vm.exec(Exec {
+            args: vec!["true".to_owned()],
+            ..Exec::default()
+        })
+        .await
+        .is_err()
+    );
     tokio::time::sleep(std::time::Duration::from_millis(900)).await;
     vm.request(Command::Freeze { frozen: false }).await;
     assert_eq!(vm.connect(0).await.health, Health::Healthy);
@@ -65,9 +87,16 @@ async fn healthy_unhealthy_and_back() {
 #[tokio::test]
 async fn probes_that_hang_or_are_missing_fail() {
     let Some(assets) = assets() else { return };
-    let hang = HealthCheck { timeout_ms: 300, ..check(&["CMD", "sleep", "1000"]) };
-    let mut vm =
-        Machine::new(assets).run(VmConfig { healthcheck: Some(hang), ..service("sleep 1000") }).await;
+    let hang = HealthCheck {
+        timeout_ms: 300,
+        ..check(&["CMD", "sleep", "1000"])
+    };
+    let mut vm = Machine::new(assets)
+        .run(VmConfig {
+            healthcheck: Some(hang),
+            ..service("sleep 1000")
+        })
+        .await;
     let (now, streak, code, output) = health(&mut vm).await;
     assert_eq!((now, streak, code), (Health::Starting, 1, -1));
     assert_eq!(output, "Health check exceeded timeout (300ms)");
@@ -78,9 +107,15 @@ async fn probes_that_hang_or_are_missing_fail() {
     drop(vm);
 
     let missing = check(&["CMD", "no-such"]);
-    let config = VmConfig { healthcheck: Some(missing), ..service("sleep 1000") };
+    let config = VmConfig {
+        healthcheck: Some(missing),
+        ..service("sleep 1000")
+    };
     let mut vm = Machine::new(assets).run(config).await;
     let (_, _, code, output) = health(&mut vm).await;
     assert_eq!(code, 127);
-    assert_eq!(output, "exec: \"no-such\": executable file not found in $PATH");
+    assert_eq!(
+        output,
+        "exec: \"no-such\": executable file not found in $PATH"
+    );
 }

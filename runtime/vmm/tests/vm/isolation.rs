@@ -20,24 +20,40 @@ async fn docker_capabilities_and_protected_paths() {
     let mut vm = Machine::new(assets).run(config).await;
     vm.exited().await;
     let lines = vm.lines(Stream::Stdout);
-    let expected = ["00000000a80425fb", "00000000a80425fb", "0", "0::/", "1000", "777", "1"];
+    let expected = [
+        "00000000a80425fb",
+        "00000000a80425fb",
+        "0",
+        "0::/",
+        "1000",
+        "777",
+        "1",
+    ];
     assert_eq!(lines, expected);
 }
 
 #[tokio::test]
 async fn privileged_may_do_everything() {
     let Some(assets) = assets() else { return };
-    let mut config = VmConfig { privileged: true, ..service("") };
+    let mut config = VmConfig {
+        privileged: true,
+        ..service("")
+    };
     config.process = stack_protocol::config::Exec {
         privileged: true,
-        ..crate::harness::sh("mkdir -p /mnt; mount -t tmpfs x /mnt && echo mounted; \
+        ..crate::harness::sh(
+            "mkdir -p /mnt; mount -t tmpfs x /mnt && echo mounted; \
              echo 1 > /proc/sys/vm/drop_caches && echo wrote; ls /dev | grep -c -E '^(vd|vport)'; \
-             ls /dev/fuse /dev/net/tun")
+             ls /dev/fuse /dev/net/tun",
+        )
     };
     let mut vm = Machine::new(assets).run(config).await;
     vm.exited().await;
     let lines = vm.lines(Stream::Stdout);
-    assert_eq!(lines, ["mounted", "wrote", "0", "/dev/fuse", "/dev/net/tun"]);
+    assert_eq!(
+        lines,
+        ["mounted", "wrote", "0", "/dev/fuse", "/dev/net/tun"]
+    );
 }
 
 #[tokio::test]

@@ -46,14 +46,22 @@ async fn a_service_whose_output_nobody_takes_waits() {
     assert_eq!(vm.exited().await.code, 0);
     assert_eq!(vm.logs.len(), 200_001);
     assert_eq!(vm.logs[200_000].data, b"end");
-    assert!(vm.logs.windows(2).all(|pair| pair[0].sequence + 1 == pair[1].sequence));
+    assert!(
+        vm.logs
+            .windows(2)
+            .all(|pair| pair[0].sequence + 1 == pair[1].sequence)
+    );
 }
 
 #[tokio::test]
 async fn an_exec_session_ends_with_its_conversation() {
     let Some(assets) = assets() else { return };
     let mut vm = Machine::new(assets).run(service("sleep 1000")).await;
-    let exec = stack_protocol::config::Exec { tty: true, stdin: true, ..sh("exec sleep 777") };
+    let exec = stack_protocol::config::Exec {
+        tty: true,
+        stdin: true,
+        ..sh("exec sleep 777")
+    };
     let session = vm.exec(exec).await.unwrap();
     assert_eq!(vm.sh("ps | grep -c '[s]leep 777'").await.0, "1\n");
     drop(session);
@@ -78,14 +86,19 @@ async fn a_host_that_dies_in_the_middle_of_a_frame() {
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         };
-        raw.write_all(&stack_protocol::frame::Preamble::bytes(*b"12345678")).unwrap();
+        raw.write_all(&stack_protocol::frame::Preamble::bytes(*b"12345678"))
+            .unwrap();
         let frame = stack_protocol::frame::Frame::data(1, 0, vec![0; 500_000]).to_bytes();
         raw.write_all(&frame[..20_000]).unwrap();
         drop(raw);
         tokio::time::sleep(Duration::from_millis(pause)).await;
         let start = std::time::Instant::now();
         assert!(vm.connect(0).await.configured);
-        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+        assert!(
+            start.elapsed() < Duration::from_secs(5),
+            "{:?}",
+            start.elapsed()
+        );
     }
     assert_eq!(vm.sh("echo fine").await.0, "fine\n");
 }
@@ -93,10 +106,23 @@ async fn a_host_that_dies_in_the_middle_of_a_frame() {
 #[tokio::test]
 async fn counters() {
     let Some(assets) = assets() else { return };
-    let vm = Machine::new(assets).run(service("cat /bin/busybox > /tmp/x; sleep 1000")).await;
+    let vm = Machine::new(assets)
+        .run(service("cat /bin/busybox > /tmp/x; sleep 1000"))
+        .await;
     tokio::time::sleep(Duration::from_millis(500)).await;
-    let Outcome::Stats(stats) = vm.request(Command::Stats).await else { panic!("no counters") };
-    assert!(stats.cpu_usec > 0 && stats.pids >= 1 && stats.read_bytes > 0, "{stats:?}");
-    assert!(stats.memory_total > 200 << 20 && stats.memory_available > 100 << 20, "{stats:?}");
-    assert!(stats.memory_bytes > 0 && stats.memory_bytes < 64 << 20, "{stats:?}");
+    let Outcome::Stats(stats) = vm.request(Command::Stats).await else {
+        panic!("no counters")
+    };
+    assert!(
+        stats.cpu_usec > 0 && stats.pids >= 1 && stats.read_bytes > 0,
+        "{stats:?}"
+    );
+    assert!(
+        stats.memory_total > 200 << 20 && stats.memory_available > 100 << 20,
+        "{stats:?}"
+    );
+    assert!(
+        stats.memory_bytes > 0 && stats.memory_bytes < 64 << 20,
+        "{stats:?}"
+    );
 }

@@ -32,14 +32,19 @@ async fn names_addresses_and_routes() {
         gateway6: Some("fd00:1::1".parse().unwrap()),
         ..interface(second, "eth0")
     };
-    let back =
-        Interface { ipv4: Some((Ipv4Addr::new(10, 9, 0, 2), 16)), ..interface(first, "eth1") };
+    let back = Interface {
+        ipv4: Some((Ipv4Addr::new(10, 9, 0, 2), 16)),
+        ..interface(first, "eth1")
+    };
     let script = "for n in eth0 eth1; do cat /sys/class/net/$n/address /sys/class/net/$n/mtu; \
                   ip -o addr show dev $n | grep -v 'scope link' | awk '{print $4}'; done; \
                   ip route; ip -6 route | grep default | cut -d ' ' -f 1-5; \
                   ip -6 addr show dev eth1 | wc -l; grep web-1 /etc/hosts; \
                   ping -c 1 -W 5 127.0.0.1 >/dev/null && echo lo";
-    let config = VmConfig { interfaces: vec![front, back], ..service(script) };
+    let config = VmConfig {
+        interfaces: vec![front, back],
+        ..service(script)
+    };
     let mut vm = machine.run(config).await;
     assert_eq!(vm.exited().await.code, 0, "{:?}", vm.lines(Stream::Stderr));
     let expected = [

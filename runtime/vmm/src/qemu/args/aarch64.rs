@@ -7,7 +7,10 @@ use crate::VmSpec;
 pub(super) fn machine(spec: &VmSpec) -> Machine {
     Machine {
         options: vec![
-            ("-machine", "virt,gic-version=max,memory-backend=ram".to_owned()),
+            (
+                "-machine",
+                "virt,gic-version=max,memory-backend=ram".to_owned(),
+            ),
             ("-global", "virtio-mmio.force-legacy=false".to_owned()),
             ("-initrd", spec.initramfs.display().to_string()),
         ],

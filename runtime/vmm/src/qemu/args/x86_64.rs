@@ -29,10 +29,16 @@ pub(super) fn machine(spec: &VmSpec, probe: &Probe) -> Result<Machine, Error> {
             kernel,
         });
     }
-    let size = std::fs::metadata(&spec.initramfs).map_err(Error::io(initramfs))?.len();
+    let size = std::fs::metadata(&spec.initramfs)
+        .map_err(Error::io(initramfs))?
+        .len();
     let file = super::escape(&spec.initramfs);
     // Eight virtio-mmio transports without the second ioapic, 24 with it.
-    let (ioapic, transports) = if probe.ioapic2 { (",ioapic2=on", 24) } else { ("", 8) };
+    let (ioapic, transports) = if probe.ioapic2 {
+        (",ioapic2=on", 24)
+    } else {
+        ("", 8)
+    };
     Ok(Machine {
         options: vec![
             (
@@ -43,7 +49,10 @@ pub(super) fn machine(spec: &VmSpec, probe: &Probe) -> Result<Machine, Error> {
                 ),
             ),
             ("-global", "virtio-mmio.force-legacy=false".to_owned()),
-            ("-device", format!("loader,file={file},addr={INITRAMFS:#x},force-raw=on")),
+            (
+                "-device",
+                format!("loader,file={file},addr={INITRAMFS:#x},force-raw=on"),
+            ),
         ],
         bus: "device",
         transports,
