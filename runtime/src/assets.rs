@@ -15,7 +15,11 @@ pub struct Assets {
     pub netd: PathBuf,
 }
 
-const KERNEL: &str = if cfg!(target_arch = "aarch64") { "Image" } else { "vmlinux" };
+const KERNEL: &str = if cfg!(target_arch = "aarch64") {
+    "Image"
+} else {
+    "vmlinux"
+};
 
 impl Assets {
     /// Looks in `STACK_ASSETS`, then where `make install` puts them, then
@@ -43,7 +47,11 @@ fn find(name: &str, in_checkout: &[&str], build: &str) -> Result<PathBuf, ApiErr
         tried.push(PathBuf::from(dir).join(name));
     } else {
         tried.push(exe_dir().join("../lib/stack").join(name));
-        tried.extend(in_checkout.iter().map(|path| exe_dir().join("..").join(path)));
+        tried.extend(
+            in_checkout
+                .iter()
+                .map(|path| exe_dir().join("..").join(path)),
+        );
     }
     match tried.iter().find(|path| path.is_file()) {
         Some(path) => Ok(path.clone()),
@@ -51,7 +59,11 @@ fn find(name: &str, in_checkout: &[&str], build: &str) -> Result<PathBuf, ApiErr
             "asset_missing",
             format!(
                 "the guest's {name} is missing (looked for {})",
-                tried.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(", ")
+                tried
+                    .iter()
+                    .map(|p| p.display().to_string())
+                    .collect::<Vec<_>>()
+                    .join(", ")
             ),
         )
         .help(format!(
@@ -67,8 +79,14 @@ fn find_binary(name: &str) -> Result<PathBuf, ApiError> {
         return Ok(beside);
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|p| p.is_file()).ok_or_else(|| {
-        ApiError::new("asset_missing", format!("{name} is neither beside stackd nor in PATH"))
+    std::env::split_paths(&path)
+        .map(|dir| dir.join(name))
+        .find(|p| p.is_file())
+        .ok_or_else(|| {
+            ApiError::new(
+                "asset_missing",
+                format!("{name} is neither beside stackd nor in PATH"),
+            )
             .help("run `make install` in a checkout of stack")
-    })
+        })
 }

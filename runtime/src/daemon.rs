@@ -113,7 +113,11 @@ impl Daemon {
 
     /// The lock that lets one operation at a time change a stack.
     pub fn operation(&self, project: &str) -> Arc<tokio::sync::Mutex<()>> {
-        Arc::clone(guard(&self.operations).entry(project.to_owned()).or_default())
+        Arc::clone(
+            guard(&self.operations)
+                .entry(project.to_owned())
+                .or_default(),
+        )
     }
 
     /// Held while a container or network is made: names and addresses are
@@ -139,7 +143,10 @@ impl Daemon {
             AnyBackend::Fake(_) => Netd::pretend(),
             AnyBackend::Qemu(_) => Netd::new(&self.assets.netd, &dir),
         };
-        guard(&self.netds).entry(project.to_owned()).or_insert_with(make).clone()
+        guard(&self.netds)
+            .entry(project.to_owned())
+            .or_insert_with(make)
+            .clone()
     }
 
     /// Ends the stack's network daemon.
@@ -157,7 +164,10 @@ impl Daemon {
         let record = handle.record();
         let project = record.container.project.clone();
         guard(&self.live).insert(handle.id.clone(), record.clone());
-        let applied = self.netd(&project).apply(self.netd_config(&project)?).await?;
+        let applied = self
+            .netd(&project)
+            .apply(self.netd_config(&project)?)
+            .await?;
         let mut bound = Vec::new();
         for (n, port) in record.spec.ports.iter().enumerate() {
             let id = publish_id(&handle.id, n);
@@ -191,7 +201,9 @@ impl Daemon {
             record.container.id != not
                 && record.spec.ports.iter().any(|p| p.published == Some(port))
         });
-        other.map_or(String::new(), |record| format!(" by container {}", record.container.name))
+        other.map_or(String::new(), |record| {
+            format!(" by container {}", record.container.name)
+        })
     }
 
     /// Takes a container off its networks and frees its ports.
@@ -210,14 +222,19 @@ impl Daemon {
 
     fn netd_config(&self, project: &str) -> Result<Config, ApiError> {
         let live = guard(&self.live);
-        let records: Vec<&Record> =
-            live.values().filter(|record| record.container.project == project).collect();
+        let records: Vec<&Record> = live
+            .values()
+            .filter(|record| record.container.project == project)
+            .collect();
         let mut publish = Vec::new();
         let networks = self
             .networks(project)?
             .into_iter()
             .map(|network| NetdNetwork {
-                endpoints: records.iter().flat_map(|r| self.endpoints(r, &network.name)).collect(),
+                endpoints: records
+                    .iter()
+                    .flat_map(|r| self.endpoints(r, &network.name))
+                    .collect(),
                 subnet: (network.subnet.base(), network.subnet.prefix()),
                 gateway: network.gateway,
                 internal: network.internal,
@@ -228,13 +245,19 @@ impl Daemon {
         for record in &records {
             let id = &record.container.id;
             // Ports lead to the first network that has a way out.
-            let Some(nic) = record.nics.iter().find(|nic| !internal(&nic.network)) else { continue };
+            let Some(nic) = record.nics.iter().find(|nic| !internal(&nic.network)) else {
+                continue;
+            };
             for (n, port) in record.spec.ports.iter().enumerate() {
                 publish.push(Publish {
                     id: publish_id(id, n),
                     host_ip: port.host_ip,
                     host_port: port.published.unwrap_or(0),
-                    protocol: if port.udp { Protocol::Udp } else { Protocol::Tcp },
+                    protocol: if port.udp {
+                        Protocol::Udp
+                    } else {
+                        Protocol::Tcp
+                    },
                     endpoint: format!("{id}/{}", nic.network),
                     container_port: port.target,
                 });
@@ -245,7 +268,11 @@ impl Daemon {
 
     fn endpoints(&self, record: &Record, network: &str) -> Vec<Endpoint> {
         let dir = self.paths.vm(&record.container.id);
-        let places = record.nics.iter().enumerate().filter(|(_, nic)| nic.network == network);
+        let places = record
+            .nics
+            .iter()
+            .enumerate()
+            .filter(|(_, nic)| nic.network == network);
         places
             .map(|(n, nic)| Endpoint {
                 id: format!("{}/{network}", record.container.id),
@@ -261,15 +288,19 @@ impl Daemon {
     async fn revive_netds(&self) {
         loop {
             tokio::time::sleep(REVIVE_EVERY).await;
-            let projects: std::collections::BTreeSet<String> =
-                guard(&self.live).values().map(|r| r.container.project.clone()).collect();
+            let projects: std::collections::BTreeSet<String> = guard(&self.live)
+                .values()
+                .map(|r| r.container.project.clone())
+                .collect();
             for project in projects {
                 let netd = self.netd(&project);
                 if netd.alive().await {
                     continue;
                 }
                 tracing::warn!(project, "the network daemon is gone: starting it again");
-                let Ok(config) = self.netd_config(&project) else { continue };
+                let Ok(config) = self.netd_config(&project) else {
+                    continue;
+                };
                 if let Err(error) = netd.apply(config).await {
                     tracing::error!(%error, project, "the network daemon does not come back");
                 }

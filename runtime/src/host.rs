@@ -21,7 +21,10 @@ pub fn memory() -> Memory {
             .and_then(|rest| rest.trim().trim_end_matches(" kB").parse::<u64>().ok());
         kib.map_or(u64::MAX, |kib| kib << 10)
     };
-    Memory { total: field("MemTotal:"), available: field("MemAvailable:") }
+    Memory {
+        total: field("MemTotal:"),
+        available: field("MemAvailable:"),
+    }
 }
 
 /// Bytes that this user can still write on the file system of `path`.

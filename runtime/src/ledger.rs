@@ -59,8 +59,10 @@ impl Ledger {
     /// The file cannot be opened or is not a ledger.
     pub fn open(path: &Path) -> Result<Ledger, ApiError> {
         let db = Connection::open(path).map_err(failed)?;
-        db.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
-        db.pragma_update(None, "synchronous", "NORMAL").map_err(failed)?;
+        db.pragma_update(None, "journal_mode", "WAL")
+            .map_err(failed)?;
+        db.pragma_update(None, "synchronous", "NORMAL")
+            .map_err(failed)?;
         db.execute_batch(SCHEMA).map_err(failed)?;
         Ok(Ledger { db: Mutex::new(db) })
     }
@@ -76,7 +78,10 @@ impl Ledger {
     pub fn put_stack<T: Serialize>(&self, name: &str, spec: &T) -> Result<(), ApiError> {
         let json = serde_json::to_string(spec).map_err(failed)?;
         self.db()
-            .execute("INSERT OR REPLACE INTO stacks VALUES (?1, ?2)", params![name, json])
+            .execute(
+                "INSERT OR REPLACE INTO stacks VALUES (?1, ?2)",
+                params![name, json],
+            )
             .map_err(failed)?;
         Ok(())
     }
@@ -88,10 +93,13 @@ impl Ledger {
     pub fn stack<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, ApiError> {
         let json: Option<String> = self
             .db()
-            .query_row("SELECT spec FROM stacks WHERE name = ?1", [name], |row| row.get(0))
+            .query_row("SELECT spec FROM stacks WHERE name = ?1", [name], |row| {
+                row.get(0)
+            })
             .optional()
             .map_err(failed)?;
-        json.map(|json| serde_json::from_str(&json).map_err(failed)).transpose()
+        json.map(|json| serde_json::from_str(&json).map_err(failed))
+            .transpose()
     }
 
     /// Forgets a stack's spec.
@@ -99,7 +107,9 @@ impl Ledger {
     /// # Errors
     /// The disk is full or the file is damaged.
     pub fn forget_stack(&self, name: &str) -> Result<(), ApiError> {
-        self.db().execute("DELETE FROM stacks WHERE name = ?1", [name]).map_err(failed)?;
+        self.db()
+            .execute("DELETE FROM stacks WHERE name = ?1", [name])
+            .map_err(failed)?;
         Ok(())
     }
 
@@ -133,8 +143,12 @@ impl Ledger {
     pub fn all<T: DeserializeOwned>(&self, table: Table) -> Result<Vec<T>, ApiError> {
         let (table, _) = table.name();
         let db = self.db();
-        let mut query = db.prepare(&format!("SELECT record FROM {table}")).map_err(failed)?;
-        let rows = query.query_map([], |row| row.get::<_, String>(0)).map_err(failed)?;
+        let mut query = db
+            .prepare(&format!("SELECT record FROM {table}"))
+            .map_err(failed)?;
+        let rows = query
+            .query_map([], |row| row.get::<_, String>(0))
+            .map_err(failed)?;
         let mut out = Vec::new();
         for row in rows {
             let json = row.map_err(failed)?;

@@ -37,7 +37,11 @@ impl From<&Record> for Entry {
         Entry {
             time_ns: record.time_ns,
             sequence: record.sequence,
-            stream: if record.stream == Stream::Stderr { 2 } else { 1 },
+            stream: if record.stream == Stream::Stderr {
+                2
+            } else {
+                1
+            },
             partial: record.partial,
             line: String::from_utf8_lossy(&record.data).into_owned(),
         }
@@ -59,7 +63,11 @@ fn rotated(path: &Path) -> PathBuf {
 }
 
 fn open_append(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).mode(0o600).open(path)
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(path)
 }
 
 impl Writer {
@@ -71,8 +79,17 @@ impl Writer {
     pub fn open(path: &Path, resume: bool) -> io::Result<Writer> {
         let file = open_append(path)?;
         let size = file.metadata()?.len();
-        let sequence = if resume { last_sequence(path, size)? } else { 0 };
-        Ok(Writer { path: path.to_path_buf(), file, size, sequence })
+        let sequence = if resume {
+            last_sequence(path, size)?
+        } else {
+            0
+        };
+        Ok(Writer {
+            path: path.to_path_buf(),
+            file,
+            size,
+            sequence,
+        })
     }
 
     /// Appends a record, once: a record that came before is skipped.
@@ -123,7 +140,10 @@ impl Reader {
     /// Starts at the oldest line that is kept.
     pub fn open(path: &Path) -> Reader {
         let old = File::open(rotated(path)).ok();
-        let inode = old.as_ref().and_then(|f| f.metadata().ok()).map_or(0, |m| m.ino());
+        let inode = old
+            .as_ref()
+            .and_then(|f| f.metadata().ok())
+            .map_or(0, |m| m.ino());
         Reader {
             path: path.to_path_buf(),
             file: old.map(BufReader::new),
@@ -201,7 +221,13 @@ mod tests {
 
     fn record(sequence: u64, text: &str, partial: bool) -> Record {
         let data = text.as_bytes().to_vec();
-        Record { sequence, time_ns: sequence * 10, stream: Stream::Stdout, partial, data }
+        Record {
+            sequence,
+            time_ns: sequence * 10,
+            stream: Stream::Stdout,
+            partial,
+            data,
+        }
     }
 
     #[test]
@@ -217,8 +243,9 @@ mod tests {
         writer.append(&record(2, "two", false)).unwrap();
         writer.append(&record(3, "three", false)).unwrap();
         let mut reader = Reader::open(&path);
-        let lines: Vec<String> =
-            std::iter::from_fn(|| reader.next_entry()).map(|entry| entry.line).collect();
+        let lines: Vec<String> = std::iter::from_fn(|| reader.next_entry())
+            .map(|entry| entry.line)
+            .collect();
         assert_eq!(lines, ["one", "two", "three"]);
     }
 

@@ -29,8 +29,11 @@ impl Paths {
         let uid = rustix::process::getuid().as_raw();
         let socket = stack_api::routes::socket_path(uid);
         let run = socket.parent().unwrap_or(Path::new("/")).to_path_buf();
-        let set =
-            |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+        let set = |name| {
+            std::env::var_os(name)
+                .filter(|v| !v.is_empty())
+                .map(PathBuf::from)
+        };
         let data = match (set("STACK_HOME"), set("XDG_DATA_HOME"), set("HOME")) {
             (Some(home), _, _) => home.join("data"),
             (None, Some(data), _) => data.join("stack"),
@@ -48,7 +51,12 @@ impl Paths {
     /// A directory cannot be made or belongs to someone else.
     pub fn under(home: &Path) -> io::Result<Paths> {
         let run = home.join("run");
-        Paths { data: home.join("data"), socket: run.join("stackd.sock"), run }.made()
+        Paths {
+            data: home.join("data"),
+            socket: run.join("stackd.sock"),
+            run,
+        }
+        .made()
     }
 
     fn made(self) -> io::Result<Paths> {
@@ -138,7 +146,10 @@ pub fn private_dir(dir: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     let meta = std::fs::metadata(dir)?;
     if meta.uid() != rustix::process::getuid().as_raw() {
-        return Err(io::Error::other(format!("{} belongs to another user", dir.display())));
+        return Err(io::Error::other(format!(
+            "{} belongs to another user",
+            dir.display()
+        )));
     }
     if meta.mode() & 0o077 != 0 {
         std::fs::set_permissions(dir, Permissions::from_mode(0o700))?;

@@ -17,7 +17,13 @@ impl Progress {
     /// A sender and the stream of what it sends.
     pub fn new() -> (Progress, mpsc::UnboundedReceiver<Event>) {
         let (to, from) = mpsc::unbounded_channel();
-        (Progress { to, began: Instant::now() }, from)
+        (
+            Progress {
+                to,
+                began: Instant::now(),
+            },
+            from,
+        )
     }
 
     /// A step began or moved on.
@@ -35,7 +41,14 @@ impl Progress {
         self.send_step(kind, name, status, false, Some(detail));
     }
 
-    fn send_step(&self, kind: &str, name: &str, status: &str, finished: bool, detail: Option<String>) {
+    fn send_step(
+        &self,
+        kind: &str,
+        name: &str,
+        status: &str,
+        finished: bool,
+        detail: Option<String>,
+    ) {
         let _ = self.to.send(Event::Step {
             kind: kind.to_owned(),
             name: name.to_owned(),
@@ -59,13 +72,17 @@ impl Progress {
 
     /// Something to know.
     pub fn warn(&self, message: impl Into<String>) {
-        let _ = self.to.send(Event::Warning { message: message.into() });
+        let _ = self.to.send(Event::Warning {
+            message: message.into(),
+        });
     }
 
     /// The last event.
     pub fn end(&self, result: Result<(), ApiError>) {
         let _ = self.to.send(match result {
-            Ok(()) => Event::Done { took_ms: self.began.elapsed().as_millis() as u64 },
+            Ok(()) => Event::Done {
+                took_ms: self.began.elapsed().as_millis() as u64,
+            },
             Err(error) => Event::Failed(error),
         });
     }

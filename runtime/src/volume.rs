@@ -40,10 +40,17 @@ impl Daemon {
         anonymous_of: Option<&str>,
     ) -> Result<(Volume, bool), ApiError> {
         let valid = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
-        if name.is_empty() || name.len() > 200 || name.starts_with('.') || !name.chars().all(valid) {
-            return Err(ApiError::new("bad_volume", format!("`{name}` is not a volume name")));
+        if name.is_empty() || name.len() > 200 || name.starts_with('.') || !name.chars().all(valid)
+        {
+            return Err(ApiError::new(
+                "bad_volume",
+                format!("`{name}` is not a volume name"),
+            ));
         }
-        let known = self.volumes()?.into_iter().find(|volume| volume.name == name);
+        let known = self
+            .volumes()?
+            .into_iter()
+            .find(|volume| volume.name == name);
         let path = self.paths.volumes().join(format!("{name}.ext4"));
         if let Some(mut volume) = known
             && volume.path.exists()

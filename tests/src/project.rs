@@ -104,6 +104,20 @@ impl<'h> Project<'h> {
 impl Drop for Project<'_> {
     fn drop(&mut self) {
         // Never panics: this may run while the test is failing.
+        if std::thread::panicking() {
+            for arguments in [
+                &["ps", "--all"][..],
+                &["logs", "--no-color", "--tail", "20"],
+            ] {
+                let shown = self.command(arguments).output();
+                let text = shown.map(|output| output.stdout).unwrap_or_default();
+                eprintln!(
+                    "--- stack {}\n{}",
+                    arguments[0],
+                    String::from_utf8_lossy(&text)
+                );
+            }
+        }
         let mut command = self.command(&["down", "--volumes", "--timeout", "2"]);
         command
             .stdout(std::process::Stdio::null())

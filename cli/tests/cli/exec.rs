@@ -75,7 +75,10 @@ fn detached_comes_back_when_it_runs() {
     assert_eq!((run.out.as_str(), run.err.as_str()), ("", ""));
     let body = daemon.wait_for(EXEC).body;
     assert_eq!(body["args"], json!(["sleep", "-d", "60"]));
-    assert_eq!((&body["stdin"], &body["detach"]), (&json!(false), &json!(true)));
+    assert_eq!(
+        (&body["stdin"], &body["detach"]),
+        (&json!(false), &json!(true))
+    );
 }
 
 #[test]

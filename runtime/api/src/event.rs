@@ -83,7 +83,12 @@ pub struct ApiError {
 impl ApiError {
     /// An error with exit code 1 and no help.
     pub fn new(code: &str, message: impl Into<String>) -> Self {
-        ApiError { code: code.to_owned(), message: message.into(), help: None, exit_code: 1 }
+        ApiError {
+            code: code.to_owned(),
+            message: message.into(),
+            help: None,
+            exit_code: 1,
+        }
     }
 
     /// The same error with advice.

@@ -26,7 +26,11 @@ use std::path::PathBuf;
 /// The daemon's socket: `$STACK_HOME/run/stackd.sock`, else
 /// `$XDG_RUNTIME_DIR/stack/stackd.sock`, else `/tmp/stack-<uid>/stackd.sock`.
 pub fn socket_path(uid: u32) -> PathBuf {
-    let set = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    let set = |name| {
+        std::env::var_os(name)
+            .filter(|v| !v.is_empty())
+            .map(PathBuf::from)
+    };
     if let Some(home) = set("STACK_HOME") {
         return home.join("run/stackd.sock");
     }

@@ -40,7 +40,11 @@ pub(super) fn lines<T: Serialize + Send + 'static>(
         line.push(b'\n');
         Ok::<Bytes, std::io::Error>(line.into())
     });
-    ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(body)).into_response()
+    (
+        [(header::CONTENT_TYPE, "application/x-ndjson")],
+        Body::from_stream(body),
+    )
+        .into_response()
 }
 
 /// Runs an operation and answers with its events. When the client goes, the

@@ -14,11 +14,25 @@ pub(super) async fn doctor(State(app): State<App>) -> Json<Vec<Check>> {
     let mut checks = Vec::new();
     match &daemon.backend {
         AnyBackend::Qemu(qemu) => vmm(qemu, &mut checks).await,
-        AnyBackend::Fake(_) => checks.push(check("backend", "warning", "fake: no VM is run".into())),
+        AnyBackend::Fake(_) => {
+            checks.push(check("backend", "warning", "fake: no VM is run".into()))
+        }
     }
-    checks.push(check("kernel", "ok", daemon.assets.kernel.display().to_string()));
-    checks.push(check("vminit", "ok", daemon.assets.initramfs.display().to_string()));
-    checks.push(check("netd", "ok", daemon.assets.netd.display().to_string()));
+    checks.push(check(
+        "kernel",
+        "ok",
+        daemon.assets.kernel.display().to_string(),
+    ));
+    checks.push(check(
+        "vminit",
+        "ok",
+        daemon.assets.initramfs.display().to_string(),
+    ));
+    checks.push(check(
+        "netd",
+        "ok",
+        daemon.assets.netd.display().to_string(),
+    ));
     checks.push(disk(&daemon.paths.data));
     checks.push(memory());
     Json(checks)
@@ -27,7 +41,11 @@ pub(super) async fn doctor(State(app): State<App>) -> Json<Vec<Check>> {
 async fn vmm(qemu: &Qemu, checks: &mut Vec<Check>) {
     match qemu.probe().await {
         Ok(probe) => {
-            checks.push(check("qemu", "ok", format!("{} {}", probe.binary.display(), probe.version)));
+            checks.push(check(
+                "qemu",
+                "ok",
+                format!("{} {}", probe.binary.display(), probe.version),
+            ));
             let slow = probe.accelerator == "tcg";
             let mut accel = check(
                 "accelerator",
@@ -35,7 +53,8 @@ async fn vmm(qemu: &Qemu, checks: &mut Vec<Check>) {
                 format!("{} ({})", probe.accelerator, probe.reason),
             );
             if slow {
-                accel.help = Some("VMs are emulated, several times slower: use a machine with KVM".into());
+                accel.help =
+                    Some("VMs are emulated, several times slower: use a machine with KVM".into());
             }
             checks.push(accel);
         }
@@ -48,24 +67,45 @@ async fn vmm(qemu: &Qemu, checks: &mut Vec<Check>) {
 }
 
 fn check(name: &str, status: &str, found: String) -> Check {
-    Check { name: name.to_owned(), status: status.to_owned(), found, help: None }
+    Check {
+        name: name.to_owned(),
+        status: status.to_owned(),
+        found,
+        help: None,
+    }
 }
 
 fn disk(path: &std::path::Path) -> Check {
     match host::disk_free(path) {
         Some(free) => {
             let status = if free < 2 << 30 { "warning" } else { "ok" };
-            check("disk", status, format!("{:.1} GiB free in {}", gib(free), path.display()))
+            check(
+                "disk",
+                status,
+                format!("{:.1} GiB free in {}", gib(free), path.display()),
+            )
         }
-        None => check("disk", "error", format!("{} cannot be examined", path.display())),
+        None => check(
+            "disk",
+            "error",
+            format!("{} cannot be examined", path.display()),
+        ),
     }
 }
 
 fn memory() -> Check {
     let memory = host::memory();
-    let status = if memory.available < 1 << 30 { "warning" } else { "ok" };
+    let status = if memory.available < 1 << 30 {
+        "warning"
+    } else {
+        "ok"
+    };
     let (available, total) = (gib(memory.available), gib(memory.total));
-    check("memory", status, format!("{available:.1} of {total:.1} GiB available"))
+    check(
+        "memory",
+        status,
+        format!("{available:.1} of {total:.1} GiB available"),
+    )
 }
 
 fn gib(bytes: u64) -> f64 {

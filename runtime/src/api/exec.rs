@@ -38,12 +38,15 @@ pub(super) async fn exec(
         .filter(|handle| request.index.is_none_or(|n| n == handle.container().number))
         .find(|handle| handle.container().state == Life::Running)
         .ok_or_else(|| {
-            ApiError::new("not_running", format!("service \"{}\" is not running", request.service))
-                .help("start it with `stack up -d` or `stack start`")
+            ApiError::new(
+                "not_running",
+                format!("service \"{}\" is not running", request.service),
+            )
+            .help("start it with `stack up -d` or `stack start`")
         })?;
     let agent = handle.agent.borrow().clone();
-    let agent =
-        agent.ok_or_else(|| ApiError::new("not_running", "its VM does not answer at the moment"))?;
+    let agent = agent
+        .ok_or_else(|| ApiError::new("not_running", "its VM does not answer at the moment"))?;
     let session = agent
         .exec(process(&request, &handle.record()))
         .await
@@ -64,7 +67,10 @@ pub(super) async fn exec(
             Err(error) => tracing::debug!(%error, "exec session cut"),
         }
     });
-    let headers = [(header::CONNECTION, "upgrade"), (header::UPGRADE, "stack-exec/1")];
+    let headers = [
+        (header::CONNECTION, "upgrade"),
+        (header::UPGRADE, "stack-exec/1"),
+    ];
     Ok((StatusCode::SWITCHING_PROTOCOLS, headers).into_response())
 }
 
@@ -93,7 +99,9 @@ type Io = TokioIo<hyper::upgrade::Upgraded>;
 
 /// Tells the client that it runs; from then on nobody listens to it.
 async fn let_go(mut io: Io, mut session: ExecSession) {
-    let _ = io.write_all(&Frame::control(&Exit::default()).to_bytes()).await;
+    let _ = io
+        .write_all(&Frame::control(&Exit::default()).to_bytes())
+        .await;
     let _ = io.shutdown().await;
     session.exit().await;
 }
@@ -113,7 +121,11 @@ async fn bridge(io: Io, mut session: ExecSession) {
     let mut listening = true;
     while let Some((stream, data)) = session.output.recv().await {
         // What nobody reads any more is still taken from the process.
-        listening = listening && writer.write_all(&Frame::data(0, stream, data).to_bytes()).await.is_ok();
+        listening = listening
+            && writer
+                .write_all(&Frame::data(0, stream, data).to_bytes())
+                .await
+                .is_ok();
     }
     let exit = session.exit().await;
     reading.abort();

@@ -12,8 +12,11 @@ use crate::stack;
 
 /// `GET /v1/images`
 pub(super) async fn list(State(app): State<App>) -> Result<Json<Vec<ImageInfo>>, Failure> {
-    let images =
-        app.daemon.images.list().map_err(|error| ApiError::new("images", error.to_string()))?;
+    let images = app
+        .daemon
+        .images
+        .list()
+        .map_err(|error| ApiError::new("images", error.to_string()))?;
     let infos = images.into_iter().map(|image| ImageInfo {
         reference: image.reference,
         id: image.id,

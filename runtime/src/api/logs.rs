@@ -25,16 +25,30 @@ pub(super) async fn logs(
     Query(query): Query<LogQuery>,
 ) -> Response {
     let (to, mut from) = mpsc::channel(1024);
-    let chosen: Option<Vec<String>> =
-        query.services.as_ref().map(|list| list.split(',').map(str::to_owned).collect());
+    let chosen: Option<Vec<String>> = query
+        .services
+        .as_ref()
+        .map(|list| list.split(',').map(str::to_owned).collect());
     tokio::spawn(async move {
         let pick = |handle: &Arc<Handle>| {
-            chosen.as_ref().is_none_or(|names| names.contains(&handle.container().service))
+            chosen
+                .as_ref()
+                .is_none_or(|names| names.contains(&handle.container().service))
         };
-        let handles: Vec<_> = app.daemon.handles(Some(&name)).into_iter().filter(pick).collect();
-        let mut followers: Vec<Follower> =
-            handles.iter().map(|handle| Follower::new(&app, handle, &query)).collect();
-        let mut first: Vec<LogLine> = followers.iter_mut().flat_map(|f| f.backlog(&query)).collect();
+        let handles: Vec<_> = app
+            .daemon
+            .handles(Some(&name))
+            .into_iter()
+            .filter(pick)
+            .collect();
+        let mut followers: Vec<Follower> = handles
+            .iter()
+            .map(|handle| Follower::new(&app, handle, &query))
+            .collect();
+        let mut first: Vec<LogLine> = followers
+            .iter_mut()
+            .flat_map(|f| f.backlog(&query))
+            .collect();
         first.sort_by_key(|line| line.time_ns);
         for line in first {
             if to.send(line).await.is_err() {
@@ -57,14 +71,19 @@ pub(super) async fn logs(
                     followers.push(Follower::new(&app, handle, &query));
                 }
             }
-            if followers.iter().all(|f| *f.handle.ended.borrow() || !f.handle.container().state.is_live()) {
+            if followers
+                .iter()
+                .all(|f| *f.handle.ended.borrow() || !f.handle.container().state.is_live())
+            {
                 // What was written before the end was recorded.
                 for line in followers.iter_mut().flat_map(Follower::fresh) {
                     let _ = to.send(line).await;
                 }
                 return;
             }
-            let news = followers.iter().map(|f| Box::pin(f.handle.logged.notified()));
+            let news = followers
+                .iter()
+                .map(|f| Box::pin(f.handle.logged.notified()));
             tokio::select! {
                 _ = futures_util::future::select_all(news) => {
                     // A burst of lines is one answer.
@@ -75,7 +94,9 @@ pub(super) async fn logs(
             }
         }
     });
-    lines(futures_util::stream::poll_fn(move |context| from.poll_recv(context)))
+    lines(futures_util::stream::poll_fn(move |context| {
+        from.poll_recv(context)
+    }))
 }
 
 struct Follower {
@@ -87,7 +108,11 @@ struct Follower {
 impl Follower {
     fn new(app: &App, handle: &Arc<Handle>, query: &LogQuery) -> Follower {
         let reader = Reader::open(&app.daemon.paths.log(&handle.id));
-        Follower { handle: Arc::clone(handle), reader, until: query.until_ns.unwrap_or(u64::MAX) }
+        Follower {
+            handle: Arc::clone(handle),
+            reader,
+            until: query.until_ns.unwrap_or(u64::MAX),
+        }
     }
 
     fn line(&self, entry: Entry) -> LogLine {

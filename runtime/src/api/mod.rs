@@ -38,7 +38,10 @@ pub async fn serve(daemon: Arc<Daemon>) -> std::io::Result<()> {
     let listener = UnixListener::bind(&socket)?;
     std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0o600))?;
     let quit = Arc::new(Notify::new());
-    let app = App { daemon, quit: Arc::clone(&quit) };
+    let app = App {
+        daemon,
+        quit: Arc::clone(&quit),
+    };
     let router = Router::new()
         .route("/v1/version", get(version))
         .route("/v1/doctor", get(doctor::doctor))
@@ -64,7 +67,11 @@ pub async fn serve(daemon: Arc<Daemon>) -> std::io::Result<()> {
 
 async fn version() -> axum::Json<Version> {
     let version = env!("CARGO_PKG_VERSION").to_owned();
-    axum::Json(Version { version, api: 1, pid: std::process::id() })
+    axum::Json(Version {
+        version,
+        api: 1,
+        pid: std::process::id(),
+    })
 }
 
 async fn shutdown(State(app): State<App>) {

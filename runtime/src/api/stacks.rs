@@ -20,12 +20,22 @@ pub(super) async fn list(State(app): State<App>) -> Result<Json<Vec<StackInfo>>,
     for handle in app.daemon.handles(None) {
         let container = handle.container();
         let name = container.project.clone();
-        let info = stacks.entry(name.clone()).or_insert_with(|| StackInfo { name, ..StackInfo::default() });
-        *info.states.entry(container.state.as_str().to_owned()).or_default() += 1;
+        let info = stacks.entry(name.clone()).or_insert_with(|| StackInfo {
+            name,
+            ..StackInfo::default()
+        });
+        *info
+            .states
+            .entry(container.state.as_str().to_owned())
+            .or_default() += 1;
     }
     for (name, info) in &mut stacks {
         let spec: Option<StackSpec> = app.daemon.ledger.stack(name)?;
-        info.files = spec.iter().flat_map(|s| &s.files).map(|f| f.display().to_string()).collect();
+        info.files = spec
+            .iter()
+            .flat_map(|s| &s.files)
+            .map(|f| f.display().to_string())
+            .collect();
     }
     Ok(Json(stacks.into_values().collect()))
 }
@@ -58,7 +68,13 @@ pub(super) async fn containers(
     State(app): State<App>,
     Path(name): Path<String>,
 ) -> Json<Vec<Container>> {
-    Json(app.daemon.handles(Some(&name)).iter().map(|handle| handle.container()).collect())
+    Json(
+        app.daemon
+            .handles(Some(&name))
+            .iter()
+            .map(|handle| handle.container())
+            .collect(),
+    )
 }
 
 /// `POST /v1/stacks/{name}/down`

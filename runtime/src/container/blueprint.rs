@@ -81,26 +81,48 @@ pub struct Site<'a> {
 /// # Errors
 /// The image has no command, or a bind mount's source is missing.
 pub fn draw(site: &Site<'_>, spec: &ServiceSpec, image: &Image) -> Result<Blueprint, ApiError> {
-    let Site { id, networks, resolved, .. } = *site;
+    let Site {
+        id,
+        networks,
+        resolved,
+        ..
+    } = *site;
     let mut disks = Vec::new();
     for (n, path) in image.layers.iter().enumerate() {
-        disks.push(DiskUse { path: path.clone(), serial: format!("layer{n}"), read_only: true });
+        disks.push(DiskUse {
+            path: path.clone(),
+            serial: format!("layer{n}"),
+            read_only: true,
+        });
     }
-    disks.push(DiskUse { path: site.scratch.clone(), serial: "scratch".to_owned(), read_only: false });
-    let mut parts = Parts { disks, shares: Vec::new(), binds: &site.binds };
+    disks.push(DiskUse {
+        path: site.scratch.clone(),
+        serial: "scratch".to_owned(),
+        read_only: false,
+    });
+    let mut parts = Parts {
+        disks,
+        shares: Vec::new(),
+        binds: &site.binds,
+    };
     let mounts = parts.mounts(spec, resolved)?;
 
     let (interfaces, gateway) = interfaces(networks);
     let mut nameservers = spec.dns.clone();
     if nameservers.is_empty() {
-        nameservers = networks.iter().map(|(network, ..)| network.gateway.to_string()).collect();
+        nameservers = networks
+            .iter()
+            .map(|(network, ..)| network.gateway.to_string())
+            .collect();
     }
     let hostname = spec.hostname.clone().unwrap_or_else(|| id[..12].to_owned());
     let config = VmConfig {
         hostname,
         domainname: spec.domainname.clone().unwrap_or_default(),
         root: Root {
-            layers: (0..image.layers.len()).map(|n| format!("layer{n}")).collect(),
+            layers: (0..image.layers.len())
+                .map(|n| format!("layer{n}"))
+                .collect(),
             scratch: Some("scratch".to_owned()),
             read_only: spec.read_only,
         },
@@ -121,7 +143,11 @@ pub fn draw(site: &Site<'_>, spec: &ServiceSpec, image: &Image) -> Result<Bluepr
         search: spec.dns_search.clone(),
         resolver_options: spec.dns_opt.clone(),
         hosts: hosts(spec, gateway),
-        sysctls: spec.sysctls.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
+        sysctls: spec
+            .sysctls
+            .iter()
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect(),
         process: process::process(spec, &image.config)?,
         healthcheck: process::healthcheck(spec, &image.config),
         init: spec.init,
@@ -131,9 +157,13 @@ pub fn draw(site: &Site<'_>, spec: &ServiceSpec, image: &Image) -> Result<Bluepr
         shm_size: spec.shm_size,
         ..VmConfig::default()
     };
-    let memory = spec.memory.map_or(DEFAULT_MEMORY, |limit| limit + MEMORY_OVERHEAD);
+    let memory = spec
+        .memory
+        .map_or(DEFAULT_MEMORY, |limit| limit + MEMORY_OVERHEAD);
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
-    let cpus = spec.cpus.map_or(cores.min(4), |cpus| (cpus.ceil() as u32).clamp(1, cores));
+    let cpus = spec
+        .cpus
+        .map_or(cores.min(4), |cpus| (cpus.ceil() as u32).clamp(1, cores));
     Ok(Blueprint {
         config,
         disks: parts.disks,

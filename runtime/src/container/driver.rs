@@ -60,7 +60,10 @@ async fn drive(daemon: &Arc<Daemon>, handle: &Arc<Handle>) {
             handle.wish.send_if_modified(|wish| {
                 let served = matches!(wish, Wish::Run(_)) && *wish == serving;
                 if served {
-                    *wish = Wish::Stop { signal: libc::SIGTERM, grace_ms: 10_000 };
+                    *wish = Wish::Stop {
+                        signal: libc::SIGTERM,
+                        grace_ms: 10_000,
+                    };
                 }
                 served
             });

@@ -87,7 +87,10 @@ impl Handle {
         let wish = if record.wanted {
             Wish::Run(0)
         } else {
-            Wish::Stop { signal: libc::SIGTERM, grace_ms: 10_000 }
+            Wish::Stop {
+                signal: libc::SIGTERM,
+                grace_ms: 10_000,
+            }
         };
         Arc::new(Handle {
             id: record.container.id.clone(),
@@ -148,7 +151,9 @@ impl Handle {
     pub fn stop(&self, grace_ms: Option<u64>) {
         let record = self.record();
         let signal = signal::number(&record.blueprint.stop_signal).unwrap_or(libc::SIGTERM);
-        let grace_ms = grace_ms.or(record.spec.stop_grace_period_ms).unwrap_or(10_000);
+        let grace_ms = grace_ms
+            .or(record.spec.stop_grace_period_ms)
+            .unwrap_or(10_000);
         self.update(|record| record.wanted = false);
         self.wish.send_replace(Wish::Stop { signal, grace_ms });
     }

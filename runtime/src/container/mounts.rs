@@ -25,26 +25,44 @@ impl Parts<'_> {
         if let Some(known) = self.disks.iter().find(|disk| disk.path == path) {
             return known.serial.clone();
         }
-        self.disks.push(DiskUse { path, serial: serial.clone(), read_only });
+        self.disks.push(DiskUse {
+            path,
+            serial: serial.clone(),
+            read_only,
+        });
         serial
     }
 
     /// The guest's mounts, in the order to make them; their devices are
     /// added.
-    pub(super) fn mounts(&mut self, spec: &ServiceSpec, resolved: &Resolved) -> Result<Vec<Mount>, ApiError> {
+    pub(super) fn mounts(
+        &mut self,
+        spec: &ServiceSpec,
+        resolved: &Resolved,
+    ) -> Result<Vec<Mount>, ApiError> {
         let mut mounts = Vec::new();
         for mount in &spec.mounts {
             let mut subpath_of = String::new();
             let source = match &mount.source {
-                MountSource::Volume { volume, nocopy, subpath } => {
+                MountSource::Volume {
+                    volume,
+                    nocopy,
+                    subpath,
+                } => {
                     let path = resolved.volumes.get(volume).cloned().unwrap_or_default();
                     subpath_of = subpath.clone().unwrap_or_default();
                     let serial = self.disk(path, mount.read_only);
-                    GuestSource::Disk { serial, copy_image_content: !nocopy && !mount.read_only }
+                    GuestSource::Disk {
+                        serial,
+                        copy_image_content: !nocopy && !mount.read_only,
+                    }
                 }
                 MountSource::Anonymous => continue,
                 MountSource::Bind { path, create } => self.bind(path, *create, mount.read_only)?,
-                MountSource::Tmpfs { size, mode } => GuestSource::Tmpfs { size: *size, mode: *mode },
+                MountSource::Tmpfs { size, mode } => GuestSource::Tmpfs {
+                    size: *size,
+                    mode: *mode,
+                },
             };
             mounts.push(Mount {
                 target: mount.target.clone(),
@@ -55,9 +73,17 @@ impl Parts<'_> {
         }
         for (target, _, path) in &resolved.anonymous {
             let serial = self.disk(path.clone(), false);
-            let source = GuestSource::Disk { serial, copy_image_content: true };
+            let source = GuestSource::Disk {
+                serial,
+                copy_image_content: true,
+            };
             let (target, subpath) = (target.clone(), String::new());
-            mounts.push(Mount { target, source, read_only: false, subpath });
+            mounts.push(Mount {
+                target,
+                source,
+                read_only: false,
+                subpath,
+            });
         }
         // A mount below another must come after it.
         mounts.sort_by_key(|mount| mount.target.split('/').filter(|p| !p.is_empty()).count());
@@ -82,7 +108,10 @@ impl Parts<'_> {
         let dir = self.binds.join(&tag);
         single_file(path, &meta, &dir, ro)?;
         self.shares.push((tag.clone(), dir, ro));
-        Ok(GuestSource::Share { tag, file: Some("file".to_owned()) })
+        Ok(GuestSource::Share {
+            tag,
+            file: Some("file".to_owned()),
+        })
     }
 }
 
@@ -95,9 +124,16 @@ fn single_file(path: &Path, meta: &Metadata, dir: &Path, ro: bool) -> Result<(),
         ApiError::new("bind", format!("bind mount {}: {error}", path.display()))
     };
     if !meta.is_file() {
-        let kind = if meta.file_type().is_socket() { "a socket" } else { "neither file nor directory" };
-        return Err(ApiError::new("bind", format!("bind mount {}: it is {kind}", path.display()))
-            .help("files and directories can be mounted into a micro-VM"));
+        let kind = if meta.file_type().is_socket() {
+            "a socket"
+        } else {
+            "neither file nor directory"
+        };
+        return Err(ApiError::new(
+            "bind",
+            format!("bind mount {}: it is {kind}", path.display()),
+        )
+        .help("files and directories can be mounted into a micro-VM"));
     }
     crate::paths::private_dir(dir).map_err(failed)?;
     let real = std::fs::canonicalize(path).map_err(failed)?;
@@ -108,7 +144,11 @@ fn single_file(path: &Path, meta: &Metadata, dir: &Path, ro: bool) -> Result<(),
         Err(_) if ro => std::fs::copy(&real, &link).map(drop).map_err(failed),
         Err(error) => Err(ApiError::new(
             "bind",
-            format!("bind mount {}: it cannot be linked into {}: {error}", path.display(), dir.display()),
+            format!(
+                "bind mount {}: it cannot be linked into {}: {error}",
+                path.display(),
+                dir.display()
+            ),
         )
         .help("mount it read-only (`:ro`), mount its directory, or keep both on one file system")),
     }

@@ -10,8 +10,20 @@ use stack_protocol::config::{Exec, HealthCheck};
 
 /// Docker's default capabilities.
 const CAPABILITIES: [&str; 14] = [
-    "CHOWN", "DAC_OVERRIDE", "FSETID", "FOWNER", "MKNOD", "NET_RAW", "SETGID", "SETUID",
-    "SETFCAP", "SETPCAP", "NET_BIND_SERVICE", "SYS_CHROOT", "KILL", "AUDIT_WRITE",
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FSETID",
+    "FOWNER",
+    "MKNOD",
+    "NET_RAW",
+    "SETGID",
+    "SETUID",
+    "SETFCAP",
+    "SETPCAP",
+    "NET_BIND_SERVICE",
+    "SYS_CHROOT",
+    "KILL",
+    "AUDIT_WRITE",
 ];
 
 /// The process of a service.
@@ -60,7 +72,10 @@ fn arguments(spec: &ServiceSpec, image: &ImageConfig) -> Result<Vec<String>, Api
     if args.is_empty() {
         return Err(ApiError::new(
             "no_command",
-            format!("service {}: the image {} has no command", spec.name, spec.image),
+            format!(
+                "service {}: the image {} has no command",
+                spec.name, spec.image
+            ),
         )
         .help("give one with `command:`"));
     }
@@ -76,7 +91,10 @@ fn environment(spec: &ServiceSpec, image: &ImageConfig) -> Vec<String> {
     for (name, value) in &spec.environment {
         merged.insert(name, value);
     }
-    merged.iter().map(|(name, value)| format!("{name}={value}")).collect()
+    merged
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect()
 }
 
 fn capabilities(spec: &ServiceSpec) -> Vec<String> {
@@ -112,12 +130,47 @@ fn capabilities(spec: &ServiceSpec) -> Vec<String> {
 
 /// capabilities(7), in kernel order.
 const ALL: [&str; 41] = [
-    "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID",
-    "SETPCAP", "LINUX_IMMUTABLE", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW",
-    "IPC_LOCK", "IPC_OWNER", "SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT", "SYS_PTRACE", "SYS_PACCT",
-    "SYS_ADMIN", "SYS_BOOT", "SYS_NICE", "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "MKNOD",
-    "LEASE", "AUDIT_WRITE", "AUDIT_CONTROL", "SETFCAP", "MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG",
-    "WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ", "PERFMON", "BPF", "CHECKPOINT_RESTORE",
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "DAC_READ_SEARCH",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "SETGID",
+    "SETUID",
+    "SETPCAP",
+    "LINUX_IMMUTABLE",
+    "NET_BIND_SERVICE",
+    "NET_BROADCAST",
+    "NET_ADMIN",
+    "NET_RAW",
+    "IPC_LOCK",
+    "IPC_OWNER",
+    "SYS_MODULE",
+    "SYS_RAWIO",
+    "SYS_CHROOT",
+    "SYS_PTRACE",
+    "SYS_PACCT",
+    "SYS_ADMIN",
+    "SYS_BOOT",
+    "SYS_NICE",
+    "SYS_RESOURCE",
+    "SYS_TIME",
+    "SYS_TTY_CONFIG",
+    "MKNOD",
+    "LEASE",
+    "AUDIT_WRITE",
+    "AUDIT_CONTROL",
+    "SETFCAP",
+    "MAC_OVERRIDE",
+    "MAC_ADMIN",
+    "SYSLOG",
+    "WAKE_ALARM",
+    "BLOCK_SUSPEND",
+    "AUDIT_READ",
+    "PERFMON",
+    "BPF",
+    "CHECKPOINT_RESTORE",
 ];
 
 /// The health check: the file's over the image's, with Docker's defaults.
@@ -138,8 +191,15 @@ pub(super) fn healthcheck(spec: &ServiceSpec, image: &ImageConfig) -> Option<Hea
         test,
         interval_ms: pick(own.interval_ms, base.map(|b| b.interval_ms), 30_000),
         timeout_ms: pick(own.timeout_ms, base.map(|b| b.timeout_ms), 30_000),
-        retries: own.retries.or(base.map(|b| b.retries).filter(|n| *n > 0)).unwrap_or(3),
+        retries: own
+            .retries
+            .or(base.map(|b| b.retries).filter(|n| *n > 0))
+            .unwrap_or(3),
         start_period_ms: pick(own.start_period_ms, base.map(|b| b.start_period_ms), 0),
-        start_interval_ms: pick(own.start_interval_ms, base.map(|b| b.start_interval_ms), 5_000),
+        start_interval_ms: pick(
+            own.start_interval_ms,
+            base.map(|b| b.start_interval_ms),
+            5_000,
+        ),
     })
 }

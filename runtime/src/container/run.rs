@@ -42,7 +42,12 @@ impl Ended {
             Some(help) => format!("{} ({help})", error.message),
             None => error.message.clone(),
         };
-        Ended { ran: false, code: 128, error: Some(error), oom: false }
+        Ended {
+            ran: false,
+            code: 128,
+            error: Some(error),
+            oom: false,
+        }
     }
 }
 
@@ -55,8 +60,17 @@ struct Vm {
 /// Runs the container once. `adopt`: its VM may be there already.
 pub(super) async fn once(daemon: &Arc<Daemon>, handle: &Arc<Handle>, adopt: bool) -> Ended {
     let log = daemon.paths.log(&handle.id);
-    let recorded = || handle.record().process.or_else(|| stack_vmm::leftover(&daemon.paths.vm(&handle.id)));
-    let known = if adopt { recorded().filter(|p| daemon.backend.alive(p)) } else { None };
+    let recorded = || {
+        handle
+            .record()
+            .process
+            .or_else(|| stack_vmm::leftover(&daemon.paths.vm(&handle.id)))
+    };
+    let known = if adopt {
+        recorded().filter(|p| daemon.backend.alive(p))
+    } else {
+        None
+    };
     if adopt && known.is_none() {
         daemon.forget_endpoints(handle).await;
         return lost(&handle.record().container.name);
@@ -114,7 +128,9 @@ fn lost(name: &str) -> Ended {
     Ended {
         ran: true,
         code: 137,
-        error: Some(format!("the VM of {name} ended while stackd was not running")),
+        error: Some(format!(
+            "the VM of {name} ended while stackd was not running"
+        )),
         oom: false,
     }
 }
@@ -254,12 +270,19 @@ async fn configure(handle: &Arc<Handle>, vm: &mut Vm, hello: &Hello) -> Result<(
     let record = handle.record();
     let mut entropy = vec![0; 64];
     let _ = rustix::rand::getrandom(&mut entropy, rustix::rand::GetRandomFlags::empty());
-    let config = VmConfig { time_ns: now_ns(), entropy, ..record.blueprint.config.clone() };
+    let config = VmConfig {
+        time_ns: now_ns(),
+        entropy,
+        ..record.blueprint.config.clone()
+    };
     let has_check = config.healthcheck.is_some();
     match vm.agent.request(Command::Configure(Box::new(config))).await {
-        Ok(Outcome::Error { message, code }) => {
-            Err(Ended { ran: false, code, error: Some(message), oom: false })
-        }
+        Ok(Outcome::Error { message, code }) => Err(Ended {
+            ran: false,
+            code,
+            error: Some(message),
+            oom: false,
+        }),
         Ok(_) => {
             handle.update(|record| {
                 record.container.state = State::Running;
@@ -360,7 +383,9 @@ async fn reconnect(
     sequence: u64,
 ) -> Option<Option<Exit>> {
     handle.agent.send_replace(None);
-    let (fresh, hello) = connect(daemon, handle, vm.process.clone(), sequence).await.ok()?;
+    let (fresh, hello) = connect(daemon, handle, vm.process.clone(), sequence)
+        .await
+        .ok()?;
     vm.agent = fresh.agent;
     vm.events = fresh.events;
     Some(hello.exit)
@@ -385,13 +410,26 @@ async fn finish(handle: &Handle, vm: &mut Vm, writer: &mut Writer, exit: Exit) -
 }
 
 fn ended(exit: Exit) -> Ended {
-    Ended { ran: exit.error.is_none(), code: exit.code, error: exit.error, oom: exit.oom }
+    Ended {
+        ran: exit.error.is_none(),
+        code: exit.code,
+        error: exit.error,
+        oom: exit.oom,
+    }
 }
 
 fn note(handle: &Handle, event: &Event) {
     match event {
-        Event::Health { health, code, output, .. } => {
-            handle.probe.send_replace(Some(Probe { code: *code, output: output.clone() }));
+        Event::Health {
+            health,
+            code,
+            output,
+            ..
+        } => {
+            handle.probe.send_replace(Some(Probe {
+                code: *code,
+                output: output.clone(),
+            }));
             let health = api_health(*health);
             if handle.container().health != health {
                 handle.update(|record| record.container.health = health);
@@ -412,7 +450,10 @@ fn api_health(health: GuestHealth) -> Option<Health> {
 }
 
 async fn end_process(daemon: &Arc<Daemon>, process: &Process) {
-    if tokio::time::timeout(SHUTDOWN_LIMIT, daemon.backend.wait(process)).await.is_err() {
+    if tokio::time::timeout(SHUTDOWN_LIMIT, daemon.backend.wait(process))
+        .await
+        .is_err()
+    {
         daemon.backend.kill(process);
         let _ = tokio::time::timeout(SHUTDOWN_LIMIT, daemon.backend.wait(process)).await;
     }

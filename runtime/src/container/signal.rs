@@ -8,10 +8,17 @@ pub fn number(name: &str) -> Option<i32> {
     let upper = name.to_ascii_uppercase();
     let short = upper.strip_prefix("SIG").unwrap_or(&upper);
     if let Some(plus) = short.strip_prefix("RTMIN") {
-        let offset: i32 = if plus.is_empty() { 0 } else { plus.strip_prefix('+')?.parse().ok()? };
+        let offset: i32 = if plus.is_empty() {
+            0
+        } else {
+            plus.strip_prefix('+')?.parse().ok()?
+        };
         return (0..=30).contains(&offset).then_some(34 + offset);
     }
-    NAMES.iter().position(|known| *known == short).map(|at| at as i32 + 1)
+    NAMES
+        .iter()
+        .position(|known| *known == short)
+        .map(|at| at as i32 + 1)
 }
 
 const NAMES: [&str; 31] = [

@@ -46,13 +46,23 @@ impl Netd {
     /// The daemon whose files are in `dir`; nothing is started yet.
     pub fn new(binary: &Path, dir: &Path) -> Netd {
         let (binary, dir) = (binary.to_path_buf(), dir.to_path_buf());
-        Netd { binary, dir, pretend: false, turn: Arc::default() }
+        Netd {
+            binary,
+            dir,
+            pretend: false,
+            turn: Arc::default(),
+        }
     }
 
     /// No daemon at all, for made-up VMs: every port is said to be bound.
     pub fn pretend() -> Netd {
         let (binary, dir) = (PathBuf::new(), PathBuf::new());
-        Netd { binary, dir, pretend: true, turn: Arc::default() }
+        Netd {
+            binary,
+            dir,
+            pretend: true,
+            turn: Arc::default(),
+        }
     }
 
     fn control(&self) -> PathBuf {
@@ -69,7 +79,10 @@ impl Netd {
                 let ip = publish.host_ip.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
                 (publish.id, vec![SocketAddr::new(ip, publish.host_port)])
             });
-            return Ok(Applied { published: published.collect(), failed: BTreeMap::new() });
+            return Ok(Applied {
+                published: published.collect(),
+                failed: BTreeMap::new(),
+            });
         }
         let _turn = self.turn.lock().await;
         let request = Request::Apply(config);
@@ -85,7 +98,15 @@ impl Netd {
                 published: published.into_iter().map(|p| (p.id, p.addresses)).collect(),
                 failed: errors
                     .into_iter()
-                    .map(|e| (e.id, PublishFailure { message: e.message, holder: e.holder }))
+                    .map(|e| {
+                        (
+                            e.id,
+                            PublishFailure {
+                                message: e.message,
+                                holder: e.holder,
+                            },
+                        )
+                    })
                     .collect(),
             }),
             Response::Error { message } => Err(failed(&message)),
@@ -154,6 +175,11 @@ fn failed(why: &dyn std::fmt::Display) -> ApiError {
 pub fn published(target: u16, udp: bool, addresses: &[SocketAddr]) -> Vec<Published> {
     addresses
         .iter()
-        .map(|address| Published { host_ip: address.ip(), host_port: address.port(), target, udp })
+        .map(|address| Published {
+            host_ip: address.ip(),
+            host_port: address.port(),
+            target,
+            udp,
+        })
         .collect()
 }

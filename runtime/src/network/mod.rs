@@ -29,7 +29,9 @@ pub struct Network {
 impl Network {
     /// The lowest address that nobody has.
     pub fn free_address(&self, taken: &BTreeSet<Ipv4Addr>) -> Option<Ipv4Addr> {
-        self.subnet.hosts().find(|address| *address != self.gateway && !taken.contains(address))
+        self.subnet
+            .hosts()
+            .find(|address| *address != self.gateway && !taken.contains(address))
     }
 }
 

@@ -50,7 +50,10 @@ impl FromStr for Subnet {
             return Err(format!("`{text}`: the prefix must be between 8 and 29"));
         }
         let mask = u32::MAX << (32 - u32::from(prefix));
-        Ok(Subnet { base: Ipv4Addr::from(u32::from(address) & mask), prefix })
+        Ok(Subnet {
+            base: Ipv4Addr::from(u32::from(address) & mask),
+            prefix,
+        })
     }
 }
 
@@ -63,7 +66,12 @@ impl fmt::Display for Subnet {
 /// The first /24 of 10.89.0.0/16 and upwards that overlaps none of `taken`.
 pub fn free_subnet(taken: &[Subnet]) -> Option<Subnet> {
     (89u8..=126)
-        .flat_map(|a| (0u8..=255).map(move |b| Subnet { base: Ipv4Addr::new(10, a, b, 0), prefix: 24 }))
+        .flat_map(|a| {
+            (0u8..=255).map(move |b| Subnet {
+                base: Ipv4Addr::new(10, a, b, 0),
+                prefix: 24,
+            })
+        })
         .find(|subnet| !taken.iter().any(|other| other.overlaps(*subnet)))
 }
 

@@ -19,12 +19,20 @@ use crate::progress::Progress;
 ///
 /// # Errors
 /// A service has no container, or something cannot be done.
-pub async fn act(daemon: Arc<Daemon>, project: String, action: Action, progress: Progress) -> Outcome {
+pub async fn act(
+    daemon: Arc<Daemon>,
+    project: String,
+    action: Action,
+    progress: Progress,
+) -> Outcome {
     let lock = daemon.operation(&project);
     let _one = lock.lock().await;
     let all = daemon.handles(Some(&project));
     for service in &action.services {
-        if !all.iter().any(|handle| handle.container().service == *service) {
+        if !all
+            .iter()
+            .any(|handle| handle.container().service == *service)
+        {
             return Err(ApiError::new(
                 "no_such_service",
                 format!("service {service} has no container in stack {project}"),
@@ -108,7 +116,14 @@ async fn kill(progress: &Progress, chosen: &[Arc<Handle>], name: Option<&str>) -
             handle.stop(Some(0));
             handle.stopped().await;
         } else {
-            tell(handle, Command::Signal { session: 0, signal: number }).await?;
+            tell(
+                handle,
+                Command::Signal {
+                    session: 0,
+                    signal: number,
+                },
+            )
+            .await?;
         }
         progress.finish("container", &container.name, "killed");
     }
@@ -117,15 +132,27 @@ async fn kill(progress: &Progress, chosen: &[Arc<Handle>], name: Option<&str>) -
 
 async fn freeze(progress: &Progress, handle: &Arc<Handle>, frozen: bool) -> Outcome {
     let container = handle.container();
-    let from = if frozen { State::Running } else { State::Paused };
+    let from = if frozen {
+        State::Running
+    } else {
+        State::Paused
+    };
     if container.state != from {
         return Ok(());
     }
     tell(handle, Command::Freeze { frozen }).await?;
     handle.update(|record| {
-        record.container.state = if frozen { State::Paused } else { State::Running };
+        record.container.state = if frozen {
+            State::Paused
+        } else {
+            State::Running
+        };
     });
-    progress.finish("container", &container.name, if frozen { "paused" } else { "unpaused" });
+    progress.finish(
+        "container",
+        &container.name,
+        if frozen { "paused" } else { "unpaused" },
+    );
     Ok(())
 }
 
@@ -133,7 +160,10 @@ async fn tell(handle: &Handle, command: Command) -> Outcome {
     let agent = handle.agent.borrow().clone();
     let Some(agent) = agent else {
         let name = handle.container().name;
-        return Err(ApiError::new("not_running", format!("{name} is not running")));
+        return Err(ApiError::new(
+            "not_running",
+            format!("{name} is not running"),
+        ));
     };
     match agent.request(command).await.map_err(vm_error)? {
         GuestOutcome::Error { message, .. } => Err(ApiError::new("guest", message)),

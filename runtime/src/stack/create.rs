@@ -21,7 +21,12 @@ use crate::progress::Progress;
 use crate::time::now_ms;
 
 /// Makes or changes the network with this key in the file.
-pub(super) fn network(daemon: &Daemon, progress: &Progress, spec: &StackSpec, key: &str) -> Outcome {
+pub(super) fn network(
+    daemon: &Daemon,
+    progress: &Progress,
+    spec: &StackSpec,
+    key: &str,
+) -> Outcome {
     let wanted = &spec.networks[key];
     let _alone = daemon.creation();
     let existing: Vec<Network> = daemon.ledger.all(Table::Networks)?;
@@ -36,14 +41,17 @@ pub(super) fn network(daemon: &Daemon, progress: &Progress, spec: &StackSpec, ke
     if wanted.external {
         return Err(ApiError::new(
             "external_network",
-            format!("network {}: external networks are not supported yet", wanted.name),
+            format!(
+                "network {}: external networks are not supported yet",
+                wanted.name
+            ),
         )
         .help("remove `external: true`: the stack then makes a network of its own"));
     }
     let subnet = match (&wanted.subnet, known) {
-        (Some(text), _) => {
-            text.parse().map_err(|why: String| ApiError::new("bad_subnet", why))?
-        }
+        (Some(text), _) => text
+            .parse()
+            .map_err(|why: String| ApiError::new("bad_subnet", why))?,
         (None, Some(known)) => known.subnet,
         (None, None) => {
             // Two stacks never share a subnet: their guests can be told apart.
@@ -53,7 +61,11 @@ pub(super) fn network(daemon: &Daemon, progress: &Progress, spec: &StackSpec, ke
         }
     };
     let gateway = wanted.gateway.or_else(|| subnet.hosts().next());
-    let status = if known.is_some() { "updated" } else { "created" };
+    let status = if known.is_some() {
+        "updated"
+    } else {
+        "created"
+    };
     let network = Network {
         name: wanted.name.clone(),
         project: spec.name.clone(),
@@ -61,7 +73,9 @@ pub(super) fn network(daemon: &Daemon, progress: &Progress, spec: &StackSpec, ke
         gateway: gateway.unwrap_or(Ipv4Addr::UNSPECIFIED),
         internal: wanted.internal,
     };
-    daemon.ledger.put(Table::Networks, &network.name, &spec.name, &network)?;
+    daemon
+        .ledger
+        .put(Table::Networks, &network.name, &spec.name, &network)?;
     progress.finish("network", &network.name, status);
     Ok(())
 }
@@ -83,7 +97,9 @@ pub(super) struct Inherited {
 
 impl From<&Record> for Inherited {
     fn from(record: &Record) -> Inherited {
-        Inherited { anonymous: record.blueprint.anonymous.iter().cloned().collect() }
+        Inherited {
+            anonymous: record.blueprint.anonymous.iter().cloned().collect(),
+        }
     }
 }
 
@@ -104,10 +120,21 @@ pub(super) fn container(
     progress: &Progress,
     order: &Order<'_>,
 ) -> Result<Arc<Handle>, ApiError> {
-    let Order { stack, spec, number, name, image, .. } = *order;
+    let Order {
+        stack,
+        spec,
+        number,
+        name,
+        image,
+        ..
+    } = *order;
     let _alone = daemon.creation();
     let id = random_id();
-    if let Some(other) = daemon.handles(None).iter().find(|h| h.container().name == name) {
+    if let Some(other) = daemon
+        .handles(None)
+        .iter()
+        .find(|h| h.container().name == name)
+    {
         let project = other.container().project;
         return Err(ApiError::new(
             "name_in_use",
@@ -142,7 +169,10 @@ pub(super) fn container(
             config_hash: spec.config_hash.clone(),
             state: State::Created,
             created_ms: now_ms(),
-            networks: places.iter().map(|(n, nic, _)| (n.name.clone(), nic.ipv4)).collect(),
+            networks: places
+                .iter()
+                .map(|(n, nic, _)| (n.name.clone(), nic.ipv4))
+                .collect(),
             command: blueprint.config.process.args.join(" "),
             memory: blueprint.memory,
             ..Container::default()
@@ -153,7 +183,12 @@ pub(super) fn container(
         process: None,
         wanted: false,
     };
-    daemon.ledger.put(Table::Containers, &record.container.id, &stack.name, &record)?;
+    daemon.ledger.put(
+        Table::Containers,
+        &record.container.id,
+        &stack.name,
+        &record,
+    )?;
     Ok(daemon.insert(record))
 }
 
@@ -197,7 +232,12 @@ fn places(
         names.extend(attach.aliases.iter().cloned());
         names.extend(spec.hostname.iter().cloned());
         names.dedup();
-        let nic = Nic { network: network.name.clone(), mac: mac_for(ipv4), ipv4, names };
+        let nic = Nic {
+            network: network.name.clone(),
+            mac: mac_for(ipv4),
+            ipv4,
+            names,
+        };
         places.push((network.clone(), nic, attach.priority));
     }
     Ok(places)
@@ -209,7 +249,13 @@ fn mounts(
     order: &Order<'_>,
     id: &str,
 ) -> Result<Resolved, ApiError> {
-    let Order { stack, spec, image, inherited, .. } = *order;
+    let Order {
+        stack,
+        spec,
+        image,
+        inherited,
+        ..
+    } = *order;
     let mut volumes: BTreeMap<String, PathBuf> = BTreeMap::new();
     let mut targets: Vec<&str> = Vec::new();
     let mut nameless: Vec<&str> = Vec::new();
@@ -224,7 +270,8 @@ fn mounts(
                         format!("external volume {} does not exist", wanted.name),
                     ));
                 }
-                let (made, new) = daemon.ensure_volume(&wanted.name, &stack.name, wanted.size, None)?;
+                let (made, new) =
+                    daemon.ensure_volume(&wanted.name, &stack.name, wanted.size, None)?;
                 if new {
                     progress.finish("volume", &made.name, "created");
                 }

@@ -18,7 +18,12 @@ use crate::progress::Progress;
 ///
 /// # Errors
 /// Something cannot be removed; the rest is.
-pub async fn down(daemon: Arc<Daemon>, project: String, request: Down, progress: Progress) -> Outcome {
+pub async fn down(
+    daemon: Arc<Daemon>,
+    project: String,
+    request: Down,
+    progress: Progress,
+) -> Outcome {
     let lock = daemon.operation(&project);
     let _one = lock.lock().await;
     let grace = request.timeout.map(|seconds| seconds * 1000);
@@ -33,7 +38,9 @@ pub async fn down(daemon: Arc<Daemon>, project: String, request: Down, progress:
     });
     let mut failure = None;
     for wave in backwards(&handles) {
-        let removals = wave.iter().map(|handle| remove(&daemon, &progress, handle, grace, request.volumes));
+        let removals = wave
+            .iter()
+            .map(|handle| remove(&daemon, &progress, handle, grace, request.volumes));
         for result in join_all(removals).await {
             if let Err(error) = result {
                 failure.get_or_insert(error);

@@ -42,8 +42,11 @@ enum Mark {
 /// # Errors
 /// The first step that failed.
 pub(super) async fn execute(context: &Context, plan: &Plan) -> Outcome {
-    let marks: Vec<watch::Sender<Mark>> =
-        plan.steps.iter().map(|_| watch::Sender::new(Mark::Pending)).collect();
+    let marks: Vec<watch::Sender<Mark>> = plan
+        .steps
+        .iter()
+        .map(|_| watch::Sender::new(Mark::Pending))
+        .collect();
     let failed = watch::Sender::new(false);
     let shared = Arc::new(context.clone());
     let mut running: FuturesUnordered<_> = plan
@@ -54,7 +57,11 @@ pub(super) async fn execute(context: &Context, plan: &Plan) -> Outcome {
             let (marks, failed, shared) = (&marks, &failed, &shared);
             async move {
                 let result = one(shared, step, marks, failed).await;
-                let mark = if let Ok(true) = result { Mark::Done } else { Mark::NotDone };
+                let mark = if let Ok(true) = result {
+                    Mark::Done
+                } else {
+                    Mark::NotDone
+                };
                 marks[n].send_replace(mark);
                 if result.is_err() {
                     failed.send_replace(true);
@@ -97,7 +104,10 @@ async fn one(
     let (context, action) = (Arc::clone(context), step.action.clone());
     match tokio::spawn(async move { context.act(&action).await }).await {
         Ok(result) => result.map(|()| true),
-        Err(error) => Err(ApiError::new("internal", format!("a step of the plan broke: {error}"))),
+        Err(error) => Err(ApiError::new(
+            "internal",
+            format!("a step of the plan broke: {error}"),
+        )),
     }
 }
 
@@ -124,7 +134,9 @@ async fn condition(context: &Context, step: &Step, needed: &WaitFor) -> Outcome 
                 let message = format!("{dependant} was not started: its dependency {error}");
                 return Err(ApiError { message, ..error });
             }
-            Err(error) => context.progress.warn(format!("optional dependency: {error}")),
+            Err(error) => context
+                .progress
+                .warn(format!("optional dependency: {error}")),
         }
     }
     Ok(())
@@ -141,8 +153,17 @@ impl Context {
             Action::CreateVolume { volume, .. } => {
                 create::volume(&self.daemon, &self.progress, &self.request.spec, volume)
             }
-            Action::Create { service, number, name } => self.create(service, *number, name, None),
-            Action::Recreate { service, number, name, id } => {
+            Action::Create {
+                service,
+                number,
+                name,
+            } => self.create(service, *number, name, None),
+            Action::Recreate {
+                service,
+                number,
+                name,
+                id,
+            } => {
                 let old = self.find(id)?;
                 self.progress.step("container", name, "recreating");
                 let inherited = create::Inherited::from(&old.record());
@@ -155,7 +176,14 @@ impl Context {
                 Ok(())
             }
             Action::Remove { id, .. } => {
-                down::remove(&self.daemon, &self.progress, &self.find(id)?, self.grace(), false).await
+                down::remove(
+                    &self.daemon,
+                    &self.progress,
+                    &self.find(id)?,
+                    self.grace(),
+                    false,
+                )
+                .await
             }
         }
     }
@@ -184,9 +212,19 @@ impl Context {
         let spec = &stack.services[service];
         let image = self.daemon.images.get(&spec.image).map_err(images::error)?;
         let image = image.ok_or_else(|| {
-            ApiError::new("image_missing", format!("image {} was removed meanwhile", spec.image))
+            ApiError::new(
+                "image_missing",
+                format!("image {} was removed meanwhile", spec.image),
+            )
         })?;
-        let order = create::Order { stack, spec, number, name, image: &image, inherited };
+        let order = create::Order {
+            stack,
+            spec,
+            number,
+            name,
+            image: &image,
+            inherited,
+        };
         create::container(&self.daemon, &self.progress, &order)?;
         self.progress.step("container", name, "created");
         Ok(())
@@ -196,10 +234,12 @@ impl Context {
         let handle = self.find(name)?;
         self.progress.step("container", name, "starting");
         handle.start();
-        wait::reached(&handle, Condition::ServiceStarted).await.map_err(|mut error| {
-            error.message = format!("service {service}: {}", error.message);
-            error
-        })?;
+        wait::reached(&handle, Condition::ServiceStarted)
+            .await
+            .map_err(|mut error| {
+                error.message = format!("service {service}: {}", error.message);
+                error
+            })?;
         self.progress.finish("container", name, "started");
         Ok(())
     }

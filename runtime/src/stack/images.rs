@@ -72,11 +72,17 @@ async fn one(
         return Ok(image);
     }
     if order == PullOrder::Never {
-        return Err(ApiError::new("image_missing", format!("image {name} is not on this machine"))
-            .help("its pull_policy is never: pull it first with `stack pull`"));
+        return Err(ApiError::new(
+            "image_missing",
+            format!("image {name} is not on this machine"),
+        )
+        .help("its pull_policy is never: pull it first with `stack pull`"));
     }
     progress.step("image", name, "pulling");
-    let options = PullOptions { platform: wanted.platform.clone(), ..PullOptions::from_env() };
+    let options = PullOptions {
+        platform: wanted.platform.clone(),
+        ..PullOptions::from_env()
+    };
     let image = daemon
         .images
         .pull(name, &options, report(progress))
@@ -89,7 +95,13 @@ async fn one(
 /// Layers' progress as events.
 fn report(progress: &Progress) -> impl Fn(stack_images::Progress) + Send + Sync + 'static {
     let progress = progress.clone();
-    move |stack_images::Progress::Layer { reference, digest, phase, done, total }| {
+    move |stack_images::Progress::Layer {
+              reference,
+              digest,
+              phase,
+              done,
+              total,
+          }| {
         let phase = match phase {
             stack_images::Phase::Downloading => LayerPhase::Downloading,
             stack_images::Phase::Extracting => LayerPhase::Extracting,
@@ -105,7 +117,11 @@ fn report(progress: &Progress) -> impl Fn(stack_images::Progress) + Send + Sync 
 /// # Errors
 /// The archive cannot be read, or is no image.
 pub async fn load(daemon: Arc<Daemon>, request: Load, progress: Progress) -> Outcome {
-    let loaded = daemon.images.load(&request.path, report(&progress)).await.map_err(error)?;
+    let loaded = daemon
+        .images
+        .load(&request.path, report(&progress))
+        .await
+        .map_err(error)?;
     for image in loaded {
         progress.finish("image", &image.reference, "loaded");
     }
@@ -131,7 +147,10 @@ pub async fn pull(daemon: Arc<Daemon>, request: Pull, progress: Progress) -> Out
         .collect::<BTreeSet<_>>()
         .into_iter()
         .map(|reference| {
-            let wanted = Wanted { reference: reference.clone(), platform: None };
+            let wanted = Wanted {
+                reference: reference.clone(),
+                platform: None,
+            };
             let (daemon, progress) = (&daemon, &progress);
             async move { one(daemon, progress, &wanted, request.policy.into()).await }
         })

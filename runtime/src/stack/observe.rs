@@ -16,7 +16,10 @@ pub(super) fn observe(daemon: &Daemon, spec: &StackSpec) -> Result<Observed, Api
         .iter()
         .map(|handle| {
             let record = handle.record();
-            ObservedContainer { container: record.container, spec: record.spec }
+            ObservedContainer {
+                container: record.container,
+                spec: record.spec,
+            }
         })
         .collect();
     let networks = daemon
@@ -24,15 +27,30 @@ pub(super) fn observe(daemon: &Daemon, spec: &StackSpec) -> Result<Observed, Api
         .into_iter()
         .map(|network| {
             let subnet = network.subnet.to_string();
-            (network.name, ObservedNetwork { internal: network.internal, subnet })
+            (
+                network.name,
+                ObservedNetwork {
+                    internal: network.internal,
+                    subnet,
+                },
+            )
         })
         .collect();
-    let volumes = daemon.volumes()?.into_iter().map(|volume| volume.name).collect();
+    let volumes = daemon
+        .volumes()?
+        .into_iter()
+        .map(|volume| volume.name)
+        .collect();
     let mut known = BTreeMap::new();
     for service in spec.services.values() {
         if let Some(image) = daemon.images.get(&service.image).map_err(images::error)? {
             known.insert(service.image.clone(), image.id);
         }
     }
-    Ok(Observed { containers, networks, volumes, images: known })
+    Ok(Observed {
+        containers,
+        networks,
+        volumes,
+        images: known,
+    })
 }

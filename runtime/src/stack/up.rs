@@ -39,7 +39,10 @@ pub async fn up(daemon: Arc<Daemon>, request: Up, progress: Progress) -> Outcome
     let preliminary = plan(&daemon, &request)?;
     images::ensure(&daemon, &progress, pulls(&request, &preliminary)).await?;
     // A pull may have brought another image: only now is the plan final.
-    let request = Up { pull: Some(stack_api::spec::PullPolicy::Missing), ..request };
+    let request = Up {
+        pull: Some(stack_api::spec::PullPolicy::Missing),
+        ..request
+    };
     let plan = plan(&daemon, &request)?;
     resources::check(&daemon, &request, &plan, &progress)?;
     daemon.ledger.put_stack(&project, &request.spec)?;
@@ -56,9 +59,18 @@ pub async fn up(daemon: Arc<Daemon>, request: Up, progress: Progress) -> Outcome
     let selected: BTreeSet<String> =
         plan::select(&request.spec.services, &request.services, !request.no_deps)
             .unwrap_or_default();
-    let context = Context { daemon, progress, request, _turn: Arc::new(turn) };
+    let context = Context {
+        daemon,
+        progress,
+        request,
+        _turn: Arc::new(turn),
+    };
     execute::execute(&context, &plan).await?;
-    if context.request.wait { wait_all(&context, &selected).await } else { Ok(()) }
+    if context.request.wait {
+        wait_all(&context, &selected).await
+    } else {
+        Ok(())
+    }
 }
 
 fn pulls(request: &Up, plan: &Plan) -> BTreeSet<(Wanted, PullOrder)> {
@@ -67,7 +79,13 @@ fn pulls(request: &Up, plan: &Plan) -> BTreeSet<(Wanted, PullOrder)> {
         let platform = services
             .filter(|service| service.image == *reference)
             .find_map(|service| service.platform.clone());
-        (Wanted { reference: reference.clone(), platform }, order)
+        (
+            Wanted {
+                reference: reference.clone(),
+                platform,
+            },
+            order,
+        )
     };
     let mut wanted: BTreeSet<_> = plan
         .steps
@@ -92,13 +110,19 @@ fn pulls(request: &Up, plan: &Plan) -> BTreeSet<(Wanted, PullOrder)> {
 async fn wait_all(context: &Context, selected: &BTreeSet<String>) -> Outcome {
     let project = &context.request.spec.name;
     let handles = context.daemon.handles(Some(project));
-    let chosen = handles.iter().filter(|handle| selected.contains(&handle.container().service));
+    let chosen = handles
+        .iter()
+        .filter(|handle| selected.contains(&handle.container().service));
     let all = join_all(chosen.map(|handle| async move {
         let name = handle.container().name;
         context.progress.step("container", &name, "waiting");
         wait::up(handle).await?;
         let checked = handle.container().health.is_some();
-        context.progress.finish("container", &name, if checked { "healthy" } else { "running" });
+        context.progress.finish(
+            "container",
+            &name,
+            if checked { "healthy" } else { "running" },
+        );
         Ok(())
     }));
     let first_failure = async { all.await.into_iter().collect::<Outcome>() };
@@ -117,6 +141,9 @@ fn timed_out(context: &Context, selected: &BTreeSet<String>, seconds: u64) -> Ap
         .filter(|handle| selected.contains(&handle.container().service))
         .filter_map(|handle| wait::not_up(handle))
         .collect();
-    let message = format!("not everything was ready within {seconds} s: {}", late.join("; "));
+    let message = format!(
+        "not everything was ready within {seconds} s: {}",
+        late.join("; ")
+    );
     ApiError::new("wait_timeout", message).help("see `stack ps` and `stack logs`")
 }

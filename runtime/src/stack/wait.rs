@@ -43,21 +43,31 @@ fn judge(handle: &Handle, record: &Record, condition: Condition) -> Option<Resul
     match condition {
         Condition::ServiceCompletedSuccessfully if over => match container.exit_code {
             Some(0) => Some(Ok(())),
-            code => failed(format!("{name} did not complete successfully: exit {}", code.unwrap_or(-1))),
+            code => failed(format!(
+                "{name} did not complete successfully: exit {}",
+                code.unwrap_or(-1)
+            )),
         },
         Condition::ServiceCompletedSuccessfully => None,
         Condition::ServiceStarted if container.state == State::Running => Some(Ok(())),
         // It was quick: it has run, which is all that was asked for.
-        Condition::ServiceStarted if container.state == State::Exited && container.error.is_none() => {
+        Condition::ServiceStarted
+            if container.state == State::Exited && container.error.is_none() =>
+        {
             Some(Ok(()))
         }
         Condition::ServiceHealthy if container.state == State::Running => match container.health {
             Some(Health::Healthy) => Some(Ok(())),
             Some(Health::Unhealthy) => failed(unhealthy()),
             Some(Health::Starting) => None,
-            None => failed(format!("{name} has no health check, so it can never be healthy")),
+            None => failed(format!(
+                "{name} has no health check, so it can never be healthy"
+            )),
         },
-        _ if over => failed(format!("{name} ended with exit code {}", container.exit_code.unwrap_or(-1))),
+        _ if over => failed(format!(
+            "{name} ended with exit code {}",
+            container.exit_code.unwrap_or(-1)
+        )),
         _ => None,
     }
 }
@@ -65,7 +75,11 @@ fn judge(handle: &Handle, record: &Record, condition: Condition) -> Option<Resul
 /// What `--wait` waits for: running, and healthy where there is a check.
 pub(super) async fn up(handle: &Arc<Handle>) -> Result<(), ApiError> {
     let check = handle.record().blueprint.config.healthcheck.is_some();
-    let condition = if check { Condition::ServiceHealthy } else { Condition::ServiceStarted };
+    let condition = if check {
+        Condition::ServiceHealthy
+    } else {
+        Condition::ServiceStarted
+    };
     reached(handle, condition).await?;
     let container = handle.container();
     if container.state == State::Exited && container.exit_code != Some(0) {
@@ -80,7 +94,10 @@ pub(super) async fn up(handle: &Arc<Handle>) -> Result<(), ApiError> {
 }
 
 fn last_line(output: &str) -> &str {
-    output.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it printed nothing")
+    output
+        .lines()
+        .rfind(|line| !line.trim().is_empty())
+        .unwrap_or("it printed nothing")
 }
 
 /// What a container still lacks, for the user; `None`: nothing.
@@ -115,6 +132,9 @@ fn failure(record: &Record, what: &str) -> ApiError {
     if let (Some(_), Some(code @ (126 | 127))) = (&container.error, container.exit_code) {
         error.exit_code = code;
     }
-    error.help = Some(format!("see what it said with `stack logs {}`", container.service));
+    error.help = Some(format!(
+        "see what it said with `stack logs {}`",
+        container.service
+    ));
     error
 }

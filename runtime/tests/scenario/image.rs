@@ -9,7 +9,10 @@ use sha2::{Digest, Sha256};
 pub(crate) const NAME: &str = "made-up:1";
 
 fn blob(dir: &Path, bytes: &[u8]) -> String {
-    let digest: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest: String = Sha256::digest(bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     fs::write(dir.join("blobs/sha256").join(&digest), bytes).unwrap();
     format!("sha256:{digest}")
 }

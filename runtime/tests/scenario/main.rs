@@ -1,6 +1,8 @@
 //! Whole operations of the daemon with made-up VMs: order, restarts, health,
 //! changes, and what a restarted daemon finds.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
+
 mod image;
 mod world;
 
@@ -13,21 +15,41 @@ use world::{World, depends, service};
 async fn dependencies_first_and_nothing_twice() {
     let world = World::new().await;
     let shop = world.stack(vec![
-        service("web", &["serve"], &[depends("app", Condition::ServiceStarted)]),
-        service("app", &["serve"], &[depends("db", Condition::ServiceStarted)]),
+        service(
+            "web",
+            &["serve"],
+            &[depends("app", Condition::ServiceStarted)],
+        ),
+        service(
+            "app",
+            &["serve"],
+            &[depends("db", Condition::ServiceStarted)],
+        ),
         service("db", &["serve"], &[]),
     ]);
     world.up(&shop).await.unwrap();
     assert_eq!(world.started(), ["shop-db-1", "shop-app-1", "shop-web-1"]);
-    assert!(world.containers().iter().all(|c| c.state == State::Running && c.boot_id.is_some()));
+    assert!(
+        world
+            .containers()
+            .iter()
+            .all(|c| c.state == State::Running && c.boot_id.is_some())
+    );
     world.up(&shop).await.unwrap();
-    assert_eq!(world.started().len(), 3, "nothing changed, nothing was started");
+    assert_eq!(
+        world.started().len(),
+        3,
+        "nothing changed, nothing was started"
+    );
 }
 
 #[tokio::test]
 async fn a_change_recreates_only_its_service() {
     let world = World::new().await;
-    let mut shop = world.stack(vec![service("a", &["serve"], &[]), service("b", &["serve"], &[])]);
+    let mut shop = world.stack(vec![
+        service("a", &["serve"], &[]),
+        service("b", &["serve"], &[]),
+    ]);
     world.up(&shop).await.unwrap();
     let before = world.containers();
     let b = shop.services.get_mut("b").unwrap();
@@ -56,10 +78,20 @@ async fn restart_policies() {
     let well = world.until("well", |c| c.state == State::Exited).await;
     assert_eq!((well.exit_code, well.restarts), (Some(0), 0));
     world.until("always", |c| c.restarts >= 2).await;
-    world.act(Action { verb: Verb::Stop, ..Action::default() }).await.unwrap();
+    world
+        .act(Action {
+            verb: Verb::Stop,
+            ..Action::default()
+        })
+        .await
+        .unwrap();
     let always = world.until("always", |c| c.state == State::Exited).await;
     tokio::time::sleep(std::time::Duration::from_millis(300)).await;
-    assert_eq!(world.container("always").restarts, always.restarts, "stopped means stopped");
+    assert_eq!(
+        world.container("always").restarts,
+        always.restarts,
+        "stopped means stopped"
+    );
 }
 
 #[tokio::test]
@@ -71,7 +103,11 @@ async fn an_unhealthy_dependency_stops_what_needs_it() {
         interval_ms: Some(10),
         ..HealthCheckSpec::default()
     });
-    let app = service("app", &["serve"], &[depends("db", Condition::ServiceHealthy)]);
+    let app = service(
+        "app",
+        &["serve"],
+        &[depends("db", Condition::ServiceHealthy)],
+    );
     let error = world.up(&world.stack(vec![db, app])).await.unwrap_err();
     assert!(error.message.contains("shop-db-1 is unhealthy"), "{error}");
     assert!(error.message.contains("made-up failure"), "{error}");
@@ -83,7 +119,11 @@ async fn an_unhealthy_dependency_stops_what_needs_it() {
 async fn a_completed_job_lets_others_go_on_and_is_not_run_again() {
     let world = World::new().await;
     let job = service("job", &["run", "30", "0"], &[]);
-    let app = service("app", &["serve"], &[depends("job", Condition::ServiceCompletedSuccessfully)]);
+    let app = service(
+        "app",
+        &["serve"],
+        &[depends("job", Condition::ServiceCompletedSuccessfully)],
+    );
     let shop = world.stack(vec![job, app]);
     world.up(&shop).await.unwrap();
     assert_eq!(world.container("job").exit_code, Some(0));
@@ -94,11 +134,20 @@ async fn a_completed_job_lets_others_go_on_and_is_not_run_again() {
 #[tokio::test]
 async fn a_missing_program_is_127() {
     let world = World::new().await;
-    let error = world.up(&world.stack(vec![service("a", &["missing"], &[])])).await.unwrap_err();
-    assert!(error.message.contains("executable file not found"), "{error}");
+    let error = world
+        .up(&world.stack(vec![service("a", &["missing"], &[])]))
+        .await
+        .unwrap_err();
+    assert!(
+        error.message.contains("executable file not found"),
+        "{error}"
+    );
     assert_eq!(error.exit_code, 127);
     let container = world.container("a");
-    assert_eq!((container.state, container.exit_code), (State::Dead, Some(127)));
+    assert_eq!(
+        (container.state, container.exit_code),
+        (State::Dead, Some(127))
+    );
 }
 
 #[tokio::test]
@@ -115,8 +164,14 @@ async fn a_vm_that_does_not_start_leaves_nothing_running() {
 #[tokio::test]
 async fn down_leaves_nothing() {
     let world = World::new().await;
-    world.up(&world.stack(vec![service("a", &["stubborn"], &[])])).await.unwrap();
-    let request = Down { timeout: Some(0), ..Down::default() };
+    world
+        .up(&world.stack(vec![service("a", &["stubborn"], &[])]))
+        .await
+        .unwrap();
+    let request = Down {
+        timeout: Some(0),
+        ..Down::default()
+    };
     world.down(request).await.unwrap();
     assert!(world.containers().is_empty());
     assert_eq!(world.files("data/disks"), Vec::<String>::new());
@@ -143,7 +198,10 @@ async fn a_restarted_daemon_knows_its_containers() {
 #[tokio::test]
 async fn output_is_in_the_log() {
     let world = World::new().await;
-    world.up(&world.stack(vec![service("a", &["say", "one", "two"], &[])])).await.unwrap();
+    world
+        .up(&world.stack(vec![service("a", &["say", "one", "two"], &[])]))
+        .await
+        .unwrap();
     world.until("a", |c| c.state == State::Running).await;
     let mut lines = Vec::new();
     for _ in 0..100 {

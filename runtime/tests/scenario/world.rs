@@ -24,7 +24,11 @@ pub(crate) struct World {
 }
 
 /// A service with the only image there is.
-pub(crate) fn service(name: &str, command: &[&str], depends_on: &[(String, Dependency)]) -> ServiceSpec {
+pub(crate) fn service(
+    name: &str,
+    command: &[&str],
+    depends_on: &[(String, Dependency)],
+) -> ServiceSpec {
     ServiceSpec {
         name: name.to_owned(),
         image: image::NAME.to_owned(),
@@ -39,7 +43,14 @@ pub(crate) fn service(name: &str, command: &[&str], depends_on: &[(String, Depen
 
 /// An entry of `depends_on`.
 pub(crate) fn depends(on: &str, condition: Condition) -> (String, Dependency) {
-    (on.to_owned(), Dependency { condition, restart: false, required: true })
+    (
+        on.to_owned(),
+        Dependency {
+            condition,
+            restart: false,
+            required: true,
+        },
+    )
 }
 
 impl World {
@@ -72,7 +83,10 @@ impl World {
     }
 
     pub(crate) fn stack(&self, services: Vec<ServiceSpec>) -> StackSpec {
-        let network = NetworkSpec { name: "shop_default".to_owned(), ..NetworkSpec::default() };
+        let network = NetworkSpec {
+            name: "shop_default".to_owned(),
+            ..NetworkSpec::default()
+        };
         StackSpec {
             name: "shop".to_owned(),
             services: services.into_iter().map(|s| (s.name.clone(), s)).collect(),
@@ -83,26 +97,48 @@ impl World {
 
     pub(crate) async fn up(&self, spec: &StackSpec) -> Result<(), ApiError> {
         let (progress, _events) = Progress::new();
-        let request = Up { spec: spec.clone(), ..Up::default() };
+        let request = Up {
+            spec: spec.clone(),
+            ..Up::default()
+        };
         stack::up(Arc::clone(&self.daemon), request, progress).await
     }
 
     pub(crate) async fn down(&self, request: Down) -> Result<(), ApiError> {
         let (progress, _events) = Progress::new();
-        stack::down(Arc::clone(&self.daemon), "shop".to_owned(), request, progress).await
+        stack::down(
+            Arc::clone(&self.daemon),
+            "shop".to_owned(),
+            request,
+            progress,
+        )
+        .await
     }
 
     pub(crate) async fn act(&self, request: Action) -> Result<(), ApiError> {
         let (progress, _events) = Progress::new();
-        stack::act(Arc::clone(&self.daemon), "shop".to_owned(), request, progress).await
+        stack::act(
+            Arc::clone(&self.daemon),
+            "shop".to_owned(),
+            request,
+            progress,
+        )
+        .await
     }
 
     pub(crate) fn containers(&self) -> Vec<Container> {
-        self.daemon.handles(Some("shop")).iter().map(|handle| handle.container()).collect()
+        self.daemon
+            .handles(Some("shop"))
+            .iter()
+            .map(|handle| handle.container())
+            .collect()
     }
 
     pub(crate) fn container(&self, service: &str) -> Container {
-        self.containers().into_iter().find(|c| c.service == service).unwrap()
+        self.containers()
+            .into_iter()
+            .find(|c| c.service == service)
+            .unwrap()
     }
 
     pub(crate) async fn until(&self, service: &str, is: impl Fn(&Container) -> bool) -> Container {
@@ -119,12 +155,16 @@ impl World {
     pub(crate) fn log(&self, service: &str) -> Vec<String> {
         let id = self.container(service).id;
         let mut reader = logs::Reader::open(&self.daemon.paths.log(&id));
-        std::iter::from_fn(|| reader.next_entry()).map(|entry| entry.line).collect()
+        std::iter::from_fn(|| reader.next_entry())
+            .map(|entry| entry.line)
+            .collect()
     }
 
     /// Names in a directory, without hidden ones.
     pub(crate) fn files(&self, dir: &str) -> Vec<String> {
-        let entries = std::fs::read_dir(self.home.path().join(dir)).unwrap().flatten();
+        let entries = std::fs::read_dir(self.home.path().join(dir))
+            .unwrap()
+            .flatten();
         let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
         names.filter(|name| !name.starts_with('.')).collect()
     }
@@ -133,6 +173,12 @@ impl World {
 async fn open(home: &Path) -> Arc<Daemon> {
     let paths = Paths::under(home).unwrap();
     let none = home.join("none");
-    let assets = Assets { kernel: none.clone(), initramfs: none.clone(), netd: none };
-    Daemon::open(paths, assets, AnyBackend::Fake(Fake::default())).await.unwrap()
+    let assets = Assets {
+        kernel: none.clone(),
+        initramfs: none.clone(),
+        netd: none,
+    };
+    Daemon::open(paths, assets, AnyBackend::Fake(Fake::default()))
+        .await
+        .unwrap()
 }

@@ -34,7 +34,10 @@ fn a_dependency_cycle() {
     let file = "services:\n  a:\n    image: busybox:1\n    depends_on: [b]\n  \
                 b:\n    image: busybox:1\n    depends_on: [c]\n  \
                 c:\n    image: busybox:1\n    depends_on: [a]\n";
-    refused(file, &["depend on each other", "a → b → c → a", "stack.yaml:"]);
+    refused(
+        file,
+        &["depend on each other", "a → b → c → a", "stack.yaml:"],
+    );
 }
 
 #[test]

@@ -62,10 +62,14 @@ pub(super) async fn probe(cache: &Path) -> Result<Probe, Error> {
         return Ok(known);
     }
     let version = version(&binary).await?;
-    let (accelerator, reason) = match forced {
-        Some(accel) => (accel, "set by STACK_ACCEL".to_owned()),
-        None => accelerator::choose(&binary, cache).await,
+    let choice = async {
+        match forced {
+            Some(accel) => (accel, "set by STACK_ACCEL".to_owned()),
+            None => accelerator::choose(&binary, cache).await,
+        }
     };
+    // The counter is looked at while the test guest runs.
+    let ((accelerator, reason), tsc_khz) = tokio::join!(choice, tsc::measure());
     let sandboxed = ask(&binary, &["-sandbox", SANDBOX, "-machine", "help"]).await?;
     let sandbox = sandboxed.is_some();
     let machines = match sandboxed {
@@ -98,7 +102,7 @@ pub(super) async fn probe(cache: &Path) -> Result<Probe, Error> {
         ioapic2: machine.is_some_and(|text| text.contains("ioapic2")),
         free_page_reporting: balloon.is_some_and(|text| text.contains("free-page-reporting")),
         shares: devices.contains(&format!("\"virtio-9p-{bus}\"")),
-        tsc_khz: tsc::measure().await,
+        tsc_khz,
         key,
     };
     if let Ok(json) = serde_json::to_string(&found) {
