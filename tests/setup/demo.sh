@@ -67,10 +67,10 @@ export COMPOSE_FILE=$COMPOSE_FILE
 export GUESTBOOK_PORT=$GUESTBOOK_PORT
 ENV
     local url=http://127.0.0.1:$GUESTBOOK_PORT answer entries name
-    name="visitor $(date +%H:%M:%S)"
 
     say "stack up -d --wait"
     stack up -d --wait
+    name="visitor $(date +%H:%M:%S)"
     say "an entry, through nginx and the application into PostgreSQL"
     echo "\$ curl -d 'name=$name' -d 'text=Hello' $url/entries"
     answer=$(curl --silent --show-error --fail --noproxy '*' --max-time 30 \

@@ -4,7 +4,7 @@
 use std::ffi::CString;
 use std::fs;
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{AsFd, RawFd};
 use std::path::Path;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -56,6 +56,14 @@ pub(crate) fn enter_root(
     let none: Option<&str> = None;
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
     std::env::set_current_dir(root)?;
+    for dir in ["proc", "sys"] {
+        if fs::symlink_metadata(dir)?.is_symlink() {
+            return Err(Refusal::new(
+                128,
+                format!("/{dir} is a symbolic link in the image"),
+            ));
+        }
+    }
     let plain = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC | MsFlags::MS_NODEV;
     mount(Some("proc"), "proc", Some("proc"), plain, none)?;
     for (name, value) in sysctls {
@@ -163,9 +171,7 @@ fn prepare(exec: &Exec) -> Result<Prepared, Refusal> {
     }
     let who = users::look_up(&exec.user, &exec.groups).map_err(|m| Refusal::new(126, m))?;
     let groups: Vec<Gid> = who.groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
-    if exec.tty {
-        let _ = unistd::fchown(std::io::stdin(), Some(Uid::from_raw(who.uid)), None);
-    }
+    own_streams(who.uid)?;
     unistd::setgroups(&groups)?;
     unistd::setresgid(
         Gid::from_raw(who.gid),
@@ -207,6 +213,22 @@ fn prepare(exec: &Exec) -> Result<Prepared, Refusal> {
     let args = exec.args.iter().map(c).collect::<Result<_, _>>()?;
     let env = env.iter().map(c).collect::<Result<_, _>>()?;
     Ok((c(&program)?, args, env))
+}
+
+/// A user may open what `/dev/stdout` leads to only when it is theirs.
+fn own_streams(uid: u32) -> io::Result<()> {
+    let null = rustix::fs::makedev(1, 3);
+    for fd in [
+        io::stdin().as_fd(),
+        io::stdout().as_fd(),
+        io::stderr().as_fd(),
+    ] {
+        // That one is everybody's.
+        if rustix::fs::fstat(fd)?.st_rdev != null {
+            unistd::fchown(fd, Some(Uid::from_raw(uid)), None)?;
+        }
+    }
+    Ok(())
 }
 
 fn environment(exec: &Exec, home: &str) -> Vec<String> {

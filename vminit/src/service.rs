@@ -107,7 +107,7 @@ impl Service {
         )?;
         self.frozen = frozen;
         for _ in 0..50 {
-            if event(frozen_events(), "frozen") == u64::from(frozen) {
+            if event(cgroup_events(), "frozen") == u64::from(frozen) {
                 break;
             }
             std::thread::sleep(Duration::from_millis(2));
@@ -135,10 +135,10 @@ pub(crate) fn kill_all() {
 
 /// Some process of the service is left.
 pub(crate) fn is_populated() -> bool {
-    event(frozen_events(), "populated") != 0
+    event(cgroup_events(), "populated") != 0
 }
 
-fn frozen_events() -> String {
+fn cgroup_events() -> String {
     fs::read_to_string(format!("{CGROUP}/cgroup.events")).unwrap_or_default()
 }
 

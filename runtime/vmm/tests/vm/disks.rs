@@ -62,6 +62,18 @@ async fn volumes_are_filled_once_and_survive_a_crash() {
     assert_eq!(vm.lines(Stream::Stdout), ["inner", "new", "kept", "layer"]);
     vm.shutdown().await;
 
+    // Unmounted in order: there is nothing to recover.
+    for disk in &machine.spec.disks[1..] {
+        let dump = std::process::Command::new("/usr/sbin/dumpe2fs")
+            .arg("-h")
+            .arg(&disk.path)
+            .output()
+            .unwrap();
+        let dump = String::from_utf8_lossy(&dump.stdout).into_owned();
+        assert!(dump.contains("has_journal"), "{dump}");
+        assert!(!dump.contains("needs_recovery"), "{dump}");
+    }
+
     // Emptied is not new; a part of it can be shown; read-only is.
     let part = Mount {
         subpath: "a/b".to_owned(),

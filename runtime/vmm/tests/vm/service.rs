@@ -279,3 +279,16 @@ async fn what_does_not_fit_is_refused() {
     vm.exited().await;
     assert_eq!(vm.lines(Stream::Stdout), [(5 << 20).to_string()]);
 }
+
+#[tokio::test]
+async fn a_user_may_open_its_own_streams() {
+    let Some(assets) = assets() else {
+        return;
+    };
+    let mut config = service("echo out > /dev/stdout; echo err > /dev/stderr; id -un");
+    config.process.user = "web".to_owned();
+    let mut vm = Machine::new(assets).run(config).await;
+    assert_eq!(vm.exited().await.code, 0);
+    assert_eq!(vm.lines(Stream::Stdout), ["out", "web"]);
+    assert_eq!(vm.lines(Stream::Stderr), ["err"]);
+}

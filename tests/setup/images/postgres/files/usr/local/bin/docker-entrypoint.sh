@@ -66,6 +66,8 @@ MESSAGE
     fi
     run_init_files
     PGUSER="$POSTGRES_USER" pg_ctl -D "$PGDATA" -m fast -w stop
+    # The server has synced what it wrote, but not the settings from above.
+    sync -f "$PGDATA"
     echo 'the database is made; starting the server'
 }
 
