@@ -48,6 +48,8 @@ SERVICE = """  {name}:
     image: busybox:1
     command: httpd -f -p 80 -h /
     init: true
+    healthcheck:
+      test: wget -q -O /dev/null http://127.0.0.1/etc/passwd
 """
 
 

@@ -42,6 +42,11 @@ pub(crate) fn mounts() -> io::Result<()> {
             format!("+{controller}"),
         );
     }
+    // A VM may be killed at any moment: what was written goes to the disk
+    // within a second or two, not half a minute.
+    for name in ["dirty_expire_centisecs", "dirty_writeback_centisecs"] {
+        let _ = fs::write(format!("/proc/sys/vm/{name}"), "100");
+    }
     Ok(())
 }
 

@@ -77,6 +77,10 @@ impl Plain {
     /// Time has passed.
     pub(super) fn tick(&mut self) {
         for (kind, name, step) in self.steps.long_running(LONG) {
+            // Its turn has not come: what it waits for is told.
+            if step.status == "created" {
+                continue;
+            }
             let mut more = format!("for {}", human::took(step.took_ms.max(10_000)));
             if let Some(layers) = self.images.get(&name).filter(|_| kind == "image") {
                 let (done, all) = layers.bytes();

@@ -1,3 +1,5 @@
+//! The grammar of `.env` files.
+
 use std::collections::BTreeMap;
 
 use super::{DotenvError, parse, parse_raw};

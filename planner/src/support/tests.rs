@@ -1,3 +1,5 @@
+//! Every attribute is carried, refused, warned about or listed as silent.
+
 use super::{IGNORED, REFUSED};
 use crate::schema::service_attributes;
 

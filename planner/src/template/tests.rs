@@ -1,3 +1,5 @@
+//! Interpolation: operators, nesting, escapes.
+
 use std::collections::BTreeMap;
 
 use super::{TemplateError, Variables, substitute};

@@ -1,3 +1,5 @@
+//! Scalars, anchors, limits, and printing what was read.
+
 use super::emit::{natural_order, to_json, to_yaml};
 use super::parse;
 use crate::budget::Budget;

@@ -8,6 +8,7 @@ mod run;
 pub mod signal;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use stack_api::container::{Container, State};
@@ -18,6 +19,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::ledger::{Ledger, Table};
 use crate::network::Nic;
+use crate::time::now_ms;
 pub use blueprint::Blueprint;
 
 /// What the ledger keeps of a container.
@@ -156,6 +158,13 @@ impl Handle {
             .unwrap_or(10_000);
         self.update(|record| record.wanted = false);
         self.wish.send_replace(Wish::Stop { signal, grace_ms });
+    }
+
+    /// How long until it has run for `time`; zero when it has.
+    pub fn settled_in(&self, time: Duration) -> Duration {
+        let started = self.record.borrow().container.started_ms.unwrap_or(0);
+        let ran = Duration::from_millis(now_ms().saturating_sub(started));
+        time.saturating_sub(ran)
     }
 
     /// Waits until there is no VM.

@@ -1,6 +1,7 @@
 //! Waiting for what another service, or the user, needs.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use stack_api::container::{Health, State};
 use stack_api::event::ApiError;
@@ -72,17 +73,31 @@ fn judge(handle: &Handle, record: &Record, condition: Condition) -> Option<Resul
     }
 }
 
-/// What `--wait` waits for: running, and healthy where there is a check.
+/// A service without a health check that ends within this time after its
+/// start has not come up.
+const SETTLE: Duration = Duration::from_millis(300);
+
+/// What `--wait` waits for: healthy where there is a check, else running,
+/// and not for a moment only.
 pub(super) async fn up(handle: &Arc<Handle>) -> Result<(), ApiError> {
     let check = handle.record().blueprint.config.healthcheck.is_some();
-    let condition = if check {
-        Condition::ServiceHealthy
-    } else {
-        Condition::ServiceStarted
-    };
-    reached(handle, condition).await?;
+    if check {
+        return reached(handle, Condition::ServiceHealthy).await;
+    }
+    reached(handle, Condition::ServiceStarted).await?;
+    let mut changes = handle.changes();
+    let ends = changes.wait_for(|record| record.container.state != State::Running);
+    if tokio::time::timeout(handle.settled_in(SETTLE), ends)
+        .await
+        .is_ok()
+    {
+        // Its exit code is known when its VM has gone.
+        let _ = changes
+            .wait_for(|record| record.container.state != State::Stopping)
+            .await;
+    }
     let container = handle.container();
-    if container.state == State::Exited && container.exit_code != Some(0) {
+    if container.state != State::Running && container.exit_code.is_some_and(|code| code != 0) {
         let what = format!(
             "{} ended with exit code {}",
             container.name,
