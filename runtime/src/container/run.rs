@@ -254,7 +254,6 @@ async fn connect(
 
 /// Makes the VM this container's; a VM that was taken over already is.
 async fn configure(handle: &Arc<Handle>, vm: &mut Vm, hello: &Hello) -> Result<(), Ended> {
-    let now = now_ms();
     handle.update(|record| {
         record.container.boot_id = Some(hello.boot_id.clone());
         record.container.pid = Some(vm.process.pid);
@@ -286,7 +285,7 @@ async fn configure(handle: &Arc<Handle>, vm: &mut Vm, hello: &Hello) -> Result<(
         Ok(_) => {
             handle.update(|record| {
                 record.container.state = State::Running;
-                record.container.started_ms = Some(now);
+                record.container.started_ms = Some(now_ms());
                 record.container.finished_ms = None;
                 record.container.exit_code = None;
                 record.container.health = has_check.then_some(Health::Starting);
