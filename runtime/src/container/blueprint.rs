@@ -35,8 +35,8 @@ pub struct Blueprint {
     pub shares: Vec<(String, PathBuf, bool)>,
     /// Bytes.
     pub memory: u64,
-    /// Virtual processors.
-    pub cpus: u32,
+    /// Virtual processors; `None`: as many as suit the backend.
+    pub cpus: Option<u32>,
     /// Signal name or number.
     pub stop_signal: String,
     /// Volumes without a name: target in the container, volume name.
@@ -161,9 +161,7 @@ pub fn draw(site: &Site<'_>, spec: &ServiceSpec, image: &Image) -> Result<Bluepr
         .memory
         .map_or(DEFAULT_MEMORY, |limit| limit + MEMORY_OVERHEAD);
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
-    let cpus = spec
-        .cpus
-        .map_or(cores.min(4), |cpus| (cpus.ceil() as u32).clamp(1, cores));
+    let cpus = spec.cpus.map(|cpus| (cpus.ceil() as u32).clamp(1, cores));
     Ok(Blueprint {
         config,
         disks: parts.disks,

@@ -170,7 +170,10 @@ async fn boot(daemon: &Arc<Daemon>, handle: &Arc<Handle>) -> Result<(Vm, Hello),
         kernel: daemon.assets.kernel.clone(),
         initramfs: daemon.assets.initramfs.clone(),
         memory: blueprint.memory,
-        cpus: blueprint.cpus,
+        cpus: match blueprint.cpus {
+            Some(cpus) => cpus,
+            None => daemon.backend.default_cpus().await,
+        },
         disks: blueprint
             .disks
             .iter()

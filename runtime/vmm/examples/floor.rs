@@ -34,7 +34,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             kernel: PathBuf::from(kernel),
             initramfs: PathBuf::from(initramfs),
             memory: 1 << 30,
-            cpus: std::thread::available_parallelism().map_or(1, |n| n.get().min(4) as u32),
+            cpus: qemu.default_cpus().await,
             disks: Vec::new(),
             nics: Vec::new(),
             shares: Vec::new(),

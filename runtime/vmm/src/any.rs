@@ -24,6 +24,16 @@ impl AnyBackend {
     }
 }
 
+impl AnyBackend {
+    /// Virtual processors of a VM for which none are asked.
+    pub async fn default_cpus(&self) -> u32 {
+        match self {
+            AnyBackend::Qemu(backend) => backend.default_cpus().await,
+            AnyBackend::Fake(_) => 1,
+        }
+    }
+}
+
 impl Backend for AnyBackend {
     async fn start(&self, spec: &VmSpec) -> Result<Process, Error> {
         match self {

@@ -49,6 +49,18 @@ impl Qemu {
     }
 }
 
+impl Qemu {
+    /// Virtual processors of a VM for which none are asked: the host's, four
+    /// at most. An emulated one pays for the second with a third more at
+    /// boot, and more when the two wait for each other: it gets one.
+    pub async fn default_cpus(&self) -> u32 {
+        match self.probe().await {
+            Ok(probe) if probe.accelerator == "tcg" => 1,
+            _ => std::thread::available_parallelism().map_or(1, |n| n.get().min(4) as u32),
+        }
+    }
+}
+
 impl Backend for Qemu {
     async fn start(&self, spec: &VmSpec) -> Result<Process, Error> {
         let probe = self.probe().await?;
