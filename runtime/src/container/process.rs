@@ -6,25 +6,8 @@ use std::collections::BTreeMap;
 use stack_api::event::ApiError;
 use stack_api::spec::ServiceSpec;
 use stack_images::ImageConfig;
+use stack_protocol::capability;
 use stack_protocol::config::{Exec, HealthCheck};
-
-/// Docker's default capabilities.
-const CAPABILITIES: [&str; 14] = [
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "FSETID",
-    "FOWNER",
-    "MKNOD",
-    "NET_RAW",
-    "SETGID",
-    "SETUID",
-    "SETFCAP",
-    "SETPCAP",
-    "NET_BIND_SERVICE",
-    "SYS_CHROOT",
-    "KILL",
-    "AUDIT_WRITE",
-];
 
 /// The process of a service.
 ///
@@ -109,9 +92,12 @@ fn capabilities(spec: &ServiceSpec) -> Vec<String> {
     let dropped: Vec<String> = spec.cap_drop.iter().map(bare).collect();
     let all = |list: &[String]| list.iter().any(|name| name == "ALL");
     let mut set: Vec<String> = match (all(&added), all(&dropped)) {
-        (true, _) => ALL.iter().map(|s| (*s).to_owned()).collect(),
+        (true, _) => capability::NAMES.iter().map(|s| (*s).to_owned()).collect(),
         (false, true) => Vec::new(),
-        (false, false) => CAPABILITIES.iter().map(|s| (*s).to_owned()).collect(),
+        (false, false) => capability::DEFAULT
+            .iter()
+            .map(|s| (*s).to_owned())
+            .collect(),
     };
     if !all(&dropped) || all(&added) {
         set.retain(|name| !dropped.contains(name));
@@ -127,51 +113,6 @@ fn capabilities(spec: &ServiceSpec) -> Vec<String> {
     }
     set.into_iter().map(|name| format!("CAP_{name}")).collect()
 }
-
-/// capabilities(7), in kernel order.
-const ALL: [&str; 41] = [
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "DAC_READ_SEARCH",
-    "FOWNER",
-    "FSETID",
-    "KILL",
-    "SETGID",
-    "SETUID",
-    "SETPCAP",
-    "LINUX_IMMUTABLE",
-    "NET_BIND_SERVICE",
-    "NET_BROADCAST",
-    "NET_ADMIN",
-    "NET_RAW",
-    "IPC_LOCK",
-    "IPC_OWNER",
-    "SYS_MODULE",
-    "SYS_RAWIO",
-    "SYS_CHROOT",
-    "SYS_PTRACE",
-    "SYS_PACCT",
-    "SYS_ADMIN",
-    "SYS_BOOT",
-    "SYS_NICE",
-    "SYS_RESOURCE",
-    "SYS_TIME",
-    "SYS_TTY_CONFIG",
-    "MKNOD",
-    "LEASE",
-    "AUDIT_WRITE",
-    "AUDIT_CONTROL",
-    "SETFCAP",
-    "MAC_OVERRIDE",
-    "MAC_ADMIN",
-    "SYSLOG",
-    "WAKE_ALARM",
-    "BLOCK_SUSPEND",
-    "AUDIT_READ",
-    "PERFMON",
-    "BPF",
-    "CHECKPOINT_RESTORE",
-];
 
 /// The health check: the file's over the image's, with Docker's defaults.
 pub(super) fn healthcheck(spec: &ServiceSpec, image: &ImageConfig) -> Option<HealthCheck> {

@@ -8,7 +8,7 @@ use stack_api::container::{Health, State};
 use stack_api::event::ApiError;
 use stack_protocol::config::VmConfig;
 use stack_protocol::message::{Command, Event, Exit, Health as GuestHealth, Outcome};
-use stack_vmm::{Agent, AgentEvent, Backend, Disk, Process, Share, VmSpec};
+use stack_vmm::{Agent, AgentEvent, Backend, Disk, GuestHello, Process, Share, VmSpec};
 use tokio::sync::{mpsc, watch};
 
 use super::{Handle, Probe, Wish, vm_error};
@@ -85,13 +85,7 @@ pub(super) async fn once(daemon: &Arc<Daemon>, handle: &Arc<Handle>, adopt: bool
         }
     };
     let brought_up = match known {
-        Some(process) => match connect(daemon, handle, process.clone(), writer.sequence).await {
-            Ok((vm, hello)) => Ok((vm, hello)),
-            Err(error) => {
-                end_process(daemon, &process).await;
-                Err(error)
-            }
-        },
+        Some(process) => connect_or_end(daemon, handle, process, writer.sequence).await,
         None => boot(daemon, handle).await,
     };
     let (mut vm, hello) = match brought_up {
@@ -135,14 +129,7 @@ fn lost(name: &str) -> Ended {
     }
 }
 
-struct Hello {
-    boot_id: String,
-    configured: bool,
-    exit: Option<Exit>,
-    health: GuestHealth,
-}
-
-async fn boot(daemon: &Arc<Daemon>, handle: &Arc<Handle>) -> Result<(Vm, Hello), ApiError> {
+async fn boot(daemon: &Arc<Daemon>, handle: &Arc<Handle>) -> Result<(Vm, GuestHello), ApiError> {
     let record = handle.record();
     let dir = daemon.paths.vm(&handle.id);
     let _ = std::fs::remove_dir_all(&dir);
@@ -201,13 +188,21 @@ async fn boot(daemon: &Arc<Daemon>, handle: &Arc<Handle>) -> Result<(Vm, Hello),
         record.container.ports = ports;
         record.container.state = State::Starting;
     });
-    match connect(daemon, handle, process.clone(), 0).await {
-        Ok(vm) => Ok(vm),
-        Err(error) => {
-            end_process(daemon, &process).await;
-            Err(error)
-        }
+    connect_or_end(daemon, handle, process, 0).await
+}
+
+/// A VM whose agent cannot be had does not stay.
+async fn connect_or_end(
+    daemon: &Arc<Daemon>,
+    handle: &Arc<Handle>,
+    process: Process,
+    log_sequence: u64,
+) -> Result<(Vm, GuestHello), ApiError> {
+    let connected = connect(daemon, handle, process.clone(), log_sequence).await;
+    if connected.is_err() {
+        end_process(daemon, &process).await;
     }
+    connected
 }
 
 async fn connect(
@@ -215,7 +210,7 @@ async fn connect(
     handle: &Arc<Handle>,
     process: Process,
     log_sequence: u64,
-) -> Result<(Vm, Hello), ApiError> {
+) -> Result<(Vm, GuestHello), ApiError> {
     let socket = daemon.paths.vm(&handle.id).join("agent.sock");
     let attempt = async {
         loop {
@@ -229,12 +224,6 @@ async fn connect(
     let mut wish = handle.wish.subscribe();
     tokio::select! {
         (agent, hello, events) = attempt => {
-            let hello = Hello {
-                boot_id: hello.boot_id,
-                configured: hello.configured,
-                exit: hello.exit,
-                health: hello.health,
-            };
             Ok((Vm { process, agent, events }, hello))
         }
         _ = wish.wait_for(|w| *w == Wish::Gone || matches!(w, Wish::Stop { grace_ms: 0, .. })) => {
@@ -256,7 +245,7 @@ async fn connect(
 }
 
 /// Makes the VM this container's; a VM that was taken over already is.
-async fn configure(handle: &Arc<Handle>, vm: &mut Vm, hello: &Hello) -> Result<(), Ended> {
+async fn configure(handle: &Arc<Handle>, vm: &mut Vm, hello: &GuestHello) -> Result<(), Ended> {
     handle.update(|record| {
         record.container.boot_id = Some(hello.boot_id.clone());
         record.container.pid = Some(vm.process.pid);

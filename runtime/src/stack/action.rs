@@ -93,9 +93,6 @@ async fn start(progress: &Progress, handle: &Arc<Handle>) -> Outcome {
     if container.state == State::Running {
         return Ok(());
     }
-    for (dep, how) in &handle.record().spec.depends_on {
-        tracing::debug!(dep, ?how.condition, "started in its own wave");
-    }
     progress.step("container", &container.name, "starting");
     handle.start();
     wait::reached(handle, Condition::ServiceStarted).await?;

@@ -11,6 +11,7 @@
 //! see [`frame::Preamble`].
 
 mod bytes;
+pub mod capability;
 pub mod config;
 pub mod frame;
 pub mod log;
