@@ -13,6 +13,9 @@ pub struct Assets {
     pub initramfs: PathBuf,
     /// `stack-netd`.
     pub netd: PathBuf,
+    /// VMs may be restored from one that has booted: not with
+    /// `STACK_TEMPLATES=off`.
+    pub templates: bool,
 }
 
 const KERNEL: &str = if cfg!(target_arch = "aarch64") {
@@ -32,6 +35,7 @@ impl Assets {
             kernel: find(KERNEL, &[&format!("kernel/{KERNEL}")], "make kernel")?,
             initramfs: find("initramfs.cpio", &["initramfs.cpio"], "make initramfs")?,
             netd: find_binary("stack-netd")?,
+            templates: std::env::var("STACK_TEMPLATES").as_deref() != Ok("off"),
         })
     }
 }

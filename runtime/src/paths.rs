@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 pub struct Paths {
     /// Lasting data: ledger, images, disks, volumes, logs.
     pub data: PathBuf,
+    /// What can be made again: may be deleted at any time.
+    pub cache: PathBuf,
     /// Sockets and process ids; short, for `sun_path` has 108 bytes.
     pub run: PathBuf,
     /// The API socket.
@@ -34,15 +36,23 @@ impl Paths {
                 .filter(|v| !v.is_empty())
                 .map(PathBuf::from)
         };
-        let data = match (set("STACK_HOME"), set("XDG_DATA_HOME"), set("HOME")) {
-            (Some(home), _, _) => home.join("data"),
-            (None, Some(data), _) => data.join("stack"),
-            (None, None, Some(home)) => home.join(".local/share/stack"),
-            (None, None, None) => {
-                return Err(io::Error::other("neither STACK_HOME nor HOME is set"));
-            }
+        let base = |name, below_home| match (set("STACK_HOME"), set(name), set("HOME")) {
+            (Some(_), _, _) => None,
+            (None, Some(dir), _) => Some(dir.join("stack")),
+            (None, None, Some(home)) => Some(home.join(below_home).join("stack")),
+            (None, None, None) => None,
         };
-        Paths { data, run, socket }.made()
+        let under = |name| set("STACK_HOME").map(|home| home.join(name));
+        let found = |dir: Option<PathBuf>| {
+            dir.ok_or_else(|| io::Error::other("neither STACK_HOME nor HOME is set"))
+        };
+        Paths {
+            data: found(under("data").or_else(|| base("XDG_DATA_HOME", ".local/share")))?,
+            cache: found(under("cache").or_else(|| base("XDG_CACHE_HOME", ".cache")))?,
+            run,
+            socket,
+        }
+        .made()
     }
 
     /// Everything under one directory, as with `STACK_HOME`.
@@ -53,6 +63,7 @@ impl Paths {
         let run = home.join("run");
         Paths {
             data: home.join("data"),
+            cache: home.join("cache"),
             socket: run.join("stackd.sock"),
             run,
         }
@@ -70,6 +81,7 @@ impl Paths {
         }
         for dir in [
             &paths.data,
+            &paths.cache,
             &paths.run,
             &paths.vms(),
             &paths.nets(),

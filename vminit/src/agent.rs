@@ -64,12 +64,15 @@ pub(crate) struct Agent {
     sessions: BTreeMap<u32, Session>,
     health: Option<Health>,
     shutdown: bool,
+    /// This VM was a template.
+    template: bool,
 }
 
 impl Agent {
     /// Opens the port.
-    pub(crate) fn new() -> io::Result<Agent> {
+    pub(crate) fn new(template: bool) -> io::Result<Agent> {
         Ok(Agent {
+            template,
             children: sys::child_signals()?,
             port: Port::open()?,
             greeted: false,

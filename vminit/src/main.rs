@@ -26,6 +26,7 @@ mod service;
 mod spawn;
 mod stats;
 mod sys;
+mod template;
 mod users;
 mod volume;
 mod within;
@@ -34,7 +35,12 @@ fn main() {
     if let Err(error) = boot::mounts() {
         eprintln!("vminit: {error}");
     }
-    match agent::Agent::new() {
+    let template = template::is_one();
+    if template && let Err(error) = template::let_go() {
+        eprintln!("vminit: {error}");
+        boot::reset();
+    }
+    match agent::Agent::new(template) {
         Ok(mut agent) => {
             if let Err(error) = agent.run() {
                 eprintln!("vminit: {error}");

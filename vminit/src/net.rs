@@ -10,17 +10,24 @@ use stack_protocol::config::Interface;
 
 use crate::sys;
 
-/// Brings up `lo` and the configured devices.
-pub(crate) fn configure(interfaces: &[Interface]) -> io::Result<()> {
+/// Brings up `lo` and the configured devices. In a VM that was a template
+/// they have its addresses still.
+pub(crate) fn configure(interfaces: &[Interface], template: bool) -> io::Result<()> {
     let control = datagram(AddressFamily::Inet)?;
     up(&control, "lo")?;
     // By way of names that nobody has: two devices may have to swap theirs.
     for (n, interface) in interfaces.iter().enumerate() {
-        let found = by_mac(&interface.mac).map_err(named(&interface.name))?;
-        rename(&control, &found, &format!("stack{n}")).map_err(named(&interface.name))?;
+        let mac = match template {
+            true => stack_protocol::template::hardware_address(n),
+            false => interface.mac.clone(),
+        };
+        by_mac(&mac)
+            .and_then(|found| rename(&control, &found, &format!("stack{n}")))
+            .map_err(named(&interface.name))?;
     }
     for (n, interface) in interfaces.iter().enumerate() {
         rename(&control, &format!("stack{n}"), &interface.name)
+            .and_then(|()| set_mac(&control, interface, template))
             .and_then(|()| one(&control, interface))
             .map_err(named(&interface.name))?;
     }
@@ -128,6 +135,25 @@ fn by_mac(mac: &str) -> io::Result<String> {
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
     Err(io::Error::other(format!("no device has the address {mac}")))
+}
+
+fn set_mac(control: &OwnedFd, interface: &Interface, template: bool) -> io::Result<()> {
+    if !template {
+        return Ok(());
+    }
+    let mac = &interface.mac;
+    let mut address = libc::sockaddr {
+        sa_family: libc::ARPHRD_ETHER,
+        sa_data: [0; 14],
+    };
+    for (to, from) in address.sa_data.iter_mut().zip(mac.split(':')) {
+        let byte = u8::from_str_radix(from, 16)
+            .map_err(|_| io::Error::other(format!("{mac} is no hardware address")))?;
+        *to = byte as libc::c_char;
+    }
+    let mut request = request(&interface.name);
+    request.ifr_ifru.ifru_hwaddr = address;
+    sys::if_ioctl(control.as_raw_fd(), libc::SIOCSIFHWADDR, &mut request)
 }
 
 fn up(control: &OwnedFd, name: &str) -> io::Result<()> {

@@ -98,7 +98,8 @@ pub(crate) fn drain_signals(fd: &OwnedFd) {
     while matches!(nix::unistd::read(fd, &mut buffer), Ok(read) if read > 0) {}
 }
 
-/// RNDADDENTROPY (random(4)): mixes bytes in and credits them.
+/// RNDADDENTROPY and RNDRESEEDCRNG (random(4)): mixes bytes in, credits
+/// them, and draws on them from now on.
 pub(crate) fn add_entropy(bytes: &[u8]) -> io::Result<()> {
     let file = File::options().write(true).open("/dev/urandom")?;
     let mut buffer = Vec::with_capacity(8 + bytes.len());
@@ -109,6 +110,9 @@ pub(crate) fn add_entropy(bytes: &[u8]) -> io::Result<()> {
     // SAFETY: the buffer is a struct rand_pool_info: two ints and as many
     // bytes as the second says.
     check(unsafe { libc::ioctl(file.as_raw_fd(), RNDADDENTROPY as _, buffer.as_ptr()) })?;
+    const RNDRESEEDCRNG: u64 = 0x5207;
+    // SAFETY: it takes no argument.
+    check(unsafe { libc::ioctl(file.as_raw_fd(), RNDRESEEDCRNG as _) })?;
     Ok(())
 }
 

@@ -180,6 +180,7 @@ async fn boot(daemon: &Arc<Daemon>, handle: &Arc<Handle>) -> Result<(Vm, GuestHe
             })
             .collect(),
         name: record.container.name.clone(),
+        template: daemon.assets.templates,
     };
     let process = daemon.backend.start(&spec).await.map_err(vm_error)?;
     handle.update(|record| {
@@ -259,11 +260,8 @@ async fn configure(handle: &Arc<Handle>, vm: &mut Vm, hello: &GuestHello) -> Res
         return Ok(());
     }
     let record = handle.record();
-    let mut entropy = vec![0; 64];
-    let _ = rustix::rand::getrandom(&mut entropy, rustix::rand::GetRandomFlags::empty());
     let config = VmConfig {
         time_ns: now_ns(),
-        entropy,
         ..record.blueprint.config.clone()
     };
     let has_check = config.healthcheck.is_some();

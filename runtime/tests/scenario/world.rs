@@ -177,6 +177,7 @@ async fn open(home: &Path) -> Arc<Daemon> {
         kernel: none.clone(),
         initramfs: none.clone(),
         netd: none,
+        templates: true,
     };
     Daemon::open(paths, assets, AnyBackend::Fake(Fake::default()))
         .await

@@ -38,6 +38,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             disks: Vec::new(),
             nics: Vec::new(),
             shares: Vec::new(),
+            template: false,
         };
         let began = Instant::now();
         let process = qemu.start(&spec).await?;

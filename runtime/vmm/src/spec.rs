@@ -24,6 +24,9 @@ pub struct VmSpec {
     pub nics: Vec<Nic>,
     /// Shared directories.
     pub shares: Vec<Share>,
+    /// It may be restored from a machine that has booted, where the backend
+    /// can do that.
+    pub template: bool,
 }
 
 /// A raw disk image as a virtio-blk device.

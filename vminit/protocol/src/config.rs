@@ -14,9 +14,6 @@ pub struct VmConfig {
     pub domainname: String,
     /// Clock to set: nanoseconds since the epoch.
     pub time_ns: u64,
-    /// 32 random bytes or more, mixed into the kernel's pool.
-    #[serde(with = "crate::bytes")]
-    pub entropy: Vec<u8>,
     /// The root file system.
     pub root: Root,
     /// Mounts inside the root, already in the order to make them.
@@ -24,7 +21,7 @@ pub struct VmConfig {
     /// Small files put into the service's view before it starts (configs,
     /// secrets). They live on a tmpfs.
     pub files: Vec<File>,
-    /// Network devices.
+    /// Network devices, in the order of the VM's.
     pub interfaces: Vec<Interface>,
     /// Name servers for `/etc/resolv.conf`.
     pub nameservers: Vec<String>,

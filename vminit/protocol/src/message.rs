@@ -23,6 +23,11 @@ pub enum Command {
     Hello {
         /// Last log record the host has on disk; 0 for none.
         log_sequence: u64,
+        /// 32 random bytes or more for the kernel's pool, before the service
+        /// starts: VMs made from one template would be alike in what is
+        /// random.
+        #[serde(default, with = "crate::bytes")]
+        entropy: Vec<u8>,
     },
     /// Makes the VM this service's and starts it. Once per boot.
     Configure(Box<VmConfig>),

@@ -15,14 +15,17 @@ use crate::child::Refusal;
 use crate::exec::Session;
 use crate::service::{self, Service};
 use crate::spawn::{Place, spawn};
-use crate::{net, rootfs, stats, sys};
+use crate::{net, rootfs, stats, sys, template};
 
 impl Agent {
     pub(super) fn request(&mut self, request: Request) {
         let id = request.id;
         let done = match request.command {
-            Command::Hello { log_sequence } => {
-                self.hello(id, log_sequence);
+            Command::Hello {
+                log_sequence,
+                entropy,
+            } => {
+                self.hello(id, log_sequence, &entropy);
                 return;
             }
             Command::Configure(config) => {
@@ -59,8 +62,17 @@ impl Agent {
         self.reply(id, done.unwrap_or_else(Outcome::from));
     }
 
-    fn hello(&mut self, id: u64, log_sequence: u64) {
+    fn hello(&mut self, id: u64, log_sequence: u64, entropy: &[u8]) {
         self.output.resume(log_sequence);
+        // Before anything random is asked for, the boot id first of all:
+        // another VM may have been made from the same template.
+        if !entropy.is_empty()
+            && matches!(self.stage, Stage::Waiting)
+            && let Err(error) = sys::add_entropy(entropy)
+        {
+            let refusal = Refusal::new(128, format!("entropy: {error}"));
+            return self.reply(id, refusal.into());
+        }
         let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let (configured, exit) = match &mut self.stage {
             Stage::Running(service) => {
@@ -97,7 +109,7 @@ impl Agent {
                 return self.reply(id, refusal.into());
             }
         }
-        self.stage = match start(config) {
+        self.stage = match start(config, self.template) {
             Ok(mut service) => {
                 service.request = Some(id);
                 let check = config.healthcheck.as_ref();
@@ -197,20 +209,20 @@ impl Agent {
 }
 
 /// Makes this VM the service's, and starts it.
-fn start(config: &VmConfig) -> Result<Service, Refusal> {
+fn start(config: &VmConfig, template: bool) -> Result<Service, Refusal> {
     let seconds = (config.time_ns / 1_000_000_000) as i64;
     let nanoseconds = (config.time_ns % 1_000_000_000) as i64;
     if config.time_ns > 0 {
         clock_settime(ClockId::CLOCK_REALTIME, TimeSpec::new(seconds, nanoseconds))?;
     }
-    if !config.entropy.is_empty() {
-        sys::add_entropy(&config.entropy)?;
-    }
     let named = |what: &str| {
         let what = what.to_owned();
         move |error: std::io::Error| Refusal::new(128, format!("{what}: {error}"))
     };
-    net::configure(&config.interfaces).map_err(named("network"))?;
+    if template {
+        template::take_up().map_err(named("devices"))?;
+    }
+    net::configure(&config.interfaces, template).map_err(named("network"))?;
     rootfs::build(config).map_err(named("root file system"))?;
     service::make_cgroup(config).map_err(named("control group"))?;
     let process = spawn(&config.process, &Place::New(config))?;

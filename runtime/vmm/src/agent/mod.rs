@@ -102,7 +102,13 @@ impl Agent {
         console::watch(socket, Arc::downgrade(&shared));
         link::spawn(stream, Arc::downgrade(&shared), from_us, to_owner);
         let agent = Agent { shared };
-        let hello = agent.request(Command::Hello { log_sequence });
+        let mut entropy = vec![0; 64];
+        rustix::rand::getrandom(&mut entropy, rustix::rand::GetRandomFlags::empty())
+            .map_err(|error| Error::io("random bytes")(error.into()))?;
+        let hello = agent.request(Command::Hello {
+            log_sequence,
+            entropy,
+        });
         match tokio::time::timeout(HELLO_LIMIT, hello).await {
             Ok(Ok(Outcome::Hello {
                 version,

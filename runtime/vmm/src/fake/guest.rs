@@ -105,7 +105,7 @@ impl Guest {
     fn answer(&mut self, request: Request, out: &mut Vec<u8>) {
         let mut events = Vec::new();
         let outcome = match request.command {
-            Command::Hello { log_sequence } => {
+            Command::Hello { log_sequence, .. } => {
                 self.output.retain(|record| record.sequence > log_sequence);
                 Outcome::Hello {
                     version: stack_protocol::VERSION,

@@ -24,8 +24,19 @@ struct Machine {
 /// Serial port controller, entropy, balloon.
 const OWN_DEVICES: usize = 3;
 
+/// How the machine comes to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Start {
+    /// It boots.
+    Boot,
+    /// It boots to be saved: the guest lets go of what will be other devices.
+    Template,
+    /// It waits for a saved state, by way of the monitor.
+    Restore,
+}
+
 /// The arguments.
-pub(super) fn build(spec: &VmSpec, probe: &Probe) -> Result<Vec<String>, Error> {
+pub(super) fn build(spec: &VmSpec, probe: &Probe, start: Start) -> Result<Vec<String>, Error> {
     let machine = match cfg!(target_arch = "aarch64") {
         true => aarch64::machine(spec),
         false => x86_64::machine(spec, probe)?,
@@ -47,7 +58,7 @@ pub(super) fn build(spec: &VmSpec, probe: &Probe) -> Result<Vec<String>, Error> 
         args.add(flag, value.clone());
     }
     processor(&mut args, spec, probe);
-    boot(&mut args, spec, &machine);
+    boot(&mut args, spec, &machine, start);
     channels(&mut args, spec, &machine);
     args.add(
         "-pidfile",
@@ -110,21 +121,32 @@ fn processor(args: &mut Args, spec: &VmSpec, probe: &Probe) {
     );
 }
 
-fn boot(args: &mut Args, spec: &VmSpec, machine: &Machine) {
+fn boot(args: &mut Args, spec: &VmSpec, machine: &Machine, start: Start) {
     args.add("-kernel", spec.kernel.display().to_string());
-    // For looking into the boot: `initcall_debug`, or `ignore_loglevel`.
-    let more = std::env::var("STACK_KERNEL_ARGS").unwrap_or_default();
+    let template = match start {
+        Start::Template => stack_protocol::template::KERNEL_ARGUMENT,
+        Start::Boot | Start::Restore => "",
+    };
     args.add(
         "-append",
         format!(
-            "quiet panic=-1 random.trust_cpu=on rcupdate.rcu_expedited=1 {} {more}",
-            machine.kernel
+            "quiet panic=-1 random.trust_cpu=on rcupdate.rcu_expedited=1 {} {} {template}",
+            machine.kernel,
+            more_kernel_arguments()
         ),
     );
+    if start == Start::Restore {
+        args.add("-incoming", "defer".to_owned());
+    }
     for flag in ["-no-user-config", "-nodefaults", "-no-reboot"] {
         args.0.push(flag.to_owned());
     }
     args.add("-display", "none".to_owned());
+}
+
+/// For looking into the boot: `initcall_debug`, or `ignore_loglevel`.
+pub(super) fn more_kernel_arguments() -> String {
+    std::env::var("STACK_KERNEL_ARGS").unwrap_or_default()
 }
 
 fn channels(args: &mut Args, spec: &VmSpec, machine: &Machine) {
@@ -144,7 +166,7 @@ fn channels(args: &mut Args, spec: &VmSpec, machine: &Machine) {
     args.add(
         "-device",
         format!(
-            "virtserialport,chardev=agent,name={}",
+            "virtserialport,id=port,chardev=agent,name={}",
             stack_protocol::PORT_NAME
         ),
     );

@@ -4,24 +4,36 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::UnixStream;
 use tokio::process::Command;
 
 use super::failure;
+use super::qmp::Qmp;
 use crate::{Error, Process};
 
 /// A monitor that has not answered by then hangs.
 const LIMIT: Duration = Duration::from_secs(20);
 
+/// Whether QEMU outlives whoever started it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Life {
+    /// A service's VM does.
+    OfItsOwn,
+    /// One that is only made to be saved does not (Linux), and it leaves the
+    /// processor to others.
+    OfItsMaker,
+}
+
 /// Runs the command; gives its process once the machine exists, which is
-/// when the monitor answers.
+/// when the monitor answers. What is said before that is in `qemu.log` of
+/// `dir`.
 pub(super) async fn launch(
     binary: &Path,
     args: &[String],
-    log: &Path,
-    monitor: &Path,
-) -> Result<Process, Error> {
+    dir: &Path,
+    life: Life,
+) -> Result<(Process, Qmp), Error> {
+    let log = &dir.join("qemu.log");
+    let monitor = &dir.join("qmp.sock");
     let what = || log.display().to_string();
     let _ = std::fs::remove_file(log);
     let output = std::fs::File::options().create(true).append(true).open(log);
@@ -33,7 +45,7 @@ pub(super) async fn launch(
         .stdin(Stdio::null())
         .stdout(output)
         .stderr(errors);
-    detach(&mut command);
+    detach(&mut command, life);
     // Once dropped, the runtime reaps the child when it ends.
     let mut child = command
         .spawn()
@@ -47,7 +59,7 @@ pub(super) async fn launch(
             tracing::debug!(?status, said, "QEMU did not start");
             Err(failure::translate(&said))
         }
-        () = answers(monitor) => Ok(guard.release().unwrap_or(process)),
+        qmp = Qmp::wait_for(monitor) => Ok((guard.release().unwrap_or(process), qmp)),
         () = tokio::time::sleep(LIMIT) => {
             Err(Error::Start(format!("QEMU does nothing since {} s", LIMIT.as_secs())))
         }
@@ -71,37 +83,22 @@ impl Drop for KillOnDrop {
     }
 }
 
-/// Waits until the monitor has answered. It says hello from a thread of its
-/// own, but answers from QEMU's main loop: by then all devices are there.
-async fn answers(monitor: &Path) {
-    while ask(monitor).await.is_err() {
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-}
-
-async fn ask(monitor: &Path) -> std::io::Result<()> {
-    let mut stream = BufReader::new(UnixStream::connect(monitor).await?);
-    let mut line = String::new();
-    stream.read_line(&mut line).await?;
-    stream
-        .write_all(b"{\"execute\":\"qmp_capabilities\"}\n")
-        .await?;
-    line.clear();
-    match stream.read_line(&mut line).await? {
-        0 => Err(std::io::ErrorKind::UnexpectedEof.into()),
-        _ => Ok(()),
-    }
-}
-
 /// Its own session: it gets no signal that is meant for us. And none of our
 /// descriptors, however we came by them.
 #[expect(unsafe_code, reason = "setsid must be called between fork and exec")]
-fn detach(command: &mut Command) {
-    // SAFETY: setsid(2) and close_range(2) are async-signal-safe and touch no
-    // memory of ours.
+fn detach(command: &mut Command, life: Life) {
+    // SAFETY: setsid(2), close_range(2), prctl(2) and setpriority(2) are
+    // async-signal-safe and touch no memory of ours.
     unsafe {
-        command.pre_exec(|| {
+        command.pre_exec(move || {
             rustix::process::setsid()?;
+            if life == Life::OfItsMaker {
+                #[cfg(target_os = "linux")]
+                rustix::process::set_parent_process_death_signal(Some(
+                    rustix::process::Signal::KILL,
+                ))?;
+                let _ = rustix::process::nice(10);
+            }
             #[cfg(target_os = "linux")]
             libc::syscall(
                 libc::SYS_close_range,

@@ -5,11 +5,18 @@ mod args;
 mod failure;
 mod launch;
 mod probe;
+mod qmp;
+mod template;
 mod tsc;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tokio::sync::OnceCell;
+
+use args::Start;
+use launch::{Life, launch};
+use template::{Failure, Templates};
 
 use crate::{Backend, Error, Process, VmSpec};
 pub use probe::Probe;
@@ -26,14 +33,16 @@ const SOCKET_PATH: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
 pub struct Qemu {
     cache: PathBuf,
     probe: OnceCell<Probe>,
+    templates: Arc<Templates>,
 }
 
 impl Qemu {
-    /// `cache` is a directory for the result of the probe.
+    /// `cache` is a directory for the result of the probe and for templates.
     pub fn new(cache: &Path) -> Qemu {
         Qemu {
             cache: cache.to_path_buf(),
             probe: OnceCell::new(),
+            templates: Arc::new(Templates::new(cache.join("templates"))),
         }
     }
 
@@ -65,10 +74,23 @@ impl Backend for Qemu {
     async fn start(&self, spec: &VmSpec) -> Result<Process, Error> {
         let probe = self.probe().await?;
         check(spec, &probe)?;
-        let args = args::build(spec, &probe)?;
-        let log = spec.dir.join("qemu.log");
-        let monitor = spec.dir.join("qmp.sock");
-        launch::launch(&probe.binary, &args, &log, &monitor).await
+        let template = match spec.template {
+            true => self.templates.find(spec, &probe),
+            false => None,
+        };
+        if let Some(file) = template {
+            match template::restore(&file, spec, &probe).await {
+                Ok(process) => return Ok(process),
+                Err(Failure::Machine(error)) => return Err(error),
+                Err(Failure::Template(why)) => {
+                    tracing::warn!(why, "a template cannot be used: the VM boots");
+                    self.templates.give_up(&file);
+                }
+            }
+        }
+        let args = args::build(spec, &probe, Start::Boot)?;
+        let (process, _) = launch(&probe.binary, &args, &spec.dir, Life::OfItsOwn).await?;
+        Ok(process)
     }
 }
 

@@ -46,6 +46,13 @@ pub struct Probe {
     key: String,
 }
 
+impl Probe {
+    /// Differs when anything does that was looked at.
+    pub(super) fn key(&self) -> &str {
+        &self.key
+    }
+}
+
 pub(super) async fn probe(cache: &Path) -> Result<Probe, Error> {
     let name = format!("qemu-system-{}", std::env::consts::ARCH);
     let wanted = std::env::var("STACK_QEMU").unwrap_or_else(|_| name.clone());

@@ -174,6 +174,7 @@ impl Machine {
             disks: vec![layer],
             nics: Vec::new(),
             shares: Vec::new(),
+            template: false,
         };
         Machine { dir, spec }
     }
@@ -436,7 +437,6 @@ pub(crate) fn service(script: &str) -> VmConfig {
     VmConfig {
         hostname: "web-1".to_owned(),
         time_ns: now.map_or(0, |now| now.as_nanos() as u64),
-        entropy: vec![7; 64],
         root: Root {
             layers: vec!["layer".to_owned()],
             scratch: None,

@@ -15,3 +15,4 @@ mod isolation;
 mod link;
 mod network;
 mod service;
+mod template;

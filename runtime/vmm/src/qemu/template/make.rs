@@ -1,0 +1,110 @@
+//! Making one: boot, wait until the guest is ready, save.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{channel, private_dir, use_mapped_ram};
+use crate::qemu::args::{self, Start};
+use crate::qemu::launch::{Life, launch};
+use crate::qemu::probe::Probe;
+use crate::qemu::qmp::Qmp;
+use crate::{Disk, Error, Nic, Share, VmSpec, process};
+
+/// Boot and saving, at most.
+const LIMIT: Duration = Duration::from_secs(90);
+/// After the guest is ready: the kernel finishes what it does by the way.
+const SETTLE: Duration = Duration::from_millis(300);
+
+/// Makes the template of this VM's shape.
+pub(super) async fn make(file: &Path, like: &VmSpec, probe: &Probe) -> Result<(), Error> {
+    let dir = file.with_extension("d");
+    // Of one that was killed while making it.
+    if let Some(other) = process::leftover(&dir) {
+        other.kill();
+        other.wait().await;
+    }
+    let _ = fs::remove_dir_all(&dir);
+    private_dir(&dir)?;
+    let made = tokio::time::timeout(LIMIT, boot_and_save(&dir, like, probe)).await;
+    let made = made.unwrap_or_else(|_| Err(Error::Start("it took too long".to_owned())));
+    let kept = made.and_then(|()| {
+        fs::rename(dir.join("state"), file).map_err(Error::io(file.display().to_string()))
+    });
+    let _ = fs::remove_dir_all(&dir);
+    kept
+}
+
+async fn boot_and_save(dir: &Path, like: &VmSpec, probe: &Probe) -> Result<(), Error> {
+    let placeholder = dir.join("disk");
+    fs::File::create(&placeholder)
+        .and_then(|disk| disk.set_len(1 << 20))
+        .map_err(Error::io(placeholder.display().to_string()))?;
+    let spec = shape(dir, &placeholder, like);
+    super::super::check(&spec, probe)?;
+    let args = args::build(&spec, probe, Start::Template)?;
+    let (process, mut qmp) = launch(&probe.binary, &args, dir, Life::OfItsMaker).await?;
+    let _end = Ended(process);
+    let saved = async {
+        use_mapped_ram(&mut qmp).await?;
+        // The agent has opened its port.
+        qmp.event("VSERPORT_CHANGE").await?;
+        tokio::time::sleep(SETTLE).await;
+        qmp.command("migrate", channel(&dir.join("state"))).await?;
+        complete(&mut qmp).await
+    };
+    saved.await.map_err(Error::io("saving a template"))
+}
+
+/// The VM is of no use any more, however saving it went.
+struct Ended(process::Process);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.kill();
+    }
+}
+
+async fn complete(qmp: &mut Qmp) -> std::io::Result<()> {
+    loop {
+        let answer = qmp.command("query-migrate", json!({})).await?;
+        match answer.get("status").and_then(Value::as_str) {
+            Some("completed") => return Ok(()),
+            Some("failed" | "cancelled") => {
+                let why = answer.get("error-desc").and_then(Value::as_str);
+                let why = why.unwrap_or("the state could not be saved");
+                return Err(std::io::Error::other(why.to_owned()));
+            }
+            _ => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+    }
+}
+
+/// The same devices, with nothing of the service's behind them.
+fn shape(dir: &Path, placeholder: &Path, like: &VmSpec) -> VmSpec {
+    let disk = |n| Disk {
+        path: placeholder.to_path_buf(),
+        serial: format!("none{n}"),
+        read_only: true,
+    };
+    let nic = |n| Nic {
+        mac: stack_protocol::template::hardware_address(n),
+        local: dir.join(format!("n{n}.q")),
+        remote: dir.join(format!("n{n}.d")),
+    };
+    let share = |n| Share {
+        tag: format!("none{n}"),
+        path: dir.to_path_buf(),
+        read_only: true,
+    };
+    VmSpec {
+        name: "stack-template".to_owned(),
+        dir: dir.to_path_buf(),
+        disks: (0..like.disks.len()).map(disk).collect(),
+        nics: (0..like.nics.len()).map(nic).collect(),
+        shares: (0..like.shares.len()).map(share).collect(),
+        ..like.clone()
+    }
+}
