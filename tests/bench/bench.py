@@ -1,16 +1,17 @@
 #!/usr/bin/env python3
 """Prints how long things take, side by side in one run.
 
-usage: tests/bench/bench.py [--rounds N] [--only LETTERS] [--docker SOCKET]
+usage: tests/bench/bench.py [--rounds N] [--only LETTERS] [--docker SOCKET|no]
 
   --rounds N        rounds of each step (default 5); medians are printed
   --only LETTERS    e.g. `ab`: only these steps
-  --docker SOCKET   also run the steps that can be compared with the Docker
-                    Engine that listens there (needs `docker compose` or
-                    `docker-compose`)
+  --docker SOCKET   the Docker Engine to run the same steps with; without it
+                    one is started when that is possible (root, `dockerd`,
+                    Docker Compose), and ended; `no` leaves it out
 
   a  the floor: the VMM with the same kernel and an init that writes a line
-  b  `stack up -d --wait` of one small service, image on this machine
+  b  `stack up -d --wait` of one small service, image on this machine; also
+     as the first VM of its shape, which boots (STACK_TEMPLATES=off)
   c  the same with five services that do not depend on each other
   d  `stack up -d` when nothing changed
   e  `stack ps`, `stack exec … true`, `stack down`, `stack --help`
@@ -28,6 +29,8 @@ import statistics
 import subprocess
 import tempfile
 import time
+
+import engine
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BIN = ROOT / "target/release"
@@ -65,13 +68,18 @@ def run(*command, env=None, cwd=None, check=True):
     return took, done.stdout
 
 
+FLOOR = "a  floor: VMM to the first line"
+ONE = "b  up -d --wait, one service"
+FIVE = "c  up -d --wait, five services"
+
+
 class Home:
     """A daemon of its own in a directory of its own."""
 
-    def __init__(self):
+    def __init__(self, more=None):
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="sb"))
         address = (ROOT / "target/registry/address").read_text().strip()
-        self.env = dict(os.environ, STACK_HOME=str(self.dir), STACK_REGISTRY_MIRROR=address)
+        self.env = dict(os.environ, STACK_HOME=str(self.dir), STACK_REGISTRY_MIRROR=address, **(more or {}))
         self.projects = set()
 
     def stack(self, project, *args, check=True):
@@ -137,35 +145,55 @@ def floor_initramfs(folder):
     return archive
 
 
-def starts(home, report, rounds, only):
+def starts(home, report, rounds, only, peer):
     """Steps a to e and g, interleaved."""
     kernel = ROOT / "target/kernel" / ("Image" if os.uname().machine == "aarch64" else "vmlinux")
     archive = floor_initramfs(home.dir)
-    home.file("one", ["web"])
+    cold = Home({"STACK_TEMPLATES": "off"}) if "b" in only else None
+    for place in filter(None, (home, cold)):
+        place.file("one", ["web"])
+        place.stack("one", "pull", "-q")
     home.file("five", [f"s{n}" for n in range(5)])
-    home.stack("one", "pull", "-q")
+    warm(home)
     for _ in range(rounds):
         if "a" in only:
             _, out = run(BIN / "examples/floor", kernel, archive, 1)
-            report.add("a  floor: VMM to the first line", float(out) / 1000)
+            report.add(FLOOR, float(out) / 1000)
         if set("bdeg") & set(only):
-            report.add("b  up -d --wait, one service", home.stack("one", "up", "-d", "--wait")[0])
+            report.add(ONE, home.stack("one", "up", "-d", "--wait")[0])
             report.add("d  up -d, nothing changed", home.stack("one", "up", "-d")[0])
             report.add("e  ps", home.stack("one", "ps")[0])
             report.add("e  exec true", home.stack("one", "exec", "-T", "web", "true")[0])
             report.add("e  --help", home.stack("one", "--help")[0])
             report.add("e  down", home.stack("one", "down")[0])
         if "c" in only:
-            report.add("c  up -d --wait, five services", home.stack("five", "up", "-d", "--wait")[0])
+            report.add(FIVE, home.stack("five", "up", "-d", "--wait")[0])
             home.stack("five", "down")
-    for name in report.rows:
+        if cold:
+            report.add(f"{ONE}, booted", cold.stack("one", "up", "-d", "--wait")[0])
+            cold.stack("one", "down")
+        if peer:
+            peer.round(report)
+    if cold:
+        cold.close()
+    for name in sorted(report.rows, key=lambda name: name[0]):
         report.show(name)
-    report.ratio("b / a (to reach: 1.5)", "b  up -d --wait, one service", "a  floor: VMM to the first line")
-    report.ratio(
-        "c / b (to reach: 3)", "c  up -d --wait, five services", "b  up -d --wait, one service"
-    )
+    report.ratio("b / a (to reach: 1.5)", ONE, FLOOR)
+    report.ratio("c / b (to reach: 3)", FIVE, ONE)
     if "g" in only:
         memory(home)
+
+
+def warm(home):
+    """One start, and the time to make a template of that shape."""
+    home.stack("one", "up", "-d", "--wait")
+    home.stack("one", "down")
+    templates = home.dir / "cache/templates"
+    for _ in range(200):
+        if any(path.is_file() for path in templates.glob("*")):
+            return
+        time.sleep(0.1)
+    print("no template was made: every VM boots", flush=True)
 
 
 def memory(home):
@@ -237,30 +265,57 @@ def large_image(folder, registry):
     return name
 
 
-def docker(home, report, rounds, socket):
+class Peer:
     """The comparable steps with Docker Compose."""
-    env = dict(os.environ, DOCKER_HOST=f"unix://{socket}")
-    compose = ["docker-compose"] if shutil.which("docker-compose") else ["docker", "compose"]
-    address = (ROOT / "target/registry/address").read_text().strip().removeprefix("http://")
-    for project, services in (("one", ["web"]), ("five", [f"s{n}" for n in range(5)])):
-        folder = home.dir / f"docker-{project}"
-        folder.mkdir(exist_ok=True)
-        text = "services:\n" + "".join(SERVICE.format(name=name) for name in services)
-        text = text.replace("busybox:1", f"{address}/library/busybox:1")
-        (folder / "compose.yaml").write_text(text)
-    one, five = home.dir / "docker-one", home.dir / "docker-five"
-    run(*compose, "pull", env=env, cwd=one)
-    for _ in range(rounds):
-        report.add("b  Docker Compose", run(*compose, "up", "-d", env=env, cwd=one)[0])
-        report.add("d  Docker Compose", run(*compose, "up", "-d", env=env, cwd=one)[0])
-        report.add("e  Docker Compose: ps", run(*compose, "ps", env=env, cwd=one)[0])
-        report.add("e  Docker Compose: exec true", run(*compose, "exec", "-T", "web", "true", env=env, cwd=one)[0])
-        report.add("e  Docker Compose: down", run(*compose, "down", "-t", "10", env=env, cwd=one)[0])
-        report.add("c  Docker Compose", run(*compose, "up", "-d", env=env, cwd=five)[0])
-        run(*compose, "down", env=env, cwd=five)
-    for name in report.rows:
-        if "Docker" in name:
-            report.show(name)
+
+    def __init__(self, folder, socket):
+        self.engine = None
+        if not socket:
+            self.engine = engine.Engine(folder)
+            socket = self.engine.socket
+            address = (ROOT / "target/registry/address").read_text().strip().removeprefix("http://")
+            self.engine.load(f"{address}/library/busybox:1", "busybox:1")
+        self.env = dict(os.environ, DOCKER_HOST=f"unix://{socket}")
+        self.compose = engine.compose()
+        self.one = self.file(folder, "docker-one", ["web"])
+        self.five = self.file(folder, "docker-five", [f"s{n}" for n in range(5)])
+
+    @staticmethod
+    def file(folder, name, services):
+        where = folder / name
+        where.mkdir()
+        # The engine probes first after one interval, whatever comes later.
+        text = "".join(SERVICE.format(name=name) for name in services)
+        text = text.replace("    healthcheck:\n", "    healthcheck:\n      interval: 0.1s\n")
+        (where / "compose.yaml").write_text("services:\n" + text)
+        return where
+
+    def run(self, where, *args):
+        return run(*self.compose, *args, env=self.env, cwd=where)[0]
+
+    def round(self, report):
+        report.add("b  Docker Compose", self.run(self.one, "up", "-d", "--wait"))
+        report.add("d  Docker Compose", self.run(self.one, "up", "-d"))
+        report.add("e  Docker Compose: ps", self.run(self.one, "ps"))
+        report.add("e  Docker Compose: exec true", self.run(self.one, "exec", "-T", "web", "true"))
+        report.add("e  Docker Compose: down", self.run(self.one, "down"))
+        report.add("c  Docker Compose", self.run(self.five, "up", "-d", "--wait"))
+        self.run(self.five, "down")
+
+    def close(self):
+        if self.engine:
+            self.engine.close()
+
+
+def peer(folder, wanted):
+    """Docker Compose, where it can be had; says why not."""
+    if wanted == "no":
+        return None
+    why = None if wanted else engine.missing()
+    if why:
+        print(f"without Docker Compose beside: {why}", flush=True)
+        return None
+    return Peer(folder, wanted)
 
 
 def main():
@@ -269,15 +324,17 @@ def main():
     parser.add_argument("--only", default="abcdefg")
     parser.add_argument("--docker")
     options = parser.parse_args()
-    home, report = Home(), Report()
+    home, report, beside = Home(), Report(), None
     try:
         if set("abcdeg") & set(options.only):
-            starts(home, report, options.rounds, options.only)
+            if set("bcde") & set(options.only):
+                beside = peer(home.dir, options.docker)
+            starts(home, report, options.rounds, options.only, beside)
         if "f" in options.only:
             pulls(home, Report(), options.rounds)
-        if options.docker:
-            docker(home, Report(), options.rounds, options.docker)
     finally:
+        if beside:
+            beside.close()
         home.close()
 
 

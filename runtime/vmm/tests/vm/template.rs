@@ -13,10 +13,18 @@ use crate::harness::{Assets, LIMIT, Machine, Vm, assets, service};
 
 /// Backend with a cache of its own; `None` where QEMU cannot save a template.
 async fn backend() -> Option<(TempDir, Qemu)> {
-    let cache = tempfile::Builder::new().prefix("t").tempdir().unwrap();
+    let cache = tempfile::Builder::new()
+        .prefix("t")
+        .tempdir()
+        .expect("a directory");
     let qemu = Qemu::new(cache.path());
-    let version = qemu.probe().await.unwrap().version;
-    let major: u32 = version.split('.').next().unwrap().parse().unwrap();
+    let version = qemu.probe().await.expect("QEMU").version;
+    let major: u32 = version
+        .split('.')
+        .next()
+        .expect("a version")
+        .parse()
+        .expect("a number");
     if major < 9 {
         eprintln!("skipped: QEMU {version} has no mapped-ram");
         return None;
@@ -29,12 +37,12 @@ fn machine(assets: &Assets) -> Machine {
         .disk("scratch", disk::create_scratch)
         .disk("vol", disk::create_volume);
     let shared = machine.dir.path().join("shared");
-    std::fs::create_dir(&shared).unwrap();
+    std::fs::create_dir(&shared).expect("a directory");
     std::fs::write(
         shared.join("name"),
         machine.dir.path().display().to_string(),
     )
-    .unwrap();
+    .expect("a file");
     machine.spec.template = true;
     machine
         .nic("02:aa:00:00:00:01")
