@@ -13,7 +13,10 @@ pub(super) async fn doctor(State(app): State<App>) -> Json<Vec<Check>> {
     let daemon = app.daemon;
     let mut checks = Vec::new();
     match &daemon.backend {
-        AnyBackend::Qemu(qemu) => vmm(qemu, &mut checks).await,
+        AnyBackend::Qemu(qemu) => {
+            vmm(qemu, &mut checks).await;
+            checks.push(templates(qemu, daemon.assets.templates));
+        }
         AnyBackend::Fake(_) => {
             checks.push(check("backend", "warning", "fake: no VM is run".into()))
         }
@@ -64,6 +67,16 @@ async fn vmm(qemu: &Qemu, checks: &mut Vec<Check>) {
             checks.push(failed);
         }
     }
+}
+
+fn templates(qemu: &Qemu, used: bool) -> Check {
+    let (count, bytes) = qemu.templates();
+    let found = match (used, count) {
+        (false, _) => "not used (STACK_TEMPLATES=off): every VM boots".to_owned(),
+        (true, 0) => "none saved yet: VMs boot".to_owned(),
+        (true, _) => format!("{count} saved, {} MiB", bytes >> 20),
+    };
+    check("templates", "ok", found)
 }
 
 fn check(name: &str, status: &str, found: String) -> Check {

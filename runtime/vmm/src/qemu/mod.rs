@@ -59,6 +59,12 @@ impl Qemu {
 }
 
 impl Qemu {
+    /// How many templates VMs can be restored from, and how many bytes of the
+    /// disk they take.
+    pub fn templates(&self) -> (usize, u64) {
+        self.templates.size()
+    }
+
     /// Virtual processors of a VM for which none are asked: the host's, four
     /// at most. An emulated one pays for the second with a third more at
     /// boot, and more when the two wait for each other: it gets one.

@@ -12,7 +12,7 @@ mod make;
 
 use std::collections::{HashSet, VecDeque};
 use std::fs;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -32,6 +32,8 @@ const FORMAT: u32 = 1;
 const QUIET: Duration = Duration::from_secs(2);
 /// Templates kept, the last used ones. Each is some 70 MB.
 const KEPT: usize = 8;
+/// With less room on the disk none is made.
+const ROOM: u64 = 1 << 30;
 /// A restore that takes longer hangs.
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -99,8 +101,16 @@ impl Templates {
         self.state().given_up.insert(file.to_path_buf());
     }
 
+    /// How many there are, and how many bytes of the disk they take.
+    pub(super) fn size(&self) -> (usize, u64) {
+        let saved = self.saved();
+        let blocks = saved.iter().filter_map(|(_, path)| fs::metadata(path).ok());
+        (saved.len(), blocks.map(|meta| meta.blocks() * 512).sum())
+    }
+
     /// Makes what is wanted, one after the other.
     async fn work(self: Arc<Self>, probe: Probe) {
+        self.sweep().await;
         loop {
             let quiet = self.state().last_start + QUIET;
             if Instant::now() < quiet {
@@ -116,8 +126,8 @@ impl Templates {
             let Some((file, spec)) = next else {
                 return;
             };
-            match make::make(&file, &spec, &probe).await {
-                Ok(()) => self.clean(&file),
+            match self.make(&file, &spec, &probe).await {
+                Ok(()) => self.clean(),
                 Err(error) => {
                     tracing::info!(%error, "VMs of this shape boot: no template can be made");
                     self.give_up(&file);
@@ -126,21 +136,45 @@ impl Templates {
         }
     }
 
-    /// Deletes those that were not used for longest.
-    fn clean(&self, newest: &Path) {
-        let mut files: Vec<(SystemTime, PathBuf)> = fs::read_dir(&self.dir)
-            .into_iter()
-            .flatten()
-            .flatten()
+    async fn make(&self, file: &Path, spec: &VmSpec, probe: &Probe) -> Result<(), Error> {
+        private_dir(&self.dir)?;
+        let disk = rustix::fs::statvfs(&self.dir)
+            .map_err(|error| Error::io(self.dir.display().to_string())(error.into()))?;
+        if disk.f_bavail * disk.f_frsize < ROOM {
+            return Err(Error::DiskFull(self.dir.clone()));
+        }
+        make::make(file, spec, probe).await
+    }
+
+    /// When it was used last, and where it is.
+    fn saved(&self) -> Vec<(SystemTime, PathBuf)> {
+        entries(&self.dir)
             .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()))
             .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
-            .filter(|(_, path)| path != newest)
-            .collect();
-        files.sort();
-        for (_, path) in files.iter().rev().skip(KEPT - 1) {
+            .collect()
+    }
+
+    /// Deletes those that were not used for longest.
+    fn clean(&self) {
+        let mut saved = self.saved();
+        saved.sort();
+        for (_, path) in saved.iter().rev().skip(KEPT) {
             let _ = fs::remove_file(path);
         }
     }
+
+    /// Removes what was being made when its maker was killed.
+    async fn sweep(&self) {
+        for entry in entries(&self.dir) {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                make::remove(&entry.path()).await;
+            }
+        }
+    }
+}
+
+fn entries(dir: &Path) -> impl Iterator<Item = fs::DirEntry> {
+    fs::read_dir(dir).into_iter().flatten().flatten()
 }
 
 /// One for all machines that differ in nothing that is saved. The probe's key

@@ -21,12 +21,6 @@ const SETTLE: Duration = Duration::from_millis(300);
 /// Makes the template of this VM's shape.
 pub(super) async fn make(file: &Path, like: &VmSpec, probe: &Probe) -> Result<(), Error> {
     let dir = file.with_extension("d");
-    // Of one that was killed while making it.
-    if let Some(other) = process::leftover(&dir) {
-        other.kill();
-        other.wait().await;
-    }
-    let _ = fs::remove_dir_all(&dir);
     private_dir(&dir)?;
     let made = tokio::time::timeout(LIMIT, boot_and_save(&dir, like, probe)).await;
     let made = made.unwrap_or_else(|_| Err(Error::Start("it took too long".to_owned())));
@@ -35,6 +29,15 @@ pub(super) async fn make(file: &Path, like: &VmSpec, probe: &Probe) -> Result<()
     });
     let _ = fs::remove_dir_all(&dir);
     kept
+}
+
+/// Removes what another one left here that was killed.
+pub(super) async fn remove(dir: &Path) {
+    if let Some(other) = process::leftover(dir) {
+        other.kill();
+        other.wait().await;
+    }
+    let _ = fs::remove_dir_all(dir);
 }
 
 async fn boot_and_save(dir: &Path, like: &VmSpec, probe: &Probe) -> Result<(), Error> {
