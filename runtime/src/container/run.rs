@@ -2,7 +2,7 @@
 //! life, to nothing again.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use stack_api::container::{Health, State};
 use stack_api::event::ApiError;
@@ -182,14 +182,18 @@ async fn boot(daemon: &Arc<Daemon>, handle: &Arc<Handle>) -> Result<(Vm, GuestHe
         name: record.container.name.clone(),
         template: daemon.assets.templates,
     };
+    let began = Instant::now();
     let process = daemon.backend.start(&spec).await.map_err(vm_error)?;
+    tracing::debug!(name = spec.name, took = ?began.elapsed(), "the VM's process runs");
     handle.update(|record| {
         record.process = Some(process.clone());
         record.container.pid = Some(process.pid);
         record.container.ports = ports;
         record.container.state = State::Starting;
     });
-    connect_or_end(daemon, handle, process, 0).await
+    let connected = connect_or_end(daemon, handle, process, 0).await;
+    tracing::debug!(name = spec.name, took = ?began.elapsed(), "its agent has answered");
+    connected
 }
 
 /// A VM whose agent cannot be had does not stay.
@@ -265,7 +269,10 @@ async fn configure(handle: &Arc<Handle>, vm: &mut Vm, hello: &GuestHello) -> Res
         ..record.blueprint.config.clone()
     };
     let has_check = config.healthcheck.is_some();
-    match vm.agent.request(Command::Configure(Box::new(config))).await {
+    let began = Instant::now();
+    let answer = vm.agent.request(Command::Configure(Box::new(config))).await;
+    tracing::debug!(name = record.container.name, took = ?began.elapsed(), "configured");
+    match answer {
         Ok(Outcome::Error { message, code }) => Err(Ended {
             ran: false,
             code,
