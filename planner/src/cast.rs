@@ -128,7 +128,8 @@ pub(crate) fn apply(node: &mut Node, cast: Cast, report: &mut Report) {
                 Cast::Bool => "a boolean",
             };
             let problem = Problem::error(codes::BAD_CAST, format!("`{text}` is not {wanted}"));
-            report.push(problem.on(node, format!("{wanted} is expected")));
+            let problem = problem.on(node, format!("{wanted} is expected"));
+            report.blame(node, problem);
         }
     }
 }

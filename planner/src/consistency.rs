@@ -8,17 +8,23 @@ use crate::suggest;
 use crate::tree::{Mapping, Node};
 
 /// Checks the model of the enabled services.
-pub(crate) fn check(model: &mut Node, disabled: &Mapping, report: &mut Report) {
+///
+/// `partial`: something could not be read, so nothing is said about names that are not there.
+pub(crate) fn check(model: &Node, disabled: &Mapping, partial: bool, report: &mut Report) {
     let empty = Mapping::new();
     let services = model
         .get("services")
         .and_then(Node::as_mapping)
         .unwrap_or(&empty);
     for (name, service) in services {
+        if service.is_broken() {
+            continue;
+        }
         let mut check = Check {
             model,
             services,
             disabled,
+            partial,
             report,
             name,
             service,
@@ -38,7 +44,8 @@ pub(crate) fn check(model: &mut Node, disabled: &Mapping, report: &mut Report) {
         .flatten()
     {
         let has = |key: &str| secret.get(key).is_some();
-        if !has("external") && !has("file") && !has("environment") {
+        // Without a driver it has been reported with the rules.
+        if has("driver") && !has("external") && !has("file") && !has("environment") {
             let problem = Problem::error(
                 codes::MISSING_KEY,
                 format!("the secret `{name}` needs `file` or `environment`"),
@@ -46,7 +53,7 @@ pub(crate) fn check(model: &mut Node, disabled: &Mapping, report: &mut Report) {
             report.push(problem.at(secret.place(), "has no content"));
         }
     }
-    if let Some(steps) = Graph::new(services).cycle() {
+    for steps in Graph::new(services).cycles() {
         let mut names: Vec<_> = steps.iter().map(|(from, _, _)| from.as_str()).collect();
         names.extend(names.first().copied());
         let message = format!("services depend on each other: {}", names.join(" → "));
@@ -63,6 +70,7 @@ struct Check<'a> {
     model: &'a Node,
     services: &'a Mapping,
     disabled: &'a Mapping,
+    partial: bool,
     report: &'a mut Report,
     name: &'a str,
     service: &'a Node,
@@ -71,7 +79,7 @@ struct Check<'a> {
 impl Check<'_> {
     fn references(&mut self) {
         for (dependency, node) in entries(self.service.get("depends_on")) {
-            if self.services.contains_key(dependency) {
+            if self.services.contains_key(dependency) || node.is_broken() {
                 continue;
             }
             let required = node.get("required").and_then(Node::as_bool).unwrap_or(true);
@@ -93,6 +101,9 @@ impl Check<'_> {
                         "add `--profile {profile}`, or write `required: false`"
                     )));
                 }
+                continue;
+            }
+            if self.partial {
                 continue;
             }
             let message = format!(
@@ -120,6 +131,7 @@ impl Check<'_> {
             && let Some(other) = mode.as_str().and_then(|mode| mode.strip_prefix("service:"))
             && !self.services.contains_key(other)
             && !entries(self.service.get("depends_on")).any(|(name, _)| name == other)
+            && !self.partial
         {
             let message = format!(
                 "`{}` uses the network of `{other}`, which is not defined",
@@ -165,6 +177,9 @@ impl Check<'_> {
     }
 
     fn defined(&mut self, kind: &str, what: &str, key: &str, node: &Node) {
+        if self.partial || node.is_broken() || self.model.get(kind).is_some_and(Node::is_broken) {
+            return;
+        }
         let known = self.model.get(kind).and_then(Node::as_mapping);
         if known.is_some_and(|known| known.contains_key(key)) {
             return;

@@ -21,8 +21,14 @@ pub(crate) const MAX_FILE: usize = 8 << 20;
 const MAX_DEPTH: usize = 100;
 
 /// All documents of `text`, which is file number `file`. A document that holds
-/// nothing is left out. Stops at the first syntax error.
-pub(crate) fn parse(text: &str, file: u32, budget: &mut Budget, report: &mut Report) -> Vec<Node> {
+/// nothing is left out. `None` after a mistake that leaves no tree; after others
+/// the part that is to blame is given up.
+pub(crate) fn parse(
+    text: &str,
+    file: u32,
+    budget: &mut Budget,
+    report: &mut Report,
+) -> Option<Vec<Node>> {
     if text.len() > MAX_FILE {
         let message = format!(
             "the file has {} bytes, more than the {MAX_FILE} allowed",
@@ -36,7 +42,7 @@ pub(crate) fn parse(text: &str, file: u32, budget: &mut Budget, report: &mut Rep
             },
             "",
         ));
-        return Vec::new();
+        return None;
     }
     let options = options! {
         emit_comments: false,
@@ -54,7 +60,7 @@ pub(crate) fn parse(text: &str, file: u32, budget: &mut Budget, report: &mut Rep
                 report.push(
                     Problem::error(codes::SYNTAX, error.info()).at(point(text, file, at), "here"),
                 );
-                return Vec::new();
+                return None;
             }
         };
         let range = span.byte_range().unwrap_or(0..0);
@@ -68,10 +74,10 @@ pub(crate) fn parse(text: &str, file: u32, budget: &mut Budget, report: &mut Rep
         }
         if let Err(problem) = builder.event(event, trim(text, span), report) {
             report.push(*problem);
-            return Vec::new();
+            return None;
         }
     }
-    builder.documents
+    Some(builder.documents)
 }
 
 fn clamp(offset: usize) -> u32 {

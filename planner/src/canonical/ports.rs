@@ -36,13 +36,16 @@ pub(super) fn canonical(node: &mut Node, budget: &mut Budget, report: &mut Repor
             },
             Err(message) => {
                 let problem = Problem::error(codes::BAD_PORT, message).on(&item, "this port");
-                report.push(problem.help(
+                let problem = problem.help(
                     "`[[ip:]published:]target[/udp]`, each with an optional range `8000-8010`",
-                ));
+                );
+                let mut item = item;
+                report.blame(&mut item, problem);
                 out.push(item);
             }
         }
     }
+    out.retain(|item| !item.is_broken());
     *items = out;
 }
 

@@ -9,7 +9,8 @@ use crate::tree::{Node, Span};
 impl Check<'_> {
     pub(super) fn image_or_build(&mut self) {
         let service = self.service;
-        if ["image", "build", "provider"]
+        // The last two stand for something that could not be read.
+        if ["image", "build", "provider", "extends", "<<"]
             .iter()
             .all(|key| service.get(key).is_none())
         {
@@ -96,6 +97,7 @@ impl Check<'_> {
         );
         if let (Some(scale), Some(replicas)) = (scale, replicas)
             && scale != replicas
+            && !self.service.get("deploy").is_some_and(Node::is_broken)
         {
             self.differ("scale", scale, "deploy.replicas", replicas);
         }
@@ -148,6 +150,9 @@ impl Check<'_> {
     }
 
     fn differ(&mut self, first: &str, a: &Node, second: &str, b: &Node) {
+        if a.is_broken() || b.is_broken() {
+            return;
+        }
         let message = format!(
             "`{}` has different values for `{first}` and `{second}`",
             self.name
@@ -197,6 +202,9 @@ impl Check<'_> {
                 .get("action")
                 .and_then(Node::as_str)
                 .unwrap_or_default();
+            if watch.get("action").is_some_and(Node::is_broken) {
+                continue;
+            }
             if watch.get("target").is_none() && !matches!(action, "rebuild" | "restart") {
                 let message = format!(
                     "a watch rule of `{}` with the action `{action}` needs a `target`",

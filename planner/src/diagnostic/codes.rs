@@ -59,6 +59,8 @@ pub const NOT_ALLOWED: &str = "E0404";
 pub const BAD_NAME: &str = "E0405";
 /// A list holds the same item twice.
 pub const NOT_UNIQUE: &str = "E0406";
+/// A key at the wrong depth of indentation.
+pub const MISPLACED: &str = "E0407";
 /// `version` has no meaning.
 pub const OBSOLETE_VERSION: &str = "W0401";
 /// `external.name` is written `name` today.

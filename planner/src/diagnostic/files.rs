@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::Diagnostic;
 use crate::tree::Span;
 
 /// All files read so far; a file's index is what spans name.
@@ -30,6 +31,15 @@ impl Files {
 
     pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
         self.files.iter().map(|(path, _)| path.as_path())
+    }
+
+    /// Findings in the order of their first places; those without one come first.
+    pub(crate) fn sort(&self, found: &mut [Diagnostic]) {
+        found.sort_by_key(|finding| {
+            let label = finding.labels.first()?;
+            let file = self.files.iter().position(|(path, _)| *path == label.file);
+            Some((file, label.span.start, label.span.end))
+        });
     }
 
     pub(crate) fn text_at(&self, span: Span) -> Option<&str> {

@@ -33,15 +33,19 @@ impl Loader<'_> {
                 codes::WRONG_TYPE,
                 format!("`include` must be a list, not {}", includes.kind()),
             );
-            self.report
-                .push(problem.at(includes.place(), "a list is expected"));
+            let help = "write `include: [other.yaml]`";
+            self.report.push(
+                problem
+                    .at(includes.place(), "a list is expected")
+                    .help(help),
+            );
+            self.partial = true;
             return;
         };
         for item in items {
-            let before = self.report.errors();
-            let imported = self.included(item, scope, chain);
-            if let Some(imported) = imported.filter(|_| self.report.errors() == before) {
-                self.import(imported, document);
+            match self.included(item, scope, chain) {
+                Some(imported) => self.import(imported, document),
+                None => self.partial = true,
             }
         }
     }
@@ -122,14 +126,11 @@ impl Loader<'_> {
             )?;
             files.push((path, documents));
         }
-        self.model(
-            files,
-            Scope {
-                folder: &folder,
-                environment: &environment,
-            },
-            chain,
-        )
+        let scope = Scope {
+            folder: &folder,
+            environment: &environment,
+        };
+        Some(self.model(files, scope, chain))
     }
 
     /// The including stack's variables over those of the included one's files.

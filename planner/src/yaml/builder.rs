@@ -34,6 +34,8 @@ struct Open {
 enum Key {
     Named(String, Span),
     Merge(Span),
+    /// Reported already; the value is given up.
+    Broken(String, Span),
     /// Reported already; the value is dropped.
     Bad,
 }
@@ -172,7 +174,7 @@ impl<'a> Builder<'a> {
                     .at(span, "this key")
                     .help(format!("put it in quotes: \"{text}\"")),
             );
-            open.key = Some(Key::Bad);
+            open.key = Some(Key::Broken(text.to_owned(), span));
             return Ok(());
         }
         if let Some(first) = open.keys.insert(text.to_owned(), span) {
@@ -241,6 +243,9 @@ impl<'a> Builder<'a> {
             for merge in std::mem::take(&mut open.merges) {
                 merge_key::apply(entries, merge, report);
             }
+            for child in entries.values_mut().filter(|child| child.is_broken()) {
+                report.give_up(child);
+            }
         }
         if open.node.span.start == open.node.span.end {
             // A block has no bracket to point at.
@@ -276,6 +281,11 @@ impl<'a> Builder<'a> {
                 Some(Key::Named(name, span)) => {
                     node.key = span;
                     entries.insert(name, node);
+                }
+                Some(Key::Broken(name, span)) => {
+                    node.key = span;
+                    node.give_up();
+                    entries.entry(name).or_insert(node);
                 }
                 Some(Key::Merge(span)) => {
                     node.key = span;
@@ -314,12 +324,18 @@ fn scalar_node(
     let compose = compose_tag(tag);
     let core = tag.filter(|_| compose == Tag::None);
     let value = match core {
-        None if !plain => Value::String(text.to_owned()),
-        _ => scalar::resolve(text, core).unwrap_or_else(|wanted| {
+        None if !plain => Ok(Value::String(text.to_owned())),
+        _ => scalar::resolve(text, core),
+    };
+    let value = match value {
+        Ok(value) => value,
+        Err(wanted) => {
             let problem = Problem::error(codes::BAD_TAG, format!("`{text}` is not {wanted}"));
             report.push(problem.at(span, "the tag does not fit"));
-            Value::Null
-        }),
+            let mut node = Node::string(text, span);
+            node.give_up();
+            return node;
+        }
     };
     let mut node = Node::new(value, span);
     node.tag = compose;
