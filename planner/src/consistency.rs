@@ -5,7 +5,10 @@ mod service;
 use crate::diagnostic::{Problem, Report, codes};
 use crate::graph::Graph;
 use crate::suggest;
-use crate::tree::{Mapping, Node};
+use crate::tree::{Mapping, Node, Span};
+
+/// Extended services that are named beside a problem at most.
+const MOST_BASES: usize = 3;
 
 /// Checks the model of the enabled services.
 ///
@@ -97,7 +100,7 @@ impl Check<'_> {
                             .and_then(|service| service.get("profiles")),
                     );
                     let profile = profiles.first().and_then(Node::as_str).unwrap_or("*");
-                    self.report.push(problem.help(format!(
+                    self.push(problem.help(format!(
                         "add `--profile {profile}`, or write `required: false`"
                     )));
                 }
@@ -121,7 +124,7 @@ impl Check<'_> {
                 names.filter(|name| *name != self.name),
             );
             let problem = Problem::error(codes::UNDEFINED_SERVICE, message);
-            self.report.push(
+            self.push(
                 problem
                     .at(node.place(), "there is no such service")
                     .maybe_help(help),
@@ -137,13 +140,15 @@ impl Check<'_> {
                 "`{}` uses the network of `{other}`, which is not defined",
                 self.name
             );
-            self.report.push(
+            self.push(
                 Problem::error(codes::UNDEFINED_SERVICE, message)
                     .on(mode, "there is no such service"),
             );
         }
         for (kind, what) in [("networks", "network"), ("models", "model")] {
-            for (key, node) in entries(self.service.get(kind)) {
+            // Both is a conflict of its own.
+            let conflict = kind == "networks" && self.service.get("network_mode").is_some();
+            for (key, node) in entries(self.service.get(kind)).filter(|_| !conflict) {
                 self.defined(kind, what, key, node);
             }
         }
@@ -176,6 +181,30 @@ impl Check<'_> {
         }
     }
 
+    /// Reports, with the places where the service extends another when what is
+    /// wrong was written there.
+    fn push(&mut self, mut problem: Problem) {
+        let foreign =
+            |(at, _): &(Span, String)| at.file == self.service.place().file && !self.owns(*at);
+        if problem.labels.iter().any(foreign) {
+            for (at, base) in self.report.extended(self.name).iter().take(MOST_BASES) {
+                problem = problem.at(*at, format!("`{}` extends `{base}`", self.name));
+            }
+        }
+        self.report.push(problem);
+    }
+
+    /// Is `at`, in the same file, between this service and the next one?
+    fn owns(&self, at: Span) -> bool {
+        let own = self.service.place();
+        let others = self
+            .services
+            .values()
+            .chain(self.disabled.values())
+            .map(Node::place);
+        at >= own && !others.into_iter().any(|other| other > own && other <= at)
+    }
+
     fn defined(&mut self, kind: &str, what: &str, key: &str, node: &Node) {
         if self.partial || node.is_broken() || self.model.get(kind).is_some_and(Node::is_broken) {
             return;
@@ -197,7 +226,7 @@ impl Check<'_> {
             node.value_place()
         };
         let problem = Problem::error(codes::UNDEFINED_RESOURCE, message).at(place, "not defined");
-        self.report.push(problem.help(help));
+        self.push(problem.help(help));
     }
 }
 

@@ -46,6 +46,11 @@ pub(crate) fn documents(
         }
     };
     let file = files.add(path, text.clone());
+    let how = match code {
+        codes::EXTENDS => "extended from here",
+        _ => "included from here",
+    };
+    files.brought_in(file, at, how);
     let mut documents = yaml::parse(&text, file, budget, report)?;
     documents.retain(|document| {
         let fits = document.as_mapping().is_some();

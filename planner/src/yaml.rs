@@ -6,6 +6,7 @@ pub(crate) mod emit;
 mod emit_scalar;
 mod merge_key;
 mod scalar;
+mod syntax;
 #[cfg(test)]
 mod tests;
 
@@ -57,9 +58,7 @@ pub(crate) fn parse(
             Ok(next) => next,
             Err(error) => {
                 let at = error.marker().byte_offset().unwrap_or(0).min(text.len());
-                report.push(
-                    Problem::error(codes::SYNTAX, error.info()).at(point(text, file, at), "here"),
-                );
+                report.push(syntax::explain(text, file, at, error.info()));
                 return None;
             }
         };
@@ -69,8 +68,13 @@ pub(crate) fn parse(
             start: clamp(range.start),
             end: clamp(range.end.min(text.len())),
         };
-        if let Event::StreamEnd = event {
-            break;
+        match &event {
+            Event::StreamEnd => break,
+            Event::UnresolvedAlias(name) => {
+                report.push(syntax::unknown_alias(text, name, trim(text, span)));
+                return None;
+            }
+            _ => {}
         }
         if let Err(problem) = builder.event(event, trim(text, span), report) {
             report.push(*problem);

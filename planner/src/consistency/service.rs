@@ -18,7 +18,7 @@ impl Check<'_> {
                 codes::NO_IMAGE,
                 format!("`{}` has neither `image` nor `build`", self.name),
             );
-            self.report.push(
+            self.push(
                 problem
                     .at(service.place(), "what should run here?")
                     .help("write `image: …`"),
@@ -49,7 +49,7 @@ impl Check<'_> {
                 "the context `{name}` of `{}` is the service `{other}`, which {reason}",
                 self.name
             );
-            self.report.push(
+            self.push(
                 Problem::error(codes::UNDEFINED_SERVICE, message).on(context, "this service"),
             );
         }
@@ -64,7 +64,7 @@ impl Check<'_> {
             );
             let problem = Problem::error(codes::INCONSISTENT, message)
                 .on(platform, "not among the built ones");
-            self.report.push(problem.at(
+            self.push(problem.at(
                 build.get("platforms").map_or(Span::NONE, Node::place),
                 "these are built",
             ));
@@ -83,7 +83,7 @@ impl Check<'_> {
     fn conflict(&mut self, first: &str, a: &Node, second: &str, b: &Node) {
         let message = format!("`{}` has both `{first}` and `{second}`", self.name);
         let problem = Problem::error(codes::CONFLICT, message);
-        self.report.push(
+        self.push(
             problem
                 .at(a.place(), "only one of them")
                 .at(b.place(), "may be given"),
@@ -107,7 +107,7 @@ impl Check<'_> {
                     codes::NOT_ALLOWED,
                     format!("`{}` cannot have less than 0 replicas", self.name),
                 );
-                self.report.push(problem.on(node, "0 or more"));
+                self.push(problem.on(node, "0 or more"));
             }
         }
         let many = scale
@@ -119,7 +119,7 @@ impl Check<'_> {
                 self.name
             );
             let problem = Problem::error(codes::CONFLICT, message);
-            self.report.push(
+            self.push(
                 problem
                     .at(name.place(), "a name is for one")
                     .at(many.place(), "more than one"),
@@ -158,7 +158,7 @@ impl Check<'_> {
             self.name
         );
         let problem = Problem::error(codes::INCONSISTENT, message);
-        self.report.push(
+        self.push(
             problem
                 .at(a.value_place(), "this")
                 .at(b.value_place(), "and this must be the same"),
@@ -177,8 +177,7 @@ impl Check<'_> {
             if let Some(first) = taken.insert(target, span) {
                 let message = format!("`{}` mounts two things at {target}", self.name);
                 let problem = Problem::error(codes::DUPLICATE_MOUNT, message);
-                self.report
-                    .push(problem.at(span, "mounted again").at(first, "mounted here"));
+                self.push(problem.at(span, "mounted again").at(first, "mounted here"));
             }
         }
     }
@@ -194,8 +193,7 @@ impl Check<'_> {
             );
             let problem = Problem::error(codes::NOT_ALLOWED, message)
                 .on(first, "not `CMD`, `CMD-SHELL` or `NONE`");
-            self.report
-                .push(problem.help("write `test: [\"CMD\", …]`, or one string for a shell"));
+            self.push(problem.help("write `test: [\"CMD\", …]`, or one string for a shell"));
         }
         for watch in items(self.service.at(&["develop", "watch"])) {
             let action = watch
@@ -211,7 +209,7 @@ impl Check<'_> {
                     self.name
                 );
                 let place = watch.get("action").map_or(watch.place(), Node::value_place);
-                self.report.push(
+                self.push(
                     Problem::error(codes::MISSING_KEY, message).at(place, "`target` is missing"),
                 );
             }

@@ -102,6 +102,8 @@ pub const UNSUPPORTED: &str = "E0701";
 pub const UNUSABLE_VALUE: &str = "E0702";
 /// An attribute that has no effect.
 pub const IGNORED: &str = "W0701";
+/// Two services publish the same port of the host.
+pub const PORT_TWICE: &str = "W0702";
 
 /// There are more findings than are shown.
 pub const MORE: &str = "W0901";

@@ -1,6 +1,6 @@
 //! Collecting findings on the way.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Diagnostic, Files, Label, Severity};
 use crate::tree::{Node, Span};
@@ -91,9 +91,22 @@ pub(crate) struct Report {
     blamed: BTreeSet<Span>,
     /// Findings are not wanted, and nodes stay as they are.
     quiet: bool,
+    /// By service: where it extends another, and the other's name.
+    extended: BTreeMap<String, Vec<(Span, String)>>,
 }
 
 impl Report {
+    /// Remembers that `service` extends `base` at `at`.
+    pub(crate) fn extends(&mut self, service: &str, at: Span, base: &str) {
+        let known = self.extended.entry(service.to_owned()).or_default();
+        known.push((at, base.to_owned()));
+    }
+
+    /// Where `service` extends others.
+    pub(crate) fn extended(&self, service: &str) -> &[(Span, String)] {
+        self.extended.get(service).map_or(&[], Vec::as_slice)
+    }
+
     /// A report that nobody reads: what is wrong is left as it is.
     pub(crate) fn quiet() -> Self {
         Self {
@@ -191,7 +204,14 @@ impl Report {
     }
 }
 
-fn resolve(problem: Problem, files: &Files) -> Diagnostic {
+fn resolve(mut problem: Problem, files: &Files) -> Diagnostic {
+    if let Some((at, _)) = problem.labels.first() {
+        for (place, how) in files.way_to(*at).collect::<Vec<_>>() {
+            if problem.labels.iter().all(|(span, _)| *span != place) {
+                problem.labels.push((place, how.to_owned()));
+            }
+        }
+    }
     let labels = problem.labels.into_iter().filter_map(|(span, text)| {
         let file = files.path(span)?.to_path_buf();
         Some(Label {

@@ -128,6 +128,9 @@ impl Loader<'_> {
             );
             return None;
         }
+        if let Some((_, first, _)) = chain.first() {
+            self.report.extends(first, target.span, wanted);
+        }
         let step = (path, wanted.to_owned(), target.span);
         let again = chain
             .iter()

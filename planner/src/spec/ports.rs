@@ -1,16 +1,58 @@
 //! `ports`
 
+use std::collections::BTreeMap;
+
 use stack_api::spec::PortSpec;
 
 use super::{items, unusable};
-use crate::diagnostic::Report;
-use crate::tree::Node;
+use crate::diagnostic::{Problem, Report, codes};
+use crate::tree::{Node, Span};
 
 pub(super) fn ports(service: &Node, report: &mut Report) -> Vec<PortSpec> {
     items(service.get("ports"))
         .iter()
         .filter_map(|node| port(node, report))
         .collect()
+}
+
+/// Warns about ports of the host that several services want.
+pub(super) fn taken_twice(model: &Node, report: &mut Report) {
+    let mut taken: BTreeMap<(String, u16, bool), (&str, Span)> = BTreeMap::new();
+    let mut quiet = Report::quiet();
+    for (name, service) in super::entries(model.get("services")) {
+        for node in items(service.get("ports")) {
+            let Some(PortSpec {
+                host_ip,
+                published: Some(port),
+                published_end: None,
+                udp,
+                ..
+            }) = self::port(node, &mut quiet)
+            else {
+                continue;
+            };
+            let ip = host_ip
+                .filter(|ip| !ip.is_unspecified())
+                .map(|ip| ip.to_string());
+            let place = node.get("published").map_or(node.span, |node| node.span);
+            let wanted = [ip.clone().unwrap_or_default(), String::new()];
+            let earlier = wanted
+                .iter()
+                .find_map(|ip| taken.get(&(ip.clone(), port, udp)));
+            if let Some((first, at)) = earlier.filter(|(first, _)| *first != name) {
+                let protocol = if udp { "udp" } else { "tcp" };
+                let message = format!("`{name}` and `{first}` both publish port {port}/{protocol}");
+                let problem = Problem::warning(codes::PORT_TWICE, message)
+                    .at(place, "the port is published here")
+                    .at(*at, "and here too")
+                    .help("only the first to start gets it: publish another port in one of them");
+                report.push(problem);
+            }
+            taken
+                .entry((ip.unwrap_or_default(), port, udp))
+                .or_insert((name, place));
+        }
+    }
 }
 
 fn port(node: &Node, report: &mut Report) -> Option<PortSpec> {

@@ -29,6 +29,8 @@ struct Open {
     merges: Vec<Node>,
     keys: BTreeMap<String, Span>,
     before: Weight,
+    /// Something inside has no place in a tree.
+    broken: bool,
 }
 
 enum Key {
@@ -95,13 +97,6 @@ impl<'a> Builder<'a> {
                 }
                 self.place(node);
                 Ok(())
-            }
-            Event::UnresolvedAlias(name) => {
-                let problem = Problem::error(
-                    codes::SYNTAX,
-                    format!("there is no anchor `&{name}` before this alias"),
-                );
-                Err(Box::new(problem.at(span, "unknown anchor")))
             }
             Event::SequenceStart(_, anchor, tag) => self.start(
                 Value::Sequence(Vec::new()),
@@ -203,10 +198,12 @@ impl<'a> Builder<'a> {
         self.grow(Weight::scalar(0), span)?;
         if self.wants_key() {
             report.push(
-                Problem::error(codes::KEY_NOT_TEXT, "a key must be text")
-                    .at(span, "this is a collection"),
+                Problem::error(codes::KEY_NOT_TEXT, "a key must be text, not a list or mapping")
+                    .at(span, "this is a key")
+                    .help("put text with brackets in quotes; a variable is written `${NAME}`, not `{{ name }}`"),
             );
             if let Some(open) = self.open.last_mut() {
+                open.broken = true;
                 open.key = Some(Key::Bad);
             }
             // Its content is read like the value of a key that is dropped, the
@@ -232,6 +229,7 @@ impl<'a> Builder<'a> {
             merges: Vec::new(),
             keys: BTreeMap::new(),
             before,
+            broken: false,
         });
     }
 
@@ -246,6 +244,9 @@ impl<'a> Builder<'a> {
             for child in entries.values_mut().filter(|child| child.is_broken()) {
                 report.give_up(child);
             }
+        }
+        if open.broken {
+            open.node.give_up();
         }
         if open.node.span.start == open.node.span.end {
             // A block has no bracket to point at.
