@@ -58,7 +58,7 @@ pub(crate) fn parse(
             Ok(next) => next,
             Err(error) => {
                 let at = error.marker().byte_offset().unwrap_or(0).min(text.len());
-                report.push(syntax::explain(text, file, at, error.info()));
+                report.push(syntax::explain(text, file, at, &error.info()));
                 return None;
             }
         };
