@@ -155,7 +155,7 @@ impl Binder<'_> {
 pub(crate) type Bound = Result<Option<Value>, Box<Problem>>;
 
 fn unfit(node: &Node, code: &'static str, message: impl Into<String>) -> Box<Problem> {
-    Box::new(Problem::error(code, message).on(node, "here"))
+    Box::new(Problem::error(code, message).on(node, "this value"))
 }
 
 fn not_a_quantity(node: &Node, wanted: &str) -> Box<Problem> {

@@ -19,7 +19,20 @@ pub(crate) fn validate(root: &mut Node, report: &mut Report) {
         report,
         path: Path::default(),
     };
-    check.object(root, &ROOT);
+    if !root.is_broken() {
+        check.object(root, &ROOT);
+    }
+}
+
+/// Checks `include`, which is followed before the rest is checked.
+pub(crate) fn validate_include(includes: &mut Node, report: &mut Report) {
+    let mut check = Check {
+        report,
+        path: Path::of(&["include"]),
+    };
+    if let Some(field) = ROOT.field("include") {
+        check.node(includes, &field.kind);
+    }
 }
 
 struct Check<'a> {
@@ -313,7 +326,11 @@ impl Check<'_> {
         } else {
             format!("`{}`", self.path)
         };
-        let message = format!("{what} must be {wanted}, not {}", node.kind());
+        let message = if node.is_null() {
+            format!("{what} must be {wanted}, but nothing is there")
+        } else {
+            format!("{what} must be {wanted}, not {}", node.kind())
+        };
         let problem = Problem::error(codes::WRONG_TYPE, message)
             .on(node, format!("{wanted} is expected"))
             .maybe_help(mistakes::wrong_type(&self.path.keys(), node, wanted));

@@ -9,6 +9,7 @@ use crate::merge::merge;
 use crate::read;
 use crate::source::{join, parent};
 use crate::tree::{Mapping, Node, Path, Span};
+use crate::validate::validate_include;
 
 impl Loader<'_> {
     /// Adds the resources of every included stack; what is defined here too is
@@ -19,7 +20,7 @@ impl Loader<'_> {
         scope: Scope<'_>,
         chain: &mut Vec<PathBuf>,
     ) {
-        let Some(includes) = document
+        let Some(mut includes) = document
             .as_mapping_mut()
             .and_then(|entries| entries.shift_remove("include"))
         else {
@@ -27,6 +28,11 @@ impl Loader<'_> {
         };
         if includes.is_null() {
             return;
+        }
+        if includes.as_sequence().is_some() {
+            let before = includes.as_sequence().map_or(0, <[Node]>::len);
+            validate_include(&mut includes, &mut self.report);
+            self.partial |= includes.as_sequence().map_or(0, <[Node]>::len) < before;
         }
         let Some(items) = includes.as_sequence() else {
             let problem = Problem::error(

@@ -1,6 +1,7 @@
 //! `ports`
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use stack_api::spec::PortSpec;
 
@@ -17,7 +18,7 @@ pub(super) fn ports(service: &Node, report: &mut Report) -> Vec<PortSpec> {
 
 /// Warns about ports of the host that several services want.
 pub(super) fn taken_twice(model: &Node, report: &mut Report) {
-    let mut taken: BTreeMap<(String, u16, bool), (&str, Span)> = BTreeMap::new();
+    let mut taken: BTreeMap<(u16, bool), Vec<(Option<IpAddr>, &str, Span)>> = BTreeMap::new();
     let mut quiet = Report::quiet();
     for (name, service) in super::entries(model.get("services")) {
         for node in items(service.get("ports")) {
@@ -31,26 +32,23 @@ pub(super) fn taken_twice(model: &Node, report: &mut Report) {
             else {
                 continue;
             };
-            let ip = host_ip
-                .filter(|ip| !ip.is_unspecified())
-                .map(|ip| ip.to_string());
+            let ip = host_ip.filter(|ip| !ip.is_unspecified());
             let place = node.get("published").map_or(node.span, |node| node.span);
-            let wanted = [ip.clone().unwrap_or_default(), String::new()];
-            let earlier = wanted
+            let others = taken.entry((port, udp)).or_default();
+            let overlap = |other: &Option<IpAddr>| other.is_none() || ip.is_none() || *other == ip;
+            let earlier = others
                 .iter()
-                .find_map(|ip| taken.get(&(ip.clone(), port, udp)));
-            if let Some((first, at)) = earlier.filter(|(first, _)| *first != name) {
+                .find(|(other, first, _)| *first != name && overlap(other));
+            if let Some((_, first, at)) = earlier {
                 let protocol = if udp { "udp" } else { "tcp" };
-                let message = format!("`{name}` and `{first}` both publish port {port}/{protocol}");
+                let message = format!("`{first}` and `{name}` both publish port {port}/{protocol}");
                 let problem = Problem::warning(codes::PORT_TWICE, message)
-                    .at(place, "the port is published here")
-                    .at(*at, "and here too")
+                    .at(*at, "the port is published here")
+                    .at(place, "and here too")
                     .help("only the first to start gets it: publish another port in one of them");
                 report.push(problem);
             }
-            taken
-                .entry((ip.unwrap_or_default(), port, udp))
-                .or_insert((name, place));
+            others.push((ip, name, place));
         }
     }
 }

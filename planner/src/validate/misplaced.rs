@@ -13,12 +13,26 @@ const MOST: usize = 5;
 
 /// Repairs the top level and the services. `root` is the whole file.
 pub(super) fn repair(root: &mut Node, report: &mut Report) {
+    if is_manifest(root) {
+        let message = "this is a Kubernetes manifest, not a stack file";
+        let problem = Problem::error(codes::NOT_A_STACK, message).at(
+            root.get("kind").map_or(root.span, Node::place),
+            "not a stack",
+        );
+        report.push(problem.help("a stack file has `services:` with an `image` in each"));
+        return root.give_up();
+    }
     if let Value::Mapping(entries) = &mut root.value {
         services_at_top(entries, report);
         attributes_at_top(entries, report);
         among_services(entries, report);
         inside_services(entries, report);
     }
+}
+
+fn is_manifest(root: &Node) -> bool {
+    let has = |key: &str| root.get(key).is_some();
+    has("apiVersion") && has("kind") && !has("services")
 }
 
 /// Has something that only a service has.

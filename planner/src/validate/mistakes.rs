@@ -22,7 +22,11 @@ pub(super) fn wrong_type(path: &[&str], node: &Node, wanted: &str) -> Option<Str
         .unwrap_or_default();
     match &node.value {
         Value::String(text) => of_text(key, text, wanted),
-        Value::Bool(_) | Value::Int(_) | Value::Float(_) if wanted.contains("string") => {
+        Value::Int(seconds) if wanted.contains("a time") => {
+            Some(format!("write the unit, for instance `{seconds}s`"))
+        }
+        Value::Float(_) if wanted.contains("string") => Some("put it in quotes".to_owned()),
+        Value::Bool(_) | Value::Int(_) if wanted.contains("string") => {
             let text = node.scalar_text()?;
             Some(format!("put it in quotes: `\"{text}\"`"))
         }
@@ -84,9 +88,9 @@ fn of_attribute(path: &[&str], node: &Node) -> Option<String> {
                 "write `- {key}={value}`, or leave the dash out: `{key}: {value}`"
             ))
         }
-        (["environment" | "labels", key], None) if node.as_sequence().is_some() => {
-            Some(format!("one text only: `{key}: \"a,b\"`"))
-        }
+        (["environment" | "labels", key], None) if *key != "*" => Some(format!(
+            "one text only, whatever form the program wants: `{key}: \"…\"`"
+        )),
         (["environment"], Some(text)) => Some(match text.split_once('=') {
             Some((key, value)) => format!("write `environment: {{{key}: {value}}}`"),
             None => "write `environment: {KEY: value}`".to_owned(),

@@ -23,6 +23,7 @@ pub(super) fn explain(text: &str, file: u32, at: usize, info: &str) -> Problem {
         .merge_conflict()
         .or_else(|| place.tab())
         .or_else(|| place.unclosed_quote())
+        .or_else(|| place.text_after_quote())
         .or_else(|| place.unclosed_bracket())
         .or_else(|| place.special_character())
         .or_else(|| place.missing_space())
@@ -219,6 +220,23 @@ impl<'a> Place<'a> {
             false => problem.at(self.here(), "read up to here"),
         };
         Some(problem.help(format!("write another `{quote}` at the end of the text")))
+    }
+
+    /// `"a" = b`
+    fn text_after_quote(&self) -> Option<Problem> {
+        if !self.info.contains("trailing content") {
+            return None;
+        }
+        let rest = self.text[self.floor(self.at)..].lines().next()?.trim_end();
+        let problem = Self::problem("there is more text after a closing quote");
+        Some(
+            problem
+                .at(
+                    self.span(self.floor(self.at), rest.len()),
+                    "not inside the quotes",
+                )
+                .help("put the whole text in one pair of quotes, or leave them out"),
+        )
     }
 
     fn unclosed_bracket(&self) -> Option<Problem> {
