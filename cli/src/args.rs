@@ -7,6 +7,7 @@ use clap::{Arg, ArgMatches, CommandFactory, FromArgMatches, Parser};
 
 use crate::commands::Command;
 use crate::progress;
+use crate::project::diagnostics;
 use crate::ui::Ansi;
 
 const STYLES: Styles = Styles::styled()
@@ -77,6 +78,21 @@ pub(crate) struct Global {
     )]
     pub(crate) ansi: Ansi,
 
+    /// How to show what is wrong in stack files
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "FORM",
+        default_value_t,
+        hide_possible_values = true,
+        hide_default_value = true,
+        help_heading = PROJECT,
+        help = "What is wrong in stack files, on standard error: human, or json (one object per \
+                line)"
+    )]
+    pub(crate) diagnostics: diagnostics::Form,
+
     /// How to show progress
     #[arg(
         long,
@@ -115,7 +131,10 @@ pub(crate) fn command() -> clap::Command {
         .collect();
     top.mut_subcommands(|command| {
         let command = compact(command);
-        if matches!(command.get_name(), "version" | "completion" | "exit-codes") {
+        if matches!(
+            command.get_name(),
+            "version" | "completion" | "exit-codes" | "explain"
+        ) {
             return command;
         }
         let is_taken = |short| {

@@ -6,6 +6,7 @@ mod doctor;
 mod down;
 mod exec;
 mod exit_codes;
+mod explain;
 mod images;
 mod lifecycle;
 mod load;
@@ -54,6 +55,7 @@ pub(crate) enum Command {
     Images(images::Images),
     Ls(ls::Ls),
     Port(port::Port),
+    Explain(explain::Explain),
     Doctor(doctor::Doctor),
     Version(version::Version),
     Completion(completion::Completion),
@@ -69,6 +71,7 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<u8, Error> {
     match command {
         Command::Config(command) => command.run(context),
         Command::Completion(command) => command.run(),
+        Command::Explain(command) => command.run(context),
         Command::ExitCodes(command) => command.run(),
         Command::Up(command) => wait(command.run(context)),
         Command::Down(command) => wait(command.run(context)),

@@ -23,7 +23,7 @@ mod ui;
 use std::process::ExitCode;
 
 use context::Context;
-use ui::{Ui, report};
+use ui::Ui;
 
 fn main() -> ExitCode {
     let cli = match args::parse() {
@@ -40,6 +40,7 @@ fn main() -> ExitCode {
         }
     };
     let ui = Ui::new(cli.global.ansi);
+    let form = cli.global.diagnostics;
     let context = Context {
         ui,
         global: cli.global,
@@ -48,7 +49,7 @@ fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             if !error.is_silent() {
-                ui::say(report::failure(ui, &error));
+                project::diagnostics::failure(ui, form, &error);
             }
             ExitCode::from(error.exit_code())
         }

@@ -2,7 +2,7 @@
 //! the language is the planner's; this finds the files and shows what the
 //! planner finds.
 
-mod diagnostics;
+pub(crate) mod diagnostics;
 mod settings;
 
 use std::path::PathBuf;
@@ -72,7 +72,7 @@ impl Context {
             phases,
             settings.profiles.clone(),
         );
-        diagnostics::show(self.ui, &loaded);
+        diagnostics::show(self, &loaded, &loaded.diagnostics);
         match loaded.project {
             Some(project) if !loaded.diagnostics.iter().any(|d| d.is_error()) => Ok(project),
             _ => Err(Error::BadFile),
@@ -87,21 +87,15 @@ impl Context {
         let settings = Settings::new(&self.global)?;
         let files = settings.files(&Files::default())?;
         let profiles = settings.profiles.clone();
-        let mut loaded = self.load(&settings, files, services, Phases::default(), profiles);
-        let spec = match &loaded.project {
-            Some(project) => project.spec(),
-            None => Err(Vec::new()),
-        };
-        let spec = match spec {
-            Ok(spec) => Some(spec),
-            Err(more) => {
-                loaded.diagnostics.extend(more);
-                None
-            }
-        };
-        diagnostics::show(self.ui, &loaded);
+        let loaded = self.load(&settings, files, services, Phases::default(), profiles);
+        let found = loaded.all_diagnostics();
+        diagnostics::show(self, &loaded, &found);
+        let spec = loaded
+            .project
+            .as_ref()
+            .and_then(|project| project.spec().ok());
         match spec {
-            Some(spec) if !loaded.diagnostics.iter().any(|d| d.is_error()) => Ok(spec),
+            Some(spec) => Ok(spec),
             _ => Err(Error::BadFile),
         }
     }
@@ -152,7 +146,7 @@ impl Context {
                 })
             }
             (None, None) => {
-                diagnostics::show(self.ui, &loaded);
+                diagnostics::show(self, &loaded, &loaded.diagnostics);
                 self.ui
                     .note("-p NAME does without the file (`stack ls` shows the names)");
                 Err(Error::BadFile)

@@ -52,7 +52,7 @@ impl Binder<'_> {
         }
         let mut extensions: Vec<_> = entries
             .into_iter()
-            .filter(|(key, _)| key.starts_with("x-"))
+            .filter(|(key, node)| key.starts_with("x-") || node.is_broken())
             .collect();
         extensions.sort_by(|(a, _), (b, _)| natural_order(a, b));
         out.extend(
@@ -65,11 +65,20 @@ impl Binder<'_> {
 
     /// `None` when the value is as good as not written.
     fn node(&mut self, node: Node, kind: &Kind) -> Option<Node> {
+        if node.is_broken() {
+            return Some(node);
+        }
         let (span, key, tag) = (node.span, node.key, node.tag);
-        let value = self.value(node, kind).unwrap_or_else(|problem| {
-            self.report.push(*problem);
-            None
-        })?;
+        let place = node.value_place();
+        let value = match self.value(node, kind) {
+            Ok(value) => value?,
+            Err(problem) => {
+                let mut broken = Node::string("", place);
+                broken.key = key;
+                self.report.blame(&mut broken, *problem);
+                return Some(broken);
+            }
+        };
         Some(Node {
             value,
             span,
@@ -91,7 +100,7 @@ impl Binder<'_> {
                     let mut out = Vec::with_capacity(items.len());
                     for (i, item) in items.into_iter().enumerate() {
                         self.path.push_index(i);
-                        out.extend(self.node(item, kind));
+                        out.extend(self.node(item, kind).filter(|item| !item.is_broken()));
                         self.path.pop();
                     }
                     (!out.is_empty()).then_some(Value::Sequence(out))
@@ -146,7 +155,7 @@ impl Binder<'_> {
 pub(crate) type Bound = Result<Option<Value>, Box<Problem>>;
 
 fn unfit(node: &Node, code: &'static str, message: impl Into<String>) -> Box<Problem> {
-    Box::new(Problem::error(code, message).on(node, "here"))
+    Box::new(Problem::error(code, message).on(node, "this value"))
 }
 
 fn not_a_quantity(node: &Node, wanted: &str) -> Box<Problem> {

@@ -17,7 +17,7 @@ pub(crate) use volumes::{clean as clean_path, is_windows_absolute, target_of as 
 /// Rewrites the tree. `lenient`: what does not parse stays as it is, because
 /// variables have not been replaced.
 pub(crate) fn canonical(root: &mut Node, lenient: bool, budget: &mut Budget, report: &mut Report) {
-    let mut quiet = Report::default();
+    let mut quiet = Report::quiet();
     let report = if lenient { &mut quiet } else { report };
     let service = |rest: &[&'static str]| [&["services", "*"], rest].concat();
 

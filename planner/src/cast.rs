@@ -128,7 +128,15 @@ pub(crate) fn apply(node: &mut Node, cast: Cast, report: &mut Report) {
                 Cast::Bool => "a boolean",
             };
             let problem = Problem::error(codes::BAD_CAST, format!("`{text}` is not {wanted}"));
-            report.push(problem.on(node, format!("{wanted} is expected")));
+            let mut problem = problem.on(node, format!("{wanted} is expected"));
+            if text.is_empty() {
+                problem = problem.help(
+                    "is it a variable that is not set? `${NAME:-default}` gives it a default",
+                );
+            } else if cast == Cast::Bool {
+                problem = problem.help("write `true` or `false`");
+            }
+            report.blame(node, problem);
         }
     }
 }

@@ -5,20 +5,29 @@ mod service;
 use crate::diagnostic::{Problem, Report, codes};
 use crate::graph::Graph;
 use crate::suggest;
-use crate::tree::{Mapping, Node};
+use crate::tree::{Mapping, Node, Span};
+
+/// Extended services that are named beside a problem at most.
+const MOST_BASES: usize = 3;
 
 /// Checks the model of the enabled services.
-pub(crate) fn check(model: &mut Node, disabled: &Mapping, report: &mut Report) {
+///
+/// `partial`: something could not be read, so nothing is said about names that are not there.
+pub(crate) fn check(model: &Node, disabled: &Mapping, partial: bool, report: &mut Report) {
     let empty = Mapping::new();
     let services = model
         .get("services")
         .and_then(Node::as_mapping)
         .unwrap_or(&empty);
     for (name, service) in services {
+        if service.is_broken() {
+            continue;
+        }
         let mut check = Check {
             model,
             services,
             disabled,
+            partial,
             report,
             name,
             service,
@@ -38,7 +47,8 @@ pub(crate) fn check(model: &mut Node, disabled: &Mapping, report: &mut Report) {
         .flatten()
     {
         let has = |key: &str| secret.get(key).is_some();
-        if !has("external") && !has("file") && !has("environment") {
+        // Without a driver it has been reported with the rules.
+        if has("driver") && !has("external") && !has("file") && !has("environment") {
             let problem = Problem::error(
                 codes::MISSING_KEY,
                 format!("the secret `{name}` needs `file` or `environment`"),
@@ -46,7 +56,7 @@ pub(crate) fn check(model: &mut Node, disabled: &Mapping, report: &mut Report) {
             report.push(problem.at(secret.place(), "has no content"));
         }
     }
-    if let Some(steps) = Graph::new(services).cycle() {
+    for steps in Graph::new(services).cycles() {
         let mut names: Vec<_> = steps.iter().map(|(from, _, _)| from.as_str()).collect();
         names.extend(names.first().copied());
         let message = format!("services depend on each other: {}", names.join(" → "));
@@ -63,6 +73,7 @@ struct Check<'a> {
     model: &'a Node,
     services: &'a Mapping,
     disabled: &'a Mapping,
+    partial: bool,
     report: &'a mut Report,
     name: &'a str,
     service: &'a Node,
@@ -71,7 +82,7 @@ struct Check<'a> {
 impl Check<'_> {
     fn references(&mut self) {
         for (dependency, node) in entries(self.service.get("depends_on")) {
-            if self.services.contains_key(dependency) {
+            if self.services.contains_key(dependency) || node.is_broken() {
                 continue;
             }
             let required = node.get("required").and_then(Node::as_bool).unwrap_or(true);
@@ -89,10 +100,13 @@ impl Check<'_> {
                             .and_then(|service| service.get("profiles")),
                     );
                     let profile = profiles.first().and_then(Node::as_str).unwrap_or("*");
-                    self.report.push(problem.help(format!(
+                    self.push(problem.help(format!(
                         "add `--profile {profile}`, or write `required: false`"
                     )));
                 }
+                continue;
+            }
+            if self.partial {
                 continue;
             }
             let message = format!(
@@ -110,7 +124,7 @@ impl Check<'_> {
                 names.filter(|name| *name != self.name),
             );
             let problem = Problem::error(codes::UNDEFINED_SERVICE, message);
-            self.report.push(
+            self.push(
                 problem
                     .at(node.place(), "there is no such service")
                     .maybe_help(help),
@@ -120,18 +134,21 @@ impl Check<'_> {
             && let Some(other) = mode.as_str().and_then(|mode| mode.strip_prefix("service:"))
             && !self.services.contains_key(other)
             && !entries(self.service.get("depends_on")).any(|(name, _)| name == other)
+            && !self.partial
         {
             let message = format!(
                 "`{}` uses the network of `{other}`, which is not defined",
                 self.name
             );
-            self.report.push(
+            self.push(
                 Problem::error(codes::UNDEFINED_SERVICE, message)
                     .on(mode, "there is no such service"),
             );
         }
         for (kind, what) in [("networks", "network"), ("models", "model")] {
-            for (key, node) in entries(self.service.get(kind)) {
+            // Both is a conflict of its own.
+            let conflict = kind == "networks" && self.service.get("network_mode").is_some();
+            for (key, node) in entries(self.service.get(kind)).filter(|_| !conflict) {
                 self.defined(kind, what, key, node);
             }
         }
@@ -164,7 +181,34 @@ impl Check<'_> {
         }
     }
 
+    /// Reports, with the places where the service extends another when what is
+    /// wrong was written there.
+    fn push(&mut self, mut problem: Problem) {
+        let foreign =
+            |(at, _): &(Span, String)| at.file == self.service.place().file && !self.owns(*at);
+        if problem.labels.iter().any(foreign) {
+            for (at, base) in self.report.extended(self.name).iter().take(MOST_BASES) {
+                problem = problem.at(*at, format!("`{}` extends `{base}`", self.name));
+            }
+        }
+        self.report.push(problem);
+    }
+
+    /// Is `at`, in the same file, between this service and the next one?
+    fn owns(&self, at: Span) -> bool {
+        let own = self.service.place();
+        let others = self
+            .services
+            .values()
+            .chain(self.disabled.values())
+            .map(Node::place);
+        at >= own && !others.into_iter().any(|other| other > own && other <= at)
+    }
+
     fn defined(&mut self, kind: &str, what: &str, key: &str, node: &Node) {
+        if self.partial || node.is_broken() || self.model.get(kind).is_some_and(Node::is_broken) {
+            return;
+        }
         let known = self.model.get(kind).and_then(Node::as_mapping);
         if known.is_some_and(|known| known.contains_key(key)) {
             return;
@@ -182,7 +226,7 @@ impl Check<'_> {
             node.value_place()
         };
         let problem = Problem::error(codes::UNDEFINED_RESOURCE, message).at(place, "not defined");
-        self.report.push(problem.help(help));
+        self.push(problem.help(help));
     }
 }
 

@@ -1,13 +1,17 @@
 //! What is wrong, where, and what to do about it.
 
+pub mod catalog;
 pub mod codes;
 mod files;
+mod place;
 mod report;
 
 use std::ops::Range;
 use std::path::PathBuf;
 
+pub use catalog::{CATALOG, Explanation, explain};
 pub(crate) use files::Files;
+pub use place::Position;
 pub(crate) use report::{Problem, Report};
 
 /// One finding about the stack's files.

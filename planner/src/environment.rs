@@ -68,6 +68,7 @@ impl EnvReader<'_> {
             return;
         }
         let file = self.files.add(path, text.clone());
+        self.files.brought_in(file, at, "read because of this");
         let mut unset = Vec::new();
         let result = dotenv::parse(&text, out, lookup, &mut |name, at| {
             unset.push((name.to_owned(), at))

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use petgraph::algo::toposort;
+use petgraph::algo::tarjan_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
 
 use crate::tree::{Mapping, Node, Span};
@@ -36,13 +36,22 @@ impl Graph {
         Self { graph, index }
     }
 
-    /// A circle as steps: a service, the place where it names the next, the next.
-    /// It starts at the first place in the file.
-    pub(crate) fn cycle(&self) -> Option<Vec<(String, Span, String)>> {
-        let stuck = toposort(&self.graph, None).err()?.node_id();
-        // Everything on the way from the node back to itself, shortest way first.
+    /// A shortest circle of every group of services that depend on each other, in
+    /// the order of the file. Each is a list of steps: a service, the place where it
+    /// names the next, the next; it starts at its first place in the file.
+    pub(crate) fn cycles(&self) -> Vec<Vec<(String, Span, String)>> {
+        let mut found: Vec<_> = tarjan_scc(&self.graph)
+            .into_iter()
+            .filter_map(|group| self.cycle(*group.iter().min()?))
+            .collect();
+        found.sort_by_key(|steps| steps.first().map(|(_, span, _)| *span));
+        found
+    }
+
+    /// A shortest way from `start` back to itself.
+    fn cycle(&self, start: NodeIndex) -> Option<Vec<(String, Span, String)>> {
         let mut before: BTreeMap<NodeIndex, (NodeIndex, Span)> = BTreeMap::new();
-        let mut queue = std::collections::VecDeque::from([stuck]);
+        let mut queue = std::collections::VecDeque::from([start]);
         while let Some(at) = queue.pop_front() {
             let mut edges: Vec<_> = self
                 .graph
@@ -51,8 +60,8 @@ impl Graph {
                 .collect();
             edges.sort();
             for (next, span) in edges {
-                if next == stuck {
-                    return Some(self.way_back(&before, at, span, stuck));
+                if next == start {
+                    return Some(self.way_back(&before, at, span, start));
                 }
                 if let std::collections::btree_map::Entry::Vacant(slot) = before.entry(next) {
                     slot.insert((at, span));
@@ -116,6 +125,7 @@ mod tests {
         let mut report = Report::default();
         let document =
             crate::yaml::parse(text, 0, &mut crate::budget::Budget::default(), &mut report)
+                .unwrap()
                 .remove(0);
         Graph::new(document.as_mapping().unwrap())
     }
@@ -124,7 +134,7 @@ mod tests {
     fn a_circle_is_a_path() {
         let found =
             graph("a: {depends_on: {b: {}}}\nb: {depends_on: {c: {}}}\nc: {depends_on: {b: {}}}\n");
-        let steps = found.cycle().unwrap();
+        let steps = found.cycles().remove(0);
         let names: Vec<_> = steps
             .iter()
             .map(|(from, _, to)| format!("{from}→{to}"))
@@ -133,11 +143,13 @@ mod tests {
             names == ["b→c", "c→b"] || names == ["c→b", "b→c"],
             "{names:?}"
         );
-        assert!(graph("a: {depends_on: {a: {}}}").cycle().is_some());
+        assert_eq!(graph("a: {depends_on: {a: {}}}").cycles().len(), 1);
+        let two = "a: {depends_on: {b: {}}}\nb: {depends_on: {a: {}}}\nc: {depends_on: {c: {}}}";
+        assert_eq!(graph(two).cycles().len(), 2);
         assert!(
             graph("a: {depends_on: {b: {}, zz: {}}}\nb: {}")
-                .cycle()
-                .is_none()
+                .cycles()
+                .is_empty()
         );
     }
 

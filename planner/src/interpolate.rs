@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::suggest;
+
 use crate::budget::{Budget, Weight};
 use crate::cast::{self, CASTS};
 use crate::diagnostic::{Files, Problem, Report, codes};
@@ -17,15 +19,9 @@ pub(crate) fn interpolate(
     budget: &mut Budget,
     report: &mut Report,
 ) {
-    let mut scope = Scope {
-        environment,
-        unset: BTreeSet::new(),
-        report,
-        files,
-        at: Span::NONE,
-        budget,
-    };
+    let mut scope = Scope::new(environment, files, budget, report);
     scope.walk(root);
+    scope.finish();
     for (pattern, cast) in CASTS {
         visit_mut(root, pattern, &mut |node, _| {
             cast::apply(node, *cast, report)
@@ -41,87 +37,152 @@ pub(crate) fn interpolate_text(
     report: &mut Report,
 ) {
     let budget = &mut Budget::default();
-    Scope {
-        environment,
-        unset: BTreeSet::new(),
-        report,
-        files,
-        at: Span::NONE,
-        budget,
-    }
-    .walk(node);
+    let mut scope = Scope::new(environment, files, budget, report);
+    scope.walk(node);
+    scope.finish();
 }
+
+/// Variables without a value in one text that are told apart at most.
+const MOST_MISSING: usize = 50;
+
+/// Places of a missing variable that are shown at most.
+const MOST_PLACES: usize = 5;
 
 struct Scope<'a> {
     environment: &'a BTreeMap<String, String>,
     /// Reported already in this document.
     unset: BTreeSet<String>,
+    /// Required but without a value: the reason given, and where.
+    missing: BTreeMap<String, (String, Vec<Span>)>,
+    /// Those of `missing` that the current text has brought up.
+    assumed: BTreeSet<String>,
     report: &'a mut Report,
     files: &'a Files,
     at: Span,
     budget: &'a mut Budget,
 }
 
-impl Scope<'_> {
+impl<'a> Scope<'a> {
+    fn new(
+        environment: &'a BTreeMap<String, String>,
+        files: &'a Files,
+        budget: &'a mut Budget,
+        report: &'a mut Report,
+    ) -> Self {
+        Self {
+            environment,
+            unset: BTreeSet::new(),
+            missing: BTreeMap::new(),
+            assumed: BTreeSet::new(),
+            report,
+            files,
+            at: Span::NONE,
+            budget,
+        }
+    }
+
     fn walk(&mut self, node: &mut Node) {
         match &mut node.value {
             Value::Mapping(entries) => entries.values_mut().for_each(|child| self.walk(child)),
             Value::Sequence(items) => items.iter_mut().for_each(|child| self.walk(child)),
             Value::String(text) if text.contains('$') => {
                 self.at = node.span;
-                if let Some(result) = self.text(text) {
-                    *text = result;
+                match self.text(text) {
+                    Ok(result) => *text = result,
+                    Err(problem) => {
+                        if let Some(problem) = problem {
+                            self.report.push(*problem);
+                        }
+                        self.report.give_up(node);
+                    }
                 }
             }
             Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::String(_) => {}
         }
     }
 
-    fn text(&mut self, text: &str) -> Option<String> {
+    /// The text with its variables replaced.
+    ///
+    /// # Errors
+    /// It has no value; `None` when only required variables are missing, which
+    /// [`Self::finish`] reports.
+    fn text(&mut self, text: &str) -> Result<String, Option<Box<Problem>>> {
         let at = self.at;
-        let problem = match substitute(text, self) {
-            Ok(result) => match self.budget.take(
-                Weight {
-                    nodes: 0,
-                    text: result.len(),
-                },
-                at,
-            ) {
-                Ok(()) => return Some(result),
-                Err(problem) => *problem,
-            },
-            Err(TemplateError::TooBig) => {
-                Problem::error(codes::TOO_BIG, "too much text after interpolation")
-                    .at(at, "this value")
-            }
-            Err(TemplateError::Invalid(part)) => {
-                let problem = Problem::error(
-                    codes::BAD_TEMPLATE,
-                    format!("`{part}` is not a variable reference"),
-                );
-                let problem = problem.at(self.files.narrow(at, &part), "invalid reference");
-                problem.help(
-                    "write `$$` for a dollar sign, `${NAME}` or `${NAME:-default}` for a variable",
-                )
-            }
-            Err(TemplateError::Required { name, reason }) => {
-                let colon = if reason.is_empty() { "" } else { ": " };
-                let problem = Problem::error(
-                    codes::REQUIRED_VARIABLE,
-                    format!("the variable `{name}` must have a value{colon}{reason}"),
-                );
-                let problem = problem.at(self.files.narrow(at, &name), "required here");
-                problem.help(format!("set `{name}` in the environment or in `.env`"))
+        self.assumed.clear();
+        let result = loop {
+            match substitute(text, self) {
+                // Once more as if it had a value: there may be others behind it.
+                Err(TemplateError::Required { name, reason })
+                    if self.assumed.len() < MOST_MISSING =>
+                {
+                    let place = self.files.narrow(at, &name);
+                    let missing = self
+                        .missing
+                        .entry(name.clone())
+                        .or_insert((reason, Vec::new()));
+                    missing.1.push(place);
+                    self.assumed.insert(name);
+                }
+                result => break result,
             }
         };
-        self.report.push(problem);
-        None
+        match result {
+            Ok(_) | Err(TemplateError::Required { .. }) if !self.assumed.is_empty() => Err(None),
+            Ok(result) => {
+                let weight = Weight {
+                    nodes: 0,
+                    text: result.len(),
+                };
+                self.budget.take(weight, at).map_err(Some)?;
+                Ok(result)
+            }
+            Err(TemplateError::Invalid(part)) => Err(Some(Box::new(
+                Problem::error(
+                    codes::BAD_TEMPLATE,
+                    format!("`{part}` is not a variable reference"),
+                )
+                .at(self.files.narrow(at, &part), "invalid reference")
+                .help(
+                    "write `$$` for a dollar sign, `${NAME}` or `${NAME:-default}` for a variable",
+                ),
+            ))),
+            Err(TemplateError::TooBig | TemplateError::Required { .. }) => Err(Some(Box::new(
+                Problem::error(codes::TOO_BIG, "too much text after interpolation")
+                    .at(at, "this value"),
+            ))),
+        }
+    }
+
+    /// Reports every missing variable once, with all places that require it.
+    fn finish(self) {
+        for (name, (reason, places)) in self.missing {
+            let colon = if reason.is_empty() { "" } else { ": " };
+            let mut problem = Problem::error(
+                codes::REQUIRED_VARIABLE,
+                format!("the variable `{name}` must have a value{colon}{reason}"),
+            );
+            for (i, place) in places.into_iter().take(MOST_PLACES).enumerate() {
+                problem = problem.at(place, if i == 0 { "required here" } else { "and here" });
+            }
+            let near = suggest::did_you_mean(&name, self.environment.keys().map(String::as_str));
+            let help = match near {
+                Some(near) => format!("{near} Or set `{name}` in the environment or in `.env`"),
+                None => format!("set `{name}` in the environment or in `.env`"),
+            };
+            self.report.push(problem.help(help));
+        }
     }
 }
 
 impl Variables for Scope<'_> {
     fn get(&self, name: &str) -> Option<String> {
-        self.environment.get(name).cloned()
+        let assumed = || self.assumed.contains(name).then(|| "x".to_owned());
+        self.environment
+            .get(name)
+            .filter(|value| !value.is_empty())
+            .cloned()
+            .or_else(assumed)
+            .or_else(|| self.environment.get(name).cloned())
     }
 
     fn unset(&mut self, name: &str) {
@@ -131,9 +192,11 @@ impl Variables for Scope<'_> {
                 format!("the variable `{name}` is not set"),
             );
             let problem = problem.at(self.files.narrow(self.at, name), "replaced by nothing");
-            self.report.push(problem.help(format!(
-                "set it, or write `${{{name}:-}}`, or `$${name}` for the text itself"
-            )));
+            let near = suggest::did_you_mean(name, self.environment.keys().map(String::as_str));
+            let help = near.unwrap_or_else(|| {
+                format!("set it, or write `${{{name}:-}}`, or `$${name}` for the text itself")
+            });
+            self.report.push(problem.help(help));
         }
     }
 }

@@ -29,10 +29,23 @@ pub struct Loaded {
     pub project: Option<Project>,
     /// All findings in the order of their places.
     pub diagnostics: Vec<Diagnostic>,
+    unsupported: Vec<Diagnostic>,
     files: Files,
 }
 
 impl Loaded {
+    /// All findings that stand in the way of running the stack: those of loading
+    /// and what the daemon could not honour, in the order of their places.
+    pub fn all_diagnostics(&self) -> Vec<Diagnostic> {
+        let mut all = self.diagnostics.clone();
+        match &self.project {
+            Some(project) => all.extend(project.spec().err().unwrap_or_default()),
+            None => all.extend(self.unsupported.iter().cloned()),
+        }
+        self.files.sort(&mut all);
+        all
+    }
+
     /// The text of a file that a label names.
     pub fn source_text(&self, path: &FilePath) -> Option<&str> {
         self.files.text(path)
@@ -55,12 +68,20 @@ pub fn load(source: &dyn Source, options: &LoadOptions) -> Loaded {
         bases: BTreeMap::new(),
         values: BTreeMap::new(),
         budget: Budget::default(),
+        partial: false,
     };
-    let project = loader.run().filter(|_| !loader.report.has_errors());
+    let project = loader.run();
     let Loader { files, report, .. } = loader;
+    let failed = report.has_errors();
+    // What only the runtime cannot do is an error of those commands alone that need it.
+    let unsupported = match &project {
+        Some(project) if failed => project.unsupported(&report),
+        _ => Vec::new(),
+    };
     Loaded {
-        project,
+        project: project.filter(|_| !failed),
         diagnostics: report.finish(&files),
+        unsupported,
         files,
     }
 }
@@ -75,6 +96,8 @@ struct Loader<'a> {
     /// Contents of configs and secrets that come from the environment, by section and name.
     values: BTreeMap<(&'static str, String), String>,
     budget: Budget,
+    /// Something could not be read, so that names may be missing that are defined there.
+    partial: bool,
 }
 
 /// Where a file's relative paths start and what its variables are.
@@ -109,7 +132,10 @@ impl Loader<'_> {
                 &mut self.budget,
                 &mut self.report,
             );
-            files.push((path.clone(), documents?));
+            match documents {
+                Some(documents) => files.push((path.clone(), documents)),
+                None => self.partial = true,
+            }
         }
         let all: Vec<&Node> = files.iter().flat_map(|(_, documents)| documents).collect();
         let given = options.project_name.as_deref();
@@ -128,14 +154,15 @@ impl Loader<'_> {
             folder: &folder,
             environment: &environment,
         };
-        let mut tree = self.model(files, scope, &mut Vec::new())?;
+        let mut tree = self.model(files, scope, &mut Vec::new());
         if tree.as_mapping().is_none_or(Mapping::is_empty) {
+            if self.report.has_errors() {
+                return None;
+            }
             self.report.push(Problem::error(
                 codes::NOT_A_STACK,
                 "there is nothing in the stack file",
             ));
-        }
-        if self.report.has_errors() {
             return None;
         }
         if options.normalize {
@@ -167,9 +194,6 @@ impl Loader<'_> {
         }
         let mut model = bind(tree, &mut self.report);
         self.put_name(&mut model, &name);
-        if self.report.has_errors() {
-            return None;
-        }
         let all_profiles = profiles::all(&model);
         let mut wanted = options.profiles.clone();
         if wanted.is_empty()
@@ -184,7 +208,7 @@ impl Loader<'_> {
         }
         let disabled = profiles::apply(&mut model, &wanted, &options.services, &mut self.report);
         if options.check_consistency {
-            consistency::check(&mut model, &disabled, &mut self.report);
+            consistency::check(&model, &disabled, self.partial, &mut self.report);
         }
         if options.resolve_environment {
             self.service_environment(&mut model, &environment);
@@ -207,7 +231,7 @@ impl Loader<'_> {
         });
         // What only the runtime cannot do is no error yet, but what it leaves out is worth a warning.
         project
-            .warnings()
+            .warnings(&self.report)
             .into_iter()
             .for_each(|warning| self.report.push(warning));
         Some(project)

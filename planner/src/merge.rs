@@ -19,6 +19,9 @@ pub(crate) fn merge(base: Node, over: Node, path: &mut Path, report: &mut Report
     if over.tag != Tag::None {
         return over;
     }
+    if base.is_broken() {
+        return base;
+    }
     if let Some(rule) = rules::rule(&path.keys()) {
         return rules::apply(rule, base, over, path, report);
     }
@@ -82,9 +85,11 @@ fn mappings(mut base: Mapping, over: Mapping, path: &mut Path, report: &mut Repo
     base
 }
 
-/// Removes what is marked `!reset` and forgets the other marks.
+/// Removes what is marked `!reset` and forgets the marks of merging.
 pub(crate) fn strip(node: &mut Node) {
-    node.tag = Tag::None;
+    if !node.is_broken() {
+        node.tag = Tag::None;
+    }
     match &mut node.value {
         Value::Mapping(entries) => {
             entries.retain(|_, child| child.tag != Tag::Reset);

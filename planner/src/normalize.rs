@@ -204,6 +204,9 @@ fn from_environment(node: &mut Node, environment: &BTreeMap<String, String>, kee
 fn name_resources(resources: &mut Mapping, project: &str) {
     for (key, resource) in resources.iter_mut() {
         let place = resource.place();
+        if resource.is_broken() {
+            continue;
+        }
         if resource.as_mapping().is_none() {
             resource.value = Value::Mapping(Mapping::new());
         }

@@ -192,9 +192,17 @@ impl Project {
     }
 
     /// What has no effect here although it has one in Docker.
-    pub(crate) fn warnings(&self) -> Vec<Problem> {
-        let mut report = Report::default();
+    pub(crate) fn warnings(&self, known: &Report) -> Vec<Problem> {
+        let mut report = known.follow_up();
         spec::stack(&self.parts, &mut report);
         report.warnings()
+    }
+
+    /// What the daemon could not honour in the healthy part of a stack with other mistakes.
+    pub(crate) fn unsupported(&self, known: &Report) -> Vec<Diagnostic> {
+        let mut report = known.follow_up();
+        spec::stack(&self.parts, &mut report);
+        let found = report.finish(&self.parts.sources).into_iter();
+        found.filter(Diagnostic::is_error).collect()
     }
 }

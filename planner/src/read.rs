@@ -26,7 +26,8 @@ pub(crate) fn text(source: &dyn Source, path: &Path) -> Result<Arc<str>, String>
     })
 }
 
-/// All documents of a stack file, each of them a mapping. `at` is who asks.
+/// All documents of a stack file, each of them a mapping; those that are not are
+/// reported and left out. `None` when the file cannot be read at all. `at` is who asks.
 pub(crate) fn documents(
     source: &dyn Source,
     path: &Path,
@@ -45,11 +46,12 @@ pub(crate) fn documents(
         }
     };
     let file = files.add(path, text.clone());
-    let before = report.errors();
-    let mut documents = yaml::parse(&text, file, budget, report);
-    if report.errors() > before {
-        return None;
-    }
+    let how = match code {
+        codes::EXTENDS => "extended from here",
+        _ => "included from here",
+    };
+    files.brought_in(file, at, how);
+    let mut documents = yaml::parse(&text, file, budget, report)?;
     documents.retain(|document| {
         let fits = document.as_mapping().is_some();
         if !fits {
@@ -61,5 +63,5 @@ pub(crate) fn documents(
         }
         fits
     });
-    (report.errors() == before).then_some(documents)
+    Some(documents)
 }

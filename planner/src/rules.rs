@@ -29,8 +29,12 @@ pub(crate) fn check(root: &Node, report: &mut Report) {
     );
     visit(root, &["services", "*", "ports", "*"], &mut |node, path| {
         if node.as_mapping().is_some() && node.get("target").is_none() {
-            let problem = Problem::error(codes::MISSING_KEY, format!("`{path}` has no `target`"));
-            report.push(problem.at(node.place(), "`target` is missing"));
+            let service = path.service().unwrap_or_default();
+            let message = format!("a port of `{service}` has no `target`");
+            let problem = Problem::error(codes::MISSING_KEY, message)
+                .at(node.place(), "`target` is missing")
+                .help("`target` is the port in the service, `published` the one of the host");
+            report.push(problem);
         }
     });
     visit(

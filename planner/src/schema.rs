@@ -248,3 +248,27 @@ pub(crate) fn sort_service(entries: &mut crate::tree::Mapping) {
 pub(crate) fn service_attributes() -> impl Iterator<Item = &'static str> {
     service::SERVICE.fields.iter().map(|field| field.name)
 }
+
+/// What a service is called in messages.
+pub(crate) const SERVICE_WHAT: &str = "a service";
+
+/// Is there such an attribute of a service?
+pub(crate) fn is_service_attribute(name: &str) -> bool {
+    service::SERVICE.field(name).is_some()
+}
+
+/// Where an attribute belongs that `object` does not have.
+pub(crate) fn elsewhere(name: &str, object: &Object) -> Option<String> {
+    let places: [(&Object, &str); 4] = [
+        (&service::SERVICE, "a service"),
+        (&build::BUILD, "`build` of a service"),
+        (&deploy::DEPLOY, "`deploy` of a service"),
+        (&ROOT, "the top level of the file"),
+    ];
+    let (_, place) = places
+        .iter()
+        .find(|(other, _)| other.what != object.what && other.field(name).is_some())?;
+    Some(format!(
+        "`{name}` belongs to {place}: check the indentation"
+    ))
+}

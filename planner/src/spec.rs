@@ -25,6 +25,7 @@ pub(crate) fn stack(parts: &Parts, report: &mut Report) -> StackSpec {
     names::check(&parts.model, report);
     support::refuse(&parts.model, report);
     support::warn(&parts.model, report);
+    ports::taken_twice(&parts.model, report);
     let model = &parts.model;
     let mut spec = StackSpec {
         name: parts.name.clone(),

@@ -24,7 +24,26 @@ pub(crate) fn did_you_mean_or_list<'a>(
     })
 }
 
-fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+/// As [`did_you_mean`]; a part of a candidate's words is near, too (`healthy` of
+/// `service_healthy`) when it is of no other.
+pub(crate) fn did_you_mean_part<'a>(
+    word: &str,
+    candidates: impl Iterator<Item = &'a str> + Clone,
+) -> Option<String> {
+    let part = |name: &&str| name.split('_').any(|part| part.eq_ignore_ascii_case(word));
+    let mut with = candidates.clone().filter(part);
+    match (did_you_mean(word, candidates), with.next(), with.next()) {
+        (Some(help), _, _) => Some(help),
+        (None, Some(name), None) => Some(format!("did you mean `{name}`?")),
+        _ => None,
+    }
+}
+
+/// The candidate nearest to `word` when one is near enough.
+pub(crate) fn nearest<'a>(
+    word: &str,
+    candidates: impl Iterator<Item = &'a str>,
+) -> Option<&'a str> {
     if word.len() > 64 {
         return None;
     }

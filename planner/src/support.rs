@@ -10,8 +10,13 @@ use crate::tree::{Node, Path, visit};
 
 /// Where, and what does not happen.
 type Ignored = (&'static [&'static str], &'static str);
-/// Where, for which values, and why not.
-type Refused = (&'static [&'static str], fn(&Node) -> bool, &'static str);
+/// Where, for which values, why not, and what to do instead.
+type Refused = (
+    &'static [&'static str],
+    fn(&Node) -> bool,
+    &'static str,
+    &'static str,
+);
 
 const IGNORED: &[Ignored] = &[
     (
@@ -47,7 +52,7 @@ const IGNORED: &[Ignored] = &[
     (&["services", "*", "cpuset"], "processors are not pinned"),
     (
         &["services", "*", "cpu_shares"],
-        "services share processors evenly",
+        "virtual machines share the host's processors evenly, use `cpus`",
     ),
     (
         &["services", "*", "credential_spec"],
@@ -66,10 +71,6 @@ const IGNORED: &[Ignored] = &[
         "every service is a virtual machine",
     ),
     (
-        &["services", "*", "logging"],
-        "output is kept by the daemon",
-    ),
-    (
         &["services", "*", "mem_reservation"],
         "memory is taken when it is used",
     ),
@@ -79,7 +80,6 @@ const IGNORED: &[Ignored] = &[
         &["services", "*", "mac_address"],
         "addresses of network cards are chosen by the daemon",
     ),
-    (&["services", "*", "models"], "there is no model runner"),
     (
         &["services", "*", "oom_kill_disable"],
         "memory is limited by the virtual machine",
@@ -100,7 +100,6 @@ const IGNORED: &[Ignored] = &[
         &["services", "*", "userns_mode"],
         "every service has a kernel of its own",
     ),
-    (&["services", "*", "post_start"], "hooks are not run"),
     (&["services", "*", "pre_stop"], "hooks are not run"),
     (
         &[
@@ -156,6 +155,22 @@ const IGNORED: &[Ignored] = &[
         "network cards are named by the guest",
     ),
     (
+        &["services", "*", "deploy", "placement"],
+        "there is one machine",
+    ),
+    (
+        &["services", "*", "deploy", "endpoint_mode"],
+        "a name has the addresses of all replicas",
+    ),
+    (
+        &["services", "*", "volumes", "*", "bind", "selinux"],
+        "labels of the host have no meaning in the guest",
+    ),
+    (
+        &["services", "*", "volumes", "*", "consistency"],
+        "mounts are always consistent",
+    ),
+    (
         &["services", "*", "volumes", "*", "bind", "propagation"],
         "mounts are not passed on",
     ),
@@ -202,16 +217,19 @@ const REFUSED: &[Refused] = &[
         &["services", "*", "provider"],
         always,
         "providers are not run",
+        "start it yourself and name its address in `environment`",
     ),
     (
         &["services", "*", "devices", "*"],
         not_in_guest,
         "a device of the host cannot be passed on",
+        "devices such as `/dev/fuse` and `/dev/net/tun` are there without being named",
     ),
     (
         &["services", "*", "gpus"],
         always,
         "a GPU cannot be passed on",
+        "run this service with another engine, and reach it over the network",
     ),
     (
         &[
@@ -224,55 +242,84 @@ const REFUSED: &[Refused] = &[
         ],
         always,
         "a device cannot be passed on",
+        "run this service with another engine, and reach it over the network",
     ),
     (
         &["services", "*", "ipc"],
         shared,
-        "every service has a kernel of its own, nothing can be shared",
+        "every service has a kernel of its own, there is no memory to share",
+        "put both programs into one service",
     ),
     (
         &["services", "*", "pid"],
         shared,
-        "every service has a kernel of its own, nothing can be shared",
+        "every service has a kernel of its own, its processes are not visible elsewhere",
+        "put both programs into one service",
     ),
     (
         &["services", "*", "uts"],
         shared,
-        "every service has a kernel of its own, nothing can be shared",
+        "every service has a kernel of its own, with its own host name",
+        "write `hostname`",
     ),
     (
         &["services", "*", "network_mode"],
         foreign_network,
-        "publish `ports` and use `networks`",
+        "every service has network cards of its own",
+        "publish what must be reached with `ports`, and join others with `networks`",
     ),
     (
         &["services", "*", "use_api_socket"],
         always,
-        "there is no Docker engine to talk to",
+        "there is no engine to talk to",
+        "leave it out",
+    ),
+    (
+        &["services", "*", "volumes", "*", "source"],
+        engine_socket,
+        "there is no engine to talk to, and a socket cannot be mounted",
+        "leave it out, or run this service with the engine that it manages",
     ),
     (
         &["services", "*", "volumes_from"],
         always,
+        "the other service's disks are not at hand",
         "name the volumes in each service that uses them",
     ),
     (
         &["services", "*", "pre_start"],
         always,
-        "hooks are not run; use a service and `service_completed_successfully`",
+        "hooks are not run",
+        "write a service for it, and `depends_on` with `service_completed_successfully`",
+    ),
+    (
+        &["services", "*", "post_start"],
+        always,
+        "hooks are not run",
+        "do it at the start of `command`, or in a service of its own",
+    ),
+    (
+        &["services", "*", "models"],
+        always,
+        "there is no model runner, so its address would be missing",
+        "run the model as a service, and name its address in `environment`",
     ),
     (
         &["networks", "*", "driver"],
         foreign_driver,
         "only `bridge` networks exist",
+        "leave `driver` out",
     ),
     (
         &["volumes", "*", "driver"],
         not_local,
         "only `local` volumes exist",
+        "leave `driver` out, or mount a directory of the host",
     ),
     (
         &["secrets", "*", "driver"],
         always,
+        "there is no store of secrets",
         "use `file` or `environment`",
     ),
 ];
@@ -281,13 +328,9 @@ const REFUSED: &[Refused] = &[
 pub(crate) fn warn(model: &Node, report: &mut Report) {
     for (pattern, reason) in IGNORED {
         visit(model, pattern, &mut |node, path| {
-            if node.is_null() || node.as_bool() == Some(false) || is_build_alone(model, path) {
-                return;
+            if !node.is_null() && node.as_bool() != Some(false) && !is_build_alone(model, path) {
+                no_effect(node, path, reason, report);
             }
-            let message = format!("`{path}` has no effect: {reason}");
-            report.push(
-                Problem::warning(codes::IGNORED, message).at(node.place(), "not supported yet"),
-            );
         });
     }
     visit(
@@ -295,10 +338,12 @@ pub(crate) fn warn(model: &Node, report: &mut Report) {
         &["services", "*", "pull_policy"],
         &mut |node, path| {
             if !matches!(node.as_str(), Some("always" | "never" | "missing")) {
-                let message =
-                    format!("`{path}` has no effect: images are pulled when they are missing");
-                report
-                    .push(Problem::warning(codes::IGNORED, message).on(node, "not supported yet"));
+                no_effect(
+                    node,
+                    path,
+                    "images are pulled when they are missing",
+                    report,
+                );
             }
         },
     );
@@ -307,28 +352,45 @@ pub(crate) fn warn(model: &Node, report: &mut Report) {
         &["services", "*", "security_opt", "*"],
         &mut |node, path| {
             if !node.as_str().is_some_and(is_no_new_privileges) {
-                let message =
-                    format!("`{path}` has no effect: there is no such mechanism in the guest");
-                report
-                    .push(Problem::warning(codes::IGNORED, message).on(node, "not supported yet"));
+                no_effect(
+                    node,
+                    path,
+                    "there is no such mechanism in the guest",
+                    report,
+                );
             }
         },
     );
+    visit(model, &["services", "*", "logging"], &mut |node, path| {
+        let driver = node.get("driver").and_then(Node::as_str);
+        let plain = matches!(driver, None | Some("json-file" | "local"));
+        if !plain || node.get("options").is_some() {
+            no_effect(
+                node,
+                path,
+                "output is kept by the daemon, which limits its size",
+                report,
+            );
+        }
+    });
+}
+
+fn no_effect(node: &Node, path: &Path, reason: &str, report: &mut Report) {
+    let message = format!("`{path}` has no effect: {reason}");
+    report.push(Problem::warning(codes::IGNORED, message).at(node.place(), "has no effect"));
 }
 
 /// Reports what must not be left out.
 pub(crate) fn refuse(model: &Node, report: &mut Report) {
-    for (pattern, applies, reason) in REFUSED {
+    for (pattern, applies, reason, instead) in REFUSED {
         visit(model, pattern, &mut |node, path| {
             if applies(node) {
                 let what = node
                     .as_str()
                     .map_or_else(|| format!("`{path}`"), |text| format!("`{path}: {text}`"));
-                let problem = Problem::error(
-                    codes::UNSUPPORTED,
-                    format!("{what} is not supported: {reason}"),
-                );
-                report.push(problem.at(node.place(), "not supported"));
+                let message = format!("{what} is not supported: {reason}");
+                let problem = Problem::error(codes::UNSUPPORTED, message);
+                report.push(problem.at(node.place(), "not supported").help(*instead));
             }
         });
     }
@@ -371,6 +433,14 @@ fn shared(node: &Node) -> bool {
 
 fn foreign_network(node: &Node) -> bool {
     !matches!(node.as_str(), Some("none" | "bridge" | "default"))
+}
+
+/// The socket of an engine, in a bind mount.
+fn engine_socket(node: &Node) -> bool {
+    matches!(
+        node.as_str(),
+        Some("/var/run/docker.sock" | "/run/docker.sock" | "/run/podman/podman.sock")
+    )
 }
 
 fn foreign_driver(node: &Node) -> bool {

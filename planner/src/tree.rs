@@ -74,6 +74,9 @@ pub(crate) enum Tag {
     Reset,
     /// `!override`: replace what an earlier file said.
     Override,
+    /// Something was wrong here and has been reported. The value is null; the
+    /// node stays so that nothing is said to be missing.
+    Broken,
 }
 
 impl PartialEq for Node {
@@ -111,6 +114,17 @@ impl Node {
 
     pub(crate) fn sequence(items: Vec<Self>, span: Span) -> Self {
         Self::new(Value::Sequence(items), span)
+    }
+
+    /// Forgets a value that was reported to be wrong. Nothing below is looked at again.
+    pub(crate) fn give_up(&mut self) {
+        self.value = Value::Null;
+        self.tag = Tag::Broken;
+    }
+
+    /// Was reported to be wrong.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.tag == Tag::Broken
     }
 
     /// The best place to point at: the key when there is one, else the value.

@@ -1,22 +1,38 @@
 //! The merged tree against the tables of [`crate::schema`]: keys that do not
 //! exist, values of the wrong type, missing keys. Everything is reported.
 
+mod misplaced;
+mod mistakes;
 mod scalars;
+mod unknown;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use crate::diagnostic::{Problem, Report, codes};
 use crate::schema::{Kind, Names, Object, ROOT, Short};
-use crate::suggest;
-use crate::tree::{Mapping, Node, Path, Tag, Value};
+use crate::tree::{Mapping, Node, Path, Span, Tag, Value};
 
-/// Checks a whole file.
-pub(crate) fn validate(root: &Node, report: &mut Report) {
+/// Checks a whole file. What is wrong is reported and given up.
+pub(crate) fn validate(root: &mut Node, report: &mut Report) {
+    misplaced::repair(root, report);
     let mut check = Check {
         report,
         path: Path::default(),
     };
-    check.object(root, &ROOT);
+    if !root.is_broken() {
+        check.object(root, &ROOT);
+    }
+}
+
+/// Checks `include`, which is followed before the rest is checked.
+pub(crate) fn validate_include(includes: &mut Node, report: &mut Report) {
+    let mut check = Check {
+        report,
+        path: Path::of(&["include"]),
+    };
+    if let Some(field) = ROOT.field("include") {
+        check.node(includes, &field.kind);
+    }
 }
 
 struct Check<'a> {
@@ -25,8 +41,8 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
-    fn node(&mut self, node: &Node, kind: &Kind) {
-        if node.tag == Tag::Reset {
+    fn node(&mut self, node: &mut Node, kind: &Kind) {
+        if matches!(node.tag, Tag::Reset | Tag::Broken) {
             return;
         }
         match *kind {
@@ -65,26 +81,34 @@ impl Check<'_> {
         }
     }
 
-    fn object(&mut self, node: &Node, object: &Object) {
-        let Some(entries) = node.as_mapping() else {
+    fn object(&mut self, node: &mut Node, object: &Object) {
+        let place = node.place();
+        let Value::Mapping(entries) = &mut node.value else {
             return self.wrong_type(node, "a mapping");
         };
-        for (key, child) in entries {
+        let mut meant = Vec::new();
+        for (key, child) in entries.iter_mut().filter(|(_, child)| !child.is_broken()) {
             match object.field(key) {
                 Some(field) => self.below(key, |check| check.node(child, &field.kind)),
                 None if object.extensions && key.starts_with("x-") => {}
-                None => self.unknown_key(key, child, object),
+                None => meant.extend(self.unknown_key(key, child, object)),
             }
         }
-        for field in object
-            .fields
-            .iter()
-            .filter(|field| field.required && !entries.contains_key(field.name))
-        {
-            let message = format!("{} needs `{}`", object.what, field.name);
-            let problem = Problem::error(codes::MISSING_KEY, format!("`{}`: {message}", self.path));
-            self.report
-                .push(problem.at(node.place(), format!("`{}` is missing", field.name)));
+        for (name, span) in meant {
+            // The attribute is there, only under a wrong name.
+            let node = entries.entry(name).or_insert_with(|| Node::null(span));
+            if node.is_null() {
+                node.give_up();
+            }
+        }
+        for field in object.fields.iter().filter(|field| field.required) {
+            if !entries.contains_key(field.name) && !entries.contains_key("<<") {
+                let message = format!("{} needs `{}`", object.what, field.name);
+                let problem =
+                    Problem::error(codes::MISSING_KEY, format!("`{}`: {message}", self.path));
+                self.report
+                    .push(problem.at(place, format!("`{}` is missing", field.name)));
+            }
         }
     }
 
@@ -94,35 +118,38 @@ impl Check<'_> {
         self.path.pop();
     }
 
-    fn unknown_key(&mut self, key: &str, node: &Node, object: &Object) {
+    /// Gives the attribute that was meant, if that can be told.
+    fn unknown_key(
+        &mut self,
+        key: &str,
+        node: &mut Node,
+        object: &Object,
+    ) -> Option<(String, Span)> {
+        let guess = unknown::guess(key, node, object);
         let message = format!("`{key}` is not an attribute of {}", object.what);
-        let names = object.fields.iter().map(|field| field.name);
-        let help = suggest::did_you_mean(key, names).or_else(|| {
-            object
-                .extensions
-                .then(|| "a key of your own must start with `x-`".to_owned())
-        });
-        let problem =
-            Problem::error(codes::UNKNOWN_KEY, message).at(node.place(), "unknown attribute");
-        self.report.push(problem.maybe_help(help));
+        let problem = Problem::error(codes::UNKNOWN_KEY, message).at(node.place(), guess.label);
+        let place = node.place();
+        self.report.blame(node, problem.maybe_help(guess.help));
+        Some((guess.meant?.to_owned(), place))
     }
 
-    fn list(&mut self, node: &Node, kind: &Kind) {
-        let Some(items) = node.as_sequence() else {
+    fn list(&mut self, node: &mut Node, kind: &Kind) {
+        let Value::Sequence(items) = &mut node.value else {
             return self.wrong_type(node, "a list");
         };
-        for (i, item) in items.iter().enumerate() {
+        for (i, item) in items.iter_mut().enumerate() {
             self.path.push_index(i);
             self.node(item, kind);
             self.path.pop();
         }
+        items.retain(|item| !item.is_broken());
     }
 
-    fn named(&mut self, node: &Node, kind: &Kind, names: Names) {
-        let Some(entries) = node.as_mapping() else {
+    fn named(&mut self, node: &mut Node, kind: &Kind, names: Names) {
+        let Value::Mapping(entries) = &mut node.value else {
             return self.wrong_type(node, "a mapping");
         };
-        for (key, child) in entries {
+        for (key, child) in entries.iter_mut().filter(|(_, child)| !child.is_broken()) {
             if names == Names::Strict && !is_name(key) {
                 let message = format!("`{key}` cannot be a name in `{}`", self.path);
                 let problem =
@@ -134,7 +161,7 @@ impl Check<'_> {
         }
     }
 
-    fn either(&mut self, node: &Node, short: Short, long: &Kind) {
+    fn either(&mut self, node: &mut Node, short: Short, long: &Kind) {
         let wanted = match (short, &node.value) {
             (Short::Text | Short::TextOrNumber | Short::Int | Short::Flag, Value::String(_)) => {
                 return;
@@ -157,21 +184,25 @@ impl Check<'_> {
         self.wrong_type(node, wanted);
     }
 
-    fn texts(&mut self, node: &Node, kind: &Kind) {
+    fn texts(&mut self, node: &mut Node, kind: &Kind) {
         let single = matches!(kind, Kind::TextOrTexts | Kind::Test | Kind::Command);
         if single && node.as_str().is_some() {
             return;
         }
-        let wanted = if single {
-            "a string or a list of strings"
-        } else {
-            "a list"
-        };
-        let Some(items) = node.as_sequence() else {
+        let Value::Sequence(items) = &mut node.value else {
+            let wanted = if single {
+                "a string or a list of strings"
+            } else {
+                "a list"
+            };
             return self.wrong_type(node, wanted);
         };
         let numbers = matches!(kind, Kind::TextsOrNumbers);
-        for (i, item) in items.iter().enumerate() {
+        for (i, item) in items
+            .iter_mut()
+            .enumerate()
+            .filter(|(_, item)| !item.is_broken())
+        {
             self.path.push_index(i);
             match &item.value {
                 Value::String(_) => {}
@@ -187,27 +218,32 @@ impl Check<'_> {
             }
             self.path.pop();
         }
+        items.retain(|item| !item.is_broken());
         if !matches!(kind, Kind::TextsRepeat | Kind::Test | Kind::Command) {
             self.unique(items);
         }
     }
 
     fn unique(&mut self, items: &[Node]) {
-        let mut seen = BTreeSet::new();
+        let mut seen = BTreeMap::new();
         for item in items {
             let Some(text) = item.scalar_text() else {
                 continue;
             };
-            if !seen.insert((item.kind(), text.clone())) {
+            if let Some(first) = seen.insert((item.kind(), text.clone()), item.span) {
                 let message = format!("`{text}` is in `{}` twice", self.path);
-                self.report
-                    .push(Problem::error(codes::NOT_UNIQUE, message).on(item, "again"));
+                let problem = Problem::error(codes::NOT_UNIQUE, message).on(item, "again");
+                self.report.push(
+                    problem
+                        .at(first, "first here")
+                        .help("leave one of them out"),
+                );
             }
         }
     }
 
-    fn pairs(&mut self, node: &Node) {
-        match &node.value {
+    fn pairs(&mut self, node: &mut Node) {
+        match &mut node.value {
             Value::Mapping(entries) => self.entries(entries, |node| match node.value {
                 Value::Sequence(_) | Value::Mapping(_) => {
                     Err("a string, a number, a boolean or null")
@@ -219,16 +255,21 @@ impl Check<'_> {
         }
     }
 
-    fn entries(&mut self, entries: &Mapping, check: impl Fn(&Node) -> Result<(), &'static str>) {
-        for (key, child) in entries.iter().filter(|(_, child)| child.tag != Tag::Reset) {
+    fn entries(
+        &mut self,
+        entries: &mut Mapping,
+        check: impl Fn(&Node) -> Result<(), &'static str>,
+    ) {
+        let marked = |node: &Node| matches!(node.tag, Tag::Reset | Tag::Broken);
+        for (key, child) in entries.iter_mut().filter(|(_, child)| !marked(child)) {
             if let Err(wanted) = check(child) {
                 self.below(key, |check| check.wrong_type(child, wanted));
             }
         }
     }
 
-    fn hosts(&mut self, node: &Node) {
-        match &node.value {
+    fn hosts(&mut self, node: &mut Node) {
+        match &mut node.value {
             Value::Mapping(entries) => self.entries(entries, |node| match &node.value {
                 Value::String(_) => Ok(()),
                 Value::Sequence(items) if items.iter().all(|item| item.as_str().is_some()) => {
@@ -241,8 +282,8 @@ impl Check<'_> {
         }
     }
 
-    fn options(&mut self, node: &Node, kind: &Kind) {
-        let Some(entries) = node.as_mapping() else {
+    fn options(&mut self, node: &mut Node, kind: &Kind) {
+        let Value::Mapping(entries) = &mut node.value else {
             return self.wrong_type(node, "a mapping");
         };
         let kind = *kind;
@@ -263,7 +304,7 @@ impl Check<'_> {
         });
     }
 
-    fn allowed(&mut self, node: &Node, kind: &Kind) {
+    fn allowed(&mut self, node: &mut Node, kind: &Kind) {
         let Err((wanted, help)) = scalars::allowed(node, kind) else {
             return;
         };
@@ -272,19 +313,28 @@ impl Check<'_> {
             codes::NOT_ALLOWED,
             format!("`{}` cannot be `{text}`", self.path),
         );
-        self.report.push(problem.on(node, wanted).maybe_help(help));
+        let problem = problem.on(node, wanted).maybe_help(help);
+        self.report.blame(node, problem);
     }
 
-    fn wrong_type(&mut self, node: &Node, wanted: &str) {
+    fn wrong_type(&mut self, node: &mut Node, wanted: &str) {
+        if node.is_broken() {
+            return;
+        }
         let what = if self.path == Path::default() {
             "the file".to_owned()
         } else {
             format!("`{}`", self.path)
         };
-        let message = format!("{what} must be {wanted}, not {}", node.kind());
-        self.report.push(
-            Problem::error(codes::WRONG_TYPE, message).on(node, format!("{wanted} is expected")),
-        );
+        let message = if node.is_null() {
+            format!("{what} must be {wanted}, but nothing is there")
+        } else {
+            format!("{what} must be {wanted}, not {}", node.kind())
+        };
+        let problem = Problem::error(codes::WRONG_TYPE, message)
+            .on(node, format!("{wanted} is expected"))
+            .maybe_help(mistakes::wrong_type(&self.path.keys(), node, wanted));
+        self.report.blame(node, problem);
     }
 }
 

@@ -6,6 +6,7 @@ pub(crate) mod emit;
 mod emit_scalar;
 mod merge_key;
 mod scalar;
+mod syntax;
 #[cfg(test)]
 mod tests;
 
@@ -21,8 +22,14 @@ pub(crate) const MAX_FILE: usize = 8 << 20;
 const MAX_DEPTH: usize = 100;
 
 /// All documents of `text`, which is file number `file`. A document that holds
-/// nothing is left out. Stops at the first syntax error.
-pub(crate) fn parse(text: &str, file: u32, budget: &mut Budget, report: &mut Report) -> Vec<Node> {
+/// nothing is left out. `None` after a mistake that leaves no tree; after others
+/// the part that is to blame is given up.
+pub(crate) fn parse(
+    text: &str,
+    file: u32,
+    budget: &mut Budget,
+    report: &mut Report,
+) -> Option<Vec<Node>> {
     if text.len() > MAX_FILE {
         let message = format!(
             "the file has {} bytes, more than the {MAX_FILE} allowed",
@@ -36,7 +43,7 @@ pub(crate) fn parse(text: &str, file: u32, budget: &mut Budget, report: &mut Rep
             },
             "",
         ));
-        return Vec::new();
+        return None;
     }
     let options = options! {
         emit_comments: false,
@@ -51,10 +58,8 @@ pub(crate) fn parse(text: &str, file: u32, budget: &mut Budget, report: &mut Rep
             Ok(next) => next,
             Err(error) => {
                 let at = error.marker().byte_offset().unwrap_or(0).min(text.len());
-                report.push(
-                    Problem::error(codes::SYNTAX, error.info()).at(point(text, file, at), "here"),
-                );
-                return Vec::new();
+                report.push(syntax::explain(text, file, at, &error.info()));
+                return None;
             }
         };
         let range = span.byte_range().unwrap_or(0..0);
@@ -63,15 +68,20 @@ pub(crate) fn parse(text: &str, file: u32, budget: &mut Budget, report: &mut Rep
             start: clamp(range.start),
             end: clamp(range.end.min(text.len())),
         };
-        if let Event::StreamEnd = event {
-            break;
+        match &event {
+            Event::StreamEnd => break,
+            Event::UnresolvedAlias(name) => {
+                report.push(syntax::unknown_alias(text, name, trim(text, span)));
+                return None;
+            }
+            _ => {}
         }
         if let Err(problem) = builder.event(event, trim(text, span), report) {
             report.push(*problem);
-            return Vec::new();
+            return None;
         }
     }
-    builder.documents
+    Some(builder.documents)
 }
 
 fn clamp(offset: usize) -> u32 {

@@ -175,6 +175,18 @@ fn every_code_and_its_place() {
         ),
         (codes::NOT_UNIQUE, service("security_opt: [a, a]"), &[], "a"),
         (
+            codes::MISPLACED,
+            "services: {a: }\nimage: i".into(),
+            &[],
+            "image",
+        ),
+        (
+            codes::PORT_TWICE,
+            "services: {a: {image: i, ports: ['1:2']}, b: {image: i, ports: ['1:2']}}".into(),
+            &[],
+            "'1:2'",
+        ),
+        (
             codes::OBSOLETE_VERSION,
             "version: '3'\nservices: {a: {image: i}}".into(),
             &[],

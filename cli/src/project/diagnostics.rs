@@ -1,28 +1,50 @@
 //! What the planner found, drawn with the lines of the file.
 
+mod json;
+#[cfg(test)]
+mod tests;
+
 use std::fmt::{self, Display};
 use std::path::Path;
 
 use miette::{Diagnostic as Draw, LabeledSpan, NamedSource, Severity as Level, SourceCode};
 use stack_planner::{Diagnostic, Loaded, Severity};
 
+use crate::context::Context;
+use crate::error::Error;
 use crate::ui::{self, Ui, human, palette, report};
 
 /// Findings that are shown; a broken file may have thousands.
 const MOST: usize = 50;
 
-/// Shows all findings on standard error, errors last, so that they are what
-/// stays on the screen.
-pub(super) fn show(ui: Ui, loaded: &Loaded) {
-    let (errors, warnings): (Vec<_>, Vec<_>) = loaded
-        .diagnostics
-        .iter()
-        .partition(|diagnostic| diagnostic.is_error());
-    for diagnostic in warnings.iter().chain(&errors).take(MOST) {
-        let text = |file: &Path| loaded.source_text(file).map(str::to_owned);
-        ui::say(report::draw(ui, &Finding::new(diagnostic, text)));
+/// `--diagnostics`
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Form {
+    /// With the lines of the file.
+    #[default]
+    Human,
+    /// One JSON object per line.
+    Json,
+}
+
+/// Shows findings on standard error. For people errors come last, so that they
+/// are what stays on the screen; for programs all come in the order of places.
+pub(super) fn show(context: &Context, loaded: &Loaded, found: &[Diagnostic]) {
+    if context.global.diagnostics == Form::Json {
+        for diagnostic in found {
+            ui::say(json::line(diagnostic, |file| loaded.source_text(file)));
+        }
+        return;
     }
-    let hidden = (warnings.len() + errors.len()).saturating_sub(MOST);
+    let ui = context.ui;
+    let (errors, warnings): (Vec<_>, Vec<_>) =
+        found.iter().partition(|diagnostic| diagnostic.is_error());
+    for diagnostic in warnings.iter().chain(&errors).take(MOST) {
+        ui::say(drawn(ui, diagnostic, |file| {
+            loaded.source_text(file).map(str::to_owned)
+        }));
+    }
+    let hidden = found.len().saturating_sub(MOST);
     if hidden > 0 {
         ui.note(format_args!(
             "… and {} more",
@@ -33,10 +55,28 @@ pub(super) fn show(ui: Ui, loaded: &Loaded) {
         let count = human::count(errors.len(), "error");
         ui::say(ui.err.paint(palette::BAD, count));
     }
+    if let Some(first) = errors.first() {
+        ui.note(format_args!("`stack explain {}` tells more", first.code));
+    }
 }
 
-/// One finding as miette draws it: the labels of the first file under the
-/// message, those of other files below as related ones.
+/// Shows why a command failed when that is nothing about the content of a file.
+pub(crate) fn failure(ui: Ui, form: Form, error: &Error) {
+    match form {
+        Form::Human => ui::say(report::failure(ui, error)),
+        Form::Json => ui::say(json::failure(error)),
+    }
+}
+
+/// One finding with its lines: those of the first file under the message, those
+/// of other files below, then the advice.
+fn drawn(ui: Ui, diagnostic: &Diagnostic, text: impl Fn(&Path) -> Option<String>) -> String {
+    let parts = Finding::parts(diagnostic, text);
+    let drawn: Vec<_> = parts.iter().map(|part| report::draw(ui, part)).collect();
+    drawn.join("\n")
+}
+
+/// The labels of one file as miette draws them.
 #[derive(Debug)]
 struct Finding<'a> {
     code: Option<&'a str>,
@@ -45,53 +85,57 @@ struct Finding<'a> {
     help: Option<&'a str>,
     source: Option<NamedSource<String>>,
     labels: Vec<LabeledSpan>,
-    elsewhere: Vec<Finding<'a>>,
 }
 
 impl<'a> Finding<'a> {
-    fn new(diagnostic: &'a Diagnostic, text: impl Fn(&Path) -> Option<String>) -> Finding<'a> {
-        let severity = match diagnostic.severity {
-            Severity::Error => Level::Error,
-            Severity::Warning => Level::Warning,
-        };
+    fn parts(
+        diagnostic: &'a Diagnostic,
+        text: impl Fn(&Path) -> Option<String>,
+    ) -> Vec<Finding<'a>> {
         let mut files: Vec<&Path> = Vec::new();
         for label in &diagnostic.labels {
             if !files.contains(&label.file.as_path()) {
                 files.push(&label.file);
             }
         }
-        let mut parts = files.iter().map(|file| {
-            let source = text(file).map(|text| NamedSource::new(shown(file), text));
-            let labels = diagnostic.labels.iter().filter(|label| label.file == *file);
-            let labels = labels.map(|label| {
-                let words = (!label.text.is_empty()).then(|| label.text.clone());
-                let length = label.span.end.saturating_sub(label.span.start);
-                LabeledSpan::new(words, label.span.start, length)
-            });
-            (source, labels.collect::<Vec<_>>(), file)
-        });
-        let (source, labels) = parts
-            .next()
-            .map_or((None, Vec::new()), |(source, labels, _)| (source, labels));
-        let elsewhere = parts.map(|(source, labels, file)| Finding {
-            code: None,
-            severity: Level::Advice,
-            message: format!("in {}", shown(file)),
-            help: None,
-            source,
-            labels,
-            elsewhere: Vec::new(),
-        });
-        let elsewhere = elsewhere.collect();
-        Finding {
+        let mut parts = vec![Finding {
             code: Some(diagnostic.code),
-            severity,
+            severity: match diagnostic.severity {
+                Severity::Error => Level::Error,
+                Severity::Warning => Level::Warning,
+            },
             message: diagnostic.message.clone(),
-            help: diagnostic.help.as_deref(),
-            source,
-            labels,
-            elsewhere,
+            help: None,
+            source: None,
+            labels: Vec::new(),
+        }];
+        for (i, file) in files.iter().enumerate() {
+            if i > 0 {
+                parts.push(Finding {
+                    code: None,
+                    severity: Level::Advice,
+                    message: format!("and in {}", shown(file)),
+                    help: None,
+                    source: None,
+                    labels: Vec::new(),
+                });
+            }
+            if let Some(part) = parts.last_mut() {
+                part.source = text(file).map(|text| NamedSource::new(shown(file), text));
+                let labels = diagnostic.labels.iter().filter(|label| label.file == *file);
+                part.labels = labels
+                    .map(|label| {
+                        let words = (!label.text.is_empty()).then(|| label.text.clone());
+                        let length = label.span.end.saturating_sub(label.span.start);
+                        LabeledSpan::new(words, label.span.start, length)
+                    })
+                    .collect();
+            }
         }
+        if let Some(last) = parts.last_mut() {
+            last.help = diagnostic.help.as_deref();
+        }
+        parts
     }
 }
 
@@ -135,51 +179,5 @@ impl Draw for Finding<'_> {
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
         self.source.as_ref()?;
         Some(Box::new(self.labels.iter().cloned()))
-    }
-
-    fn related<'b>(&'b self) -> Option<Box<dyn Iterator<Item = &'b dyn Draw> + 'b>> {
-        if self.elsewhere.is_empty() {
-            return None;
-        }
-        Some(Box::new(
-            self.elsewhere.iter().map(|finding| finding as &dyn Draw),
-        ))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ui::Paint;
-    use stack_planner::Label;
-
-    #[test]
-    fn a_finding_shows_its_line() {
-        let text = "services:\n  web:\n    imagee: nginx\n";
-        let at = text.find("imagee").unwrap();
-        let diagnostic = Diagnostic {
-            code: "E0401",
-            severity: Severity::Error,
-            message: "unknown key `imagee`".to_owned(),
-            labels: vec![Label {
-                file: "/x/stack.yaml".into(),
-                span: at..at + 6,
-                text: "here".to_owned(),
-            }],
-            help: Some("did you mean `image`?".to_owned()),
-        };
-        let ui = Ui {
-            out: Paint(false),
-            err: Paint(false),
-            live: false,
-            width: 80,
-        };
-        let drawn = report::draw(ui, &Finding::new(&diagnostic, |_| Some(text.to_owned())));
-        assert!(drawn.contains("E0401"), "{drawn}");
-        assert!(drawn.contains("/x/stack.yaml:3:5"), "{drawn}");
-        assert!(drawn.contains("imagee: nginx"), "{drawn}");
-        assert!(drawn.contains("did you mean `image`?"), "{drawn}");
-        let bare = report::draw(ui, &Finding::new(&diagnostic, |_| None));
-        assert!(bare.contains("unknown key"), "{bare}");
     }
 }

@@ -152,6 +152,7 @@ mod tests {
             project_name: None,
             project_directory: None,
             ansi: Ansi::Never,
+            diagnostics: crate::project::diagnostics::Form::default(),
             progress: Mode::Plain,
         }
     }

@@ -16,7 +16,8 @@ pub(super) fn mapping(node: &mut Node, report: &mut Report) {
                 codes::BAD_VOLUME,
                 format!("`{text}` has too many parts for a device"),
             );
-            report.push(problem.on(node, "`source[:target[:permissions]]` is expected"));
+            let problem = problem.on(node, "`source[:target[:permissions]]` is expected");
+            report.blame(node, problem);
             return;
         }
     };

@@ -29,7 +29,8 @@ pub(super) fn key_values(node: &mut Node, path: &Path, report: &mut Report) {
     for item in items {
         let Some((key, value)) = item.as_str().and_then(|text| text.split_once('=')) else {
             let problem = Problem::error(codes::BAD_PAIR, format!("`{path}` takes `key=value`"));
-            report.push(problem.on(item, "there is no `=`"));
+            let problem = problem.on(item, "there is no `=`");
+            report.blame(node, problem);
             return;
         };
         let mut value = Node::string(value, item.span);

@@ -36,13 +36,17 @@ pub(super) fn canonical(node: &mut Node, budget: &mut Budget, report: &mut Repor
             },
             Err(message) => {
                 let problem = Problem::error(codes::BAD_PORT, message).on(&item, "this port");
-                report.push(problem.help(
-                    "`[[ip:]published:]target[/udp]`, each with an optional range `8000-8010`",
-                ));
+                let problem = problem.help(match text.strip_prefix("localhost:") {
+                    Some(rest) => format!("write `127.0.0.1:{rest}`"),
+                    None => "the form is `[[ip:]published:]target[/udp]`, with ranges such as `8000-8010`".to_owned(),
+                });
+                let mut item = item;
+                report.blame(&mut item, problem);
                 out.push(item);
             }
         }
     }
+    out.retain(|item| !item.is_broken());
     *items = out;
 }
 
@@ -80,18 +84,21 @@ fn parse(text: &str) -> Result<Vec<Port>, String> {
         protocol.to_ascii_lowercase()
     };
     if !matches!(protocol.as_str(), "tcp" | "udp" | "sctp") {
-        return Err(format!("`{protocol}` is not a protocol"));
+        return Err(format!("`{protocol}` is not a protocol: `tcp` or `udp`"));
     }
     let ip = address(ip)?;
     if target.is_empty() {
-        return Err(format!("`{text}` has no port of the container"));
+        return Err(format!("`{text}` has no port of the service"));
     }
-    let (first, last) =
-        range(target).ok_or_else(|| format!("`{target}` is not a port of the container"))?;
+    let (first, last) = range(target)
+        .ok_or_else(|| format!("`{target}` is not a port of the service (1 to 65535)"))?;
     let host = if published.is_empty() {
         None
     } else {
-        Some(range(published).ok_or_else(|| format!("`{published}` is not a port of the host"))?)
+        Some(
+            range(published)
+                .ok_or_else(|| format!("`{published}` is not a port of the host (1 to 65535)"))?,
+        )
     };
     if let Some((start, end)) = host
         && end - start != last - first

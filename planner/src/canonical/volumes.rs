@@ -19,11 +19,10 @@ pub(super) fn canonical(node: &mut Node, report: &mut Report) {
                 codes::BAD_VOLUME,
                 format!("`{text}` is not a volume: {reason}"),
             );
-            report.push(
-                problem
-                    .on(node, "this volume")
-                    .help("`[source:]target[:ro]` is expected"),
-            );
+            let problem = problem
+                .on(node, "this volume")
+                .help("`[source:]target[:ro]` is expected");
+            report.blame(node, problem);
         }
     }
 }

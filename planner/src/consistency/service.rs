@@ -9,7 +9,8 @@ use crate::tree::{Node, Span};
 impl Check<'_> {
     pub(super) fn image_or_build(&mut self) {
         let service = self.service;
-        if ["image", "build", "provider"]
+        // The last two stand for something that could not be read.
+        if ["image", "build", "provider", "extends", "<<"]
             .iter()
             .all(|key| service.get(key).is_none())
         {
@@ -17,7 +18,7 @@ impl Check<'_> {
                 codes::NO_IMAGE,
                 format!("`{}` has neither `image` nor `build`", self.name),
             );
-            self.report.push(
+            self.push(
                 problem
                     .at(service.place(), "what should run here?")
                     .help("write `image: …`"),
@@ -48,7 +49,7 @@ impl Check<'_> {
                 "the context `{name}` of `{}` is the service `{other}`, which {reason}",
                 self.name
             );
-            self.report.push(
+            self.push(
                 Problem::error(codes::UNDEFINED_SERVICE, message).on(context, "this service"),
             );
         }
@@ -63,7 +64,7 @@ impl Check<'_> {
             );
             let problem = Problem::error(codes::INCONSISTENT, message)
                 .on(platform, "not among the built ones");
-            self.report.push(problem.at(
+            self.push(problem.at(
                 build.get("platforms").map_or(Span::NONE, Node::place),
                 "these are built",
             ));
@@ -82,7 +83,7 @@ impl Check<'_> {
     fn conflict(&mut self, first: &str, a: &Node, second: &str, b: &Node) {
         let message = format!("`{}` has both `{first}` and `{second}`", self.name);
         let problem = Problem::error(codes::CONFLICT, message);
-        self.report.push(
+        self.push(
             problem
                 .at(a.place(), "only one of them")
                 .at(b.place(), "may be given"),
@@ -96,6 +97,7 @@ impl Check<'_> {
         );
         if let (Some(scale), Some(replicas)) = (scale, replicas)
             && scale != replicas
+            && !self.service.get("deploy").is_some_and(Node::is_broken)
         {
             self.differ("scale", scale, "deploy.replicas", replicas);
         }
@@ -105,7 +107,7 @@ impl Check<'_> {
                     codes::NOT_ALLOWED,
                     format!("`{}` cannot have less than 0 replicas", self.name),
                 );
-                self.report.push(problem.on(node, "0 or more"));
+                self.push(problem.on(node, "0 or more"));
             }
         }
         let many = scale
@@ -117,7 +119,7 @@ impl Check<'_> {
                 self.name
             );
             let problem = Problem::error(codes::CONFLICT, message);
-            self.report.push(
+            self.push(
                 problem
                     .at(name.place(), "a name is for one")
                     .at(many.place(), "more than one"),
@@ -148,12 +150,15 @@ impl Check<'_> {
     }
 
     fn differ(&mut self, first: &str, a: &Node, second: &str, b: &Node) {
+        if a.is_broken() || b.is_broken() {
+            return;
+        }
         let message = format!(
             "`{}` has different values for `{first}` and `{second}`",
             self.name
         );
         let problem = Problem::error(codes::INCONSISTENT, message);
-        self.report.push(
+        self.push(
             problem
                 .at(a.value_place(), "this")
                 .at(b.value_place(), "and this must be the same"),
@@ -172,8 +177,7 @@ impl Check<'_> {
             if let Some(first) = taken.insert(target, span) {
                 let message = format!("`{}` mounts two things at {target}", self.name);
                 let problem = Problem::error(codes::DUPLICATE_MOUNT, message);
-                self.report
-                    .push(problem.at(span, "mounted again").at(first, "mounted here"));
+                self.push(problem.at(span, "mounted again").at(first, "mounted here"));
             }
         }
     }
@@ -189,21 +193,23 @@ impl Check<'_> {
             );
             let problem = Problem::error(codes::NOT_ALLOWED, message)
                 .on(first, "not `CMD`, `CMD-SHELL` or `NONE`");
-            self.report
-                .push(problem.help("write `test: [\"CMD\", …]`, or one string for a shell"));
+            self.push(problem.help("write `test: [\"CMD\", …]`, or one string for a shell"));
         }
         for watch in items(self.service.at(&["develop", "watch"])) {
             let action = watch
                 .get("action")
                 .and_then(Node::as_str)
                 .unwrap_or_default();
+            if watch.get("action").is_some_and(Node::is_broken) {
+                continue;
+            }
             if watch.get("target").is_none() && !matches!(action, "rebuild" | "restart") {
                 let message = format!(
                     "a watch rule of `{}` with the action `{action}` needs a `target`",
                     self.name
                 );
                 let place = watch.get("action").map_or(watch.place(), Node::value_place);
-                self.report.push(
+                self.push(
                     Problem::error(codes::MISSING_KEY, message).at(place, "`target` is missing"),
                 );
             }

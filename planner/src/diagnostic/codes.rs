@@ -59,6 +59,8 @@ pub const NOT_ALLOWED: &str = "E0404";
 pub const BAD_NAME: &str = "E0405";
 /// A list holds the same item twice.
 pub const NOT_UNIQUE: &str = "E0406";
+/// A key at the wrong depth of indentation.
+pub const MISPLACED: &str = "E0407";
 /// `version` has no meaning.
 pub const OBSOLETE_VERSION: &str = "W0401";
 /// `external.name` is written `name` today.
@@ -100,6 +102,8 @@ pub const UNSUPPORTED: &str = "E0701";
 pub const UNUSABLE_VALUE: &str = "E0702";
 /// An attribute that has no effect.
 pub const IGNORED: &str = "W0701";
+/// Two services publish the same port of the host.
+pub const PORT_TWICE: &str = "W0702";
 
 /// There are more findings than are shown.
 pub const MORE: &str = "W0901";

@@ -1,14 +1,21 @@
 //! The texts that were read, kept for showing lines of them.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::Diagnostic;
 use crate::tree::Span;
+
+/// Files between a place and the command line that are named at most.
+const MOST_STEPS: usize = 8;
 
 /// All files read so far; a file's index is what spans name.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Files {
     files: Vec<(PathBuf, Arc<str>)>,
+    /// Who asked first for a file that the user did not name on the command line.
+    asked: BTreeMap<u32, (Span, &'static str)>,
 }
 
 impl Files {
@@ -22,6 +29,24 @@ impl Files {
         u32::try_from(index).unwrap_or(u32::MAX)
     }
 
+    /// Remembers that the text at `at` brought `file` in; `how` is said about it.
+    pub(crate) fn brought_in(&mut self, file: u32, at: Span, how: &'static str) {
+        if !at.is_none() && at.file != file {
+            self.asked.entry(file).or_insert((at, how));
+        }
+    }
+
+    /// The places that brought in the file of `span`, nearest first.
+    pub(crate) fn way_to(&self, span: Span) -> impl Iterator<Item = (Span, &'static str)> {
+        let mut file = span.file;
+        let way = std::iter::from_fn(move || {
+            let step = self.asked.get(&file).copied()?;
+            file = step.0.file;
+            Some(step)
+        });
+        way.take(MOST_STEPS)
+    }
+
     pub(crate) fn path(&self, span: Span) -> Option<&Path> {
         self.files
             .get(span.file as usize)
@@ -30,6 +55,15 @@ impl Files {
 
     pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
         self.files.iter().map(|(path, _)| path.as_path())
+    }
+
+    /// Findings in the order of their first places; those without one come first.
+    pub(crate) fn sort(&self, found: &mut [Diagnostic]) {
+        found.sort_by_key(|finding| {
+            let label = finding.labels.first()?;
+            let file = self.files.iter().position(|(path, _)| *path == label.file);
+            Some((file, label.span.start, label.span.end))
+        });
     }
 
     pub(crate) fn text_at(&self, span: Span) -> Option<&str> {

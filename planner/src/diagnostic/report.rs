@@ -1,5 +1,7 @@
 //! Collecting findings on the way.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::{Diagnostic, Files, Label, Severity};
 use crate::tree::{Node, Span};
 
@@ -85,10 +87,76 @@ pub(crate) struct Report {
     problems: Vec<Problem>,
     errors: usize,
     left_out: usize,
+    /// Places of nodes that were given up: what else is found there follows from that.
+    blamed: BTreeSet<Span>,
+    /// Findings are not wanted, and nodes stay as they are.
+    quiet: bool,
+    /// By service: where it extends another, and the other's name.
+    extended: BTreeMap<String, Vec<(Span, String)>>,
 }
 
 impl Report {
+    /// Remembers that `service` extends `base` at `at`.
+    pub(crate) fn extends(&mut self, service: &str, at: Span, base: &str) {
+        let known = self.extended.entry(service.to_owned()).or_default();
+        known.push((at, base.to_owned()));
+    }
+
+    /// Where `service` extends others.
+    pub(crate) fn extended(&self, service: &str) -> &[(Span, String)] {
+        self.extended.get(service).map_or(&[], Vec::as_slice)
+    }
+
+    /// A report that nobody reads: what is wrong is left as it is.
+    pub(crate) fn quiet() -> Self {
+        Self {
+            quiet: true,
+            ..Self::default()
+        }
+    }
+
+    /// A new report that knows which places are to blame already.
+    pub(crate) fn follow_up(&self) -> Self {
+        let errors = self
+            .problems
+            .iter()
+            .filter(|found| found.severity == Severity::Error);
+        let places = errors.filter_map(|found| found.labels.first().map(|(at, _)| *at));
+        Self {
+            blamed: self.blamed.iter().copied().chain(places).collect(),
+            ..Self::default()
+        }
+    }
+
+    /// Reports `problem` and gives `node` up, so that nothing follows from it.
+    pub(crate) fn blame(&mut self, node: &mut Node, problem: Problem) {
+        self.push(problem);
+        self.give_up(node);
+    }
+
+    /// Gives a node up whose problems have been reported.
+    pub(crate) fn give_up(&mut self, node: &mut Node) {
+        if self.quiet {
+            return;
+        }
+        if !node.key.is_none() {
+            self.blamed.insert(node.key);
+        }
+        if node.key.is_none() || node.scalar_text().is_some() {
+            self.blamed.insert(node.span);
+        }
+        node.give_up();
+    }
+
     pub(crate) fn push(&mut self, problem: Problem) {
+        if self.quiet
+            || problem
+                .labels
+                .iter()
+                .any(|(at, _)| self.blamed.contains(at))
+        {
+            return;
+        }
         if problem.severity == Severity::Error {
             self.errors += 1;
         }
@@ -97,11 +165,6 @@ impl Report {
         } else if !self.problems.contains(&problem) {
             self.problems.push(problem);
         }
-    }
-
-    /// Errors so far, including those left out.
-    pub(crate) fn errors(&self) -> usize {
-        self.errors
     }
 
     pub(crate) fn has_errors(&self) -> bool {
@@ -141,7 +204,14 @@ impl Report {
     }
 }
 
-fn resolve(problem: Problem, files: &Files) -> Diagnostic {
+fn resolve(mut problem: Problem, files: &Files) -> Diagnostic {
+    if let Some((at, _)) = problem.labels.first() {
+        for (place, how) in files.way_to(*at).collect::<Vec<_>>() {
+            if problem.labels.iter().all(|(span, _)| *span != place) {
+                problem.labels.push((place, how.to_owned()));
+            }
+        }
+    }
     let labels = problem.labels.into_iter().filter_map(|(span, text)| {
         let file = files.path(span)?.to_path_buf();
         Some(Label {

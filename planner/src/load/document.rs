@@ -21,7 +21,7 @@ impl Loader<'_> {
         files: Vec<(PathBuf, Vec<Node>)>,
         scope: Scope<'_>,
         chain: &mut Vec<PathBuf>,
-    ) -> Option<Node> {
+    ) -> Node {
         let mut tree = Node::mapping(Mapping::new(), Span::NONE);
         for (path, documents) in files {
             chain.push(path.clone());
@@ -31,15 +31,12 @@ impl Loader<'_> {
             chain.pop();
         }
         defaults::set(&mut tree);
-        if self.report.has_errors() {
-            return None;
-        }
         rules::check(&tree, &mut self.report);
         if self.options.resolve_paths {
             paths::resolve(&mut tree, self.base(scope));
         }
         self.values_from_environment(&tree, scope.environment);
-        Some(tree)
+        tree
     }
 
     pub(super) fn base<'s>(&'s self, scope: Scope<'s>) -> Base<'s> {

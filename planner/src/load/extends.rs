@@ -41,14 +41,21 @@ impl Loader<'_> {
             }
             let place = services.get(&name).map_or(Span::NONE, Node::place);
             let mut chain = vec![(file.to_path_buf(), name.clone(), place)];
-            let Some(merged) = self.extended(&services, &name, scope, &mut chain) else {
-                continue;
-            };
-            if let Some(slot) = document
+            let merged = self.extended(&services, &name, scope, &mut chain);
+            let Some(slot) = document
                 .get_mut("services")
                 .and_then(|services| services.get_mut(&name))
-            {
-                *slot = merged;
+            else {
+                continue;
+            };
+            match merged {
+                Some(merged) => *slot = merged,
+                // What would have come from there is not known.
+                None => {
+                    if let Some(extends) = slot.get_mut("extends") {
+                        extends.give_up();
+                    }
+                }
             }
         }
     }
@@ -120,6 +127,9 @@ impl Loader<'_> {
                     .maybe_help(help),
             );
             return None;
+        }
+        if let Some((_, first, _)) = chain.first() {
+            self.report.extends(first, target.span, wanted);
         }
         let step = (path, wanted.to_owned(), target.span);
         let again = chain

@@ -9,6 +9,7 @@ use crate::merge::merge;
 use crate::read;
 use crate::source::{join, parent};
 use crate::tree::{Mapping, Node, Path, Span};
+use crate::validate::validate_include;
 
 impl Loader<'_> {
     /// Adds the resources of every included stack; what is defined here too is
@@ -19,7 +20,7 @@ impl Loader<'_> {
         scope: Scope<'_>,
         chain: &mut Vec<PathBuf>,
     ) {
-        let Some(includes) = document
+        let Some(mut includes) = document
             .as_mapping_mut()
             .and_then(|entries| entries.shift_remove("include"))
         else {
@@ -28,20 +29,29 @@ impl Loader<'_> {
         if includes.is_null() {
             return;
         }
+        if includes.as_sequence().is_some() {
+            let before = includes.as_sequence().map_or(0, <[Node]>::len);
+            validate_include(&mut includes, &mut self.report);
+            self.partial |= includes.as_sequence().map_or(0, <[Node]>::len) < before;
+        }
         let Some(items) = includes.as_sequence() else {
             let problem = Problem::error(
                 codes::WRONG_TYPE,
                 format!("`include` must be a list, not {}", includes.kind()),
             );
-            self.report
-                .push(problem.at(includes.place(), "a list is expected"));
+            let help = "write `include: [other.yaml]`";
+            self.report.push(
+                problem
+                    .at(includes.place(), "a list is expected")
+                    .help(help),
+            );
+            self.partial = true;
             return;
         };
         for item in items {
-            let before = self.report.errors();
-            let imported = self.included(item, scope, chain);
-            if let Some(imported) = imported.filter(|_| self.report.errors() == before) {
-                self.import(imported, document);
+            match self.included(item, scope, chain) {
+                Some(imported) => self.import(imported, document),
+                None => self.partial = true,
             }
         }
     }
@@ -122,14 +132,11 @@ impl Loader<'_> {
             )?;
             files.push((path, documents));
         }
-        self.model(
-            files,
-            Scope {
-                folder: &folder,
-                environment: &environment,
-            },
-            chain,
-        )
+        let scope = Scope {
+            folder: &folder,
+            environment: &environment,
+        };
+        Some(self.model(files, scope, chain))
     }
 
     /// The including stack's variables over those of the included one's files.

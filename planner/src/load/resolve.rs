@@ -165,6 +165,13 @@ impl Loader<'_> {
                 .into_iter()
                 .flatten()
             {
+                let broken = |node: &Node| {
+                    node.as_mapping()
+                        .is_none_or(|m| m.values().any(Node::is_broken))
+                };
+                if broken(node) {
+                    continue;
+                }
                 let content = self.content(kind, name, node);
                 contents.insert((kind, name.clone()), content);
             }

@@ -9,22 +9,27 @@ use crate::tree::{Node, Span, Value};
 /// Checks the whole model.
 pub(super) fn check(model: &Node, report: &mut Report) {
     no_zero_bytes(model, report);
-    let mut containers: BTreeMap<&str, Span> = BTreeMap::new();
+    let mut containers: BTreeMap<&str, (&str, Span)> = BTreeMap::new();
     for (name, service) in entries(model.get("services")) {
         if !is_name(name) {
             refuse(name, service.place(), report);
         }
-        if let Some(node) = service.get("container_name") {
+        if let Some(node) = service
+            .get("container_name")
+            .filter(|node| !node.is_broken())
+        {
             let container = node.as_str().unwrap_or_default();
             if !is_name(container) {
-                refuse(container, node.span, report);
+                refuse(container, node.value_place(), report);
             }
-            if let Some(first) = containers.insert(container, node.span) {
-                let problem = Problem::error(
-                    codes::CONFLICT,
-                    format!("two containers are called `{container}`"),
-                );
-                report.push(problem.at(node.span, "again here").at(first, "first here"));
+            if let Some((first, at)) = containers.insert(container, (name, node.span)) {
+                let message = format!("`{first}` and `{name}` have the same `container_name`");
+                let mut problem = Problem::error(codes::CONFLICT, message).at(at, "first here");
+                if at != node.span {
+                    problem = problem.at(node.span, "again here");
+                }
+                let help = "leave it out: services are reached under their own names";
+                report.push(problem.help(help));
             }
         }
         for (key, value) in entries(service.get("environment")) {

@@ -1,16 +1,56 @@
 //! `ports`
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
 use stack_api::spec::PortSpec;
 
 use super::{items, unusable};
-use crate::diagnostic::Report;
-use crate::tree::Node;
+use crate::diagnostic::{Problem, Report, codes};
+use crate::tree::{Node, Span};
 
 pub(super) fn ports(service: &Node, report: &mut Report) -> Vec<PortSpec> {
     items(service.get("ports"))
         .iter()
         .filter_map(|node| port(node, report))
         .collect()
+}
+
+/// Warns about ports of the host that several services want.
+pub(super) fn taken_twice(model: &Node, report: &mut Report) {
+    let mut taken: BTreeMap<(u16, bool), Vec<(Option<IpAddr>, &str, Span)>> = BTreeMap::new();
+    let mut quiet = Report::quiet();
+    for (name, service) in super::entries(model.get("services")) {
+        for node in items(service.get("ports")) {
+            let Some(PortSpec {
+                host_ip,
+                published: Some(port),
+                published_end: None,
+                udp,
+                ..
+            }) = self::port(node, &mut quiet)
+            else {
+                continue;
+            };
+            let ip = host_ip.filter(|ip| !ip.is_unspecified());
+            let place = node.get("published").map_or(node.span, |node| node.span);
+            let others = taken.entry((port, udp)).or_default();
+            let overlap = |other: &Option<IpAddr>| other.is_none() || ip.is_none() || *other == ip;
+            let earlier = others
+                .iter()
+                .find(|(other, first, _)| *first != name && overlap(other));
+            if let Some((_, first, at)) = earlier {
+                let protocol = if udp { "udp" } else { "tcp" };
+                let message = format!("`{first}` and `{name}` both publish port {port}/{protocol}");
+                let problem = Problem::warning(codes::PORT_TWICE, message)
+                    .at(*at, "the port is published here")
+                    .at(place, "and here too")
+                    .help("only the first to start gets it: publish another port in one of them");
+                report.push(problem);
+            }
+            others.push((ip, name, place));
+        }
+    }
 }
 
 fn port(node: &Node, report: &mut Report) -> Option<PortSpec> {

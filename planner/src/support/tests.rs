@@ -32,6 +32,7 @@ const CARRIED: &[&str] = &[
     "label_file",
     "labels",
     "links",
+    "logging",
     "mem_limit",
     "networks",
     "oom_score_adj",
@@ -67,7 +68,7 @@ fn no_attribute_of_a_service_is_passed_over() {
     let named: Vec<&str> = IGNORED
         .iter()
         .map(|(pattern, _)| pattern)
-        .chain(REFUSED.iter().map(|(pattern, _, _)| pattern))
+        .chain(REFUSED.iter().map(|(pattern, _, _, _)| pattern))
         .filter_map(|pattern| match pattern {
             ["services", "*", name] | ["services", "*", name, "*"] => Some(*name),
             _ => None,

@@ -27,6 +27,7 @@ pub(super) fn check(node: &Node, kind: &Kind) -> Result<(), &'static str> {
         Kind::Bytes(Size::NumberOrText) | Kind::TextOrNumber => {
             (number || text, "a number or a string")
         }
+        Kind::Duration | Kind::DurationNotZero => (text, "a time such as `90s`"),
         Kind::TextOrNull => (text || node.is_null(), "a string"),
         _ => (text, "a string"),
     };
@@ -48,7 +49,7 @@ pub(super) fn allowed(node: &Node, kind: &Kind) -> Result<(), (String, Option<St
                 .join(", ");
             Err((
                 format!("must be one of {list}"),
-                suggest::did_you_mean(text, texts.iter().copied()),
+                suggest::did_you_mean_part(text, texts.iter().copied()),
             ))
         }
         Kind::IntBetween(least, most) => match node.as_int() {

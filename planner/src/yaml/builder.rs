@@ -29,11 +29,15 @@ struct Open {
     merges: Vec<Node>,
     keys: BTreeMap<String, Span>,
     before: Weight,
+    /// Something inside has no place in a tree.
+    broken: bool,
 }
 
 enum Key {
     Named(String, Span),
     Merge(Span),
+    /// Reported already; the value is given up.
+    Broken(String, Span),
     /// Reported already; the value is dropped.
     Bad,
 }
@@ -93,13 +97,6 @@ impl<'a> Builder<'a> {
                 }
                 self.place(node);
                 Ok(())
-            }
-            Event::UnresolvedAlias(name) => {
-                let problem = Problem::error(
-                    codes::SYNTAX,
-                    format!("there is no anchor `&{name}` before this alias"),
-                );
-                Err(Box::new(problem.at(span, "unknown anchor")))
             }
             Event::SequenceStart(_, anchor, tag) => self.start(
                 Value::Sequence(Vec::new()),
@@ -172,7 +169,7 @@ impl<'a> Builder<'a> {
                     .at(span, "this key")
                     .help(format!("put it in quotes: \"{text}\"")),
             );
-            open.key = Some(Key::Bad);
+            open.key = Some(Key::Broken(text.to_owned(), span));
             return Ok(());
         }
         if let Some(first) = open.keys.insert(text.to_owned(), span) {
@@ -201,10 +198,12 @@ impl<'a> Builder<'a> {
         self.grow(Weight::scalar(0), span)?;
         if self.wants_key() {
             report.push(
-                Problem::error(codes::KEY_NOT_TEXT, "a key must be text")
-                    .at(span, "this is a collection"),
+                Problem::error(codes::KEY_NOT_TEXT, "a key must be text, not a list or mapping")
+                    .at(span, "this is a key")
+                    .help("put text with brackets in quotes; a variable is written `${NAME}`, not `{{ name }}`"),
             );
             if let Some(open) = self.open.last_mut() {
+                open.broken = true;
                 open.key = Some(Key::Bad);
             }
             // Its content is read like the value of a key that is dropped, the
@@ -230,6 +229,7 @@ impl<'a> Builder<'a> {
             merges: Vec::new(),
             keys: BTreeMap::new(),
             before,
+            broken: false,
         });
     }
 
@@ -241,6 +241,12 @@ impl<'a> Builder<'a> {
             for merge in std::mem::take(&mut open.merges) {
                 merge_key::apply(entries, merge, report);
             }
+            for child in entries.values_mut().filter(|child| child.is_broken()) {
+                report.give_up(child);
+            }
+        }
+        if open.broken {
+            open.node.give_up();
         }
         if open.node.span.start == open.node.span.end {
             // A block has no bracket to point at.
@@ -276,6 +282,11 @@ impl<'a> Builder<'a> {
                 Some(Key::Named(name, span)) => {
                     node.key = span;
                     entries.insert(name, node);
+                }
+                Some(Key::Broken(name, span)) => {
+                    node.key = span;
+                    node.give_up();
+                    entries.entry(name).or_insert(node);
                 }
                 Some(Key::Merge(span)) => {
                     node.key = span;
@@ -314,12 +325,18 @@ fn scalar_node(
     let compose = compose_tag(tag);
     let core = tag.filter(|_| compose == Tag::None);
     let value = match core {
-        None if !plain => Value::String(text.to_owned()),
-        _ => scalar::resolve(text, core).unwrap_or_else(|wanted| {
+        None if !plain => Ok(Value::String(text.to_owned())),
+        _ => scalar::resolve(text, core),
+    };
+    let value = match value {
+        Ok(value) => value,
+        Err(wanted) => {
             let problem = Problem::error(codes::BAD_TAG, format!("`{text}` is not {wanted}"));
             report.push(problem.at(span, "the tag does not fit"));
-            Value::Null
-        }),
+            let mut node = Node::string(text, span);
+            node.give_up();
+            return node;
+        }
     };
     let mut node = Node::new(value, span);
     node.tag = compose;

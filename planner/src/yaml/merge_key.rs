@@ -13,11 +13,11 @@ pub(super) fn apply(entries: &mut Mapping, source: Node, report: &mut Report) {
             for item in items {
                 match item.value {
                     Value::Mapping(more) => add(entries, more),
-                    _ => refuse(&item, place, report),
+                    _ => refuse(entries, &item, place, report),
                 }
             }
         }
-        _ => refuse(&source, place, report),
+        _ => refuse(entries, &source, place, report),
     }
 }
 
@@ -27,10 +27,14 @@ fn add(entries: &mut Mapping, more: Mapping) {
     }
 }
 
-fn refuse(node: &Node, place: Span, report: &mut Report) {
+/// What should have been merged is not known: a broken `<<` stays to say so.
+fn refuse(entries: &mut Mapping, node: &Node, place: Span, report: &mut Report) {
     let message = format!(
         "`<<` takes a mapping or a list of mappings, not {}",
         node.kind()
     );
     report.push(Problem::error(codes::BAD_MERGE_KEY, message).at(place, "this merge key"));
+    let mut broken = Node::null(place);
+    broken.give_up();
+    entries.insert("<<".to_owned(), broken);
 }

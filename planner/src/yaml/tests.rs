@@ -9,7 +9,7 @@ use crate::tree::{Node, Tag, Value};
 fn read(text: &str) -> (Vec<Node>, Vec<Problem>) {
     let mut report = Report::default();
     let documents = parse(text, 0, &mut Budget::default(), &mut report);
-    (documents, report.all())
+    (documents.unwrap_or_default(), report.all())
 }
 
 fn one(text: &str) -> Node {
