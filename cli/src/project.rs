@@ -7,13 +7,16 @@ mod settings;
 
 use std::path::PathBuf;
 
+use clap::ValueEnum;
 use stack_api::container::Container;
 use stack_api::spec::StackSpec;
 use stack_planner::{LoadOptions, Loaded, Project};
 
+use crate::args::Global;
 use crate::context::Context;
 use crate::error::Error;
 use crate::source::Files;
+use crate::ui;
 use settings::Settings;
 
 /// What the loader is asked to leave out.
@@ -46,6 +49,33 @@ impl Default for Phases {
     }
 }
 
+/// Options that neither the command line nor the environment gave, from the
+/// environment files.
+pub(crate) fn complete_options(global: &mut Global) {
+    // A working directory that is gone is told by the command that needs it.
+    let Ok(settings) = Settings::new(global) else {
+        return;
+    };
+    fn word<T: ValueEnum>(settings: &Settings, name: &str) -> Option<T> {
+        T::from_str(settings.setting(name)?, true).ok()
+    }
+    if global.ansi_is_open {
+        global.ansi = word(&settings, "COMPOSE_ANSI").unwrap_or_default();
+    }
+    if global.progress_is_open {
+        global.progress = word(&settings, "COMPOSE_PROGRESS").unwrap_or_default();
+    }
+    if is_true(settings.setting("COMPOSE_STATUS_STDOUT")) {
+        ui::send_status_to_stdout();
+    }
+}
+
+/// What Docker Compose takes for yes.
+fn is_true(value: Option<&str>) -> bool {
+    let value = value.unwrap_or_default().to_ascii_lowercase();
+    matches!(value.as_str(), "1" | "t" | "true" | "y" | "yes" | "on")
+}
+
 /// A stack by its name, and what the file knows about it.
 #[derive(Debug)]
 pub(crate) struct Named {
@@ -57,6 +87,15 @@ pub(crate) struct Named {
 }
 
 impl Context {
+    /// Is this `COMPOSE_…` variable set to yes, in the environment or an
+    /// environment file?
+    ///
+    /// # Errors
+    /// The working directory is gone.
+    pub(crate) fn is_set(&self, name: &str) -> Result<bool, Error> {
+        Ok(is_true(Settings::new(&self.global)?.setting(name)))
+    }
+
     /// The project. Its problems are shown: errors end the command, warnings
     /// do not. Services on the command line enable their profiles.
     ///
@@ -173,6 +212,7 @@ impl Context {
             project_name: settings.project_name.clone(),
             environment: settings.environment.clone(),
             env_files: settings.env_files.clone(),
+            outer_folder: Some(settings.outer_folder.clone()),
             profiles,
             services: services.to_vec(),
             interpolate: phases.interpolate,

@@ -55,6 +55,7 @@ mod yaml;
 
 pub use diagnostic::{Diagnostic, Label, Severity};
 pub use discover::{FILE_NAMES, discover};
+pub use environment::{default_env_file, read_environment};
 pub use load::{Loaded, load};
 pub use options::LoadOptions;
 pub use project::Project;

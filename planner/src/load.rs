@@ -13,7 +13,7 @@ use crate::bind::{bind, sorted};
 use crate::budget::Budget;
 use crate::consistency;
 use crate::diagnostic::{Diagnostic, Files, Problem, Report, codes};
-use crate::environment::{EnvReader, PROJECT_NAME, project_name};
+use crate::environment::{EnvReader, PROJECT_NAME, default_env_file, project_name};
 use crate::normalize::normalize;
 use crate::options::LoadOptions;
 use crate::profiles;
@@ -250,26 +250,29 @@ impl Loader<'_> {
     /// The process's environment over `.env` and its like.
     fn project_environment(&mut self, folder: &FilePath) -> BTreeMap<String, String> {
         let options = self.options;
-        let mut paths = options.env_files.clone();
-        let off = matches!(
-            options
-                .environment
-                .get("COMPOSE_DISABLE_ENV_FILE")
-                .map(String::as_str),
-            Some("1" | "t" | "T" | "true" | "TRUE" | "True")
-        );
-        let default = folder.join(".env");
-        if paths.is_empty() && !off && self.source.exists(&default) && !self.source.is_dir(&default)
-        {
-            paths.push(default);
-        }
+        let mut all = options.environment.clone();
         let mut reader = EnvReader {
             source: self.source,
             files: &mut self.files,
             report: &mut self.report,
         };
-        let mut all = reader.read_all(&paths, &options.environment, Span::NONE);
-        all.extend(options.environment.clone());
+        let rounds: Vec<Vec<PathBuf>> = if options.env_files.is_empty() {
+            let outer = options.outer_folder.as_deref();
+            let folders = outer.into_iter().filter(|outer| *outer != folder);
+            let folders = folders.chain([folder]);
+            folders
+                .filter_map(|folder| default_env_file(self.source, folder, &options.environment))
+                .map(|file| vec![file])
+                .collect()
+        } else {
+            vec![options.env_files.clone()]
+        };
+        for files in rounds {
+            let found = reader.read_all(&files, &all, Span::NONE);
+            for (name, value) in found {
+                all.entry(name).or_insert(value);
+            }
+        }
         all
     }
 }

@@ -27,6 +27,9 @@ pub struct Up {
     pub scale: BTreeMap<String, u32>,
     /// Remove containers of services that are no longer in the file.
     pub remove_orphans: bool,
+    /// Do not warn about them.
+    #[serde(default)]
+    pub ignore_orphans: bool,
     /// Seconds to stop old containers.
     pub timeout: Option<u64>,
     /// Wait until everything runs (and is healthy); fail if it does not.
