@@ -36,7 +36,9 @@ pub fn default_env_file(
     environment: &BTreeMap<String, String>,
 ) -> Option<PathBuf> {
     let off = matches!(
-        environment.get("COMPOSE_DISABLE_ENV_FILE").map(String::as_str),
+        environment
+            .get("COMPOSE_DISABLE_ENV_FILE")
+            .map(String::as_str),
         Some("1" | "t" | "T" | "true" | "TRUE" | "True")
     );
     let file = folder.join(".env");

@@ -163,7 +163,7 @@ impl Loader<'_> {
     ) -> Option<Project> {
         let options = self.options;
         if !options.interpolate {
-            return Some(self.uninterpreted(tree, name, folder));
+            return Some(self.uninterpreted(tree, name, folder, environment));
         }
         let mut model = bind(tree, &mut self.report);
         self.put_name(&mut model, &name);
@@ -204,6 +204,7 @@ impl Loader<'_> {
             contents,
             raw: false,
             sources: self.files.clone(),
+            environment,
         });
         // What only the runtime cannot do is no error yet, but what it leaves out is worth a warning.
         project
@@ -215,7 +216,13 @@ impl Loader<'_> {
 
     /// A stack whose variables are not replaced: values keep their form, every
     /// service takes part, nothing is left out.
-    fn uninterpreted(&self, tree: Node, name: String, folder: PathBuf) -> Project {
+    fn uninterpreted(
+        &self,
+        tree: Node,
+        name: String,
+        folder: PathBuf,
+        environment: BTreeMap<String, String>,
+    ) -> Project {
         let mut model = sorted(tree);
         self.put_name(&mut model, &name);
         Project::new(Parts {
@@ -228,6 +235,7 @@ impl Loader<'_> {
             contents: BTreeMap::new(),
             raw: true,
             sources: self.files.clone(),
+            environment,
         })
     }
 

@@ -170,6 +170,26 @@ pub struct Pull {
     pub ignore_failures: bool,
 }
 
+/// `POST /v1/images/resolve`: ask registries what references lead to. Answer:
+/// a list of [`Resolved`] in the same order.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Resolve {
+    /// References.
+    pub images: Vec<String>,
+}
+
+/// What a reference leads to.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Resolved {
+    /// As asked.
+    pub reference: String,
+    /// In full, without a digest: `docker.io/library/nginx:1`.
+    pub name: String,
+    /// Of the manifest, or of the index when there are several platforms:
+    /// `sha256:…`.
+    pub digest: String,
+}
+
 /// `POST /v1/images/load`: import an archive or layout. Answer: events.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Load {
