@@ -23,6 +23,14 @@ pub(crate) enum Error {
     /// The stack file has errors, which have been shown.
     #[error("the stack file has errors")]
     BadFile,
+    /// `stack.lock` is missing, broken or does not fit.
+    #[error("{message}")]
+    Lock {
+        /// One sentence.
+        message: String,
+        /// What to do.
+        help: String,
+    },
     /// The words of the command line do not fit together.
     #[error("{message}")]
     Usage {
@@ -85,6 +93,7 @@ impl Error {
             Error::Api(error) => exit::for_api(&error.code, error.exit_code),
             Error::NoFile(_) | Error::NoSuchFile(_) => exit::NO_FILE,
             Error::BadFile => exit::BAD_FILE,
+            Error::Lock { .. } => exit::LOCK,
             Error::Usage { .. } => exit::USAGE,
             Error::Start { .. } | Error::Unreachable { .. } | Error::Lost(_) => exit::DAEMON,
             Error::Output(_) | Error::File { .. } => exit::FAILURE,
@@ -97,6 +106,7 @@ impl Error {
         match self {
             Error::Api(error) => Some(&error.code),
             Error::NoFile(_) | Error::NoSuchFile(_) => Some("no_stack_file"),
+            Error::Lock { .. } => Some("lock_drift"),
             Error::Start { .. } => Some("daemon_failed"),
             Error::Unreachable { .. } => Some("daemon_unreachable"),
             Error::Lost(_) => Some("daemon_lost"),
@@ -117,6 +127,7 @@ impl Error {
                  with -f; -p NAME is enough for commands on a stack that exists"
                     .to_owned(),
             ),
+            Error::Lock { help, .. } => Some(help.clone()),
             Error::Usage { help, .. } | Error::Start { help, .. } => help.clone(),
             Error::Unreachable { .. } => {
                 Some("`stack doctor` says what is wrong with this machine".to_owned())

@@ -3,6 +3,7 @@
 //! planner finds.
 
 mod diagnostics;
+pub(crate) mod lock;
 mod settings;
 
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::source::Files;
 use crate::ui;
+use lock::LockUse;
 use settings::Settings;
 
 /// What the loader is asked to leave out.
@@ -123,11 +125,23 @@ impl Context {
     /// # Errors
     /// As [`project`](Self::project), or it needs what is not there yet.
     pub(crate) fn spec(&self, services: &[String]) -> Result<StackSpec, Error> {
+        self.spec_with(services, LockUse::Advise)
+    }
+
+    /// As [`spec`](Self::spec), with the lock as strict as asked for.
+    ///
+    /// # Errors
+    /// As [`spec`](Self::spec) and [`locked`](Self::locked).
+    pub(crate) fn spec_with(&self, services: &[String], lock: LockUse) -> Result<StackSpec, Error> {
         let settings = Settings::new(&self.global)?;
         let files = settings.files(&Files::default())?;
         let profiles = settings.profiles.clone();
         let mut loaded = self.load(&settings, files, services, Phases::default(), profiles);
-        let spec = match &loaded.project {
+        let project = loaded.project.take();
+        let project = project
+            .map(|project| self.locked(project, lock))
+            .transpose()?;
+        let spec = match &project {
             Some(project) => project.spec(),
             None => Err(Vec::new()),
         };

@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::interrupt::Interrupts;
 use crate::logs::Look;
 use crate::progress::{Progress, Summary};
+use crate::project::lock::LockUse;
 use crate::ui::{Paint, human, palette};
 use crate::{exit, ui};
 use foreground::Foreground;
@@ -67,6 +68,10 @@ pub(crate) struct Up {
     /// When to pull images: always, missing or never (default: as in the file)
     #[arg(long, value_enum, value_name = "WHEN", hide_possible_values = true)]
     pull: Option<Pull>,
+
+    /// Refuse when stack.lock does not have every image of the file, or others
+    #[arg(long)]
+    locked: bool,
 
     /// Containers of a service, instead of what the file says
     #[arg(long, value_name = "SERVICE=N", value_parser = scale)]
@@ -124,7 +129,11 @@ enum Pull {
 
 impl Up {
     pub(super) async fn run(self, context: &Context) -> Result<u8, Error> {
-        let spec = context.spec(&self.services)?;
+        let lock = match self.locked {
+            true => LockUse::Demand,
+            false => LockUse::Advise,
+        };
+        let spec = context.spec_with(&self.services, lock)?;
         let detached = self.detach || self.wait || self.no_start;
         let foreground = if detached {
             None

@@ -42,9 +42,14 @@ impl Settings {
             path: PathBuf::from("the working directory"),
             source,
         })?;
-        let environment = std::env::vars_os()
+        let mut environment: BTreeMap<String, String> = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
+        // Files use it, and not every parent process sets it.
+        if let Some(here) = working_dir.to_str() {
+            let set = environment.entry("PWD".to_owned());
+            set.or_insert_with(|| here.to_owned());
+        }
         let source = Files::default();
         Ok(Settings::from_parts(
             global,
@@ -241,9 +246,15 @@ mod tests {
     #[test]
     fn the_env_file_may_say_where_the_stack_is() {
         let source = MemorySource::new()
-            .with("/home/u/shop/.env", "COMPOSE_FILE=a.yaml;-\nCOMPOSE_PATH_SEPARATOR=;\nA=1\n")
+            .with(
+                "/home/u/shop/.env",
+                "COMPOSE_FILE=a.yaml;-\nCOMPOSE_PATH_SEPARATOR=;\nA=1\n",
+            )
             .with("/home/u/shop/sub/.env", "COMPOSE_PROJECT_NAME=sub\n")
-            .with("/home/u/shop/one.env", "COMPOSE_PROJECT_NAME=one\nCOMPOSE_ANSI=never\n");
+            .with(
+                "/home/u/shop/one.env",
+                "COMPOSE_PROJECT_NAME=one\nCOMPOSE_ANSI=never\n",
+            );
         let of = |global: &Global, env: &[(&str, &str)]| {
             let env = env.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
             settings_with(global, &source, env.collect())
