@@ -30,6 +30,7 @@ pub mod diagnostic;
 mod discover;
 mod dotenv;
 mod environment;
+mod extension;
 mod graph;
 mod hash;
 mod images;

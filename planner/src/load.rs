@@ -14,6 +14,7 @@ use crate::budget::Budget;
 use crate::consistency;
 use crate::diagnostic::{Diagnostic, Files, Problem, Report, codes};
 use crate::environment::{EnvReader, PROJECT_NAME, default_env_file, project_name};
+use crate::extension;
 use crate::normalize::normalize;
 use crate::options::LoadOptions;
 use crate::profiles;
@@ -167,6 +168,7 @@ impl Loader<'_> {
         }
         let mut model = bind(tree, &mut self.report);
         self.put_name(&mut model, &name);
+        extension::check(&model, &mut self.report);
         if self.report.has_errors() {
             return None;
         }

@@ -73,6 +73,8 @@ pub(crate) fn resolve(root: &mut Node, base: Base<'_>) {
         &["services", "*", "label_file", "*"],
         &["services", "*", "extends", "file"],
         &["services", "*", "develop", "watch", "*", "path"],
+        &["services", "*", "x-stack", "machine", "kernel"],
+        &["x-stack", "machine", "kernel"],
     ];
     for pattern in absolute {
         visit_mut(root, pattern, &mut |node, _| {

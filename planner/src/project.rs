@@ -172,7 +172,9 @@ impl Project {
     /// when it changes; `None` when there is no such service.
     pub fn config_hash(&self, service: &str) -> Option<String> {
         let node = self.parts.model.at(&["services", service])?;
-        Some(hash::config_hash(node, &self.parts.contents))
+        let machine = spec::machine::machine(&self.parts, node, &mut Report::default());
+        let hash = hash::config_hash(node, &self.parts.contents);
+        Some(spec::machine::with_machine(hash, &machine))
     }
 
     /// These services and all they depend on.

@@ -5,6 +5,7 @@ use std::path::{Path as FilePath, PathBuf};
 use super::{Loader, Scope};
 use crate::diagnostic::{Problem, codes};
 use crate::environment::EnvReader;
+use crate::extension;
 use crate::merge::merge;
 use crate::read;
 use crate::source::{join, parent};
@@ -160,7 +161,8 @@ impl Loader<'_> {
         all
     }
 
-    fn import(&mut self, imported: Node, document: &mut Node) {
+    fn import(&mut self, mut imported: Node, document: &mut Node) {
+        extension::hand_down(&mut imported, &mut self.report);
         let Some(entries) = document.as_mapping_mut() else {
             return;
         };
