@@ -20,6 +20,14 @@ pub(crate) enum Error {
     /// A stack file that was named.
     #[error("there is no file {}", .0.display())]
     NoSuchFile(PathBuf),
+    /// A stack file that is elsewhere.
+    #[error("cannot fetch {name}: {why}")]
+    NotFetched {
+        /// As written.
+        name: String,
+        /// Why.
+        why: String,
+    },
     /// The stack file has errors, which have been shown.
     #[error("the stack file has errors")]
     BadFile,
@@ -91,7 +99,7 @@ impl Error {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Error::Api(error) => exit::for_api(&error.code, error.exit_code),
-            Error::NoFile(_) | Error::NoSuchFile(_) => exit::NO_FILE,
+            Error::NoFile(_) | Error::NoSuchFile(_) | Error::NotFetched { .. } => exit::NO_FILE,
             Error::BadFile => exit::BAD_FILE,
             Error::Lock { .. } => exit::LOCK,
             Error::Usage { .. } => exit::USAGE,
@@ -105,7 +113,9 @@ impl Error {
     pub(crate) fn code(&self) -> Option<&str> {
         match self {
             Error::Api(error) => Some(&error.code),
-            Error::NoFile(_) | Error::NoSuchFile(_) => Some("no_stack_file"),
+            Error::NoFile(_) | Error::NoSuchFile(_) | Error::NotFetched { .. } => {
+                Some("no_stack_file")
+            }
             Error::Lock { .. } => Some("lock_drift"),
             Error::Start { .. } => Some("daemon_failed"),
             Error::Unreachable { .. } => Some("daemon_unreachable"),
@@ -140,7 +150,11 @@ impl Error {
             Error::Interrupted => {
                 Some("what was done so far stays: the same command goes on from there".to_owned())
             }
-            Error::NoSuchFile(_) | Error::BadFile | Error::Output(_) | Error::File { .. } => None,
+            Error::NotFetched { .. }
+            | Error::NoSuchFile(_)
+            | Error::BadFile
+            | Error::Output(_)
+            | Error::File { .. } => None,
         }
     }
 

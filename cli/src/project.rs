@@ -105,8 +105,10 @@ impl Context {
     /// There is no file, or it has errors.
     pub(crate) fn project(&self, services: &[String], phases: Phases) -> Result<Project, Error> {
         let settings = Settings::new(&self.global)?;
-        let files = settings.files(&Files::default())?;
+        let source = Files::with(settings.remotes());
+        let files = settings.files(&source)?;
         let loaded = self.load(
+            &source,
             &settings,
             files,
             services,
@@ -134,9 +136,11 @@ impl Context {
     /// As [`spec`](Self::spec) and [`locked`](Self::locked).
     pub(crate) fn spec_with(&self, services: &[String], lock: LockUse) -> Result<StackSpec, Error> {
         let settings = Settings::new(&self.global)?;
-        let files = settings.files(&Files::default())?;
+        let source = Files::with(settings.remotes());
+        let files = settings.files(&source)?;
         let profiles = settings.profiles.clone();
-        let mut loaded = self.load(&settings, files, services, Phases::default(), profiles);
+        let phases = Phases::default();
+        let mut loaded = self.load(&source, &settings, files, services, phases, profiles);
         let project = loaded.project.take();
         let project = project
             .map(|project| self.locked(project, lock))
@@ -166,7 +170,8 @@ impl Context {
     /// There is neither a file that can be read nor a name.
     pub(crate) fn named(&self) -> Result<Named, Error> {
         let settings = Settings::new(&self.global)?;
-        let files = match (settings.files(&Files::default()), settings.name()?) {
+        let source = Files::with(settings.remotes());
+        let files = match (settings.files(&source), settings.name()?) {
             (Ok(files), _) => files,
             (Err(_), Some(name)) => {
                 return Ok(Named {
@@ -184,7 +189,8 @@ impl Context {
             prune: false,
             ..Phases::default()
         };
-        let loaded = self.load(&settings, files, &[], phases, vec!["*".to_owned()]);
+        let all = vec!["*".to_owned()];
+        let loaded = self.load(&source, &settings, files, &[], phases, all);
         match (&loaded.project, settings.name()?) {
             (Some(project), _) => {
                 let services = project
@@ -215,6 +221,7 @@ impl Context {
 
     fn load(
         &self,
+        source: &Files,
         settings: &Settings,
         files: Vec<PathBuf>,
         services: &[String],
@@ -237,7 +244,7 @@ impl Context {
             prune: phases.prune,
             ..LoadOptions::new(files, settings.working_dir.clone())
         };
-        stack_planner::load(&Files::default(), &options)
+        stack_planner::load(source, &options)
     }
 
     /// Advice that lists what there is.

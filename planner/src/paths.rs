@@ -71,7 +71,6 @@ pub(crate) fn resolve(root: &mut Node, base: Base<'_>) {
     let absolute: &[&[&str]] = &[
         &["services", "*", "env_file", "*", "path"],
         &["services", "*", "label_file", "*"],
-        &["services", "*", "extends", "file"],
         &["services", "*", "develop", "watch", "*", "path"],
         &["services", "*", "x-stack", "machine", "kernel"],
         &["x-stack", "machine", "kernel"],
@@ -92,6 +91,7 @@ pub(crate) fn resolve(root: &mut Node, base: Base<'_>) {
         });
     }
     let contexts: &[&[&str]] = &[
+        &["services", "*", "extends", "file"],
         &["services", "*", "build", "context"],
         &["services", "*", "build", "additional_contexts", "*"],
     ];

@@ -8,6 +8,7 @@ use stack_planner::{Drift, LOCK_FILE, Lock, Project};
 
 use crate::context::Context;
 use crate::error::Error;
+use crate::source::remote;
 
 /// Bytes of a lock at most.
 const MAX_LOCK: u64 = 8 << 20;
@@ -21,13 +22,17 @@ pub(crate) enum LockUse {
     Demand,
 }
 
-/// The lock's file of a project.
+/// The lock's file of a project: beside its first stack file, or in the working
+/// directory when that was fetched from elsewhere.
 pub(crate) fn path(project: &Project) -> PathBuf {
-    let first = project.files().first();
-    let folder = first
-        .filter(|file| file.is_absolute())
-        .and_then(|f| f.parent());
-    folder.unwrap_or(project.working_dir()).join(LOCK_FILE)
+    let cache = remote::cache();
+    let is_fetched = |file: &Path| cache.as_ref().is_some_and(|cache| file.starts_with(cache));
+    match project.files().first() {
+        // The cache is no place for what is checked in.
+        Some(file) if is_fetched(file) => PathBuf::from(LOCK_FILE),
+        Some(file) if file.is_absolute() => file.with_file_name(LOCK_FILE),
+        _ => project.working_dir().join(LOCK_FILE),
+    }
 }
 
 /// The lock, when there is one.

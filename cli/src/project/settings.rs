@@ -8,6 +8,7 @@ use stack_planner::{Source, default_env_file, read_environment};
 use crate::args::Global;
 use crate::error::Error;
 use crate::source::Files;
+use crate::source::remote::{self, Remotes};
 
 /// Where the project is and what it is called.
 #[derive(Debug)]
@@ -112,16 +113,44 @@ impl Settings {
         value.filter(|value| !value.is_empty())
     }
 
+    /// What may be fetched from elsewhere.
+    pub(super) fn remotes(&self) -> Remotes {
+        // As in Docker Compose: on, unless it is switched off.
+        let is_on = |name: &str| {
+            let value = self.setting(name).unwrap_or("true").to_ascii_lowercase();
+            !matches!(value.as_str(), "0" | "f" | "false" | "n" | "no" | "off")
+        };
+        Remotes {
+            git: is_on("COMPOSE_EXPERIMENTAL_GIT_REMOTE"),
+            oci: is_on("COMPOSE_EXPERIMENTAL_OCI_REMOTE"),
+            cache: remote::cache(),
+        }
+    }
+
     /// The stack files, which exist.
     ///
     /// # Errors
     /// There are none.
     pub(super) fn files(&self, source: &dyn Source) -> Result<Vec<PathBuf>, Error> {
-        if let Some(missing) = self.chosen.iter().find(|file| !source.exists(file)) {
+        let mut files = Vec::new();
+        for file in &self.chosen {
+            let name = file.to_str().unwrap_or_default();
+            files.push(match source.remote(name) {
+                Some(Ok(path)) => path,
+                Some(Err(error)) => {
+                    return Err(Error::NotFetched {
+                        name: name.to_owned(),
+                        why: error.to_string(),
+                    });
+                }
+                None => file.clone(),
+            });
+        }
+        if let Some(missing) = files.iter().find(|file| !source.exists(file)) {
             return Err(Error::NoSuchFile(missing.clone()));
         }
-        if !self.chosen.is_empty() {
-            return Ok(self.chosen.clone());
+        if !files.is_empty() {
+            return Ok(files);
         }
         let start = self.project_directory.as_ref().unwrap_or(&self.working_dir);
         let found = stack_planner::discover(source, start);
@@ -161,8 +190,9 @@ fn outer_folder(global: &Global, working_dir: &Path) -> PathBuf {
     }
 }
 
+/// Neither standard input nor something that has to be fetched.
 fn is_local(file: &Path) -> bool {
-    file != Path::new("-")
+    file != Path::new("-") && !file.to_str().is_some_and(remote::is_remote)
 }
 
 /// The parts of a list that are not empty, as paths.
@@ -171,9 +201,9 @@ fn split<'a>(list: Option<&'a String>, separator: &'a str) -> impl Iterator<Item
     parts.filter(|part| !part.is_empty()).map(PathBuf::from)
 }
 
-/// Absolute and without `.` and `..`, by text alone; `-` stays.
+/// Absolute and without `.` and `..`, by text alone; what is no path stays.
 fn clean(base: &Path, path: &Path) -> PathBuf {
-    if path == Path::new("-") {
+    if !is_local(path) {
         return path.to_path_buf();
     }
     let mut out = PathBuf::new();

@@ -13,6 +13,7 @@ mod images;
 mod lock;
 mod logs;
 mod ps;
+mod remote;
 mod start;
 #[cfg(target_os = "linux")]
 mod terminal;

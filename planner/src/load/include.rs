@@ -8,7 +8,7 @@ use crate::environment::EnvReader;
 use crate::extension;
 use crate::merge::merge;
 use crate::read;
-use crate::source::{join, parent};
+use crate::source::{locate, parent};
 use crate::tree::{Mapping, Node, Path, Span};
 
 impl Loader<'_> {
@@ -69,15 +69,17 @@ impl Loader<'_> {
         } else {
             texts(item.get("path"))
         };
-        let paths: Vec<(PathBuf, Span)> = named
-            .into_iter()
-            .map(|(text, span)| {
-                (
-                    join(FilePath::new("/"), FilePath::new(&base.absolute(&text))),
-                    span,
-                )
-            })
-            .collect();
+        let mut paths: Vec<(PathBuf, Span)> = Vec::new();
+        for (text, span) in named {
+            match locate(self.source, base, &text) {
+                Ok(path) => paths.push((path, span)),
+                Err(reason) => {
+                    let problem = Problem::error(codes::INCLUDE, reason);
+                    self.report.push(problem.at(span, "named here"));
+                    return None;
+                }
+            }
+        }
         let env_files: Vec<(PathBuf, Span)> = texts(item.get("env_file"))
             .into_iter()
             .filter(|(text, _)| text != "/dev/null")
