@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::builder::styling::{AnsiColor, Styles};
+use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, CommandFactory, FromArgMatches, Parser};
 
 use crate::commands::Command;
@@ -107,6 +108,14 @@ pub(crate) struct Global {
         help = "Progress: auto, tty, plain, json or quiet"
     )]
     pub(crate) progress: progress::Mode,
+
+    /// Neither option nor environment variable said how to use colours.
+    #[arg(skip)]
+    pub(crate) ansi_is_open: bool,
+
+    /// Neither option nor environment variable said how to show progress.
+    #[arg(skip)]
+    pub(crate) progress_is_open: bool,
 }
 
 /// Options that may be given several times, before and after the command:
@@ -182,6 +191,9 @@ fn parse_from(
 ) -> Result<Cli, clap::Error> {
     let matches = command().try_get_matches_from(args)?;
     let mut cli = Cli::from_arg_matches(&matches)?;
+    let is_open = |id| matches.value_source(id) == Some(ValueSource::DefaultValue);
+    cli.global.ansi_is_open = is_open("ansi");
+    cli.global.progress_is_open = is_open("progress");
     if let Some((_, sub)) = matches.subcommand() {
         cli.global
             .files

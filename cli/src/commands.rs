@@ -10,6 +10,7 @@ mod explain;
 mod images;
 mod lifecycle;
 mod load;
+mod lock;
 mod logs;
 mod ls;
 mod plan;
@@ -53,6 +54,7 @@ pub(crate) enum Command {
     Pull(pull::Pull),
     Load(load::Load),
     Images(images::Images),
+    Lock(lock::Lock),
     Ls(ls::Ls),
     Port(port::Port),
     Explain(explain::Explain),
@@ -69,7 +71,7 @@ pub(crate) enum Command {
 /// It failed.
 pub(crate) fn run(command: Command, context: &Context) -> Result<u8, Error> {
     match command {
-        Command::Config(command) => command.run(context),
+        Command::Config(command) => wait(command.run(context)),
         Command::Completion(command) => command.run(),
         Command::Explain(command) => command.run(context),
         Command::ExitCodes(command) => command.run(),
@@ -89,6 +91,7 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<u8, Error> {
         Command::Pull(command) => wait(command.run(context)),
         Command::Load(command) => wait(command.run(context)),
         Command::Images(command) => wait(command.run(context)),
+        Command::Lock(command) => wait(command.run(context)),
         Command::Ls(command) => wait(command.run(context)),
         Command::Port(command) => wait(command.run(context)),
         Command::Doctor(command) => wait(command.run(context)),

@@ -20,9 +20,25 @@ pub(crate) enum Error {
     /// A stack file that was named.
     #[error("there is no file {}", .0.display())]
     NoSuchFile(PathBuf),
+    /// A stack file that is elsewhere.
+    #[error("cannot fetch {name}: {why}")]
+    NotFetched {
+        /// As written.
+        name: String,
+        /// Why.
+        why: String,
+    },
     /// The stack file has errors, which have been shown.
     #[error("the stack file has errors")]
     BadFile,
+    /// `stack.lock` is missing, broken or does not fit.
+    #[error("{message}")]
+    Lock {
+        /// One sentence.
+        message: String,
+        /// What to do.
+        help: String,
+    },
     /// The words of the command line do not fit together.
     #[error("{message}")]
     Usage {
@@ -83,8 +99,9 @@ impl Error {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Error::Api(error) => exit::for_api(&error.code, error.exit_code),
-            Error::NoFile(_) | Error::NoSuchFile(_) => exit::NO_FILE,
+            Error::NoFile(_) | Error::NoSuchFile(_) | Error::NotFetched { .. } => exit::NO_FILE,
             Error::BadFile => exit::BAD_FILE,
+            Error::Lock { .. } => exit::LOCK,
             Error::Usage { .. } => exit::USAGE,
             Error::Start { .. } | Error::Unreachable { .. } | Error::Lost(_) => exit::DAEMON,
             Error::Output(_) | Error::File { .. } => exit::FAILURE,
@@ -96,7 +113,10 @@ impl Error {
     pub(crate) fn code(&self) -> Option<&str> {
         match self {
             Error::Api(error) => Some(&error.code),
-            Error::NoFile(_) | Error::NoSuchFile(_) => Some("no_stack_file"),
+            Error::NoFile(_) | Error::NoSuchFile(_) | Error::NotFetched { .. } => {
+                Some("no_stack_file")
+            }
+            Error::Lock { .. } => Some("lock_drift"),
             Error::Start { .. } => Some("daemon_failed"),
             Error::Unreachable { .. } => Some("daemon_unreachable"),
             Error::Lost(_) => Some("daemon_lost"),
@@ -117,6 +137,7 @@ impl Error {
                  with -f; -p NAME is enough for commands on a stack that exists"
                     .to_owned(),
             ),
+            Error::Lock { help, .. } => Some(help.clone()),
             Error::Usage { help, .. } | Error::Start { help, .. } => help.clone(),
             Error::Unreachable { .. } => {
                 Some("`stack doctor` says what is wrong with this machine".to_owned())
@@ -129,7 +150,11 @@ impl Error {
             Error::Interrupted => {
                 Some("what was done so far stays: the same command goes on from there".to_owned())
             }
-            Error::NoSuchFile(_) | Error::BadFile | Error::Output(_) | Error::File { .. } => None,
+            Error::NotFetched { .. }
+            | Error::NoSuchFile(_)
+            | Error::BadFile
+            | Error::Output(_)
+            | Error::File { .. } => None,
         }
     }
 

@@ -12,6 +12,8 @@ pub(crate) const USAGE: u8 = 2;
 pub(crate) const NO_FILE: u8 = 14;
 /// The stack file has errors.
 pub(crate) const BAD_FILE: u8 = 15;
+/// `stack.lock` is missing, broken or does not fit the stack file.
+pub(crate) const LOCK: u8 = 16;
 /// An image cannot be had.
 pub(crate) const IMAGE: u8 = 18;
 /// A service failed, or was not ready in time.

@@ -26,7 +26,7 @@ use context::Context;
 use ui::Ui;
 
 fn main() -> ExitCode {
-    let cli = match args::parse() {
+    let mut cli = match args::parse() {
         Ok(cli) => cli,
         Err(error) => {
             let code = if error.use_stderr() {
@@ -39,6 +39,7 @@ fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
+    project::complete_options(&mut cli.global);
     let ui = Ui::new(cli.global.ansi);
     let form = cli.global.diagnostics;
     let context = Context {

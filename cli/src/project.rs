@@ -3,17 +3,22 @@
 //! planner finds.
 
 pub(crate) mod diagnostics;
+pub(crate) mod lock;
 mod settings;
 
 use std::path::PathBuf;
 
+use clap::ValueEnum;
 use stack_api::container::Container;
 use stack_api::spec::StackSpec;
-use stack_planner::{LoadOptions, Loaded, Project};
+use stack_planner::{Diagnostic, LoadOptions, Loaded, Project};
 
+use crate::args::Global;
 use crate::context::Context;
 use crate::error::Error;
 use crate::source::Files;
+use crate::ui;
+use lock::LockUse;
 use settings::Settings;
 
 /// What the loader is asked to leave out.
@@ -46,6 +51,33 @@ impl Default for Phases {
     }
 }
 
+/// Options that neither the command line nor the environment gave, from the
+/// environment files.
+pub(crate) fn complete_options(global: &mut Global) {
+    // A working directory that is gone is told by the command that needs it.
+    let Ok(settings) = Settings::new(global) else {
+        return;
+    };
+    fn word<T: ValueEnum>(settings: &Settings, name: &str) -> Option<T> {
+        T::from_str(settings.setting(name)?, true).ok()
+    }
+    if global.ansi_is_open {
+        global.ansi = word(&settings, "COMPOSE_ANSI").unwrap_or_default();
+    }
+    if global.progress_is_open {
+        global.progress = word(&settings, "COMPOSE_PROGRESS").unwrap_or_default();
+    }
+    if is_true(settings.setting("COMPOSE_STATUS_STDOUT")) {
+        ui::send_status_to_stdout();
+    }
+}
+
+/// What Docker Compose takes for yes.
+fn is_true(value: Option<&str>) -> bool {
+    let value = value.unwrap_or_default().to_ascii_lowercase();
+    matches!(value.as_str(), "1" | "t" | "true" | "y" | "yes" | "on")
+}
+
 /// A stack by its name, and what the file knows about it.
 #[derive(Debug)]
 pub(crate) struct Named {
@@ -57,6 +89,15 @@ pub(crate) struct Named {
 }
 
 impl Context {
+    /// Is this `COMPOSE_…` variable set to yes, in the environment or an
+    /// environment file?
+    ///
+    /// # Errors
+    /// The working directory is gone.
+    pub(crate) fn is_set(&self, name: &str) -> Result<bool, Error> {
+        Ok(is_true(Settings::new(&self.global)?.setting(name)))
+    }
+
     /// The project. Its problems are shown: errors end the command, warnings
     /// do not. Services on the command line enable their profiles.
     ///
@@ -64,8 +105,10 @@ impl Context {
     /// There is no file, or it has errors.
     pub(crate) fn project(&self, services: &[String], phases: Phases) -> Result<Project, Error> {
         let settings = Settings::new(&self.global)?;
-        let files = settings.files(&Files::default())?;
+        let source = Files::with(settings.remotes());
+        let files = settings.files(&source)?;
         let loaded = self.load(
+            &source,
             &settings,
             files,
             services,
@@ -84,16 +127,30 @@ impl Context {
     /// # Errors
     /// As [`project`](Self::project), or it needs what is not there yet.
     pub(crate) fn spec(&self, services: &[String]) -> Result<StackSpec, Error> {
+        self.spec_with(services, LockUse::Advise)
+    }
+
+    /// As [`spec`](Self::spec), with the lock as strict as asked for.
+    ///
+    /// # Errors
+    /// As [`spec`](Self::spec) and [`locked`](Self::locked).
+    pub(crate) fn spec_with(&self, services: &[String], lock: LockUse) -> Result<StackSpec, Error> {
         let settings = Settings::new(&self.global)?;
-        let files = settings.files(&Files::default())?;
+        let source = Files::with(settings.remotes());
+        let files = settings.files(&source)?;
         let profiles = settings.profiles.clone();
-        let loaded = self.load(&settings, files, services, Phases::default(), profiles);
+        let phases = Phases::default();
+        let loaded = self.load(&source, &settings, files, services, phases, profiles);
         let found = loaded.all_diagnostics();
         diagnostics::show(self, &loaded, &found);
-        let spec = loaded
+        if found.iter().any(Diagnostic::is_error) {
+            return Err(Error::BadFile);
+        }
+        let project = loaded
             .project
-            .as_ref()
-            .and_then(|project| project.spec().ok());
+            .map(|project| self.locked(project, lock))
+            .transpose()?;
+        let spec = project.and_then(|project| project.spec().ok());
         match spec {
             Some(spec) => Ok(spec),
             _ => Err(Error::BadFile),
@@ -107,7 +164,8 @@ impl Context {
     /// There is neither a file that can be read nor a name.
     pub(crate) fn named(&self) -> Result<Named, Error> {
         let settings = Settings::new(&self.global)?;
-        let files = match (settings.files(&Files::default()), settings.name()?) {
+        let source = Files::with(settings.remotes());
+        let files = match (settings.files(&source), settings.name()?) {
             (Ok(files), _) => files,
             (Err(_), Some(name)) => {
                 return Ok(Named {
@@ -125,7 +183,8 @@ impl Context {
             prune: false,
             ..Phases::default()
         };
-        let loaded = self.load(&settings, files, &[], phases, vec!["*".to_owned()]);
+        let all = vec!["*".to_owned()];
+        let loaded = self.load(&source, &settings, files, &[], phases, all);
         match (&loaded.project, settings.name()?) {
             (Some(project), _) => {
                 let services = project
@@ -156,6 +215,7 @@ impl Context {
 
     fn load(
         &self,
+        source: &Files,
         settings: &Settings,
         files: Vec<PathBuf>,
         services: &[String],
@@ -167,6 +227,7 @@ impl Context {
             project_name: settings.project_name.clone(),
             environment: settings.environment.clone(),
             env_files: settings.env_files.clone(),
+            outer_folder: Some(settings.outer_folder.clone()),
             profiles,
             services: services.to_vec(),
             interpolate: phases.interpolate,
@@ -177,7 +238,7 @@ impl Context {
             prune: phases.prune,
             ..LoadOptions::new(files, settings.working_dir.clone())
         };
-        stack_planner::load(&Files::default(), &options)
+        stack_planner::load(source, &options)
     }
 
     /// Advice that lists what there is.

@@ -1,21 +1,42 @@
-//! Files for the planner, from the file system and standard input.
+//! Files for the planner: from the file system, standard input, git
+//! repositories and registries.
 
-use std::cell::OnceCell;
+mod git;
+mod oci;
+pub(crate) mod remote;
+
+use std::cell::{OnceCell, RefCell};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use stack_planner::{Source, SourceError};
+
+use remote::Remotes;
 
 /// Largest file that is read, in bytes; the planner has its own limits for
 /// what is in it.
 const MAX_FILE: u64 = 64 << 20;
 
-/// The file system.
+/// Where files come from.
 #[derive(Debug, Default)]
 pub(crate) struct Files {
     // Standard input can be read once, the planner may ask again.
     stdin: OnceCell<Result<Vec<u8>, SourceError>>,
+    remotes: Option<Remotes>,
+    /// What was fetched, by name: one name is one version as long as this lives.
+    fetched: RefCell<BTreeMap<String, Option<Result<PathBuf, SourceError>>>>,
+}
+
+impl Files {
+    /// The file system, and what may be fetched.
+    pub(crate) fn with(remotes: Remotes) -> Files {
+        Files {
+            remotes: Some(remotes),
+            ..Files::default()
+        }
+    }
 }
 
 impl Source for Files {
@@ -37,6 +58,13 @@ impl Source for Files {
 
     fn is_dir(&self, path: &Path) -> bool {
         path.is_dir()
+    }
+
+    fn remote(&self, name: &str) -> Option<Result<PathBuf, SourceError>> {
+        let remotes = self.remotes.as_ref()?;
+        let mut fetched = self.fetched.borrow_mut();
+        let known = fetched.entry(name.to_owned());
+        known.or_insert_with(|| remotes.fetch(name)).clone()
     }
 }
 

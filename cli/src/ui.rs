@@ -10,6 +10,7 @@ pub(crate) mod untrusted;
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anstyle::{AnsiColor, Style};
 
@@ -108,6 +109,28 @@ impl Ui {
 /// A line to standard error. Nobody listening is not an error.
 pub(crate) fn say(message: impl Display) {
     let _ = writeln!(io::stderr().lock(), "{message}");
+}
+
+/// Where progress goes instead of standard error (`COMPOSE_STATUS_STDOUT`).
+static STATUS_TO_STDOUT: AtomicBool = AtomicBool::new(false);
+
+/// From now on progress goes to standard output.
+pub(crate) fn send_status_to_stdout() {
+    STATUS_TO_STDOUT.store(true, Ordering::Relaxed);
+}
+
+/// Does progress go to standard output?
+pub(crate) fn status_is_on_stdout() -> bool {
+    STATUS_TO_STDOUT.load(Ordering::Relaxed)
+}
+
+/// A line of progress. Nobody listening is not an error.
+pub(crate) fn status(message: impl Display) {
+    if status_is_on_stdout() {
+        let _ = writeln!(io::stdout().lock(), "{message}");
+    } else {
+        say(message);
+    }
 }
 
 /// Text to standard output.

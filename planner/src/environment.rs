@@ -12,6 +12,39 @@ use crate::tree::{Node, Span};
 
 pub(crate) const PROJECT_NAME: &str = "COMPOSE_PROJECT_NAME";
 
+/// The variables of these environment files, the last one wins; references in
+/// them look into `known` first. What is wrong with a file is not said here:
+/// [`load`](crate::load) reads it again and does.
+pub fn read_environment(
+    source: &dyn Source,
+    files: &[PathBuf],
+    known: &BTreeMap<String, String>,
+) -> BTreeMap<String, String> {
+    let mut reader = EnvReader {
+        source,
+        files: &mut Files::default(),
+        report: &mut Report::default(),
+    };
+    reader.read_all(files, known, Span::NONE)
+}
+
+/// The `.env` of a folder, when there is one and `COMPOSE_DISABLE_ENV_FILE`
+/// does not forbid to read it.
+pub fn default_env_file(
+    source: &dyn Source,
+    folder: &Path,
+    environment: &BTreeMap<String, String>,
+) -> Option<PathBuf> {
+    let off = matches!(
+        environment
+            .get("COMPOSE_DISABLE_ENV_FILE")
+            .map(String::as_str),
+        Some("1" | "t" | "T" | "true" | "TRUE" | "True")
+    );
+    let file = folder.join(".env");
+    (!off && source.exists(&file) && !source.is_dir(&file)).then_some(file)
+}
+
 /// Where variables of a file are looked up and where the findings go.
 pub(crate) struct EnvReader<'a> {
     pub(crate) source: &'a dyn Source,

@@ -13,7 +13,8 @@ use crate::bind::{bind, sorted};
 use crate::budget::Budget;
 use crate::consistency;
 use crate::diagnostic::{Diagnostic, Files, Problem, Report, codes};
-use crate::environment::{EnvReader, PROJECT_NAME, project_name};
+use crate::environment::{EnvReader, PROJECT_NAME, default_env_file, project_name};
+use crate::extension;
 use crate::normalize::normalize;
 use crate::options::LoadOptions;
 use crate::profiles;
@@ -190,10 +191,11 @@ impl Loader<'_> {
     ) -> Option<Project> {
         let options = self.options;
         if !options.interpolate {
-            return Some(self.uninterpreted(tree, name, folder));
+            return Some(self.uninterpreted(tree, name, folder, environment));
         }
         let mut model = bind(tree, &mut self.report);
         self.put_name(&mut model, &name);
+        extension::check(&model, &mut self.report);
         let all_profiles = profiles::all(&model);
         let mut wanted = options.profiles.clone();
         if wanted.is_empty()
@@ -228,6 +230,7 @@ impl Loader<'_> {
             contents,
             raw: false,
             sources: self.files.clone(),
+            environment,
         });
         // What only the runtime cannot do is no error yet, but what it leaves out is worth a warning.
         project
@@ -239,7 +242,13 @@ impl Loader<'_> {
 
     /// A stack whose variables are not replaced: values keep their form, every
     /// service takes part, nothing is left out.
-    fn uninterpreted(&self, tree: Node, name: String, folder: PathBuf) -> Project {
+    fn uninterpreted(
+        &self,
+        tree: Node,
+        name: String,
+        folder: PathBuf,
+        environment: BTreeMap<String, String>,
+    ) -> Project {
         let mut model = sorted(tree);
         self.put_name(&mut model, &name);
         Project::new(Parts {
@@ -252,6 +261,7 @@ impl Loader<'_> {
             contents: BTreeMap::new(),
             raw: true,
             sources: self.files.clone(),
+            environment,
         })
     }
 
@@ -274,26 +284,29 @@ impl Loader<'_> {
     /// The process's environment over `.env` and its like.
     fn project_environment(&mut self, folder: &FilePath) -> BTreeMap<String, String> {
         let options = self.options;
-        let mut paths = options.env_files.clone();
-        let off = matches!(
-            options
-                .environment
-                .get("COMPOSE_DISABLE_ENV_FILE")
-                .map(String::as_str),
-            Some("1" | "t" | "T" | "true" | "TRUE" | "True")
-        );
-        let default = folder.join(".env");
-        if paths.is_empty() && !off && self.source.exists(&default) && !self.source.is_dir(&default)
-        {
-            paths.push(default);
-        }
+        let mut all = options.environment.clone();
         let mut reader = EnvReader {
             source: self.source,
             files: &mut self.files,
             report: &mut self.report,
         };
-        let mut all = reader.read_all(&paths, &options.environment, Span::NONE);
-        all.extend(options.environment.clone());
+        let rounds: Vec<Vec<PathBuf>> = if options.env_files.is_empty() {
+            let outer = options.outer_folder.as_deref();
+            let folders = outer.into_iter().filter(|outer| *outer != folder);
+            let folders = folders.chain([folder]);
+            folders
+                .filter_map(|folder| default_env_file(self.source, folder, &options.environment))
+                .map(|file| vec![file])
+                .collect()
+        } else {
+            vec![options.env_files.clone()]
+        };
+        for files in rounds {
+            let found = reader.read_all(&files, &all, Span::NONE);
+            for (name, value) in found {
+                all.entry(name).or_insert(value);
+            }
+        }
         all
     }
 }

@@ -19,6 +19,9 @@ pub struct LoadOptions {
     /// Environment files named by the user, absolute, the last wins. When empty, `.env`
     /// in the project folder is read if it is there.
     pub env_files: Vec<PathBuf>,
+    /// Folder whose `.env` was looked at before the stack file was found; its
+    /// variables win over those of the project folder's `.env`.
+    pub outer_folder: Option<PathBuf>,
     /// Profiles to enable; `*` is all. When empty, `COMPOSE_PROFILES` counts.
     pub profiles: Vec<String>,
     /// Services named by the user; their profiles are enabled.
@@ -47,6 +50,7 @@ impl LoadOptions {
             project_name: None,
             environment: BTreeMap::new(),
             env_files: Vec::new(),
+            outer_folder: None,
             profiles: Vec::new(),
             services: Vec::new(),
             interpolate: true,

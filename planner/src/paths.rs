@@ -71,8 +71,9 @@ pub(crate) fn resolve(root: &mut Node, base: Base<'_>) {
     let absolute: &[&[&str]] = &[
         &["services", "*", "env_file", "*", "path"],
         &["services", "*", "label_file", "*"],
-        &["services", "*", "extends", "file"],
         &["services", "*", "develop", "watch", "*", "path"],
+        &["services", "*", "x-stack", "machine", "kernel"],
+        &["x-stack", "machine", "kernel"],
     ];
     for pattern in absolute {
         visit_mut(root, pattern, &mut |node, _| {
@@ -90,6 +91,7 @@ pub(crate) fn resolve(root: &mut Node, base: Base<'_>) {
         });
     }
     let contexts: &[&[&str]] = &[
+        &["services", "*", "extends", "file"],
         &["services", "*", "build", "context"],
         &["services", "*", "build", "additional_contexts", "*"],
     ];

@@ -10,6 +10,7 @@ use stack_api::spec::StackSpec;
 use crate::diagnostic::{Diagnostic, Files, Problem, Report};
 use crate::graph::Graph;
 use crate::tree::{Mapping, Node};
+use crate::variables::{Variable, variables};
 use crate::yaml::emit;
 use crate::{hash, profiles, spec};
 
@@ -21,7 +22,7 @@ pub(crate) type Contents = BTreeMap<(&'static str, String), Content>;
 /// A stack: checked, complete and in canonical form.
 #[derive(Debug, Clone)]
 pub struct Project {
-    parts: Parts,
+    pub(crate) parts: Parts,
 }
 
 #[derive(Debug, Clone)]
@@ -36,6 +37,8 @@ pub(crate) struct Parts {
     /// Variables were not replaced; the model is as it was written, only completed.
     pub(crate) raw: bool,
     pub(crate) sources: Files,
+    /// What references were looked up in.
+    pub(crate) environment: BTreeMap<String, String>,
 }
 
 impl Project {
@@ -84,8 +87,28 @@ impl Project {
         serde_json::to_string_pretty(&value).unwrap_or_default()
     }
 
-    fn services(&self) -> impl Iterator<Item = (&String, &Node)> {
+    /// What references in values were looked up in: the process's variables
+    /// and those of environment files.
+    pub fn environment(&self) -> &BTreeMap<String, String> {
+        &self.parts.environment
+    }
+
+    /// The variables that values refer to, by name. Of a project whose
+    /// variables were replaced there are none left.
+    pub fn variables(&self) -> BTreeMap<String, Variable> {
+        variables(&self.parts.model)
+    }
+
+    pub(crate) fn services(&self) -> impl Iterator<Item = (&String, &Node)> {
         self.section("services")
+    }
+
+    pub(crate) fn services_mut(&mut self) -> impl Iterator<Item = &mut Node> {
+        let services = self.parts.model.get_mut("services");
+        services
+            .and_then(Node::as_mapping_mut)
+            .into_iter()
+            .flat_map(Mapping::values_mut)
     }
 
     fn section(&self, key: &str) -> impl Iterator<Item = (&String, &Node)> {
@@ -122,6 +145,11 @@ impl Project {
         Self::sorted(self.section("networks").map(|(name, _)| name))
     }
 
+    /// Models by their keys, sorted.
+    pub fn models(&self) -> Vec<String> {
+        Self::sorted(self.section("models").map(|(name, _)| name))
+    }
+
     /// Profiles that any service names, sorted.
     pub fn profiles(&self) -> Vec<String> {
         self.parts.profiles.clone()
@@ -144,7 +172,9 @@ impl Project {
     /// when it changes; `None` when there is no such service.
     pub fn config_hash(&self, service: &str) -> Option<String> {
         let node = self.parts.model.at(&["services", service])?;
-        Some(hash::config_hash(node, &self.parts.contents))
+        let machine = spec::machine::machine(&self.parts, node, &mut Report::default());
+        let hash = hash::config_hash(node, &self.parts.contents);
+        Some(spec::machine::with_machine(hash, &machine))
     }
 
     /// These services and all they depend on.

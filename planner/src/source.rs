@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
+use crate::paths::Base;
+
 /// Reads files for the loader.
 ///
 /// Paths are absolute and lexically clean; `-` is standard input.
@@ -18,6 +20,15 @@ pub trait Source {
 
     /// A directory is there.
     fn is_dir(&self, path: &Path) -> bool;
+
+    /// Fetches a file that is named by something else than a path: a git
+    /// repository or an artifact of a registry. Gives the absolute path where it
+    /// is now, beside what its relative paths mean; `None` when the name is that
+    /// of a local file.
+    fn remote(&self, name: &str) -> Option<Result<PathBuf, SourceError>> {
+        let _ = name;
+        None
+    }
 }
 
 /// Why a file could not be read.
@@ -90,4 +101,16 @@ pub(crate) fn join(base: &Path, path: &Path) -> PathBuf {
 /// The folder a file is in.
 pub(crate) fn parent(path: &Path) -> PathBuf {
     path.parent().unwrap_or(Path::new("/")).to_path_buf()
+}
+
+/// Where the file is that a stack names: fetched, or relative to `base`.
+///
+/// # Errors
+/// It cannot be fetched, in words.
+pub(crate) fn locate(source: &dyn Source, base: Base<'_>, name: &str) -> Result<PathBuf, String> {
+    match source.remote(name) {
+        Some(Ok(path)) => Ok(join(Path::new("/"), &path)),
+        Some(Err(error)) => Err(format!("cannot fetch {name}: {error}")),
+        None => Ok(join(Path::new("/"), Path::new(&base.absolute(name)))),
+    }
 }

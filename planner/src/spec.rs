@@ -3,6 +3,7 @@
 mod files;
 mod health;
 mod limits;
+pub(crate) mod machine;
 mod mounts;
 mod names;
 mod network;

@@ -127,6 +127,53 @@ fn braced(
     }
 }
 
+/// A reference as it stands in a text.
+pub(crate) struct Reference<'a> {
+    pub(crate) name: &'a str,
+    /// `-`, `+` or `?`.
+    pub(crate) operator: Option<char>,
+    /// What follows the operator.
+    pub(crate) operand: &'a str,
+}
+
+/// Every reference in the text, those in operands too; what is no reference is
+/// passed over.
+pub(crate) fn references<'a>(text: &'a str, found: &mut dyn FnMut(Reference<'a>)) {
+    collect(text, found, 0);
+}
+
+fn collect<'a>(text: &'a str, found: &mut dyn FnMut(Reference<'a>), depth: usize) {
+    let mut rest = text;
+    while let Some(at) = rest.find('$') {
+        rest = &rest[at + 1..];
+        if let Some(after) = rest.strip_prefix('$') {
+            rest = after;
+            continue;
+        }
+        let inner = rest.strip_prefix('{').and_then(|_| {
+            let end = closing_brace(rest)?;
+            Some((&rest[1..end], end + 1))
+        });
+        let (inner, length) = inner.unwrap_or_else(|| (name(rest), name(rest).len()));
+        rest = &rest[length..];
+        let name = name(inner);
+        let tail = &inner[name.len()..];
+        let tail = tail.strip_prefix(':').unwrap_or(tail);
+        let operator = tail.chars().next();
+        let is_known = operator.is_none_or(|operator| matches!(operator, '-' | '+' | '?'));
+        if name.is_empty() || !is_known || depth > MAX_DEPTH {
+            continue;
+        }
+        let operand = tail.get(1..).unwrap_or_default();
+        found(Reference {
+            name,
+            operator,
+            operand,
+        });
+        collect(operand, found, depth + 1);
+    }
+}
+
 fn required_or_empty(name: &str, variables: &mut dyn Variables) -> String {
     variables.get(name).unwrap_or_else(|| {
         variables.unset(name);

@@ -1,5 +1,8 @@
 //! `stack config`
 
+mod variables;
+
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use stack_planner::Project;
@@ -7,12 +10,13 @@ use stack_planner::Project;
 use crate::context::Context;
 use crate::error::Error;
 use crate::project::Phases;
+use crate::project::lock::LockUse;
 use crate::{exit, ui};
 
 /// Print the stack file as it is understood
 ///
 /// Files are merged, variables replaced and short forms written out. No
-/// daemon is needed.
+/// daemon is needed, but for --resolve-image-digests, which asks registries.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: is the file correct?\n  stack config -q && echo yes")]
 pub(crate) struct Config {
@@ -44,6 +48,10 @@ pub(crate) struct Config {
     #[arg(long, group = "list")]
     networks: bool,
 
+    /// Print names of models
+    #[arg(long, group = "list")]
+    models: bool,
+
     /// Print names of images
     #[arg(long, group = "list")]
     images: bool,
@@ -55,6 +63,26 @@ pub(crate) struct Config {
     /// Print services with the hash of their configuration; `*` is all
     #[arg(long, value_name = "SERVICE", group = "list")]
     hash: Option<String>,
+
+    /// Print the variables that references are looked up in
+    #[arg(long, group = "list")]
+    environment: bool,
+
+    /// Print the variables that the file refers to, with their defaults
+    #[arg(long, group = "list")]
+    variables: bool,
+
+    /// Pin images to the digests that their tags lead to now
+    #[arg(long)]
+    resolve_image_digests: bool,
+
+    /// Print an override file that pins images to their digests
+    #[arg(long)]
+    lock_image_digests: bool,
+
+    /// Pin images as stack.lock says; fail when it does not have them all
+    #[arg(long, conflicts_with_all = ["resolve_image_digests", "lock_image_digests", "no_interpolate"])]
+    locked: bool,
 
     /// Do not replace variables
     #[arg(long)]
@@ -85,9 +113,9 @@ enum Format {
 }
 
 impl Config {
-    pub(super) fn run(self, context: &Context) -> Result<u8, Error> {
+    pub(super) async fn run(self, context: &Context) -> Result<u8, Error> {
         let phases = Phases {
-            interpolate: !self.no_interpolate,
+            interpolate: !(self.no_interpolate || self.variables),
             normalize: !self.no_normalize,
             resolve_paths: !self.no_path_resolution,
             check_consistency: !self.no_consistency,
@@ -98,6 +126,15 @@ impl Config {
         if !self.only.is_empty() {
             let names = project.with_dependencies(self.only.iter().map(String::as_str));
             project = project.select(&names);
+        }
+        if self.locked {
+            project = context.locked(project, LockUse::Demand)?;
+        }
+        if self.resolve_image_digests || self.lock_image_digests {
+            project = resolved(context, project).await?;
+        }
+        if self.lock_image_digests {
+            project = project.images_only();
         }
         if self.quiet {
             return Ok(exit::OK);
@@ -128,6 +165,21 @@ impl Config {
         if self.networks {
             return Ok(lines(project.networks()));
         }
+        if self.models {
+            return Ok(lines(project.models()));
+        }
+        if self.environment {
+            let all = project.environment().iter();
+            return Ok(lines(
+                all.map(|(name, value)| format!("{name}={value}")).collect(),
+            ));
+        }
+        if self.variables {
+            return Ok(match self.format {
+                Format::Yaml => variables::table(&project.variables()),
+                Format::Json => variables::json(&project.variables()),
+            });
+        }
         if self.images {
             return Ok(lines(project.images()));
         }
@@ -142,6 +194,19 @@ impl Config {
             Format::Json => project.to_json(),
         })
     }
+}
+
+/// The project with digests of today at its images.
+async fn resolved(context: &Context, project: Project) -> Result<Project, Error> {
+    let mut images = project.unresolved_images();
+    // With --no-interpolate there may be variables.
+    images.retain(|image| !image.contains('$'));
+    let found = context.resolve(images.into_iter().collect()).await?;
+    let pinned: BTreeMap<String, String> = found
+        .into_iter()
+        .map(|(reference, found)| (reference, format!("{}@{}", found.name, found.digest)))
+        .collect();
+    Ok(project.with_images(&pinned))
 }
 
 /// `service hash`, one per line.

@@ -1,6 +1,5 @@
 //! `stack down`
 
-use clap::builder::FalseyValueParser;
 use stack_api::request;
 
 use crate::context::{Context, containers};
@@ -28,7 +27,8 @@ pub(crate) struct Down {
     volumes: bool,
 
     /// Remove containers of services that are not in the file
-    #[arg(long, env = "COMPOSE_REMOVE_ORPHANS", hide_env_values = true, value_parser = FalseyValueParser::new())]
+    /// [env: COMPOSE_REMOVE_ORPHANS]
+    #[arg(long)]
     remove_orphans: bool,
 
     /// Seconds to let services end by themselves (default: each one's own)
@@ -44,7 +44,7 @@ impl Down {
         let before = containers(&client, name).await?.len();
         let request = request::Down {
             volumes: self.volumes,
-            remove_orphans: self.remove_orphans,
+            remove_orphans: self.remove_orphans || context.is_set("COMPOSE_REMOVE_ORPHANS")?,
             services_known: project.services.unwrap_or_default(),
             services: self.services,
             timeout: self.timeout,

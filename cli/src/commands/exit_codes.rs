@@ -9,6 +9,7 @@ const TEXT: &str = "\
   2   the command line makes no sense
  14   there is no stack file
  15   the stack file has errors
+ 16   stack.lock is missing or does not fit the stack file
  18   an image cannot be had
  20   a service failed, or was not ready in time (up, --wait)
  21   stackd cannot be started or reached

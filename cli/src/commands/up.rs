@@ -6,7 +6,6 @@ mod foreground;
 use std::collections::BTreeMap;
 
 use clap::ValueEnum;
-use clap::builder::FalseyValueParser;
 use hyper::Method;
 use stack_api::request;
 use stack_api::spec::{PullPolicy, StackSpec};
@@ -16,6 +15,7 @@ use crate::error::Error;
 use crate::interrupt::Interrupts;
 use crate::logs::Look;
 use crate::progress::{Progress, Summary};
+use crate::project::lock::LockUse;
 use crate::ui::{Paint, human, palette};
 use crate::{exit, ui};
 use foreground::Foreground;
@@ -69,12 +69,17 @@ pub(crate) struct Up {
     #[arg(long, value_enum, value_name = "WHEN", hide_possible_values = true)]
     pull: Option<Pull>,
 
+    /// Refuse when stack.lock does not have every image of the file, or others
+    #[arg(long)]
+    locked: bool,
+
     /// Containers of a service, instead of what the file says
     #[arg(long, value_name = "SERVICE=N", value_parser = scale)]
     scale: Vec<(String, u32)>,
 
     /// Remove containers of services that are not in the file
-    #[arg(long, env = "COMPOSE_REMOVE_ORPHANS", hide_env_values = true, value_parser = FalseyValueParser::new())]
+    /// [env: COMPOSE_REMOVE_ORPHANS]
+    #[arg(long)]
     remove_orphans: bool,
 
     /// Seconds to let old containers end by themselves
@@ -124,14 +129,18 @@ enum Pull {
 
 impl Up {
     pub(super) async fn run(self, context: &Context) -> Result<u8, Error> {
-        let spec = context.spec(&self.services)?;
+        let lock = match self.locked {
+            true => LockUse::Demand,
+            false => LockUse::Advise,
+        };
+        let spec = context.spec_with(&self.services, lock)?;
         let detached = self.detach || self.wait || self.no_start;
         let foreground = if detached {
             None
         } else {
             Some(self.foreground(context, &spec)?)
         };
-        let request = self.request(spec);
+        let request = self.request(spec, context)?;
         let client = context.client().await?;
         let name = request.spec.name.clone();
         let path = format!("/v1/stacks/{name}");
@@ -183,8 +192,16 @@ impl Up {
         ));
     }
 
-    fn request(&self, spec: StackSpec) -> request::Up {
-        request::Up {
+    fn request(&self, spec: StackSpec, context: &Context) -> Result<request::Up, Error> {
+        let remove_orphans = self.remove_orphans || context.is_set("COMPOSE_REMOVE_ORPHANS")?;
+        let ignore_orphans = context.is_set("COMPOSE_IGNORE_ORPHANS")?;
+        if remove_orphans && ignore_orphans {
+            return Err(Error::usage(
+                "orphans cannot be both removed and ignored",
+                "leave out --remove-orphans, or unset COMPOSE_IGNORE_ORPHANS",
+            ));
+        }
+        Ok(request::Up {
             spec,
             services: self.services.clone(),
             no_deps: self.no_deps,
@@ -197,11 +214,12 @@ impl Up {
                 Pull::Never => PullPolicy::Never,
             }),
             scale: self.scale.iter().cloned().collect::<BTreeMap<_, _>>(),
-            remove_orphans: self.remove_orphans,
+            remove_orphans,
+            ignore_orphans,
             timeout: self.timeout,
             wait: self.wait,
             wait_timeout: self.wait_timeout,
-        }
+        })
     }
 
     /// What the foreground watches, by what was asked for.

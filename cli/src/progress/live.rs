@@ -45,7 +45,11 @@ struct Bar {
 
 impl Live {
     pub(super) fn new(ui: Ui) -> Live {
-        let target = ProgressDrawTarget::stderr_with_hz(RATE);
+        let target = if ui::status_is_on_stdout() {
+            ProgressDrawTarget::stdout_with_hz(RATE)
+        } else {
+            ProgressDrawTarget::stderr_with_hz(RATE)
+        };
         Live {
             ui,
             lines: MultiProgress::with_draw_target(target),

@@ -102,7 +102,7 @@ impl Plain {
             untrusted::plain(status),
             dim(more)
         );
-        ui::say(
+        ui::status(
             if more.is_empty() {
                 line.replace("\u{1b}[2m\u{1b}[0m", "")
             } else {

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
-use stack_planner::Source;
+use stack_planner::{Source, default_env_file, read_environment};
 
 use crate::args::Global;
 use crate::error::Error;
+use crate::source::Files;
+use crate::source::remote::{self, Remotes};
 
 /// Where the project is and what it is called.
 #[derive(Debug)]
@@ -23,8 +25,11 @@ pub(super) struct Settings {
     pub(super) env_files: Vec<PathBuf>,
     /// `--profile` and `COMPOSE_PROFILES`.
     pub(super) profiles: Vec<String>,
-    /// Variables of this process that are text.
+    /// Variables of this process that are text, and the `COMPOSE_…` ones of
+    /// the environment files.
     pub(super) environment: BTreeMap<String, String>,
+    /// Where `.env` was looked for before the stack file was.
+    pub(super) outer_folder: PathBuf,
 }
 
 impl Settings {
@@ -38,40 +43,53 @@ impl Settings {
             path: PathBuf::from("the working directory"),
             source,
         })?;
-        let environment = std::env::vars_os()
+        let mut environment: BTreeMap<String, String> = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
-        Ok(Settings::from_parts(global, working_dir, environment))
+        // Files use it, and not every parent process sets it.
+        if let Some(here) = working_dir.to_str() {
+            let set = environment.entry("PWD".to_owned());
+            set.or_insert_with(|| here.to_owned());
+        }
+        let source = Files::default();
+        Ok(Settings::from_parts(
+            global,
+            &source,
+            working_dir,
+            environment,
+        ))
     }
 
     fn from_parts(
         global: &Global,
+        source: &dyn Source,
         working_dir: PathBuf,
-        environment: BTreeMap<String, String>,
+        mut environment: BTreeMap<String, String>,
     ) -> Settings {
-        let env = |name: &str| environment.get(name).filter(|value| !value.is_empty());
-        let list = |name: &str, separator: &str| -> Vec<String> {
-            let parts = env(name)
-                .map(|value| value.split(separator))
-                .into_iter()
-                .flatten();
-            parts
-                .filter(|part| !part.is_empty())
-                .map(str::to_owned)
-                .collect()
-        };
-        let absolute = |paths: Vec<PathBuf>| paths.iter().map(|p| clean(&working_dir, p)).collect();
-        let separator = env("COMPOSE_PATH_SEPARATOR").map_or(":", String::as_str);
-        let paths = |given: &[PathBuf], otherwise: Vec<String>| match given {
-            [] => otherwise.into_iter().map(PathBuf::from).collect(),
+        let outer_folder = outer_folder(global, &working_dir);
+        let chosen = match global.env_files.as_slice() {
+            [] => split(environment.get("COMPOSE_ENV_FILES"), ",").collect(),
             given => given.to_vec(),
         };
-        let profiles = match global.profiles.as_slice() {
-            [] => list("COMPOSE_PROFILES", ","),
+        let env_files: Vec<PathBuf> = chosen.iter().map(|p| clean(&working_dir, p)).collect();
+        let mut early = env_files.clone();
+        if early.is_empty() {
+            early.extend(default_env_file(source, &outer_folder, &environment));
+        }
+        for (name, value) in read_environment(source, &early, &environment) {
+            if name.starts_with("COMPOSE_") {
+                environment.entry(name).or_insert(value);
+            }
+        }
+        let env = |name: &str| environment.get(name).filter(|value| !value.is_empty());
+        let absolute = |paths: Vec<PathBuf>| paths.iter().map(|p| clean(&working_dir, p)).collect();
+        let separator = env("COMPOSE_PATH_SEPARATOR").map_or(":", String::as_str);
+        let files = match global.files.as_slice() {
+            [] => split(env("COMPOSE_FILE"), separator).collect(),
             given => given.to_vec(),
         };
         Settings {
-            chosen: absolute(paths(&global.files, list("COMPOSE_FILE", separator))),
+            chosen: absolute(files),
             project_directory: global
                 .project_directory
                 .as_ref()
@@ -80,10 +98,32 @@ impl Settings {
                 .project_name
                 .clone()
                 .or_else(|| env("COMPOSE_PROJECT_NAME").cloned()),
-            env_files: absolute(paths(&global.env_files, list("COMPOSE_ENV_FILES", ","))),
-            profiles,
+            env_files,
+            // The loader looks at COMPOSE_PROFILES, in every environment file.
+            profiles: global.profiles.clone(),
             working_dir,
             environment,
+            outer_folder,
+        }
+    }
+
+    /// A `COMPOSE_…` variable of the environment or an environment file.
+    pub(super) fn setting(&self, name: &str) -> Option<&str> {
+        let value = self.environment.get(name).map(String::as_str);
+        value.filter(|value| !value.is_empty())
+    }
+
+    /// What may be fetched from elsewhere.
+    pub(super) fn remotes(&self) -> Remotes {
+        // As in Docker Compose: on, unless it is switched off.
+        let is_on = |name: &str| {
+            let value = self.setting(name).unwrap_or("true").to_ascii_lowercase();
+            !matches!(value.as_str(), "0" | "f" | "false" | "n" | "no" | "off")
+        };
+        Remotes {
+            git: is_on("COMPOSE_EXPERIMENTAL_GIT_REMOTE"),
+            oci: is_on("COMPOSE_EXPERIMENTAL_OCI_REMOTE"),
+            cache: remote::cache(),
         }
     }
 
@@ -92,11 +132,25 @@ impl Settings {
     /// # Errors
     /// There are none.
     pub(super) fn files(&self, source: &dyn Source) -> Result<Vec<PathBuf>, Error> {
-        if let Some(missing) = self.chosen.iter().find(|file| !source.exists(file)) {
+        let mut files = Vec::new();
+        for file in &self.chosen {
+            let name = file.to_str().unwrap_or_default();
+            files.push(match source.remote(name) {
+                Some(Ok(path)) => path,
+                Some(Err(error)) => {
+                    return Err(Error::NotFetched {
+                        name: name.to_owned(),
+                        why: error.to_string(),
+                    });
+                }
+                None => file.clone(),
+            });
+        }
+        if let Some(missing) = files.iter().find(|file| !source.exists(file)) {
             return Err(Error::NoSuchFile(missing.clone()));
         }
-        if !self.chosen.is_empty() {
-            return Ok(self.chosen.clone());
+        if !files.is_empty() {
+            return Ok(files);
         }
         let start = self.project_directory.as_ref().unwrap_or(&self.working_dir);
         let found = stack_planner::discover(source, start);
@@ -122,9 +176,34 @@ impl Settings {
     }
 }
 
-/// Absolute and without `.` and `..`, by text alone; `-` stays.
+/// Where Docker Compose looks for `.env` when it does not know the stack file
+/// yet: the project's folder if it is given, else the first `-f`'s, else here.
+fn outer_folder(global: &Global, working_dir: &Path) -> PathBuf {
+    let first = global.files.first().filter(|file| is_local(file));
+    match (&global.project_directory, first) {
+        (Some(folder), _) => clean(working_dir, folder),
+        (None, Some(file)) => clean(working_dir, file)
+            .parent()
+            .unwrap_or(Path::new("/"))
+            .to_path_buf(),
+        (None, None) => working_dir.to_path_buf(),
+    }
+}
+
+/// Neither standard input nor something that has to be fetched.
+fn is_local(file: &Path) -> bool {
+    file != Path::new("-") && !file.to_str().is_some_and(remote::is_remote)
+}
+
+/// The parts of a list that are not empty, as paths.
+fn split<'a>(list: Option<&'a String>, separator: &'a str) -> impl Iterator<Item = PathBuf> + 'a {
+    let parts = list.into_iter().flat_map(move |list| list.split(separator));
+    parts.filter(|part| !part.is_empty()).map(PathBuf::from)
+}
+
+/// Absolute and without `.` and `..`, by text alone; what is no path stays.
 fn clean(base: &Path, path: &Path) -> PathBuf {
-    if path == Path::new("-") {
+    if !is_local(path) {
         return path.to_path_buf();
     }
     let mut out = PathBuf::new();
@@ -143,6 +222,7 @@ mod tests {
     use super::*;
     use crate::progress::Mode;
     use crate::ui::Ansi;
+    use stack_planner::MemorySource;
 
     fn global() -> Global {
         Global {
@@ -154,6 +234,8 @@ mod tests {
             ansi: Ansi::Never,
             diagnostics: crate::project::diagnostics::Form::default(),
             progress: Mode::Plain,
+            ansi_is_open: false,
+            progress_is_open: false,
         }
     }
 
@@ -162,7 +244,15 @@ mod tests {
             .iter()
             .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
             .collect();
-        Settings::from_parts(global, PathBuf::from("/home/u/shop"), env)
+        settings_with(global, &MemorySource::new(), env)
+    }
+
+    fn settings_with(
+        global: &Global,
+        source: &MemorySource,
+        env: BTreeMap<String, String>,
+    ) -> Settings {
+        Settings::from_parts(global, source, PathBuf::from("/home/u/shop"), env)
     }
 
     #[test]
@@ -170,13 +260,11 @@ mod tests {
         let env = [
             ("COMPOSE_FILE", "a.yaml,../b.yaml"),
             ("COMPOSE_PATH_SEPARATOR", ","),
-            ("COMPOSE_PROFILES", "x,y"),
             ("COMPOSE_PROJECT_NAME", "shop"),
         ];
         let from_env = settings(&global(), &env);
         let paths = ["/home/u/shop/a.yaml", "/home/u/b.yaml"].map(PathBuf::from);
         assert_eq!(from_env.chosen, paths);
-        assert_eq!(from_env.profiles, ["x", "y"]);
         assert_eq!(from_env.name().unwrap().as_deref(), Some("shop"));
         let mut given = global();
         given.files = vec![PathBuf::from("-")];
@@ -184,6 +272,39 @@ mod tests {
         let given = settings(&given, &env);
         assert_eq!(given.chosen, [PathBuf::from("-")]);
         assert_eq!(given.name().unwrap().as_deref(), Some("other"));
+    }
+
+    #[test]
+    fn the_env_file_may_say_where_the_stack_is() {
+        let source = MemorySource::new()
+            .with(
+                "/home/u/shop/.env",
+                "COMPOSE_FILE=a.yaml;-\nCOMPOSE_PATH_SEPARATOR=;\nA=1\n",
+            )
+            .with("/home/u/shop/sub/.env", "COMPOSE_PROJECT_NAME=sub\n")
+            .with(
+                "/home/u/shop/one.env",
+                "COMPOSE_PROJECT_NAME=one\nCOMPOSE_ANSI=never\n",
+            );
+        let of = |global: &Global, env: &[(&str, &str)]| {
+            let env = env.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
+            settings_with(global, &source, env.collect())
+        };
+        let plain = of(&global(), &[]);
+        let paths = ["/home/u/shop/a.yaml", "-"].map(PathBuf::from);
+        assert_eq!(plain.chosen, paths);
+        assert_eq!(plain.setting("A"), None, "only COMPOSE_ variables");
+        let off = of(&global(), &[("COMPOSE_DISABLE_ENV_FILE", "1")]);
+        assert!(off.chosen.is_empty());
+        let other = of(&global(), &[("COMPOSE_FILE", "b.yaml")]);
+        assert_eq!(other.chosen, [PathBuf::from("/home/u/shop/b.yaml")]);
+        let mut named = global();
+        named.files = vec![PathBuf::from("sub/c.yaml")];
+        assert_eq!(of(&named, &[]).project_name.as_deref(), Some("sub"));
+        let listed = of(&global(), &[("COMPOSE_ENV_FILES", "one.env")]);
+        assert_eq!(listed.project_name.as_deref(), Some("one"));
+        assert_eq!(listed.setting("COMPOSE_ANSI"), Some("never"));
+        assert!(listed.chosen.is_empty(), "instead of .env");
     }
 
     #[test]

@@ -3,14 +3,17 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod config;
 mod exec;
 mod fake;
 mod files;
 mod help;
 mod home;
 mod images;
+mod lock;
 mod logs;
 mod ps;
+mod remote;
 mod start;
 #[cfg(target_os = "linux")]
 mod terminal;

@@ -8,7 +8,7 @@ use crate::diagnostic::{Problem, codes};
 use crate::merge::{merge, strip};
 use crate::paths::{self};
 use crate::read;
-use crate::source::{join, parent};
+use crate::source::{join, locate, parent};
 use crate::suggest;
 use crate::tree::{Mapping, Node, Path, Span};
 
@@ -91,7 +91,15 @@ impl Loader<'_> {
             .and_then(Node::as_str)
             .map(str::to_owned);
         let path = match &outside {
-            Some(file) => PathBuf::from(self.base(scope).absolute(file)),
+            Some(file) => match locate(self.source, self.base(scope), file) {
+                Ok(path) => path,
+                Err(reason) => {
+                    let problem = Problem::error(codes::EXTENDS, reason);
+                    let place = extends.get("file").map_or(Span::NONE, |node| node.span);
+                    self.report.push(problem.at(place, "named here"));
+                    return None;
+                }
+            },
             None => here,
         };
         let folder = parent(&path);

@@ -5,9 +5,10 @@ use std::path::{Path as FilePath, PathBuf};
 use super::{Loader, Scope};
 use crate::diagnostic::{Problem, codes};
 use crate::environment::EnvReader;
+use crate::extension;
 use crate::merge::merge;
 use crate::read;
-use crate::source::{join, parent};
+use crate::source::{locate, parent};
 use crate::tree::{Mapping, Node, Path, Span};
 use crate::validate::validate_include;
 
@@ -78,15 +79,17 @@ impl Loader<'_> {
         } else {
             texts(item.get("path"))
         };
-        let paths: Vec<(PathBuf, Span)> = named
-            .into_iter()
-            .map(|(text, span)| {
-                (
-                    join(FilePath::new("/"), FilePath::new(&base.absolute(&text))),
-                    span,
-                )
-            })
-            .collect();
+        let mut paths: Vec<(PathBuf, Span)> = Vec::new();
+        for (text, span) in named {
+            match locate(self.source, base, &text) {
+                Ok(path) => paths.push((path, span)),
+                Err(reason) => {
+                    let problem = Problem::error(codes::INCLUDE, reason);
+                    self.report.push(problem.at(span, "named here"));
+                    return None;
+                }
+            }
+        }
         let env_files: Vec<(PathBuf, Span)> = texts(item.get("env_file"))
             .into_iter()
             .filter(|(text, _)| text != "/dev/null")
@@ -167,7 +170,8 @@ impl Loader<'_> {
         all
     }
 
-    fn import(&mut self, imported: Node, document: &mut Node) {
+    fn import(&mut self, mut imported: Node, document: &mut Node) {
+        extension::hand_down(&mut imported, &mut self.report);
         let Some(entries) = document.as_mapping_mut() else {
             return;
         };

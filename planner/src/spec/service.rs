@@ -3,8 +3,8 @@
 use stack_api::spec::{Condition, Dependency, PullPolicy, ServiceSpec};
 
 use super::{
-    entries, files, flag, health, items, limits, mounts, network, ports, restart, text, texts,
-    texts_by_key, unusable,
+    entries, files, flag, health, items, limits, machine, mounts, network, ports, restart, text,
+    texts, texts_by_key, unusable,
 };
 use crate::bind::quantity::parse_duration;
 use crate::diagnostic::Report;
@@ -15,6 +15,7 @@ use crate::tree::Node;
 
 pub(super) fn service(parts: &Parts, name: &str, node: &Node, report: &mut Report) -> ServiceSpec {
     let security = texts(node, "security_opt");
+    let machine = machine::machine(parts, node, report);
     ServiceSpec {
         name: name.to_owned(),
         container_name: text(node, "container_name"),
@@ -77,7 +78,8 @@ pub(super) fn service(parts: &Parts, name: &str, node: &Node, report: &mut Repor
         dns: texts(node, "dns"),
         dns_search: texts(node, "dns_search"),
         dns_opt: texts(node, "dns_opt"),
-        config_hash: hash::config_hash(node, &parts.contents),
+        config_hash: machine::with_machine(hash::config_hash(node, &parts.contents), &machine),
+        machine,
     }
 }
 

@@ -27,6 +27,9 @@ pub struct Up {
     pub scale: BTreeMap<String, u32>,
     /// Remove containers of services that are no longer in the file.
     pub remove_orphans: bool,
+    /// Do not warn about them.
+    #[serde(default)]
+    pub ignore_orphans: bool,
     /// Seconds to stop old containers.
     pub timeout: Option<u64>,
     /// Wait until everything runs (and is healthy); fail if it does not.
@@ -165,6 +168,26 @@ pub struct Pull {
     pub policy: crate::spec::PullPolicy,
     /// Go on when one fails.
     pub ignore_failures: bool,
+}
+
+/// `POST /v1/images/resolve`: ask registries what references lead to. Answer:
+/// a list of [`Resolved`] in the same order.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Resolve {
+    /// References.
+    pub images: Vec<String>,
+}
+
+/// What a reference leads to.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Resolved {
+    /// As asked.
+    pub reference: String,
+    /// In full, without a digest: `docker.io/library/nginx:1`.
+    pub name: String,
+    /// Of the manifest, or of the index when there are several platforms:
+    /// `sha256:…`.
+    pub digest: String,
 }
 
 /// `POST /v1/images/load`: import an archive or layout. Answer: events.

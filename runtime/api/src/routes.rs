@@ -16,6 +16,7 @@
 //! | `GET /v1/images` | | list of [`ImageInfo`](crate::request::ImageInfo) |
 //! | `POST /v1/images/load` | [`Load`](crate::request::Load) | events |
 //! | `POST /v1/images/pull` | [`Pull`](crate::request::Pull) | events |
+//! | `POST /v1/images/resolve` | [`Resolve`](crate::request::Resolve) | list of [`Resolved`](crate::request::Resolved) |
 //! | `POST /v1/shutdown` | | 200; VMs go on |
 //!
 //! A call that answers with events is cancelled when the client closes the

@@ -147,8 +147,23 @@ pub struct ServiceSpec {
     pub dns_search: Vec<String>,
     /// Resolver options.
     pub dns_opt: Vec<String>,
+    /// Wishes about the virtual machine.
+    #[serde(default)]
+    pub machine: MachineSpec,
     /// Hash of everything that asks for a new container when it changes.
     pub config_hash: String,
+}
+
+/// Wishes about a service's virtual machine (`x-stack.machine`); what is absent
+/// is chosen by the daemon.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MachineSpec {
+    /// Absolute path of a kernel: `vmlinux` on x86_64, `Image` on aarch64.
+    pub kernel: Option<PathBuf>,
+    /// Virtual processors.
+    pub vcpus: Option<u32>,
+    /// Bytes of memory, what the guest's kernel needs included.
+    pub memory: Option<u64>,
 }
 
 impl ServiceSpec {

@@ -41,6 +41,7 @@ pub use gc::Freed;
 pub use image::{Image, ImageSummary};
 pub use options::PullOptions;
 pub use progress::{Phase, Progress};
+pub use pull::{Artifact, ArtifactFile, Resolved, artifact, resolve};
 pub use store::Store;
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
 use stack_api::event::ApiError;
-use stack_api::request::{ImageInfo, Load, Pull};
+use stack_api::request::{ImageInfo, Load, Pull, Resolve, Resolved};
 
 use super::App;
 use super::answer::{Failure, events};
@@ -31,6 +31,11 @@ pub(super) async fn list(State(app): State<App>) -> Result<Json<Vec<ImageInfo>>,
 /// `POST /v1/images/pull`
 pub(super) async fn pull(State(app): State<App>, Json(request): Json<Pull>) -> Response {
     events(|progress| stack::pull(app.daemon, request, progress))
+}
+
+/// `POST /v1/images/resolve`
+pub(super) async fn resolve(Json(request): Json<Resolve>) -> Result<Json<Vec<Resolved>>, Failure> {
+    Ok(Json(stack::resolve(request).await?))
 }
 
 /// `POST /v1/images/load`

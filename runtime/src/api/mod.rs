@@ -57,6 +57,7 @@ pub async fn serve(daemon: Arc<Daemon>) -> std::io::Result<()> {
         .route("/v1/images", get(images::list))
         .route("/v1/images/load", post(images::load))
         .route("/v1/images/pull", post(images::pull))
+        .route("/v1/images/resolve", post(images::resolve))
         .layer(axum::extract::DefaultBodyLimit::max(64 << 20))
         .with_state(app);
     tokio::select! {

@@ -37,6 +37,9 @@ pub struct Blueprint {
     pub memory: u64,
     /// Virtual processors; `None`: as many as suit the backend.
     pub cpus: Option<u32>,
+    /// A kernel of the service's own.
+    #[serde(default)]
+    pub kernel: Option<PathBuf>,
     /// Signal name or number.
     pub stop_signal: String,
     /// Volumes without a name: target in the container, volume name.
@@ -157,18 +160,31 @@ pub fn draw(site: &Site<'_>, spec: &ServiceSpec, image: &Image) -> Result<Bluepr
         shm_size: spec.shm_size,
         ..VmConfig::default()
     };
-    let memory = spec
-        .memory
-        .map_or(DEFAULT_MEMORY, |limit| limit + MEMORY_OVERHEAD);
+    let machine = &spec.machine;
+    let limit = spec.memory.map(|limit| limit + MEMORY_OVERHEAD);
+    let memory = machine.memory.or(limit).unwrap_or(DEFAULT_MEMORY);
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
     let cpus = spec.cpus.map(|cpus| (cpus.ceil() as u32).clamp(1, cores));
+    let kernel = machine.kernel.clone();
+    if let Some(kernel) = kernel.as_ref().filter(|kernel| !kernel.is_file()) {
+        return Err(ApiError::new(
+            "kernel_missing",
+            format!(
+                "service {}: there is no kernel {}",
+                spec.name,
+                kernel.display()
+            ),
+        )
+        .help("`x-stack.machine.kernel` is the path of a vmlinux (Image on aarch64)"));
+    }
     Ok(Blueprint {
         config,
         disks: parts.disks,
         shares: parts.shares,
         // QEMU wants whole MiB; a kernel and an initramfs want some.
         memory: memory.max(128 << 20).next_multiple_of(2 << 20),
-        cpus,
+        cpus: machine.vcpus.or(cpus),
+        kernel,
         stop_signal: spec
             .stop_signal
             .clone()

@@ -154,7 +154,10 @@ async fn boot(daemon: &Arc<Daemon>, handle: &Arc<Handle>) -> Result<(Vm, GuestHe
             })
             .collect(),
         dir,
-        kernel: daemon.assets.kernel.clone(),
+        kernel: match &blueprint.kernel {
+            Some(kernel) => kernel.clone(),
+            None => daemon.assets.kernel.clone(),
+        },
         initramfs: daemon.assets.initramfs.clone(),
         memory: blueprint.memory,
         cpus: match blueprint.cpus {

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use futures_util::stream::{FuturesUnordered, StreamExt};
+use futures_util::stream::{FuturesUnordered, StreamExt, TryStreamExt};
 use stack_api::event::{ApiError, LayerPhase};
-use stack_api::request::{Load, Pull};
+use stack_api::request::{Load, Pull, Resolve, Resolved};
 use stack_api::spec::PullPolicy;
 use stack_images::{Image, PullOptions};
 
@@ -110,6 +110,32 @@ fn report(progress: &Progress) -> impl Fn(stack_images::Progress) + Send + Sync 
         };
         progress.layer(&reference, &digest, phase, done, total);
     }
+}
+
+/// Registries that are asked at a time.
+const PARALLEL: usize = 8;
+
+/// `POST /v1/images/resolve`.
+///
+/// # Errors
+/// A reference is not good, or its registry does not have it.
+pub async fn resolve(request: Resolve) -> Result<Vec<Resolved>, ApiError> {
+    let options = PullOptions::from_env();
+    let asked = request.images.into_iter().map(|reference| {
+        let options = &options;
+        async move {
+            let found = stack_images::resolve(&reference, options).await;
+            let found = found.map_err(error)?;
+            Ok(Resolved {
+                reference,
+                name: found.name,
+                digest: found.digest,
+            })
+        }
+    });
+    // In the order in which they were asked for.
+    let asked = futures_util::stream::iter(asked).buffered(PARALLEL);
+    asked.try_collect().await
 }
 
 /// `POST /v1/images/load`.

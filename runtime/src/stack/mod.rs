@@ -12,7 +12,7 @@ mod wait;
 
 pub use action::act;
 pub use down::down;
-pub use images::{load, pull};
+pub use images::{load, pull, resolve};
 pub use up::{plan, up};
 
 use stack_api::event::ApiError;

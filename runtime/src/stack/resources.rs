@@ -24,9 +24,9 @@ pub(super) fn check(daemon: &Daemon, request: &Up, plan: &Plan, progress: &Progr
     for step in &plan.steps {
         match &step.action {
             Action::Start { service, .. } => {
-                let limit = request.spec.services[service]
-                    .memory
-                    .unwrap_or(LEAST_MEMORY);
+                let wanted = &request.spec.services[service];
+                let limit = wanted.machine.memory.or(wanted.memory);
+                let limit = limit.unwrap_or(LEAST_MEMORY);
                 if limit > memory.available {
                     return Err(too_much(
                         &format!("service {service}"),

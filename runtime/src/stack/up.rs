@@ -46,7 +46,7 @@ pub async fn up(daemon: Arc<Daemon>, request: Up, progress: Progress) -> Outcome
     let plan = plan(&daemon, &request)?;
     resources::check(&daemon, &request, &plan, &progress)?;
     daemon.ledger.put_stack(&project, &request.spec)?;
-    if !plan.orphans.is_empty() {
+    if !plan.orphans.is_empty() && !request.ignore_orphans {
         progress.warn(format!(
             "found orphan containers ({}) for this project: if you removed or renamed these \
              services, run this command with --remove-orphans to clean up",

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
 mod image;
+mod machine;
 mod world;
 
 use stack_api::container::{Health, State};

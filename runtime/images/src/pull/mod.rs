@@ -1,9 +1,13 @@
 //! Getting an image from a registry.
 
+mod artifact;
 mod blob;
 mod credentials;
 mod download;
+#[cfg(test)]
+mod lookup_tests;
 mod registry;
+mod resolve;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +30,9 @@ use crate::reference::Reference;
 use crate::store::{Finished, Inner, PARALLEL};
 use registry::Registry;
 
+pub use artifact::{Artifact, ArtifactFile, artifact};
+pub use resolve::{Resolved, resolve};
+
 pub(crate) async fn pull(
     store: &Arc<Inner>,
     asked: &str,
@@ -43,7 +50,7 @@ pub(crate) async fn pull(
     };
     let held = store.shared().await?;
     let registry = Registry::connect(&reference, options).await?;
-    let (digest, manifest) = resolve(&registry, &reference, &wanted).await?;
+    let (digest, manifest) = for_platform(&registry, &reference, &wanted).await?;
 
     // Nothing has changed: done.
     if let Some(record) = Record::load(&store.root, &name)?
@@ -115,7 +122,7 @@ fn reporter(report: &Arc<Report>, asked: &str, layer: &Descriptor) -> Reporter {
 }
 
 // The manifest for the platform, through an index if there is one.
-async fn resolve(
+async fn for_platform(
     registry: &Registry,
     reference: &Reference,
     wanted: &Platform,

@@ -39,7 +39,7 @@ struct State {
     /// Alive as long as the value is `true`.
     vms: BTreeMap<u32, watch::Sender<bool>>,
     failures: VecDeque<String>,
-    started: Vec<String>,
+    started: Vec<VmSpec>,
 }
 
 impl Fake {
@@ -54,6 +54,12 @@ impl Fake {
 
     /// Names of the VMs in the order of their starts.
     pub fn started(&self) -> Vec<String> {
+        let state = self.state();
+        state.started.iter().map(|spec| spec.name.clone()).collect()
+    }
+
+    /// What the VMs were made of, in the order of their starts.
+    pub fn specs(&self) -> Vec<VmSpec> {
         self.state().started.clone()
     }
 
@@ -73,7 +79,7 @@ impl Backend for Fake {
             if let Some(message) = state.failures.pop_front() {
                 return Err(Error::Start(message));
             }
-            state.started.push(spec.name.clone());
+            state.started.push(spec.clone());
             let pid = FIRST_PID + state.started.len() as u32;
             state.vms.insert(pid, alive.clone());
             pid

@@ -1,0 +1,104 @@
+//! The images of a project: which references it has, and the same project
+//! with other ones in their place.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::project::Project;
+use crate::tree::{Mapping, Node, Span};
+
+impl Project {
+    /// References that can be pinned, with the services that use each, of all
+    /// profiles: what is built here or has a digest already is left out.
+    pub fn pinnable_images(&self) -> BTreeMap<String, BTreeSet<String>> {
+        let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for (name, service) in self.services().chain(&self.parts.disabled) {
+            if let Some(image) = pinnable(service) {
+                found
+                    .entry(image.to_owned())
+                    .or_default()
+                    .insert(name.clone());
+            }
+        }
+        found
+    }
+
+    /// References of enabled services that have no digest yet, sorted.
+    pub fn unresolved_images(&self) -> BTreeSet<String> {
+        let images = self.services().filter_map(|(_, service)| image(service));
+        images
+            .filter(|image| !has_digest(image))
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// The same project with other references: by the reference as written.
+    /// What is not in `images` stays.
+    #[must_use]
+    pub fn with_images(mut self, images: &BTreeMap<String, String>) -> Self {
+        for service in self.services_mut() {
+            let Some(node) = service.get_mut("image") else {
+                continue;
+            };
+            if let Some(other) = node.as_str().and_then(|image| images.get(image)) {
+                let place = node.place();
+                *node = Node {
+                    key: node.key,
+                    ..Node::string(other.clone(), place)
+                };
+            }
+        }
+        self
+    }
+
+    /// As [`with_images`](Self::with_images), but services that are built
+    /// here keep theirs.
+    #[must_use]
+    pub fn pinned(self, images: &BTreeMap<String, String>) -> Self {
+        let built: Vec<String> = self
+            .services()
+            .filter_map(|(_, service)| Some((service.get("build")?, image(service)?)))
+            .map(|(_, image)| image.to_owned())
+            .collect();
+        let mut images = images.clone();
+        images.retain(|reference, _| !built.contains(reference));
+        self.with_images(&images)
+    }
+
+    /// Only the services and their images, in the form of an override file.
+    #[must_use]
+    pub fn images_only(mut self) -> Self {
+        for service in self.services_mut() {
+            if let Some(entries) = service.as_mapping_mut() {
+                entries.retain(|key, _| key == "image");
+            }
+        }
+        let services = self
+            .parts
+            .model
+            .get("services")
+            .and_then(Node::as_mapping)
+            .cloned()
+            .unwrap_or_default();
+        let services = services
+            .into_iter()
+            .filter(|(_, service)| image(service).is_some());
+        let services: Mapping = services.collect();
+        let mut model = Mapping::new();
+        model.insert("services".to_owned(), Node::mapping(services, Span::NONE));
+        self.parts.model = Node::mapping(model, Span::NONE);
+        self
+    }
+}
+
+fn image(service: &Node) -> Option<&str> {
+    service.get("image").and_then(Node::as_str)
+}
+
+fn pinnable(service: &Node) -> Option<&str> {
+    let image = image(service).filter(|image| !image.is_empty() && !has_digest(image))?;
+    service.get("build").is_none().then_some(image)
+}
+
+fn has_digest(image: &str) -> bool {
+    image.contains('@')
+}

@@ -1,0 +1,44 @@
+//! `x-stack.machine` down to the VM.
+
+use stack_api::spec::MachineSpec;
+
+use crate::world::{World, service};
+
+#[tokio::test]
+async fn a_machine_gets_what_the_service_asks_for() {
+    let world = World::new().await;
+    let dir = tempfile::tempdir().unwrap();
+    let kernel = dir.path().join("vmlinux");
+    std::fs::write(&kernel, "").unwrap();
+    let mut own = service("own", &["serve"], &[]);
+    own.cpus = Some(1.0);
+    own.memory = Some(256 << 20);
+    own.machine = MachineSpec {
+        kernel: Some(kernel.clone()),
+        vcpus: Some(7),
+        memory: Some(700 << 20),
+    };
+    let plain = service("plain", &["serve"], &[]);
+    world.up(&world.stack(vec![own, plain])).await.unwrap();
+    let specs = world.fake().specs();
+    let of = |name: &str| specs.iter().find(|spec| spec.name == name).unwrap();
+    let (own, plain) = (of("shop-own-1"), of("shop-plain-1"));
+    assert_eq!(own.kernel, kernel);
+    assert_eq!((own.cpus, own.memory), (7, 700 << 20));
+    assert_ne!(plain.kernel, kernel);
+    assert_eq!(plain.memory, 1 << 30);
+}
+
+#[tokio::test]
+async fn a_kernel_that_is_not_there_is_told() {
+    let world = World::new().await;
+    let mut web = service("web", &["serve"], &[]);
+    web.machine.kernel = Some("/no/such/vmlinux".into());
+    let error = world.up(&world.stack(vec![web])).await.unwrap_err();
+    assert_eq!(error.code, "kernel_missing");
+    assert!(
+        error.message.contains("/no/such/vmlinux"),
+        "{}",
+        error.message
+    );
+}
