@@ -6,6 +6,7 @@ mod doctor;
 mod down;
 mod exec;
 mod exit_codes;
+mod graph;
 mod images;
 mod lifecycle;
 mod load;
@@ -42,6 +43,7 @@ pub(crate) enum Command {
     Plan(plan::Plan),
     #[command(alias = "convert")]
     Config(Box<config::Config>),
+    Graph(graph::Graph),
     Start(lifecycle::Start),
     Stop(lifecycle::Stop),
     Restart(lifecycle::Restart),
@@ -75,6 +77,7 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<u8, Error> {
         Command::Ps(command) => wait(command.run(context)),
         Command::Logs(command) => wait(command.run(context)),
         Command::Exec(command) => wait(command.run(context)),
+        Command::Graph(command) => wait(command.run(context)),
         Command::Plan(command) => wait(command.run(context)),
         Command::Start(command) => wait(command.run(context)),
         Command::Stop(command) => wait(command.run(context)),

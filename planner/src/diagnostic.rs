@@ -2,12 +2,14 @@
 
 pub mod codes;
 mod files;
+mod lines;
 mod report;
 
 use std::ops::Range;
 use std::path::PathBuf;
 
 pub(crate) use files::Files;
+pub(crate) use lines::Lines;
 pub(crate) use report::{Problem, Report};
 
 /// One finding about the stack's files.

@@ -30,7 +30,7 @@ pub mod diagnostic;
 mod discover;
 mod dotenv;
 mod environment;
-mod graph;
+pub mod graph;
 mod hash;
 mod interpolate;
 mod load;

@@ -39,6 +39,11 @@ impl Files {
             .get(span.start as usize..span.end as usize)
     }
 
+    /// The whole text of a file by its index.
+    pub(crate) fn text_of(&self, file: u32) -> Option<&str> {
+        self.files.get(file as usize).map(|(_, text)| &**text)
+    }
+
     pub(crate) fn text(&self, path: &Path) -> Option<&str> {
         self.files
             .iter()
