@@ -16,6 +16,7 @@ mod plan;
 mod port;
 mod ps;
 mod pull;
+mod schema;
 mod up;
 mod version;
 
@@ -44,6 +45,7 @@ pub(crate) enum Command {
     #[command(alias = "convert")]
     Config(Box<config::Config>),
     Graph(graph::Graph),
+    Schema(schema::Schema),
     Start(lifecycle::Start),
     Stop(lifecycle::Stop),
     Restart(lifecycle::Restart),
@@ -72,6 +74,7 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<u8, Error> {
         Command::Config(command) => command.run(context),
         Command::Completion(command) => command.run(),
         Command::ExitCodes(command) => command.run(),
+        Command::Schema(command) => command.run(),
         Command::Up(command) => wait(command.run(context)),
         Command::Down(command) => wait(command.run(context)),
         Command::Ps(command) => wait(command.run(context)),

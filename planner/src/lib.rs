@@ -49,6 +49,8 @@ mod spec;
 mod suggest;
 mod support;
 mod template;
+#[cfg(test)]
+mod test_cases;
 pub mod tree;
 mod validate;
 mod yaml;
@@ -58,4 +60,5 @@ pub use discover::{FILE_NAMES, discover};
 pub use load::{Loaded, load};
 pub use options::LoadOptions;
 pub use project::Project;
+pub use schema::json_schema::json_schema;
 pub use source::{MemorySource, Source, SourceError};

@@ -130,7 +130,9 @@ fn tree(ui: Ui, name: &str, lines: &[Line<'_>], states: &States, colour: bool) -
         }
         let mut notes = Vec::new();
         match line.relation {
-            Some(relation @ Relation::DependsOn { .. }) => notes.push(format!("when {}", relation.label())),
+            Some(relation @ Relation::DependsOn { .. }) => {
+                notes.push(format!("when {}", relation.label()))
+            }
             Some(relation @ Relation::Mounts { .. }) if !relation.label().is_empty() => {
                 notes.push(format!(
                     "{} {}",
