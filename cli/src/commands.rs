@@ -6,6 +6,7 @@ mod doctor;
 mod down;
 mod exec;
 mod exit_codes;
+mod fmt;
 mod graph;
 mod images;
 mod lifecycle;
@@ -46,6 +47,7 @@ pub(crate) enum Command {
     Config(Box<config::Config>),
     Graph(graph::Graph),
     Schema(schema::Schema),
+    Fmt(fmt::Fmt),
     Start(lifecycle::Start),
     Stop(lifecycle::Stop),
     Restart(lifecycle::Restart),
@@ -75,6 +77,7 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<u8, Error> {
         Command::Completion(command) => command.run(),
         Command::ExitCodes(command) => command.run(),
         Command::Schema(command) => command.run(),
+        Command::Fmt(command) => command.run(context),
         Command::Up(command) => wait(command.run(context)),
         Command::Down(command) => wait(command.run(context)),
         Command::Ps(command) => wait(command.run(context)),

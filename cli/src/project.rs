@@ -4,6 +4,7 @@
 
 mod diagnostics;
 mod settings;
+mod stack_files;
 
 use std::path::PathBuf;
 

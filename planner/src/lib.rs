@@ -30,6 +30,7 @@ pub mod diagnostic;
 mod discover;
 mod dotenv;
 mod environment;
+mod format;
 pub mod graph;
 mod hash;
 mod interpolate;
@@ -57,6 +58,7 @@ mod yaml;
 
 pub use diagnostic::{Diagnostic, Label, Severity};
 pub use discover::{FILE_NAMES, discover};
+pub use format::{FormatError, format};
 pub use load::{Loaded, load};
 pub use options::LoadOptions;
 pub use project::Project;

@@ -6,8 +6,6 @@ use std::path::Path;
 pub(crate) struct Case {
     pub(crate) name: String,
     pub(crate) text: String,
-    /// The folder of the file.
-    pub(crate) folder: std::path::PathBuf,
     /// Variables it is read with.
     pub(crate) environment: std::collections::BTreeMap<String, String>,
 }
@@ -35,7 +33,6 @@ pub(crate) fn accepted(folder: &Path) -> Vec<Case> {
                     environment: environment
                         .map(|(k, v)| (k.clone(), v.as_str().unwrap_or_default().to_owned()))
                         .collect(),
-                    folder: folder.join("in"),
                 });
             }
             continue;

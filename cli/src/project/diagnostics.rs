@@ -14,13 +14,16 @@ const MOST: usize = 50;
 /// Shows all findings on standard error, errors last, so that they are what
 /// stays on the screen.
 pub(super) fn show(ui: Ui, loaded: &Loaded) {
-    let (errors, warnings): (Vec<_>, Vec<_>) = loaded
-        .diagnostics
-        .iter()
-        .partition(|diagnostic| diagnostic.is_error());
+    let text = |file: &Path| loaded.source_text(file).map(str::to_owned);
+    show_all(ui, &loaded.diagnostics, text);
+}
+
+/// The same for any findings; `text` gives the content of a file.
+pub(super) fn show_all(ui: Ui, found: &[Diagnostic], text: impl Fn(&Path) -> Option<String>) {
+    let (errors, warnings): (Vec<_>, Vec<_>) =
+        found.iter().partition(|diagnostic| diagnostic.is_error());
     for diagnostic in warnings.iter().chain(&errors).take(MOST) {
-        let text = |file: &Path| loaded.source_text(file).map(str::to_owned);
-        ui::say(report::draw(ui, &Finding::new(diagnostic, text)));
+        ui::say(report::draw(ui, &Finding::new(diagnostic, &text)));
     }
     let hidden = (warnings.len() + errors.len()).saturating_sub(MOST);
     if hidden > 0 {
