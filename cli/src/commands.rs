@@ -10,6 +10,7 @@ mod fmt;
 mod graph;
 mod images;
 mod lifecycle;
+mod lint;
 mod load;
 mod logs;
 mod ls;
@@ -48,6 +49,7 @@ pub(crate) enum Command {
     Graph(graph::Graph),
     Schema(schema::Schema),
     Fmt(fmt::Fmt),
+    Lint(lint::Lint),
     Start(lifecycle::Start),
     Stop(lifecycle::Stop),
     Restart(lifecycle::Restart),
@@ -77,6 +79,7 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<u8, Error> {
         Command::Completion(command) => command.run(),
         Command::ExitCodes(command) => command.run(),
         Command::Schema(command) => command.run(),
+        Command::Lint(command) => command.run(context),
         Command::Fmt(command) => command.run(context),
         Command::Up(command) => wait(command.run(context)),
         Command::Down(command) => wait(command.run(context)),

@@ -3,6 +3,7 @@
 //! planner finds.
 
 mod diagnostics;
+mod lint;
 mod settings;
 mod stack_files;
 

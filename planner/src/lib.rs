@@ -34,6 +34,7 @@ mod format;
 pub mod graph;
 mod hash;
 mod interpolate;
+pub mod lint;
 mod load;
 mod merge;
 mod normalize;

@@ -43,6 +43,10 @@ impl Project {
         Self { parts }
     }
 
+    pub(crate) fn parts(&self) -> &Parts {
+        &self.parts
+    }
+
     /// The project's name: lower-case letters, digits, `-` and `_`.
     pub fn name(&self) -> &str {
         &self.parts.name

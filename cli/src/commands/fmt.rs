@@ -1,6 +1,6 @@
 //! `stack fmt`
 
-mod replace;
+pub(super) mod replace;
 
 use std::io;
 use std::path::{Path, PathBuf};

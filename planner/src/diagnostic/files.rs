@@ -28,6 +28,11 @@ impl Files {
             .map(|(path, _)| path.as_path())
     }
 
+    pub(crate) fn index(&self, path: &Path) -> Option<u32> {
+        let index = self.files.iter().position(|(p, _)| p == path)?;
+        u32::try_from(index).ok()
+    }
+
     pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
         self.files.iter().map(|(path, _)| path.as_path())
     }
