@@ -7,8 +7,11 @@ mod down;
 mod exec;
 mod exit_codes;
 mod explain;
+mod fmt;
+mod graph;
 mod images;
 mod lifecycle;
+mod lint;
 mod load;
 mod lock;
 mod logs;
@@ -17,6 +20,7 @@ mod plan;
 mod port;
 mod ps;
 mod pull;
+mod schema;
 mod up;
 mod version;
 
@@ -44,6 +48,10 @@ pub(crate) enum Command {
     Plan(plan::Plan),
     #[command(alias = "convert")]
     Config(Box<config::Config>),
+    Graph(graph::Graph),
+    Schema(schema::Schema),
+    Fmt(fmt::Fmt),
+    Lint(lint::Lint),
     Start(lifecycle::Start),
     Stop(lifecycle::Stop),
     Restart(lifecycle::Restart),
@@ -75,11 +83,15 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<u8, Error> {
         Command::Completion(command) => command.run(),
         Command::Explain(command) => command.run(context),
         Command::ExitCodes(command) => command.run(),
+        Command::Schema(command) => command.run(),
+        Command::Lint(command) => command.run(context),
+        Command::Fmt(command) => command.run(context),
         Command::Up(command) => wait(command.run(context)),
         Command::Down(command) => wait(command.run(context)),
         Command::Ps(command) => wait(command.run(context)),
         Command::Logs(command) => wait(command.run(context)),
         Command::Exec(command) => wait(command.run(context)),
+        Command::Graph(command) => wait(command.run(context)),
         Command::Plan(command) => wait(command.run(context)),
         Command::Start(command) => wait(command.run(context)),
         Command::Stop(command) => wait(command.run(context)),

@@ -3,8 +3,10 @@
 //! planner finds.
 
 pub(crate) mod diagnostics;
+mod lint;
 pub(crate) mod lock;
 mod settings;
+mod stack_files;
 
 use std::path::PathBuf;
 

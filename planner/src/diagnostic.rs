@@ -3,6 +3,7 @@
 pub mod catalog;
 pub mod codes;
 mod files;
+mod lines;
 mod place;
 mod report;
 
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 
 pub use catalog::{CATALOG, Explanation, explain};
 pub(crate) use files::Files;
+pub(crate) use lines::Lines;
 pub use place::Position;
 pub(crate) use report::{Problem, Report};
 

@@ -1,167 +1,216 @@
-//! Who depends on whom.
+//! What a stack consists of and what needs what: services, networks, volumes,
+//! configs, secrets, models, images and builds. An edge goes to what must be
+//! there first.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod cycle;
+mod dot;
+mod json;
+mod layout;
+mod mermaid;
+mod model;
+mod svg;
+#[cfg(test)]
+mod tests;
+mod tree;
 
-use petgraph::algo::tarjan_scc;
+use std::collections::BTreeMap;
+
 use petgraph::graph::{DiGraph, NodeIndex};
+use petgraph::visit::EdgeRef;
 
-use crate::tree::{Mapping, Node, Span};
+pub use tree::Line;
 
-/// Services and their dependencies; an edge goes to what must run first.
-pub(crate) struct Graph {
-    graph: DiGraph<String, Span>,
-    index: BTreeMap<String, NodeIndex>,
+use crate::tree::Span;
+
+/// The parts of a stack and their edges.
+#[derive(Debug, Clone, Default)]
+pub struct Graph {
+    graph: DiGraph<Vertex, Edge>,
+    index: BTreeMap<(Kind, String), NodeIndex>,
 }
 
-impl Graph {
-    /// The graph of these services; dependencies that are not among them are left out.
-    pub(crate) fn new(services: &Mapping) -> Self {
-        let mut graph = DiGraph::new();
-        let index: BTreeMap<_, _> = services
-            .keys()
-            .map(|name| (name.clone(), graph.add_node(name.clone())))
-            .collect();
-        for (name, service) in services {
-            for (dependency, node) in service
-                .get("depends_on")
-                .and_then(Node::as_mapping)
-                .into_iter()
-                .flatten()
-            {
-                if let (Some(from), Some(to)) = (index.get(name), index.get(dependency)) {
-                    graph.add_edge(*from, *to, node.place());
+/// What a part is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// A service.
+    Service,
+    /// An image, by its reference.
+    Image,
+    /// How an image is made, by the service that says so.
+    Build,
+    /// A network.
+    Network,
+    /// A named volume.
+    Volume,
+    /// A config.
+    Config,
+    /// A secret.
+    Secret,
+    /// An AI model.
+    Model,
+}
+
+impl Kind {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Service => "service",
+            Self::Image => "image",
+            Self::Build => "build",
+            Self::Network => "network",
+            Self::Volume => "volume",
+            Self::Config => "config",
+            Self::Secret => "secret",
+            Self::Model => "model",
+        }
+    }
+}
+
+/// One part of a stack.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Vertex {
+    /// What it is.
+    pub kind: Kind,
+    /// Its key in the stack file; the reference of an image.
+    pub name: String,
+    /// What else identifies it: a service's image, a resource's full name, a
+    /// build's context. Empty when there is nothing to say.
+    pub detail: String,
+    /// It is not made by this stack.
+    pub external: bool,
+    pub(crate) span: Span,
+}
+
+/// Why one part needs another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Edge {
+    pub(crate) relation: Relation,
+    pub(crate) span: Span,
+}
+
+/// How one part needs another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Relation {
+    /// A service waits for another.
+    DependsOn {
+        /// `service_started`, `service_healthy` or `service_completed_successfully`.
+        condition: String,
+        /// It cannot do without.
+        required: bool,
+    },
+    /// A service runs an image.
+    Runs,
+    /// An image comes of a build.
+    BuiltBy,
+    /// A build starts from what another service is built to.
+    BuildsOn,
+    /// A service is on a network.
+    Joins,
+    /// A service sees a volume, config or secret at this path; empty when the
+    /// file does not say where.
+    Mounts {
+        /// Path in the service.
+        target: String,
+        /// It cannot write there.
+        read_only: bool,
+    },
+    /// A service is given a secret at build time, or a model.
+    Uses,
+}
+
+impl Relation {
+    /// A few words for an edge's label; empty when the ends say it all.
+    pub fn label(&self) -> String {
+        match self {
+            Self::DependsOn {
+                condition,
+                required,
+            } => {
+                let when = match condition.as_str() {
+                    "service_healthy" => "healthy",
+                    "service_completed_successfully" => "completed",
+                    _ => "started",
+                };
+                if *required {
+                    when.to_owned()
+                } else {
+                    format!("{when}, optional")
                 }
             }
+            Self::Mounts { target, read_only } => match (target.as_str(), read_only) {
+                ("", _) => String::new(),
+                (target, true) => format!("{target} (ro)"),
+                (target, false) => target.to_owned(),
+            },
+            Self::BuildsOn => "builds on".to_owned(),
+            Self::Runs | Self::BuiltBy | Self::Joins | Self::Uses => String::new(),
         }
+    }
+
+    /// The word for the relation in the JSON form.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::DependsOn { .. } => "depends_on",
+            Self::Runs => "runs",
+            Self::BuiltBy => "built_by",
+            Self::BuildsOn => "builds_on",
+            Self::Joins => "joins",
+            Self::Mounts { .. } => "mounts",
+            Self::Uses => "uses",
+        }
+    }
+}
+
+/// How a service is, for showing it with the graph.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct State {
+    /// A few words, e.g. `running (healthy)`.
+    pub text: String,
+    /// How to see it.
+    pub tone: Tone,
+}
+
+/// How a state is to be seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tone {
+    /// It is well.
+    Good,
+    /// On its way.
+    Busy,
+    /// It failed.
+    Bad,
+    /// It does not run, and that is no failure.
+    Off,
+}
+
+/// States by service; services that are not in it have none.
+pub type States = BTreeMap<String, State>;
+
+impl Graph {
+    /// The same graph with services only.
+    #[must_use]
+    pub fn services_only(&self) -> Self {
+        let graph = self.graph.filter_map(
+            |_, vertex| (vertex.kind == Kind::Service).then(|| vertex.clone()),
+            |_, edge| Some(edge.clone()),
+        );
+        let index = graph
+            .node_indices()
+            .map(|at| ((graph[at].kind, graph[at].name.clone()), at))
+            .collect();
         Self { graph, index }
     }
 
-    /// A shortest circle of every group of services that depend on each other, in
-    /// the order of the file. Each is a list of steps: a service, the place where it
-    /// names the next, the next; it starts at its first place in the file.
-    pub(crate) fn cycles(&self) -> Vec<Vec<(String, Span, String)>> {
-        let mut found: Vec<_> = tarjan_scc(&self.graph)
-            .into_iter()
-            .filter_map(|group| self.cycle(*group.iter().min()?))
-            .collect();
-        found.sort_by_key(|steps| steps.first().map(|(_, span, _)| *span));
-        found
+    /// All parts: services first, in the order of the model.
+    pub fn vertices(&self) -> impl Iterator<Item = &Vertex> {
+        self.graph.node_weights()
     }
 
-    /// A shortest way from `start` back to itself.
-    fn cycle(&self, start: NodeIndex) -> Option<Vec<(String, Span, String)>> {
-        let mut before: BTreeMap<NodeIndex, (NodeIndex, Span)> = BTreeMap::new();
-        let mut queue = std::collections::VecDeque::from([start]);
-        while let Some(at) = queue.pop_front() {
-            let mut edges: Vec<_> = self
-                .graph
-                .edges(at)
-                .map(|edge| (petgraph::visit::EdgeRef::target(&edge), *edge.weight()))
-                .collect();
-            edges.sort();
-            for (next, span) in edges {
-                if next == start {
-                    return Some(self.way_back(&before, at, span, start));
-                }
-                if let std::collections::btree_map::Entry::Vacant(slot) = before.entry(next) {
-                    slot.insert((at, span));
-                    queue.push_back(next);
-                }
-            }
-        }
-        None
-    }
-
-    fn way_back(
-        &self,
-        before: &BTreeMap<NodeIndex, (NodeIndex, Span)>,
-        last: NodeIndex,
-        closing: Span,
-        start: NodeIndex,
-    ) -> Vec<(String, Span, String)> {
-        let name = |index: NodeIndex| self.graph[index].clone();
-        let mut steps = vec![(name(last), closing, name(start))];
-        let mut at = last;
-        while let Some((earlier, span)) = before.get(&at).filter(|_| at != start) {
-            steps.push((name(*earlier), *span, name(at)));
-            at = *earlier;
-        }
-        steps.reverse();
-        let first = steps
-            .iter()
-            .enumerate()
-            .min_by_key(|(_, (_, span, _))| *span)
-            .map_or(0, |(i, _)| i);
-        steps.rotate_left(first);
-        steps
-    }
-
-    /// These services and everything they depend on.
-    pub(crate) fn with_dependencies<'a>(
-        &self,
-        names: impl IntoIterator<Item = &'a str>,
-    ) -> BTreeSet<String> {
-        let mut found = BTreeSet::new();
-        let mut queue: Vec<NodeIndex> = names
-            .into_iter()
-            .filter_map(|name| self.index.get(name))
-            .copied()
-            .collect();
-        while let Some(at) = queue.pop() {
-            if found.insert(self.graph[at].clone()) {
-                queue.extend(self.graph.neighbors(at));
-            }
-        }
-        found
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Graph;
-    use crate::diagnostic::Report;
-
-    fn graph(text: &str) -> Graph {
-        let mut report = Report::default();
-        let document =
-            crate::yaml::parse(text, 0, &mut crate::budget::Budget::default(), &mut report)
-                .unwrap()
-                .remove(0);
-        Graph::new(document.as_mapping().unwrap())
-    }
-
-    #[test]
-    fn a_circle_is_a_path() {
-        let found =
-            graph("a: {depends_on: {b: {}}}\nb: {depends_on: {c: {}}}\nc: {depends_on: {b: {}}}\n");
-        let steps = found.cycles().remove(0);
-        let names: Vec<_> = steps
-            .iter()
-            .map(|(from, _, to)| format!("{from}→{to}"))
-            .collect();
-        assert!(
-            names == ["b→c", "c→b"] || names == ["c→b", "b→c"],
-            "{names:?}"
-        );
-        assert_eq!(graph("a: {depends_on: {a: {}}}").cycles().len(), 1);
-        let two = "a: {depends_on: {b: {}}}\nb: {depends_on: {a: {}}}\nc: {depends_on: {c: {}}}";
-        assert_eq!(graph(two).cycles().len(), 2);
-        assert!(
-            graph("a: {depends_on: {b: {}, zz: {}}}\nb: {}")
-                .cycles()
-                .is_empty()
-        );
-    }
-
-    #[test]
-    fn dependencies_are_followed() {
-        let graph = graph("a: {depends_on: {b: {}}}\nb: {depends_on: {c: {}}}\nc: {}\nd: {}");
-        assert_eq!(
-            graph
-                .with_dependencies(["a"])
-                .into_iter()
-                .collect::<Vec<_>>(),
-            ["a", "b", "c"]
-        );
+    /// All edges: from, to, why.
+    pub fn edges(&self) -> impl Iterator<Item = (&Vertex, &Vertex, &Relation)> {
+        self.graph.edge_references().map(|edge| {
+            let (from, to) = (&self.graph[edge.source()], &self.graph[edge.target()]);
+            (from, to, &edge.weight().relation)
+        })
     }
 }

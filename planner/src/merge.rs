@@ -9,7 +9,7 @@ use crate::diagnostic::{Problem, Report, codes};
 use crate::tree::{Mapping, Node, Path, Tag, Value};
 
 pub(crate) use rules::names;
-pub(crate) use unicity::enforce as enforce_unicity;
+pub(crate) use unicity::{enforce as enforce_unicity, lists as unique_lists};
 
 /// `over` merged onto `base`, both at `path`.
 ///

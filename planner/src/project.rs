@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use stack_api::spec::StackSpec;
 
 use crate::diagnostic::{Diagnostic, Files, Problem, Report};
-use crate::graph::Graph;
+use crate::graph::{Graph, States};
 use crate::tree::{Mapping, Node};
 use crate::variables::{Variable, variables};
 use crate::yaml::emit;
@@ -44,6 +44,10 @@ pub(crate) struct Parts {
 impl Project {
     pub(crate) fn new(parts: Parts) -> Self {
         Self { parts }
+    }
+
+    pub(crate) fn parts(&self) -> &Parts {
+        &self.parts
     }
 
     /// The project's name: lower-case letters, digits, `-` and `_`.
@@ -190,6 +194,16 @@ impl Project {
             .and_then(Node::as_mapping)
             .unwrap_or(&empty);
         Graph::new(services).with_dependencies(names)
+    }
+
+    /// All parts of the stack and what needs what.
+    pub fn graph(&self) -> Graph {
+        Graph::of(&self.parts.model, &self.parts.name)
+    }
+
+    /// A graph of this stack as JSON, with the places in the stack files.
+    pub fn graph_json(&self, graph: &Graph, states: &States) -> serde_json::Value {
+        graph.json(&self.parts.name, states, &self.parts.sources)
     }
 
     /// The same stack with these services only, and the resources they use.

@@ -4,6 +4,8 @@
 
 mod build;
 mod deploy;
+mod describe;
+pub(crate) mod json_schema;
 mod resources;
 mod service;
 mod storage;

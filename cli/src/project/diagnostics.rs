@@ -27,12 +27,23 @@ pub(crate) enum Form {
     Json,
 }
 
-/// Shows findings on standard error. For people errors come last, so that they
-/// are what stays on the screen; for programs all come in the order of places.
+/// Shows findings of loading on standard error.
 pub(super) fn show(context: &Context, loaded: &Loaded, found: &[Diagnostic]) {
+    let text = |file: &Path| loaded.source_text(file).map(str::to_owned);
+    show_all(context, found, text);
+}
+
+/// Shows any findings on standard error; `text` gives the content of a file. For
+/// people errors come last, so that they are what stays on the screen; for
+/// programs all come in the order of places.
+pub(super) fn show_all(
+    context: &Context,
+    found: &[Diagnostic],
+    text: impl Fn(&Path) -> Option<String>,
+) {
     if context.global.diagnostics == Form::Json {
         for diagnostic in found {
-            ui::say(json::line(diagnostic, |file| loaded.source_text(file)));
+            ui::say(json::line(diagnostic, &text));
         }
         return;
     }
@@ -40,9 +51,7 @@ pub(super) fn show(context: &Context, loaded: &Loaded, found: &[Diagnostic]) {
     let (errors, warnings): (Vec<_>, Vec<_>) =
         found.iter().partition(|diagnostic| diagnostic.is_error());
     for diagnostic in warnings.iter().chain(&errors).take(MOST) {
-        ui::say(drawn(ui, diagnostic, |file| {
-            loaded.source_text(file).map(str::to_owned)
-        }));
+        ui::say(drawn(ui, diagnostic, &text));
     }
     let hidden = found.len().saturating_sub(MOST);
     if hidden > 0 {

@@ -58,7 +58,8 @@ pub(crate) fn draw(ui: Ui, diagnostic: &dyn Diagnostic) -> String {
         .join("\n")
 }
 
-fn is_unicode() -> bool {
+/// The locale can show more than ASCII.
+pub(crate) fn is_unicode() -> bool {
     ["LC_ALL", "LC_CTYPE", "LANG"]
         .iter()
         .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))

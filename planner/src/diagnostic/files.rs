@@ -53,6 +53,11 @@ impl Files {
             .map(|(path, _)| path.as_path())
     }
 
+    pub(crate) fn index(&self, path: &Path) -> Option<u32> {
+        let index = self.files.iter().position(|(p, _)| p == path)?;
+        u32::try_from(index).ok()
+    }
+
     pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
         self.files.iter().map(|(path, _)| path.as_path())
     }
@@ -71,6 +76,11 @@ impl Files {
             .get(span.file as usize)?
             .1
             .get(span.start as usize..span.end as usize)
+    }
+
+    /// The whole text of a file by its index.
+    pub(crate) fn text_of(&self, file: u32) -> Option<&str> {
+        self.files.get(file as usize).map(|(_, text)| &**text)
     }
 
     pub(crate) fn text(&self, path: &Path) -> Option<&str> {

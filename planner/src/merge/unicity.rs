@@ -63,6 +63,11 @@ const LISTS: &[(&[&str], Identity)] = &[
     (&["services", "*", "ports"], Identity::Port),
 ];
 
+/// The lists in which repetition is no mistake: where they are, `*` is any key.
+pub(crate) fn lists() -> impl Iterator<Item = &'static [&'static str]> {
+    LISTS.iter().map(|(pattern, _)| *pattern)
+}
+
 /// Keeps of each item the last, at the place of the first.
 pub(crate) fn enforce(root: &mut Node) {
     for (pattern, identity) in LISTS {

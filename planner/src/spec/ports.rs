@@ -18,7 +18,8 @@ pub(super) fn ports(service: &Node, report: &mut Report) -> Vec<PortSpec> {
 
 /// Warns about ports of the host that several services want.
 pub(super) fn taken_twice(model: &Node, report: &mut Report) {
-    let mut taken: BTreeMap<(u16, bool), Vec<(Option<IpAddr>, &str, Span)>> = BTreeMap::new();
+    type Place<'a> = (Option<IpAddr>, &'a str, Span);
+    let mut taken: BTreeMap<(u16, bool), Vec<Place<'_>>> = BTreeMap::new();
     let mut quiet = Report::quiet();
     for (name, service) in super::entries(model.get("services")) {
         for node in items(service.get("ports")) {

@@ -41,9 +41,9 @@ struct Marked<'a> {
 /// One finding as a line without its end.
 pub(super) fn line<'a>(
     diagnostic: &'a Diagnostic,
-    text: impl Fn(&Path) -> Option<&'a str>,
+    text: impl Fn(&Path) -> Option<String>,
 ) -> String {
-    let place = |label: &'a Label| place(label, text(&label.file));
+    let place = |label: &'a Label| place(label, text(&label.file).as_deref());
     written(&Finding {
         r#type: "diagnostic",
         severity: match diagnostic.severity {

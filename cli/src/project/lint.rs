@@ -1,0 +1,51 @@
+//! Loading a stack for looking at all of it.
+
+use std::collections::BTreeSet;
+
+use stack_planner::Loaded;
+use stack_planner::lint::Lint;
+
+use super::{Phases, Settings, diagnostics};
+use crate::context::Context;
+use crate::error::Error;
+use crate::source::Files;
+
+/// What was found, and the files it was found in.
+#[derive(Debug)]
+pub(crate) struct Linted {
+    pub(crate) found: Vec<Lint>,
+    pub(crate) loaded: Loaded,
+}
+
+impl Context {
+    /// Loads the stack with every profile and everything that is not used, and
+    /// looks for what is unwise. Warnings of the loader are shown.
+    ///
+    /// # Errors
+    /// There is no file, or it has errors.
+    pub(crate) fn lint(&self, allow: &BTreeSet<String>) -> Result<Linted, Error> {
+        let settings = Settings::new(&self.global)?;
+        let source = Files::with(settings.remotes());
+        let files = settings.files(&source)?;
+        let phases = Phases {
+            resolve_environment: false,
+            prune: false,
+            ..Phases::default()
+        };
+        let every = vec!["*".to_owned()];
+        let mut loaded = self.load(&source, &settings, files, &[], phases, every);
+        let found = match &loaded.project {
+            Some(project) => stack_planner::lint::lint(project, allow),
+            None => Vec::new(),
+        };
+        // What is a finding of its own is not told twice.
+        loaded
+            .diagnostics
+            .retain(|found| found.code != stack_planner::diagnostic::codes::OBSOLETE_VERSION);
+        diagnostics::show(self, &loaded, &loaded.diagnostics);
+        if loaded.has_errors() {
+            return Err(Error::BadFile);
+        }
+        Ok(Linted { found, loaded })
+    }
+}

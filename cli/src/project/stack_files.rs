@@ -1,0 +1,38 @@
+//! The stack files as files: for commands that look at the text itself.
+
+use std::path::{Path, PathBuf};
+
+use stack_planner::Diagnostic;
+
+use super::{Settings, diagnostics};
+use crate::context::Context;
+use crate::error::Error;
+use crate::source::Files;
+
+impl Context {
+    /// The stack files of this project, absolute; `-` is standard input.
+    ///
+    /// # Errors
+    /// There are none.
+    pub(crate) fn stack_files(&self) -> Result<Vec<PathBuf>, Error> {
+        let settings = Settings::new(&self.global)?;
+        settings.files(&Files::with(settings.remotes()))
+    }
+
+    /// Shows findings that do not come of loading a project.
+    pub(crate) fn show(&self, found: &[Diagnostic], text: impl Fn(&Path) -> Option<String>) {
+        diagnostics::show_all(self, found, text);
+    }
+
+    /// A path of the command line, absolute; `-` stays.
+    ///
+    /// # Errors
+    /// The working directory is gone.
+    pub(crate) fn absolute(&self, path: &Path) -> Result<PathBuf, Error> {
+        if path.as_os_str() == "-" {
+            return Ok(path.to_path_buf());
+        }
+        let settings = Settings::new(&self.global)?;
+        Ok(settings.working_dir.join(path))
+    }
+}
