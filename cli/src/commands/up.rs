@@ -201,6 +201,7 @@ impl Up {
             timeout: self.timeout,
             wait: self.wait,
             wait_timeout: self.wait_timeout,
+            retire: Vec::new(),
         }
     }
 

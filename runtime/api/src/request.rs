@@ -33,6 +33,10 @@ pub struct Up {
     pub wait: bool,
     /// Seconds to wait at most.
     pub wait_timeout: Option<u64>,
+    /// Remove the containers of these services when they are not in the
+    /// file any more, whatever `remove_orphans` says.
+    #[serde(default)]
+    pub retire: Vec<String>,
 }
 
 /// `POST /v1/stacks/{name}/down`: stop and remove. Answer: events.
