@@ -202,6 +202,7 @@ impl Up {
             wait: self.wait,
             wait_timeout: self.wait_timeout,
             retire: Vec::new(),
+            rollback: false,
         }
     }
 

@@ -304,8 +304,7 @@ mod tests {
 
     #[test]
     fn the_document_has_the_table() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/changes.md");
-        let text = std::fs::read_to_string(path).unwrap();
+        let text = include_str!("../../../docs/changes.md");
         assert!(
             text.contains(&table()),
             "docs/changes.md must hold this table:\n\n{}",

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use stack_api::container::{Container, State};
 use stack_api::request::Up;
-use stack_api::rollout::{Order, Rollout};
+use stack_api::rollout::{FailureAction, Order, Rollout};
 use stack_api::spec::{Condition, ServiceSpec};
 
 use super::Groundwork;
@@ -97,7 +97,18 @@ impl Services<'_> {
             .filter(|(_, fate)| matches!(fate, Fate::Replace(_)))
             .filter_map(|(case, _)| case.old)
             .collect();
-        match &spec.update {
+        let rollout = match self.request.rollback {
+            false => spec.update.clone(),
+            // A failure on the way back leads no further back.
+            true => spec.rollback.clone().map(|rollout| Rollout {
+                failure_action: match rollout.failure_action {
+                    FailureAction::Rollback => FailureAction::Pause,
+                    action => action,
+                },
+                ..rollout
+            }),
+        };
+        match &rollout {
             Some(rollout) if !replaced.is_empty() && !self.request.no_start => {
                 self.roll_out(rollout, &replaced, cases, before, plan);
             }

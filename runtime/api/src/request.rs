@@ -37,6 +37,10 @@ pub struct Up {
     /// file any more, whatever `remove_orphans` says.
     #[serde(default)]
     pub retire: Vec<String>,
+    /// It is the way back: containers are replaced as `rollback_config`
+    /// says, not `update_config`.
+    #[serde(default)]
+    pub rollback: bool,
 }
 
 /// `POST /v1/stacks/{name}/down`: stop and remove. Answer: events.

@@ -187,6 +187,7 @@ async fn boot(daemon: &Arc<Daemon>, handle: &Arc<Handle>) -> Result<(Vm, GuestHe
         record.process = Some(process.clone());
         record.container.pid = Some(process.pid);
         record.container.ports = ports;
+        record.container.cpus = spec.cpus;
         record.container.state = State::Starting;
     });
     connect_or_end(daemon, handle, process, 0).await

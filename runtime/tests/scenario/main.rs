@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
 mod image;
+mod live;
+mod rollout;
 mod world;
 
 use stack_api::container::{Health, State};
