@@ -6,6 +6,7 @@ mod doctor;
 mod down;
 mod exec;
 mod exit_codes;
+mod history;
 mod images;
 mod lifecycle;
 mod load;
@@ -15,6 +16,7 @@ mod plan;
 mod port;
 mod ps;
 mod pull;
+mod rollback;
 mod up;
 mod version;
 
@@ -40,6 +42,8 @@ pub(crate) enum Command {
     Logs(logs::Logs),
     Exec(exec::Exec),
     Plan(plan::Plan),
+    History(history::History),
+    Rollback(rollback::Rollback),
     #[command(alias = "convert")]
     Config(Box<config::Config>),
     Start(lifecycle::Start),
@@ -76,6 +80,8 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<u8, Error> {
         Command::Logs(command) => wait(command.run(context)),
         Command::Exec(command) => wait(command.run(context)),
         Command::Plan(command) => wait(command.run(context)),
+        Command::History(command) => wait(command.run(context)),
+        Command::Rollback(command) => wait(command.run(context)),
         Command::Start(command) => wait(command.run(context)),
         Command::Stop(command) => wait(command.run(context)),
         Command::Restart(command) => wait(command.run(context)),

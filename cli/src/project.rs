@@ -84,6 +84,17 @@ impl Context {
     /// # Errors
     /// As [`project`](Self::project), or it needs what is not there yet.
     pub(crate) fn spec(&self, services: &[String]) -> Result<StackSpec, Error> {
+        Ok(self.spec_and_project(services)?.0)
+    }
+
+    /// The same, and the project that knows the lines.
+    ///
+    /// # Errors
+    /// As [`spec`](Self::spec).
+    pub(crate) fn spec_and_project(
+        &self,
+        services: &[String],
+    ) -> Result<(StackSpec, Project), Error> {
         let settings = Settings::new(&self.global)?;
         let files = settings.files(&Files::default())?;
         let profiles = settings.profiles.clone();
@@ -100,8 +111,9 @@ impl Context {
             }
         };
         diagnostics::show(self.ui, &loaded);
-        match spec {
-            Some(spec) if !loaded.diagnostics.iter().any(|d| d.is_error()) => Ok(spec),
+        let errors = loaded.diagnostics.iter().any(|d| d.is_error());
+        match (spec, loaded.project) {
+            (Some(spec), Some(project)) if !errors => Ok((spec, project)),
             _ => Err(Error::BadFile),
         }
     }

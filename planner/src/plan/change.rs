@@ -24,7 +24,7 @@ pub struct Change {
     /// What it takes.
     pub class: Class,
     /// Where the new value is written, when that is known.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<Place>,
 }
 

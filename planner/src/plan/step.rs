@@ -24,10 +24,10 @@ pub struct Plan {
     pub unchanged: Vec<String>,
     /// Services whose containers are replaced by an `update_config`: what a
     /// failure of one leads to.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub rollouts: BTreeMap<String, Guard>,
     /// What cannot be done as the file asks for it, in sentences.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
 }
 
@@ -55,7 +55,7 @@ pub struct WaitFor {
     pub required: bool,
     /// Names of its containers; those that are about to go are not waited
     /// for.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub containers: Vec<String>,
 }
 
