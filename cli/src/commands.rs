@@ -9,6 +9,7 @@ mod exit_codes;
 mod explain;
 mod fmt;
 mod graph;
+mod history;
 mod images;
 mod lifecycle;
 mod lint;
@@ -20,6 +21,7 @@ mod plan;
 mod port;
 mod ps;
 mod pull;
+mod rollback;
 mod schema;
 mod up;
 mod version;
@@ -46,6 +48,8 @@ pub(crate) enum Command {
     Logs(logs::Logs),
     Exec(exec::Exec),
     Plan(plan::Plan),
+    History(history::History),
+    Rollback(rollback::Rollback),
     #[command(alias = "convert")]
     Config(Box<config::Config>),
     Graph(graph::Graph),
@@ -93,6 +97,8 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<u8, Error> {
         Command::Exec(command) => wait(command.run(context)),
         Command::Graph(command) => wait(command.run(context)),
         Command::Plan(command) => wait(command.run(context)),
+        Command::History(command) => wait(command.run(context)),
+        Command::Rollback(command) => wait(command.run(context)),
         Command::Start(command) => wait(command.run(context)),
         Command::Stop(command) => wait(command.run(context)),
         Command::Restart(command) => wait(command.run(context)),

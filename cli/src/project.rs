@@ -129,14 +129,19 @@ impl Context {
     /// # Errors
     /// As [`project`](Self::project), or it needs what is not there yet.
     pub(crate) fn spec(&self, services: &[String]) -> Result<StackSpec, Error> {
-        self.spec_with(services, LockUse::Advise)
+        Ok(self.spec_and_project(services, LockUse::Advise)?.0)
     }
 
-    /// As [`spec`](Self::spec), with the lock as strict as asked for.
+    /// The same, with the lock as strict as asked for, and the project that
+    /// knows the lines.
     ///
     /// # Errors
     /// As [`spec`](Self::spec) and [`locked`](Self::locked).
-    pub(crate) fn spec_with(&self, services: &[String], lock: LockUse) -> Result<StackSpec, Error> {
+    pub(crate) fn spec_and_project(
+        &self,
+        services: &[String],
+        lock: LockUse,
+    ) -> Result<(StackSpec, Project), Error> {
         let settings = Settings::new(&self.global)?;
         let source = Files::with(settings.remotes());
         let files = settings.files(&source)?;
@@ -148,13 +153,12 @@ impl Context {
         if found.iter().any(Diagnostic::is_error) {
             return Err(Error::BadFile);
         }
-        let project = loaded
-            .project
-            .map(|project| self.locked(project, lock))
-            .transpose()?;
-        let spec = project.and_then(|project| project.spec().ok());
-        match spec {
-            Some(spec) => Ok(spec),
+        let Some(project) = loaded.project else {
+            return Err(Error::BadFile);
+        };
+        let project = self.locked(project, lock)?;
+        match project.spec() {
+            Ok(spec) => Ok((spec, project)),
             _ => Err(Error::BadFile),
         }
     }

@@ -5,23 +5,41 @@
 //! hold every detail, so that whoever executes them makes no choices. Doing
 //! all steps and planning again gives an empty plan.
 
+mod change;
+mod class;
 mod difference;
+mod handover;
 mod observed;
 mod order;
+mod places;
+mod rollout;
+mod secret;
 mod services;
+mod show;
 mod step;
+mod summary;
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod rollout_tests;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use stack_api::request::Up;
 use stack_api::spec::PullPolicy;
 
-pub use observed::{Observed, ObservedContainer, ObservedNetwork};
+pub use change::{Change, HIDDEN, Place};
+pub use class::{ATTRIBUTES, Attribute, Class, table};
+pub use observed::{Observed, ObservedContainer, ObservedNetwork, Room};
 pub use order::{NoSuchService, select, waves};
+pub use rollout::{Guard, beside};
 pub use step::{Action, Plan, Reason, Step, WaitFor};
+pub use summary::summary;
 
 use services::Services;
 
@@ -52,6 +70,7 @@ pub fn plan(request: &Up, observed: &Observed) -> Result<Plan, NoSuchService> {
         first: &first,
     }
     .plan(&mut plan);
+    handover::order(request, observed, &mut plan);
     Ok(plan)
 }
 
@@ -102,25 +121,29 @@ fn networks(
     let mut steps = BTreeMap::new();
     for (key, wanted) in spec.networks.iter().filter(|(key, _)| used.contains(key)) {
         let name = wanted.name.clone();
+        let network = key.clone();
         let (action, reason) = match observed.networks.get(&name) {
-            None => (
-                Action::CreateNetwork {
-                    network: key.clone(),
-                    name,
-                },
-                Reason::Missing,
-            ),
-            Some(known) if known.differs(wanted) => {
-                let what = vec!["internal or subnet".to_owned()];
+            None => (Action::CreateNetwork { network, name }, Reason::Missing),
+            Some(known) => {
+                let differences = known.differences(wanted);
+                if differences.is_empty() {
+                    continue;
+                }
+                let changes = differences
+                    .into_iter()
+                    .map(|(attribute, from, to)| Change {
+                        attribute: format!("networks.{key}.{attribute}"),
+                        from: Some(from),
+                        to: Some(to),
+                        class: Class::Recreate,
+                        place: None,
+                    })
+                    .collect();
                 (
-                    Action::UpdateNetwork {
-                        network: key.clone(),
-                        name,
-                    },
-                    Reason::Changed { what },
+                    Action::UpdateNetwork { network, name },
+                    Reason::Changed { changes },
                 )
             }
-            Some(_) => continue,
         };
         steps.insert(key.clone(), plan.add(action, reason, Vec::new()));
     }
@@ -161,7 +184,7 @@ fn orphans(request: &Up, observed: &Observed, plan: &mut Plan) {
         if known(&container.service) {
             continue;
         }
-        if request.remove_orphans {
+        if request.remove_orphans || request.retire.contains(&container.service) {
             plan.add(Action::remove(container), Reason::Orphan, Vec::new());
         } else {
             plan.orphans.push(container.name.clone());

@@ -9,7 +9,7 @@ use stack_api::spec::StackSpec;
 
 use crate::diagnostic::{Diagnostic, Files, Problem, Report};
 use crate::graph::{Graph, States};
-use crate::tree::{Mapping, Node};
+use crate::tree::{Mapping, Node, Span};
 use crate::variables::{Variable, variables};
 use crate::yaml::emit;
 use crate::{hash, profiles, spec};
@@ -233,6 +233,13 @@ impl Project {
             return Err(found.filter(Diagnostic::is_error).collect());
         }
         Ok(spec)
+    }
+
+    /// The file of a place and its text up to there.
+    pub(crate) fn text_before(&self, place: Span) -> Option<(&Path, &str)> {
+        let path = self.parts.sources.path(place)?;
+        let text = self.parts.sources.text(path)?;
+        Some((path, text.get(..place.start as usize)?))
     }
 
     /// What has no effect here although it has one in Docker.

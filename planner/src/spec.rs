@@ -9,6 +9,7 @@ mod names;
 mod network;
 mod ports;
 mod restart;
+mod rollout;
 mod service;
 
 use std::collections::BTreeMap;

@@ -284,7 +284,8 @@ configs: {c: {content: 'v=$TOKEN'}}
 secrets: {s: {file: secret.txt}, t: {environment: TOKEN}}
 ",
     );
-    let file = |target: &str, content: &str| FileSpec {
+    let file = |source: &str, target: &str, content: &str| FileSpec {
+        source: source.into(),
         target: target.into(),
         content: content.into(),
         mode: 0o444,
@@ -292,15 +293,15 @@ secrets: {s: {file: secret.txt}, t: {environment: TOKEN}}
         gid: 0,
     };
     let wanted = [
-        file("/c", "v=t0k"),
+        file("configs.c", "/c", "v=t0k"),
         FileSpec {
             mode: 0o400,
             uid: 5,
             gid: 6,
-            ..file("/etc/c", "v=t0k")
+            ..file("configs.c", "/etc/c", "v=t0k")
         },
-        file("/run/secrets/s", "hush"),
-        file("/run/secrets/named", "t0k"),
+        file("secrets.s", "/run/secrets/s", "hush"),
+        file("secrets.t", "/run/secrets/named", "t0k"),
     ];
     assert_eq!(all.services["a"].files, wanted);
     let (missing, _) = made("services: {a: {image: i, secrets: [s]}}\nsecrets: {s: {file: none}}");

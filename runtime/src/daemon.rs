@@ -1,18 +1,18 @@
 //! The daemon's state: every container, and what they share.
 
+mod endpoints;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use stack_api::container::Published;
 use stack_api::event::ApiError;
-use stack_netd::config::{Config, Endpoint, Network as NetdNetwork, Protocol, Publish};
 use stack_vmm::AnyBackend;
 
 use crate::assets::Assets;
 use crate::container::{Handle, Record, driver};
 use crate::ledger::{Ledger, Table};
-use crate::network::{self, Netd, Network};
+use crate::network::{Netd, Network};
 use crate::paths::Paths;
 
 /// Apparent size of a scratch disk: sparse, so it costs what is written.
@@ -156,135 +156,6 @@ impl Daemon {
         netd.shutdown().await;
     }
 
-    /// Gives a container its places on its networks and binds its ports.
-    ///
-    /// # Errors
-    /// A port is in use; nothing of this container is announced then.
-    pub async fn announce_endpoints(&self, handle: &Handle) -> Result<Vec<Published>, ApiError> {
-        let record = handle.record();
-        let project = record.container.project.clone();
-        guard(&self.live).insert(handle.id.clone(), record.clone());
-        let applied = self
-            .netd(&project)
-            .apply(self.netd_config(&project)?)
-            .await?;
-        let mut bound = Vec::new();
-        for (n, port) in record.spec.ports.iter().enumerate() {
-            let id = publish_id(&handle.id, n);
-            if let Some(addresses) = applied.published.get(&id) {
-                bound.extend(network::published(port.target, port.udp, addresses));
-            }
-            if let Some(failure) = applied.failed.get(&id) {
-                self.forget_endpoints(handle).await;
-                let holder = match &failure.holder {
-                    Some(holder) => format!(" by {holder}"),
-                    None => self.holder(port.published.unwrap_or(0), &handle.id),
-                };
-                let service = &record.container.service;
-                let port = port.published.unwrap_or(0);
-                return Err(ApiError::new(
-                    "port_in_use",
-                    format!("service {service}: port {port} is already in use{holder}"),
-                )
-                .help(format!(
-                    "stop what holds it, or publish another port ({})",
-                    failure.message
-                )));
-            }
-        }
-        Ok(bound)
-    }
-
-    fn holder(&self, port: u16, not: &str) -> String {
-        let live = guard(&self.live);
-        let other = live.values().find(|record| {
-            record.container.id != not
-                && record.spec.ports.iter().any(|p| p.published == Some(port))
-        });
-        other.map_or(String::new(), |record| {
-            format!(" by container {}", record.container.name)
-        })
-    }
-
-    /// Takes a container off its networks and frees its ports.
-    pub async fn forget_endpoints(&self, handle: &Handle) {
-        if guard(&self.live).remove(&handle.id).is_none() {
-            return;
-        }
-        let project = handle.container().project;
-        let config = self.netd_config(&project);
-        if let Ok(config) = config
-            && let Err(error) = self.netd(&project).apply(config).await
-        {
-            tracing::warn!(%error, project, "the network daemon was not told");
-        }
-    }
-
-    fn netd_config(&self, project: &str) -> Result<Config, ApiError> {
-        let live = guard(&self.live);
-        let records: Vec<&Record> = live
-            .values()
-            .filter(|record| record.container.project == project)
-            .collect();
-        let mut publish = Vec::new();
-        let networks = self
-            .networks(project)?
-            .into_iter()
-            .map(|network| NetdNetwork {
-                endpoints: records
-                    .iter()
-                    .flat_map(|r| self.endpoints(r, &network.name))
-                    .collect(),
-                subnet: (network.subnet.base(), network.subnet.prefix()),
-                gateway: network.gateway,
-                internal: network.internal,
-                name: network.name,
-            })
-            .collect::<Vec<_>>();
-        let internal = |name: &str| networks.iter().any(|n| n.name == name && n.internal);
-        for record in &records {
-            let id = &record.container.id;
-            // Ports lead to the first network that has a way out.
-            let Some(nic) = record.nics.iter().find(|nic| !internal(&nic.network)) else {
-                continue;
-            };
-            for (n, port) in record.spec.ports.iter().enumerate() {
-                publish.push(Publish {
-                    id: publish_id(id, n),
-                    host_ip: port.host_ip,
-                    host_port: port.published.unwrap_or(0),
-                    protocol: if port.udp {
-                        Protocol::Udp
-                    } else {
-                        Protocol::Tcp
-                    },
-                    endpoint: format!("{id}/{}", nic.network),
-                    container_port: port.target,
-                });
-            }
-        }
-        Ok(Config { networks, publish })
-    }
-
-    fn endpoints(&self, record: &Record, network: &str) -> Vec<Endpoint> {
-        let dir = self.paths.vm(&record.container.id);
-        let places = record
-            .nics
-            .iter()
-            .enumerate()
-            .filter(|(_, nic)| nic.network == network);
-        places
-            .map(|(n, nic)| Endpoint {
-                id: format!("{}/{network}", record.container.id),
-                local: dir.join(format!("n{n}.d")),
-                peer: dir.join(format!("n{n}.q")),
-                mac: nic.mac.clone(),
-                ipv4: nic.ipv4,
-                names: nic.names.clone(),
-            })
-            .collect()
-    }
-
     async fn revive_netds(&self) {
         loop {
             tokio::time::sleep(REVIVE_EVERY).await;
@@ -298,19 +169,12 @@ impl Daemon {
                     continue;
                 }
                 tracing::warn!(project, "the network daemon is gone: starting it again");
-                let Ok(config) = self.netd_config(&project) else {
-                    continue;
-                };
-                if let Err(error) = netd.apply(config).await {
+                if let Err(error) = netd.apply(|| self.netd_config(&project)).await {
                     tracing::error!(%error, project, "the network daemon does not come back");
                 }
             }
         }
     }
-}
-
-fn publish_id(container: &str, n: usize) -> String {
-    format!("{container}/{n}")
 }
 
 /// A short name for a directory: readable, unique by its hash.

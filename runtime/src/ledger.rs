@@ -18,6 +18,9 @@ CREATE TABLE IF NOT EXISTS networks (
     name TEXT PRIMARY KEY, project TEXT NOT NULL, record TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS volumes (
     name TEXT PRIMARY KEY, project TEXT NOT NULL, record TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS history (
+    project TEXT NOT NULL, number INTEGER NOT NULL, definition TEXT NOT NULL,
+    PRIMARY KEY (project, number));
 ";
 
 /// The tables that hold one JSON record per key.
@@ -131,6 +134,90 @@ impl Ledger {
                 &format!("INSERT OR REPLACE INTO {table} VALUES (?1, ?2, ?3)"),
                 params![key, project, json],
             )
+            .map_err(failed)?;
+        Ok(())
+    }
+
+    /// Stores several records: all of them or none.
+    ///
+    /// # Errors
+    /// The disk is full or the file is damaged.
+    pub fn put_all<T: Serialize>(
+        &self,
+        table: Table,
+        records: &[(&str, &str, &T)],
+    ) -> Result<(), ApiError> {
+        let (table, _) = table.name();
+        let mut db = self.db();
+        let transaction = db.transaction().map_err(failed)?;
+        for (key, project, record) in records {
+            let json = serde_json::to_string(record).map_err(failed)?;
+            transaction
+                .execute(
+                    &format!("INSERT OR REPLACE INTO {table} VALUES (?1, ?2, ?3)"),
+                    params![key, project, json],
+                )
+                .map_err(failed)?;
+        }
+        transaction.commit().map_err(failed)
+    }
+
+    /// The definitions of a stack that were reached, oldest first; those
+    /// that cannot be read any more are skipped.
+    ///
+    /// # Errors
+    /// The file is damaged.
+    pub fn history<T: DeserializeOwned>(&self, project: &str) -> Result<Vec<T>, ApiError> {
+        let db = self.db();
+        let mut query = db
+            .prepare("SELECT definition FROM history WHERE project = ?1 ORDER BY number")
+            .map_err(failed)?;
+        let rows = query
+            .query_map([project], |row| row.get::<_, String>(0))
+            .map_err(failed)?;
+        let mut out = Vec::new();
+        for row in rows {
+            match serde_json::from_str(&row.map_err(failed)?) {
+                Ok(definition) => out.push(definition),
+                Err(error) => tracing::warn!(%error, project, "unreadable definition"),
+            }
+        }
+        Ok(out)
+    }
+
+    /// Adds a definition and forgets all but the last `keep`.
+    ///
+    /// # Errors
+    /// The disk is full or the file is damaged.
+    pub fn add_history<T: Serialize>(
+        &self,
+        project: &str,
+        number: u32,
+        definition: &T,
+        keep: u32,
+    ) -> Result<(), ApiError> {
+        let json = serde_json::to_string(definition).map_err(failed)?;
+        let db = self.db();
+        db.execute(
+            "INSERT OR REPLACE INTO history VALUES (?1, ?2, ?3)",
+            params![project, number, json],
+        )
+        .map_err(failed)?;
+        db.execute(
+            "DELETE FROM history WHERE project = ?1 AND number <= ?2",
+            params![project, number.saturating_sub(keep)],
+        )
+        .map_err(failed)?;
+        Ok(())
+    }
+
+    /// Forgets the history of a stack.
+    ///
+    /// # Errors
+    /// The disk is full or the file is damaged.
+    pub fn forget_history(&self, project: &str) -> Result<(), ApiError> {
+        self.db()
+            .execute("DELETE FROM history WHERE project = ?1", [project])
             .map_err(failed)?;
         Ok(())
     }

@@ -9,6 +9,7 @@
 mod command;
 mod exec;
 mod probe;
+mod update;
 
 use std::collections::BTreeMap;
 use std::io;

@@ -18,12 +18,7 @@ const HELD: &str = "/run/files";
 pub(crate) fn make(config: &VmConfig, root: &Root) -> io::Result<()> {
     let held = Path::new(HELD);
     fs::create_dir_all(held)?;
-    let own = [
-        ("/etc/hosts", hosts(config)),
-        ("/etc/hostname", format!("{}\n", config.hostname)),
-        ("/etc/resolv.conf", resolv_conf(config)),
-    ];
-    for (n, (target, text)) in own.into_iter().enumerate() {
+    for (n, (target, text)) in own(config).into_iter().enumerate() {
         // A mount or a config of the stack file goes first.
         let taken = config.mounts.iter().any(|mount| mount.target == target)
             || config.files.iter().any(|file| file.path == target);
@@ -43,6 +38,27 @@ pub(crate) fn make(config: &VmConfig, root: &Root) -> io::Result<()> {
         show(&file, &wanted.path, root, true)?;
     }
     Ok(())
+}
+
+/// Writes those of the service's own files again that are shown, in place:
+/// the service sees the new text in the files it has.
+pub(crate) fn remake(config: &VmConfig) -> io::Result<()> {
+    for (n, (target, text)) in own(config).into_iter().enumerate() {
+        let file = Path::new(HELD).join(format!("own{n}"));
+        if file.exists() && fs::read_to_string(&file)? != text {
+            fs::write(&file, text)
+                .map_err(|error| io::Error::other(format!("{target}: {error}")))?;
+        }
+    }
+    Ok(())
+}
+
+fn own(config: &VmConfig) -> [(&'static str, String); 3] {
+    [
+        ("/etc/hosts", hosts(config)),
+        ("/etc/hostname", format!("{}\n", config.hostname)),
+        ("/etc/resolv.conf", resolv_conf(config)),
+    ]
 }
 
 fn show(file: &Path, target: &str, root: &Root, read_only: bool) -> io::Result<()> {

@@ -44,19 +44,10 @@ pub(crate) struct Verdict {
 impl Monitor {
     /// Zeroes in the check stand for Docker's defaults.
     pub(crate) fn new(check: &HealthCheck) -> Monitor {
-        let or = |value: u64, default: u64| if value == 0 { default } else { value };
-        let check = HealthCheck {
-            test: check.test.clone(),
-            interval_ms: or(check.interval_ms, 30_000),
-            timeout_ms: or(check.timeout_ms, 30_000),
-            retries: if check.retries == 0 { 3 } else { check.retries },
-            start_period_ms: check.start_period_ms,
-            start_interval_ms: or(check.start_interval_ms, 5_000),
-        };
         let zero = Duration::ZERO;
         let status = Health::Starting;
         let mut monitor = Monitor {
-            check,
+            check: complete(check),
             status,
             streak: 0,
             next: zero,
@@ -66,6 +57,31 @@ impl Monitor {
         monitor.first = monitor.interval(zero);
         monitor.next = monitor.first.min(EARLY);
         monitor
+    }
+
+    /// Takes another definition at `now`. `None`: it is the same.
+    /// `Some(true)`: it tests something else, so that all begins anew, which
+    /// is the caller's to do. `Some(false)`: the times are other ones, and
+    /// the next probe comes by the new ones.
+    pub(crate) fn change(&mut self, check: &HealthCheck, now: Duration) -> Option<bool> {
+        let check = complete(check);
+        if check == self.check {
+            return None;
+        }
+        if check.test != self.check.test {
+            return Some(true);
+        }
+        self.check = check;
+        if self.streak >= self.check.retries && self.status == Health::Healthy {
+            self.status = Health::Unhealthy;
+        }
+        self.next = self.next.min(now + self.interval(now));
+        Some(false)
+    }
+
+    /// Failures in a row.
+    pub(crate) fn streak(&self) -> u32 {
+        self.streak
     }
 
     /// The health now.
@@ -154,9 +170,49 @@ impl Monitor {
     }
 }
 
+fn complete(check: &HealthCheck) -> HealthCheck {
+    let or = |value: u64, default: u64| if value == 0 { default } else { value };
+    HealthCheck {
+        test: check.test.clone(),
+        interval_ms: or(check.interval_ms, 30_000),
+        timeout_ms: or(check.timeout_ms, 30_000),
+        retries: if check.retries == 0 { 3 } else { check.retries },
+        start_period_ms: check.start_period_ms,
+        start_interval_ms: or(check.start_interval_ms, 5_000),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn another_definition() {
+        let mut m = monitor(0);
+        let same = m.check.clone();
+        assert_eq!(m.change(&same, ms(0)), None);
+        m.finished(ms(50), ms(60), true);
+        assert_eq!(m.next(), ms(1060));
+        let faster = HealthCheck {
+            interval_ms: 200,
+            ..same.clone()
+        };
+        assert_eq!(m.change(&faster, ms(100)), Some(false));
+        assert_eq!((m.status(), m.next()), (Health::Healthy, ms(300)));
+        // One failure is told before; with `retries: 1` it is enough.
+        m.finished(ms(300), ms(310), false);
+        let strict = HealthCheck {
+            retries: 1,
+            ..faster
+        };
+        assert_eq!(m.change(&strict, ms(320)), Some(false));
+        assert_eq!(m.status(), Health::Unhealthy);
+        let other = HealthCheck {
+            test: vec!["CMD".to_owned(), "false".to_owned()],
+            ..strict
+        };
+        assert_eq!(m.change(&other, ms(330)), Some(true));
+    }
 
     fn monitor(start_period_ms: u64) -> Monitor {
         Monitor::new(&HealthCheck {

@@ -119,13 +119,36 @@ impl Service {
 /// Makes the control group with the service's limits.
 pub(crate) fn make_cgroup(config: &VmConfig) -> io::Result<()> {
     fs::create_dir_all(CGROUP)?;
-    let set = |file: &str, value: Option<u64>| match value {
-        Some(value) => fs::write(format!("{CGROUP}/{file}"), value.to_string())
-            .map_err(|error| io::Error::other(format!("{file}={value}: {error}"))),
-        None => Ok(()),
-    };
-    set("memory.max", config.memory_limit)?;
-    set("pids.max", config.pids_limit)
+    limit(config)
+}
+
+/// Period that the quota of processor time is measured against, in
+/// microseconds; the kernel's default.
+const CPU_PERIOD: u64 = 100_000;
+/// The smallest quota that the kernel takes, in microseconds.
+const LEAST_QUOTA: u64 = 1_000;
+
+/// Sets the limits of the control group; absent ones are lifted.
+pub(crate) fn limit(config: &VmConfig) -> io::Result<()> {
+    let or_max = |value: Option<u64>| value.map_or("max".to_owned(), |value| value.to_string());
+    let quota = config.cpus.map(|cpus| {
+        // A float that is too large or no number becomes the nearest integer.
+        ((cpus * CPU_PERIOD as f64).round() as u64).max(LEAST_QUOTA)
+    });
+    for (file, value) in [
+        ("memory.max", or_max(config.memory_limit)),
+        ("pids.max", or_max(config.pids_limit)),
+        ("cpu.max", format!("{} {CPU_PERIOD}", or_max(quota))),
+    ] {
+        let path = format!("{CGROUP}/{file}");
+        // What the kernel cannot limit need not be lifted.
+        if value.starts_with("max") && !std::path::Path::new(&path).exists() {
+            continue;
+        }
+        fs::write(path, &value)
+            .map_err(|error| io::Error::other(format!("{file}={value}: {error}")))?;
+    }
+    Ok(())
 }
 
 /// Ends everything in the service at once (cgroup v2, `cgroup.kill`).

@@ -1,20 +1,19 @@
 //! `stack plan`
 
-use std::collections::BTreeMap;
+mod show;
 
-use anstyle::Style;
 use stack_api::request;
-use stack_planner::plan::{Action, Plan as Planned, Step};
+use stack_planner::plan::Plan as Planned;
 
 use crate::context::Context;
 use crate::error::Error;
-use crate::ui::{Ui, human, palette};
 use crate::{exit, ui};
 
 /// Show what `stack up` would do, and why
 ///
-/// Nothing is changed. Images that have to be pulled first make the plan
-/// preliminary.
+/// Each change comes with the old and the new value and the line of the file;
+/// secrets are hidden. Nothing is changed. Images that have to be pulled first
+/// make the plan preliminary.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example: fail in a pipeline when a machine has drifted\n  \
@@ -48,6 +47,10 @@ pub(crate) struct Plan {
     /// text, or json: the whole plan
     #[arg(long, value_enum, default_value_t, hide_possible_values = true)]
     format: Format,
+
+    /// The same as --format json
+    #[arg(long, conflicts_with = "format")]
+    json: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -62,7 +65,8 @@ const CHANGES: u8 = 2;
 
 impl Plan {
     pub(super) async fn run(self, context: &Context) -> Result<u8, Error> {
-        let spec = context.spec(&self.services)?;
+        let (spec, project) =
+            context.spec_and_project(&self.services, crate::project::lock::LockUse::Advise)?;
         let name = spec.name.clone();
         let request = request::Up {
             spec,
@@ -74,23 +78,15 @@ impl Plan {
             ..request::Up::default()
         };
         let client = context.client().await?;
-        let plan: Planned = client
+        let mut plan: Planned = client
             .call(&format!("/v1/stacks/{name}/plan"), &request)
             .await?;
-        match self.format {
-            Format::Json => {
-                let json = serde_json::to_string_pretty(&plan).map_err(std::io::Error::from);
-                ui::print_line(json.map_err(Error::Output)?)?;
-            }
-            Format::Text => {
-                ui::print(text(context.ui, &plan))?;
-                if !plan.orphans.is_empty() {
-                    context.ui.warn(format_args!(
-                        "not in the file any more, but still there: {} (--remove-orphans)",
-                        plan.orphans.join(", ")
-                    ));
-                }
-            }
+        plan.locate(&project);
+        if self.json || self.format == Format::Json {
+            let json = serde_json::to_string_pretty(&plan).map_err(std::io::Error::from);
+            ui::print_line(json.map_err(Error::Output)?)?;
+        } else {
+            print(context, &plan)?;
         }
         let changes = !plan.is_empty();
         Ok(if self.detailed_exitcode && changes {
@@ -101,115 +97,20 @@ impl Plan {
     }
 }
 
-fn text(ui: Ui, plan: &Planned) -> String {
-    if plan.is_empty() {
-        let kept = human::count(plan.unchanged.len(), "container");
-        return format!("Nothing to do: {kept} as wanted.\n");
+/// Shows a plan: the steps on standard output, remarks on standard error.
+///
+/// # Errors
+/// It could not be written.
+pub(super) fn print(context: &Context, plan: &Planned) -> Result<(), Error> {
+    ui::print(show::text(context.ui, plan))?;
+    for note in &plan.notes {
+        context.ui.warn(ui::untrusted::plain(note));
     }
-    let width = |of: fn(&Step) -> &str| {
-        plan.steps
-            .iter()
-            .map(|step| of(step).chars().count())
-            .max()
-            .unwrap_or(0)
-    };
-    let name_width = width(|step| step.action.subject().1);
-    let mut out = String::new();
-    for step in &plan.steps {
-        let (mark, style) = look(&step.action);
-        let (kind, name) = step.action.subject();
-        let verb = format!("{mark} {:<8}", step.action.verb());
-        out.push_str(&ui.out.paint(style, verb));
-        out.push_str(&format!(" {kind:<9} {name:<name_width$}  "));
-        out.push_str(&ui.out.paint(palette::DIM, &step.reason));
-        for wait in &step.wait_for {
-            let condition = serde_json::to_value(wait.condition);
-            let condition = condition.ok().and_then(|c| c.as_str().map(str::to_owned));
-            let after = format!(
-                ", after {} ({})",
-                wait.service,
-                condition
-                    .unwrap_or_default()
-                    .trim_start_matches("service_")
-                    .replace('_', " ")
-            );
-            out.push_str(&ui.out.paint(palette::DIM, after));
-        }
-        out.push('\n');
+    if !plan.orphans.is_empty() {
+        context.ui.warn(format_args!(
+            "not in the file any more, but still there: {} (--remove-orphans)",
+            plan.orphans.join(", ")
+        ));
     }
-    out.push_str(&format!("\n{}\n", summary(plan)));
-    out
-}
-
-/// `+` makes, `~` changes, `-` removes, `>` runs.
-fn look(action: &Action) -> (char, Style) {
-    match action {
-        Action::Pull { .. } => ('>', palette::BUSY),
-        Action::CreateNetwork { .. } | Action::CreateVolume { .. } | Action::Create { .. } => {
-            ('+', palette::GOOD)
-        }
-        Action::UpdateNetwork { .. } | Action::Recreate { .. } => ('~', palette::WARN),
-        Action::Start { .. } => ('>', palette::GOOD),
-        Action::Stop { .. } => ('>', palette::WARN),
-        Action::Remove { .. } => ('-', palette::BAD),
-    }
-}
-
-/// `2 to create, 1 to recreate; 3 containers stay as they are.`
-fn summary(plan: &Planned) -> String {
-    let mut verbs: BTreeMap<&str, usize> = BTreeMap::new();
-    for step in &plan.steps {
-        *verbs.entry(step.action.verb()).or_default() += 1;
-    }
-    let order = [
-        "pull", "create", "update", "recreate", "start", "stop", "remove",
-    ];
-    let parts: Vec<String> = order
-        .iter()
-        .filter_map(|verb| verbs.get(verb).map(|n| format!("{n} to {verb}")))
-        .collect();
-    let kept = match plan.unchanged.len() {
-        0 => String::new(),
-        n => format!("; {} unchanged", human::count(n, "container")),
-    };
-    format!("{}{kept}.", parts.join(", "))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ui::Paint;
-
-    #[test]
-    fn a_plan_says_why() {
-        let plan: Planned = serde_json::from_value(serde_json::json!({
-            "steps": [
-                {"action": {"type": "create", "service": "db", "number": 1, "name": "shop-db-1"},
-                 "reason": {"type": "missing"}, "after": [], "wait_for": []},
-                {"action": {"type": "start", "service": "web", "number": 1, "name": "shop-web-1"},
-                 "reason": {"type": "not_running", "state": "exited"}, "after": [0],
-                 "wait_for": [{"service": "db", "condition": "service_healthy", "required": true}]},
-            ],
-            "orphans": [],
-            "unchanged": ["shop-cache-1"],
-        }))
-        .unwrap();
-        let ui = Ui {
-            out: Paint(false),
-            err: Paint(false),
-            live: false,
-            width: 80,
-        };
-        assert_eq!(
-            text(ui, &plan),
-            "+ create   container shop-db-1   not there yet\n\
-             > start    container shop-web-1  it is exited, after db (healthy)\n\
-             \n1 to create, 1 to start; 1 container unchanged.\n"
-        );
-        let empty = Planned {
-            unchanged: vec!["a".to_owned()],
-            ..Planned::default()
-        };
-        assert_eq!(text(ui, &empty), "Nothing to do: 1 container as wanted.\n");
-    }
+    Ok(())
 }

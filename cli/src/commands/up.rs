@@ -9,6 +9,8 @@ use clap::ValueEnum;
 use hyper::Method;
 use stack_api::request;
 use stack_api::spec::{PullPolicy, StackSpec};
+use stack_planner::Project;
+use stack_planner::plan::Plan;
 
 use crate::context::Context;
 use crate::error::Error;
@@ -82,6 +84,10 @@ pub(crate) struct Up {
     #[arg(long)]
     remove_orphans: bool,
 
+    /// Only show what would be done, as `stack plan` does
+    #[arg(long, conflicts_with_all = ["wait", "abort_on_container_exit", "exit_code_from", "attach"])]
+    dry_run: bool,
+
     /// Seconds to let old containers end by themselves
     #[arg(short, long, value_name = "SECONDS")]
     timeout: Option<u64>,
@@ -133,7 +139,10 @@ impl Up {
             true => LockUse::Demand,
             false => LockUse::Advise,
         };
-        let spec = context.spec_with(&self.services, lock)?;
+        let (spec, project) = context.spec_and_project(&self.services, lock)?;
+        if self.dry_run {
+            return self.show_plan(context, spec, &project).await;
+        }
         let detached = self.detach || self.wait || self.no_start;
         let foreground = if detached {
             None
@@ -173,6 +182,21 @@ impl Up {
                 Err(error)
             }
         }
+    }
+
+    async fn show_plan(
+        &self,
+        context: &Context,
+        spec: StackSpec,
+        project: &Project,
+    ) -> Result<u8, Error> {
+        let request = self.request(spec, context)?;
+        let client = context.client().await?;
+        let path = format!("/v1/stacks/{}/plan", request.spec.name);
+        let mut plan: Plan = client.call(&path, &request).await?;
+        plan.locate(project);
+        super::plan::print(context, &plan)?;
+        Ok(exit::OK)
     }
 
     fn say_done(&self, context: &Context, name: &str, summary: &Summary) {
@@ -219,6 +243,8 @@ impl Up {
             timeout: self.timeout,
             wait: self.wait,
             wait_timeout: self.wait_timeout,
+            retire: Vec::new(),
+            rollback: false,
         })
     }
 

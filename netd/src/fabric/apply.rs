@@ -151,6 +151,11 @@ impl Fabric {
         id
     }
 
+    /// A published port leads elsewhere; its flows from before go on.
+    pub(crate) fn retarget_publish(&mut self, id: PublishId, publish: Publish) {
+        self.publishes.insert(id, publish);
+    }
+
     /// A published port could not be used after all.
     pub(crate) fn forget_publish(&mut self, id: PublishId) {
         self.publishes.remove(&id);

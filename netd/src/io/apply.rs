@@ -84,6 +84,7 @@ impl Loop {
         wanted: &[Publish],
         now: Instant,
     ) -> (Vec<Published>, Vec<PublishError>) {
+        self.retarget(wanted);
         let stale =
             |(id, l): (&PublishId, &Listener)| (!wanted.contains(&l.publish)).then_some(*id);
         for id in self.listeners.iter().filter_map(stale).collect::<Vec<_>>() {
@@ -120,6 +121,28 @@ impl Loop {
             })
             .collect();
         (published, errors)
+    }
+
+    /// Ports of the host that lead elsewhere now keep their sockets: no
+    /// client is refused, and connections to the guest from before go on.
+    fn retarget(&mut self, wanted: &[Publish]) {
+        for publish in wanted {
+            let served = |listener: &Listener| listener.publish == *publish;
+            if self.listeners.values().any(served)
+                || self.fabric.is_on_internal_network(&publish.endpoint)
+            {
+                continue;
+            }
+            let place = |p: &Publish| (p.host_ip, p.host_port, p.protocol);
+            let idle = |listener: &Listener| {
+                place(&listener.publish) == place(publish) && !wanted.contains(&listener.publish)
+            };
+            let mut listeners = self.listeners.iter_mut();
+            if let Some((id, listener)) = listeners.find(|(_, listener)| idle(listener)) {
+                listener.publish = publish.clone();
+                self.fabric.retarget_publish(*id, publish.clone());
+            }
+        }
     }
 
     fn listen(&mut self, publish: &Publish) -> Result<Vec<std::net::SocketAddr>, PublishError> {

@@ -200,3 +200,28 @@ fn an_internal_network_publishes_nothing() {
     assert!(published.is_empty());
     assert!(errors[0].message.contains("internal"));
 }
+
+#[test]
+fn a_port_that_leads_elsewhere_keeps_its_socket_and_its_connections() {
+    let daemon = Daemon::start();
+    let network = daemon.network(77, &["a", "b"]);
+    let mut config = config(&[&network]);
+    config.publish.push(publish("p", Protocol::Tcp, "a", 80));
+    let address = daemon.apply(&config)[0].1[0];
+    let mut old = daemon.guest(&network, "a");
+    let at_old = old.listen(80);
+    let mut first = TcpStream::connect(address).unwrap();
+    first.write_all(b"one").unwrap();
+    assert_eq!(old.receive(at_old, 3), b"one");
+    // The system has chosen the port: it must stay the same one.
+    config.publish[0] = publish("q", Protocol::Tcp, "b", 81);
+    let published = daemon.apply(&config);
+    assert_eq!((published[0].0.as_str(), published[0].1[0]), ("q", address));
+    let mut new = daemon.guest(&network, "b");
+    let at_new = new.listen(81);
+    let mut second = TcpStream::connect(address).unwrap();
+    second.write_all(b"two").unwrap();
+    assert_eq!(new.receive(at_new, 3), b"two");
+    first.write_all(b"three").unwrap();
+    assert_eq!(old.receive(at_old, 5), b"three");
+}

@@ -4,12 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use stack_api::container::{Container, State};
 use stack_api::request::Up;
+use stack_api::rollout::{FailureAction, Order, Rollout};
 use stack_api::spec::{Condition, ServiceSpec};
 
 use super::Groundwork;
+use super::class::Class;
 use super::difference;
 use super::observed::{Observed, ObservedContainer};
 use super::order::waves;
+use super::rollout::{self, Pace};
 use super::step::{Action, Plan, Reason, WaitFor};
 
 /// What the steps of the services depend on.
@@ -23,10 +26,34 @@ pub(super) struct Services<'a> {
 /// What has been planned for the services before.
 #[derive(Default)]
 struct Before {
-    /// Start steps by service.
+    /// Steps by service after which its containers are started.
     starts: BTreeMap<String, Vec<usize>>,
     /// Services of which a container is started anew.
     anew: BTreeSet<String>,
+    /// Names of the containers by service, as they are at the end.
+    names: BTreeMap<String, Vec<String>>,
+}
+
+/// What becomes of one container.
+enum Fate {
+    /// It is made.
+    Create,
+    /// It is replaced.
+    Replace(Reason),
+    /// It takes the changes as it is.
+    Update(Reason),
+    /// It is as wanted.
+    Keep,
+}
+
+/// One container to plan for.
+struct Case<'a> {
+    spec: &'a ServiceSpec,
+    number: u32,
+    name: String,
+    old: Option<&'a ObservedContainer>,
+    /// Steps that everything about it follows.
+    gate: Vec<usize>,
 }
 
 impl Services<'_> {
@@ -41,12 +68,8 @@ impl Services<'_> {
     }
 
     fn service(&self, spec: &ServiceSpec, before: &mut Before, plan: &mut Plan) {
-        let replicas = self
-            .request
-            .scale
-            .get(&spec.name)
-            .copied()
-            .unwrap_or(spec.replicas);
+        let scale = self.request.scale.get(&spec.name).copied();
+        let replicas = scale.unwrap_or(spec.replicas);
         let existing: Vec<&ObservedContainer> = self
             .observed
             .containers
@@ -60,72 +83,330 @@ impl Services<'_> {
                 Vec::new(),
             );
         }
-        for number in 1..=replicas {
-            let old = existing
-                .iter()
-                .find(|c| c.container.number == number)
-                .copied();
-            self.container(spec, number, old, before, plan);
+        let cases: Vec<(Case<'_>, Fate)> = (1..=replicas)
+            .map(|number| {
+                let case = self.case(spec, number, &existing, plan);
+                let fate = self.fate(spec, case.old);
+                (case, fate)
+            })
+            .collect();
+        let names = cases.iter().map(|(case, _)| case.name.clone()).collect();
+        before.names.insert(spec.name.clone(), names);
+        let replaced: Vec<&ObservedContainer> = cases
+            .iter()
+            .filter(|(_, fate)| matches!(fate, Fate::Replace(_)))
+            .filter_map(|(case, _)| case.old)
+            .collect();
+        let rollout = match self.request.rollback {
+            false => spec.update.clone(),
+            // A failure on the way back leads no further back.
+            true => spec.rollback.clone().map(|rollout| Rollout {
+                failure_action: match rollout.failure_action {
+                    FailureAction::Rollback => FailureAction::Pause,
+                    action => action,
+                },
+                ..rollout
+            }),
+        };
+        match &rollout {
+            Some(rollout) if !replaced.is_empty() && !self.request.no_start => {
+                self.roll_out(rollout, &replaced, cases, before, plan);
+            }
+            _ => {
+                for (case, fate) in cases {
+                    self.container(&case, fate, before, plan);
+                }
+            }
         }
     }
 
-    fn container(
+    /// The container with that number. What an update that was cut off has
+    /// left beside it is removed.
+    fn case<'a>(
         &self,
-        spec: &ServiceSpec,
+        spec: &'a ServiceSpec,
         number: u32,
-        old: Option<&ObservedContainer>,
+        existing: &[&'a ObservedContainer],
+        plan: &mut Plan,
+    ) -> Case<'a> {
+        let name = spec.container_name_of(&self.request.spec.name, number);
+        let mut same = existing.iter().filter(|c| c.container.number == number);
+        let old = same
+            .clone()
+            .find(|c| !c.standby)
+            .or_else(|| same.next())
+            .copied();
+        let mut gate = Vec::new();
+        for other in existing.iter().filter(|c| c.container.number == number) {
+            if old.is_some_and(|old| old.container.id != other.container.id) {
+                let action = Action::remove(&other.container);
+                gate.push(plan.add(action, Reason::Leftover, Vec::new()));
+            }
+        }
+        Case {
+            spec,
+            number,
+            name,
+            old,
+            gate,
+        }
+    }
+
+    /// Replaces containers batch by batch.
+    fn roll_out(
+        &self,
+        rollout: &Rollout,
+        replaced: &[&ObservedContainer],
+        cases: Vec<(Case<'_>, Fate)>,
         before: &mut Before,
         plan: &mut Plan,
     ) {
-        let service = spec.name.clone();
-        let name = spec.container_name_of(&self.request.spec.name, number);
-        let groundwork = self.groundwork(spec);
-        let (made, why_start) = match old {
-            None => {
-                let action = Action::Create {
-                    service: service.clone(),
-                    number,
-                    name: name.clone(),
-                };
-                let step = plan.add(action, Reason::Missing, groundwork);
-                (Some(step), Some(Reason::Missing))
+        let pace = Pace::new(rollout, replaced.len());
+        let Some(spec) = cases.first().map(|(case, _)| case.spec) else {
+            return;
+        };
+        let obstacle = rollout::obstacle(rollout, spec, replaced);
+        let start_first = rollout.order == Order::StartFirst && obstacle.is_none();
+        if let Some(obstacle) = obstacle {
+            plan.notes.push(format!(
+                "{}: start-first is not possible, for {obstacle}: \
+                 each container is stopped before its successor starts",
+                spec.name
+            ));
+        }
+        plan.rollouts
+            .insert(spec.name.clone(), pace.guard(replaced.len()));
+        let (mut gate, mut done) = (Vec::new(), 0);
+        let (mut started, mut names) = (Vec::new(), Vec::new());
+        for (mut case, fate) in cases {
+            let Fate::Replace(reason) = fate else {
+                self.container(&case, fate, before, plan);
+                continue;
+            };
+            case.gate.extend(&gate);
+            let last = done + 1 == replaced.len();
+            let ends_batch = last || pace.begins(done + 1);
+            done += 1;
+            names.push(case.name.clone());
+            if start_first && let Some(old) = case.old {
+                self.beside(&case, old, &reason, pace.times(last), before, plan);
+                // The next one begins when the old one has gone.
+                started.push(plan.steps.len() - 1);
+                if ends_batch {
+                    gate = std::mem::take(&mut started);
+                }
+                continue;
             }
-            Some(old) => match self.why_recreate(spec, old) {
-                Some(reason) => {
-                    let id = old.container.id.clone();
-                    let action = Action::Recreate {
+            self.container(&case, Fate::Replace(reason), before, plan);
+            started.push(plan.steps.len() - 1);
+            if ends_batch {
+                let (monitor_ms, delay_ms) = pace.times(last);
+                let action = Action::Watch {
+                    service: spec.name.clone(),
+                    names: std::mem::take(&mut names),
+                    monitor_ms,
+                    delay_ms,
+                };
+                gate = vec![plan.add(action, Reason::Rollout, std::mem::take(&mut started))];
+            }
+        }
+    }
+
+    /// Starts the new container beside the old one, which goes when the new
+    /// one is up.
+    fn beside(
+        &self,
+        case: &Case<'_>,
+        old: &ObservedContainer,
+        reason: &Reason,
+        (monitor_ms, delay_ms): (u64, u64),
+        before: &mut Before,
+        plan: &mut Plan,
+    ) {
+        let (service, number) = (case.spec.name.clone(), case.number);
+        let name = rollout::beside(&case.name);
+        let mut after = self.groundwork(case.spec);
+        after.extend(&case.gate);
+        let action = Action::CreateBeside {
+            service: service.clone(),
+            number,
+            name: name.clone(),
+        };
+        let made = plan.add(action, reason.clone(), after);
+        let started = self.start(case.spec, number, &name, reason, vec![made], before, plan);
+        let action = Action::Watch {
+            service: service.clone(),
+            names: vec![name.clone()],
+            monitor_ms,
+            delay_ms: 0,
+        };
+        let watched = plan.add(action, Reason::Rollout, vec![started]);
+        let action = Action::Switch {
+            service: service.clone(),
+            number,
+            name: case.name.clone(),
+            beside: name,
+            id: old.container.id.clone(),
+        };
+        let switched = plan.add(action, reason.clone(), vec![watched]);
+        let removal = Action::Remove {
+            service: service.clone(),
+            name: case.name.clone(),
+            id: old.container.id.clone(),
+        };
+        let removed = plan.add(removal, Reason::Replaced, vec![switched]);
+        before
+            .starts
+            .entry(service.clone())
+            .or_default()
+            .push(removed);
+        if delay_ms > 0 {
+            let action = Action::Watch {
+                service,
+                names: vec![case.name.clone()],
+                monitor_ms: 0,
+                delay_ms,
+            };
+            plan.add(action, Reason::Rollout, vec![removed]);
+        }
+    }
+
+    fn fate(&self, spec: &ServiceSpec, old: Option<&ObservedContainer>) -> Fate {
+        let Some(old) = old else {
+            return Fate::Create;
+        };
+        if self.request.force_recreate {
+            return Fate::Replace(Reason::Forced);
+        }
+        let changes = difference::changes(&old.spec, spec, &old.room);
+        let changed = !changes.is_empty() || old.container.config_hash != spec.config_hash;
+        let live = changes.iter().all(|change| change.class == Class::Live);
+        let new = self.other_reason(spec, old);
+        match (changed, live, new) {
+            (false, _, None) => Fate::Keep,
+            (true, true, None) => Fate::Update(Reason::Changed { changes }),
+            _ if self.request.no_recreate => Fate::Keep,
+            (true, false, _) => Fate::Replace(Reason::Changed { changes }),
+            (_, _, Some(reason)) => Fate::Replace(reason),
+        }
+    }
+
+    /// Why it must be replaced although its attributes are as wanted.
+    fn other_reason(&self, spec: &ServiceSpec, old: &ObservedContainer) -> Option<Reason> {
+        if old.standby {
+            return Some(Reason::Leftover);
+        }
+        if let Some(id) = self.observed.images.get(&spec.image)
+            && *id != old.container.image_id
+        {
+            let (from, to) = (old.container.image_id.clone(), id.clone());
+            return Some(Reason::ImageChanged { from, to });
+        }
+        let first = self.first;
+        let mut networks = spec.networks.keys();
+        if let Some(network) = networks.find(|key| first.networks.contains_key(*key)) {
+            let network = network.clone();
+            return Some(Reason::NetworkChanged { network });
+        }
+        let mut volumes = spec.volume_keys();
+        let volume = volumes.find(|key| first.volumes.contains_key(*key))?;
+        Some(Reason::VolumeChanged {
+            volume: volume.clone(),
+        })
+    }
+
+    fn container(&self, case: &Case<'_>, fate: Fate, before: &mut Before, plan: &mut Plan) {
+        let Case {
+            spec,
+            number,
+            name,
+            old,
+            gate,
+        } = case;
+        let (service, number, name) = (spec.name.clone(), *number, name.clone());
+        let id = old.map_or(String::new(), |old| old.container.id.clone());
+        let mut made = None;
+        let mut why_start = None;
+        let mut after = gate.clone();
+        match fate {
+            Fate::Create | Fate::Replace(_) => {
+                after.extend(self.groundwork(spec));
+                let (action, reason) = match fate {
+                    Fate::Replace(reason) => (
+                        Action::Recreate {
+                            service,
+                            number,
+                            name: name.clone(),
+                            id,
+                        },
+                        reason,
+                    ),
+                    _ => (
+                        Action::Create {
+                            service,
+                            number,
+                            name: name.clone(),
+                        },
+                        Reason::Missing,
+                    ),
+                };
+                made = Some(plan.add(action, reason.clone(), after));
+                why_start = Some(reason);
+            }
+            Fate::Update(_) | Fate::Keep => {
+                if let Fate::Update(reason) = fate {
+                    let action = Action::Update {
                         service: service.clone(),
                         number,
                         name: name.clone(),
                         id,
                     };
-                    let step = plan.add(action, reason.clone(), groundwork);
-                    (Some(step), Some(reason))
+                    made = Some(plan.add(action, reason, after.clone()));
                 }
-                None => match self.why_start(spec, &old.container, before) {
-                    Some((reason, true)) => {
+                let container = old.map(|old| &old.container);
+                if let Some((reason, stop)) =
+                    container.and_then(|c| self.why_start(spec, c, before))
+                {
+                    if stop && !self.request.no_start {
                         let action = Action::Stop {
-                            service: service.clone(),
+                            service,
                             number,
                             name: name.clone(),
                         };
-                        (
-                            Some(plan.add(action, reason.clone(), Vec::new())),
-                            Some(reason),
-                        )
+                        let after = made.into_iter().collect();
+                        made = Some(plan.add(action, reason.clone(), after));
                     }
-                    Some((reason, false)) => (None, Some(reason)),
-                    None => (None, None),
-                },
-            },
-        };
+                    why_start = Some(reason);
+                }
+            }
+        }
         let Some(reason) = why_start.filter(|_| !self.request.no_start) else {
             if made.is_none() {
                 plan.unchanged.push(name);
             }
             return;
         };
-        let mut after: Vec<usize> = made.into_iter().collect();
+        let made = made.into_iter().collect();
+        let step = self.start(spec, number, &name, &reason, made, before, plan);
+        before
+            .starts
+            .entry(spec.name.clone())
+            .or_default()
+            .push(step);
+    }
+
+    /// Adds the start of a container, after what it depends on.
+    #[expect(clippy::too_many_arguments, reason = "one step with all its parts")]
+    fn start(
+        &self,
+        spec: &ServiceSpec,
+        number: u32,
+        name: &str,
+        reason: &Reason,
+        mut after: Vec<usize>,
+        before: &mut Before,
+        plan: &mut Plan,
+    ) -> usize {
         let mut wait_for = Vec::new();
         for (dependency, how) in &spec.depends_on {
             if !self.selected.contains(dependency) {
@@ -136,60 +417,29 @@ impl Services<'_> {
                 service: dependency.clone(),
                 condition: how.condition,
                 required: how.required,
+                containers: before.names.get(dependency).cloned().unwrap_or_default(),
             });
         }
-        let step = plan.add(
-            Action::Start {
-                service: service.clone(),
-                number,
-                name,
-            },
-            reason,
-            after,
-        );
+        let action = Action::Start {
+            service: spec.name.clone(),
+            number,
+            name: name.to_owned(),
+        };
+        let step = plan.add(action, reason.clone(), after);
         plan.steps[step].wait_for = wait_for;
-        before.starts.entry(service.clone()).or_default().push(step);
-        before.anew.insert(service);
+        before.anew.insert(spec.name.clone());
+        step
     }
 
     fn groundwork(&self, spec: &ServiceSpec) -> Vec<usize> {
         let first = self.first;
         let mut after: Vec<usize> = first.pulls.get(&spec.image).copied().into_iter().collect();
-        after.extend(
-            spec.networks
-                .keys()
-                .filter_map(|key| first.networks.get(key)),
-        );
+        let networks = spec.networks.keys();
+        after.extend(networks.filter_map(|key| first.networks.get(key)));
         after.extend(spec.volume_keys().filter_map(|key| first.volumes.get(key)));
         after.sort_unstable();
         after.dedup();
         after
-    }
-
-    fn why_recreate(&self, spec: &ServiceSpec, old: &ObservedContainer) -> Option<Reason> {
-        if self.request.force_recreate {
-            return Some(Reason::Forced);
-        }
-        if self.request.no_recreate {
-            return None;
-        }
-        if old.container.config_hash != spec.config_hash {
-            return Some(Reason::Changed {
-                what: difference::changed(&old.spec, spec),
-            });
-        }
-        if let Some(id) = self.observed.images.get(&spec.image)
-            && *id != old.container.image_id
-        {
-            let (from, to) = (old.container.image_id.clone(), id.clone());
-            return Some(Reason::ImageChanged { from, to });
-        }
-        spec.networks
-            .keys()
-            .find(|key| self.first.networks.contains_key(*key))
-            .map(|network| Reason::NetworkChanged {
-                network: network.clone(),
-            })
     }
 
     /// Why it must be started, and whether it must be stopped before.
@@ -205,23 +455,15 @@ impl Services<'_> {
                 .iter()
                 .find(|(name, how)| how.restart && before.anew.contains(*name));
             return restarts.map(|(service, _)| {
-                (
-                    Reason::DependencyRestarts {
-                        service: service.clone(),
-                    },
-                    true,
-                )
+                let service = service.clone();
+                (Reason::DependencyRestarts { service }, true)
             });
         }
         if self.is_completed(spec, container) {
             return None;
         }
-        Some((
-            Reason::NotRunning {
-                state: container.state.as_str().to_owned(),
-            },
-            false,
-        ))
+        let state = container.state.as_str().to_owned();
+        Some((Reason::NotRunning { state }, false))
     }
 
     /// A service that others wait for to complete, and that has: once is

@@ -2,9 +2,14 @@
 
 use std::fmt;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use stack_api::container::Container;
 use stack_api::spec::Condition;
+
+use super::change::{self, Change};
+use super::rollout::Guard;
 
 /// A plan.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -17,6 +22,13 @@ pub struct Plan {
     pub orphans: Vec<String>,
     /// Names of containers that stay as they are.
     pub unchanged: Vec<String>,
+    /// Services whose containers are replaced by an `update_config`: what a
+    /// failure of one leads to.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rollouts: BTreeMap<String, Guard>,
+    /// What cannot be done as the file asks for it, in sentences.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// One step.
@@ -41,6 +53,10 @@ pub struct WaitFor {
     pub condition: Condition,
     /// Without it the step cannot be done.
     pub required: bool,
+    /// Names of its containers; those that are about to go are not waited
+    /// for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub containers: Vec<String>,
 }
 
 /// What to do.
@@ -94,6 +110,51 @@ pub enum Action {
         /// Id of the old one.
         id: String,
     },
+    /// Have a container take changes as it is, running or not.
+    Update {
+        /// Service.
+        service: String,
+        /// 1, 2, 3…
+        number: u32,
+        /// Its name.
+        name: String,
+        /// Its id.
+        id: String,
+    },
+    /// Make a container beside the one it will replace: it gets neither
+    /// names nor ports yet.
+    CreateBeside {
+        /// Service.
+        service: String,
+        /// 1, 2, 3…
+        number: u32,
+        /// Its name until it takes over.
+        name: String,
+    },
+    /// Give the names and ports of the old container to the one beside it.
+    Switch {
+        /// Service.
+        service: String,
+        /// 1, 2, 3…
+        number: u32,
+        /// The name that the new one gets, and the old one loses.
+        name: String,
+        /// The name of the new one until then.
+        beside: String,
+        /// Id of the old one.
+        id: String,
+    },
+    /// Wait until new containers have come up and stay so.
+    Watch {
+        /// Service.
+        service: String,
+        /// Names of the containers.
+        names: Vec<String>,
+        /// Milliseconds for which they must stay up.
+        monitor_ms: u64,
+        /// Milliseconds to wait afterwards.
+        delay_ms: u64,
+    },
     /// Start a container.
     Start {
         /// Service.
@@ -131,10 +192,10 @@ pub enum Reason {
     Missing,
     /// The policy says so each time.
     PullPolicy,
-    /// These attributes changed.
+    /// These attributes changed; none: only such as have no effect here.
     Changed {
-        /// Names of attributes.
-        what: Vec<String>,
+        /// Each with its old and new value.
+        changes: Vec<Change>,
     },
     /// The reference leads to another image now.
     ImageChanged {
@@ -164,6 +225,17 @@ pub enum Reason {
     ScaledDown,
     /// Its service is in the file no more.
     Orphan,
+    /// A volume it mounts is another one.
+    VolumeChanged {
+        /// Key in the file.
+        volume: String,
+    },
+    /// It was left by an update that was cut off.
+    Leftover,
+    /// Another container has taken its place.
+    Replaced,
+    /// New containers have to prove themselves.
+    Rollout,
 }
 
 impl Plan {
@@ -192,7 +264,8 @@ impl Action {
         }
     }
 
-    /// `image`, `network`, `volume` or `container`, and the thing's name.
+    /// `image`, `network`, `volume`, `container` or `service`, and the
+    /// thing's name.
     pub fn subject(&self) -> (&'static str, &str) {
         match self {
             Action::Pull { image } => ("image", image),
@@ -200,11 +273,34 @@ impl Action {
                 ("network", name)
             }
             Action::CreateVolume { name, .. } => ("volume", name),
+            Action::Watch { service, .. } => ("service", service),
             Action::Create { name, .. }
             | Action::Recreate { name, .. }
+            | Action::Update { name, .. }
+            | Action::CreateBeside { name, .. }
+            | Action::Switch { name, .. }
             | Action::Start { name, .. }
             | Action::Stop { name, .. }
             | Action::Remove { name, .. } => ("container", name),
+        }
+    }
+
+    /// The service it is about, and the name of the container.
+    pub fn container(&self) -> Option<(&str, &str)> {
+        match self {
+            Action::Create { service, name, .. }
+            | Action::CreateBeside { service, name, .. }
+            | Action::Recreate { service, name, .. }
+            | Action::Update { service, name, .. }
+            | Action::Switch { service, name, .. }
+            | Action::Start { service, name, .. }
+            | Action::Stop { service, name, .. }
+            | Action::Remove { service, name, .. } => Some((service, name)),
+            Action::Watch { service, .. } => Some((service, service)),
+            Action::Pull { .. }
+            | Action::CreateNetwork { .. }
+            | Action::UpdateNetwork { .. }
+            | Action::CreateVolume { .. } => None,
         }
     }
 
@@ -212,10 +308,13 @@ impl Action {
     pub fn verb(&self) -> &'static str {
         match self {
             Action::Pull { .. } => "pull",
-            Action::CreateNetwork { .. } | Action::CreateVolume { .. } | Action::Create { .. } => {
-                "create"
-            }
-            Action::UpdateNetwork { .. } => "update",
+            Action::CreateNetwork { .. }
+            | Action::CreateVolume { .. }
+            | Action::Create { .. }
+            | Action::CreateBeside { .. } => "create",
+            Action::UpdateNetwork { .. } | Action::Update { .. } => "update",
+            Action::Switch { .. } => "switch",
+            Action::Watch { .. } => "watch",
             Action::Recreate { .. } => "recreate",
             Action::Start { .. } => "start",
             Action::Stop { .. } => "stop",
@@ -234,7 +333,7 @@ impl fmt::Display for Reason {
         match self {
             Reason::Missing => f.write_str("not there yet"),
             Reason::PullPolicy => f.write_str("pull_policy: always"),
-            Reason::Changed { what } => write!(f, "{} changed", what.join(", ")),
+            Reason::Changed { changes } => f.write_str(&change::names(changes)),
             Reason::ImageChanged { from, to } if to.is_empty() => {
                 write!(f, "image changes: {} → what the pull brings", short(from))
             }
@@ -247,6 +346,10 @@ impl fmt::Display for Reason {
             Reason::DependencyRestarts { service } => write!(f, "{service} is started anew"),
             Reason::ScaledDown => f.write_str("fewer are wanted"),
             Reason::Orphan => f.write_str("its service is in the file no more"),
+            Reason::VolumeChanged { volume } => write!(f, "volume {volume} is another one"),
+            Reason::Leftover => f.write_str("left by an update that was cut off"),
+            Reason::Replaced => f.write_str("another has taken its place"),
+            Reason::Rollout => f.write_str("the new containers have to stay up"),
         }
     }
 }

@@ -1,9 +1,10 @@
 //! Plans for small stacks, and what holds for every plan.
 
-use stack_api::container::{Container, State};
+use stack_api::container::State;
 use stack_api::request::Up;
-use stack_api::spec::{Condition, Dependency, NetworkSpec, ServiceSpec, StackSpec};
+use stack_api::spec::{Condition, Dependency, NetworkSpec, PortSpec, ServiceSpec, StackSpec};
 
+use super::world::{carry_out, state};
 use super::*;
 
 fn service(name: &str, deps: &[(&str, Condition)]) -> ServiceSpec {
@@ -49,78 +50,6 @@ fn shop() -> Up {
             ..StackSpec::default()
         },
         ..Up::default()
-    }
-}
-
-/// What there is after the plan was carried out.
-fn carry_out(request: &Up, plan: &Plan, observed: &mut Observed) {
-    for (n, step) in plan.steps.iter().enumerate() {
-        assert!(
-            step.after.iter().all(|before| *before < n),
-            "{step} follows a later step"
-        );
-        match &step.action {
-            Action::Pull { image } => {
-                observed
-                    .images
-                    .insert(image.clone(), format!("id of {image}"));
-            }
-            Action::CreateNetwork { network, name } | Action::UpdateNetwork { network, name } => {
-                let wanted = &request.spec.networks[network];
-                let subnet = wanted.subnet.clone().unwrap_or_default();
-                observed.networks.insert(
-                    name.clone(),
-                    ObservedNetwork {
-                        internal: wanted.internal,
-                        subnet,
-                    },
-                );
-            }
-            Action::CreateVolume { name, .. } => {
-                observed.volumes.insert(name.clone());
-            }
-            Action::Create {
-                service,
-                number,
-                name,
-            }
-            | Action::Recreate {
-                service,
-                number,
-                name,
-                ..
-            } => {
-                observed.containers.retain(|c| c.container.name != *name);
-                let spec = request.spec.services[service].clone();
-                observed.containers.push(ObservedContainer {
-                    container: Container {
-                        name: name.clone(),
-                        service: service.clone(),
-                        number: *number,
-                        image_id: observed.images[&spec.image].clone(),
-                        config_hash: spec.config_hash.clone(),
-                        ..Container::default()
-                    },
-                    spec,
-                });
-            }
-            Action::Start { name, .. } => state(observed, name, State::Running),
-            Action::Stop { name, .. } => state(observed, name, State::Exited),
-            Action::Remove { name, .. } => {
-                observed.containers.retain(|c| c.container.name != *name);
-            }
-        }
-    }
-}
-
-fn state(observed: &mut Observed, name: &str, state: State) {
-    for container in observed
-        .containers
-        .iter_mut()
-        .filter(|c| c.container.name == name)
-    {
-        container.container.state = state;
-        container.container.exit_code = (state == State::Exited).then_some(0);
     }
 }
 
@@ -181,8 +110,8 @@ fn a_change_touches_only_its_service() {
     assert_eq!(
         texts(&plan),
         [
-            "recreate container shop-app-1: environment changed",
-            "start container shop-app-1: environment changed",
+            "recreate container shop-app-1: environment.X changed",
+            "start container shop-app-1: environment.X changed",
         ]
     );
 }
@@ -257,4 +186,114 @@ fn a_changed_network_renews_its_containers() {
     );
     carry_out(&request, &first, &mut observed);
     assert!(plan(&request, &observed).unwrap().is_empty());
+}
+
+#[test]
+fn what_a_running_machine_can_take_restarts_nothing() {
+    let (mut request, mut observed) = running();
+    let app = request.spec.services.get_mut("app").unwrap();
+    app.config_hash = "b".to_owned();
+    app.labels.insert("team".to_owned(), "blue".to_owned());
+    let web = request.spec.services.get_mut("web").unwrap();
+    web.depends_on.get_mut("app").unwrap().restart = true;
+    let first = plan(&request, &observed).unwrap();
+    assert_eq!(
+        texts(&first),
+        ["update container shop-app-1: labels.team changed"]
+    );
+    assert_eq!(first.unchanged, ["shop-db-1", "shop-web-1"]);
+    carry_out(&request, &first, &mut observed);
+    assert!(plan(&request, &observed).unwrap().is_empty());
+    // A hash alone, of an attribute without effect here.
+    request.spec.services.get_mut("db").unwrap().config_hash = "c".to_owned();
+    assert_eq!(
+        texts(&plan(&request, &observed).unwrap()),
+        ["update container shop-db-1: only attributes without effect changed"]
+    );
+}
+
+#[test]
+fn a_stopped_container_is_updated_and_started() {
+    let (mut request, mut observed) = running();
+    state(&mut observed, "shop-web-1", State::Exited);
+    let web = request.spec.services.get_mut("web").unwrap();
+    web.stop_signal = Some("INT".to_owned());
+    let plan = plan(&request, &observed).unwrap();
+    assert_eq!(
+        texts(&plan),
+        [
+            "update container shop-web-1: stop_signal changed",
+            "start container shop-web-1: it is exited",
+        ]
+    );
+    assert_eq!(plan.steps[1].after, [0]);
+}
+
+#[test]
+fn no_recreate_still_takes_what_is_live() {
+    let (mut request, observed) = running();
+    request.no_recreate = true;
+    let app = request.spec.services.get_mut("app").unwrap();
+    app.labels.insert("a".to_owned(), "b".to_owned());
+    let db = request.spec.services.get_mut("db").unwrap();
+    db.user = Some("db".to_owned());
+    assert_eq!(
+        texts(&plan(&request, &observed).unwrap()),
+        ["update container shop-app-1: labels.a changed"]
+    );
+}
+
+#[test]
+fn who_takes_a_port_waits_until_it_is_free() {
+    let (mut request, mut observed) = running();
+    let port = PortSpec {
+        host_ip: None,
+        published: Some(8080),
+        published_end: None,
+        target: 80,
+        udp: false,
+    };
+    let db = request.spec.services.get_mut("db").unwrap();
+    db.ports = vec![port.clone()];
+    let first = plan(&request, &observed).unwrap();
+    carry_out(&request, &first, &mut observed);
+    request.spec.services.get_mut("db").unwrap().ports.clear();
+    request.spec.services.get_mut("web").unwrap().ports = vec![port];
+    let plan = plan(&request, &observed).unwrap();
+    assert_eq!(
+        texts(&plan),
+        [
+            "update container shop-db-1: ports[0] changed",
+            "update container shop-web-1: ports[0] changed",
+        ]
+    );
+    assert_eq!(plan.steps[1].after, [0]);
+}
+
+#[test]
+fn another_volume_is_another_disk() {
+    use stack_api::spec::{MountSource, MountSpec, VolumeSpec};
+    let (mut request, mut observed) = running();
+    let named = |name: &str| VolumeSpec {
+        name: name.to_owned(),
+        ..VolumeSpec::default()
+    };
+    request.spec.volumes.insert("data".to_owned(), named("one"));
+    let source = MountSource::Volume {
+        volume: "data".to_owned(),
+        nocopy: false,
+        subpath: None,
+    };
+    request.spec.services.get_mut("db").unwrap().mounts = vec![MountSpec {
+        target: "/data".to_owned(),
+        read_only: false,
+        source,
+    }];
+    let first = plan(&request, &observed).unwrap();
+    carry_out(&request, &first, &mut observed);
+    request.spec.volumes.insert("data".to_owned(), named("two"));
+    assert_eq!(
+        texts(&plan(&request, &observed).unwrap())[1],
+        "recreate container shop-db-1: volume data is another one"
+    );
 }

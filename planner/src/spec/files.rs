@@ -46,6 +46,7 @@ pub(super) fn files(parts: &Parts, service: &Node, report: &mut Report) -> Vec<F
             };
             let target = clean_path(&target);
             all.push(FileSpec {
+                source: format!("{kind}.{source}"),
                 target,
                 content,
                 mode: mode(reference.get("mode"), report),

@@ -3,8 +3,8 @@
 use stack_api::spec::{Condition, Dependency, PullPolicy, ServiceSpec};
 
 use super::{
-    entries, files, flag, health, items, limits, machine, mounts, network, ports, restart, text,
-    texts, texts_by_key, unusable,
+    entries, files, flag, health, items, limits, machine, mounts, network, ports, restart, rollout,
+    text, texts, texts_by_key, unusable,
 };
 use crate::bind::quantity::parse_duration;
 use crate::diagnostic::Report;
@@ -78,6 +78,8 @@ pub(super) fn service(parts: &Parts, name: &str, node: &Node, report: &mut Repor
         dns: texts(node, "dns"),
         dns_search: texts(node, "dns_search"),
         dns_opt: texts(node, "dns_opt"),
+        update: rollout::rollout(node.at(&["deploy", "update_config"]), report),
+        rollback: rollout::rollout(node.at(&["deploy", "rollback_config"]), report),
         config_hash: machine::with_machine(hash::config_hash(node, &parts.contents), &machine),
         machine,
     }

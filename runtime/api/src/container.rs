@@ -53,6 +53,9 @@ pub struct Container {
     pub command: String,
     /// Grants to resources: memory of the VM in bytes.
     pub memory: u64,
+    /// Processors of the VM at its last start; 0 before the first.
+    #[serde(default)]
+    pub cpus: u32,
 }
 
 /// Where a container is in its life.

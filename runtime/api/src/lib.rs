@@ -7,7 +7,9 @@
 
 pub mod container;
 pub mod event;
+pub mod history;
 pub mod logs;
 pub mod request;
+pub mod rollout;
 pub mod routes;
 pub mod spec;

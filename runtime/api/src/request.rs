@@ -36,6 +36,14 @@ pub struct Up {
     pub wait: bool,
     /// Seconds to wait at most.
     pub wait_timeout: Option<u64>,
+    /// Remove the containers of these services when they are not in the
+    /// file any more, whatever `remove_orphans` says.
+    #[serde(default)]
+    pub retire: Vec<String>,
+    /// It is the way back: containers are replaced as `rollback_config`
+    /// says, not `update_config`.
+    #[serde(default)]
+    pub rollback: bool,
 }
 
 /// `POST /v1/stacks/{name}/down`: stop and remove. Answer: events.

@@ -9,6 +9,9 @@
 //! | `POST /v1/stacks/{name}/plan` | [`Up`](crate::request::Up) | `stack_planner::plan::Plan`: what `up` would do |
 //! | `GET /v1/stacks/{name}` | | [`StackSpec`](crate::spec::StackSpec) last applied, or 404 |
 //! | `GET /v1/stacks/{name}/containers` | | list of [`Container`](crate::container::Container) |
+//! | `GET /v1/stacks/{name}/history` | | list of [`Entry`](crate::history::Entry) |
+//! | `POST /v1/stacks/{name}/rollback` | [`Rollback`](crate::history::Rollback) | events |
+//! | `POST /v1/stacks/{name}/rollback/plan` | [`Rollback`](crate::history::Rollback) | the plan |
 //! | `POST /v1/stacks/{name}/down` | [`Down`](crate::request::Down) | events |
 //! | `POST /v1/stacks/{name}/action` | [`Action`](crate::request::Action) | events |
 //! | `GET /v1/stacks/{name}/logs` | [`LogQuery`](crate::request::LogQuery) | log lines |

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::rollout::Rollout;
+
 /// A whole stack.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct StackSpec {
@@ -58,8 +60,9 @@ pub struct VolumeSpec {
     pub labels: BTreeMap<String, String>,
 }
 
-/// One service.
+/// One service. What an older record lacks has its default.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ServiceSpec {
     /// Key in the file.
     pub name: String,
@@ -150,6 +153,11 @@ pub struct ServiceSpec {
     /// Wishes about the virtual machine.
     #[serde(default)]
     pub machine: MachineSpec,
+    /// How containers are replaced (`deploy.update_config`); `None`: all at
+    /// once, stopping each before its successor starts.
+    pub update: Option<Rollout>,
+    /// The same when an update is taken back (`deploy.rollback_config`).
+    pub rollback: Option<Rollout>,
     /// Hash of everything that asks for a new container when it changes.
     pub config_hash: String,
 }
@@ -305,6 +313,9 @@ pub enum MountSource {
 /// A config or secret.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FileSpec {
+    /// What it is in the file: `configs.app`, `secrets.password`.
+    #[serde(default)]
+    pub source: String,
     /// Absolute path in the service.
     pub target: String,
     /// The bytes.

@@ -3,6 +3,7 @@
 mod answer;
 mod doctor;
 mod exec;
+mod history;
 mod images;
 mod logs;
 mod stacks;
@@ -50,6 +51,9 @@ pub async fn serve(daemon: Arc<Daemon>) -> std::io::Result<()> {
         .route("/v1/stacks/{name}", put(stacks::up).get(stacks::spec))
         .route("/v1/stacks/{name}/containers", get(stacks::containers))
         .route("/v1/stacks/{name}/plan", post(stacks::plan))
+        .route("/v1/stacks/{name}/history", get(history::history))
+        .route("/v1/stacks/{name}/rollback", post(history::rollback))
+        .route("/v1/stacks/{name}/rollback/plan", post(history::plan))
         .route("/v1/stacks/{name}/down", post(stacks::down))
         .route("/v1/stacks/{name}/action", post(stacks::action))
         .route("/v1/stacks/{name}/logs", get(logs::logs))

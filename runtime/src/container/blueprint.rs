@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use stack_api::event::ApiError;
 use stack_api::spec::ServiceSpec;
-use stack_images::Image;
+use stack_images::{Image, ImageConfig};
 use stack_protocol::config::{File, Interface, Root, VmConfig};
 
 use super::mounts::Parts;
@@ -19,10 +19,10 @@ use crate::network::{Network, Nic};
 pub const MTU: u32 = 65_520;
 
 /// Memory of a VM whose service has no limit.
-const DEFAULT_MEMORY: u64 = 1 << 30;
+pub(super) const DEFAULT_MEMORY: u64 = 1 << 30;
 
 /// What the guest's kernel and agent need beside the service's limit.
-const MEMORY_OVERHEAD: u64 = 96 << 20;
+pub(super) const MEMORY_OVERHEAD: u64 = 96 << 20;
 
 /// What a VM is made of.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -158,14 +158,11 @@ pub fn draw(site: &Site<'_>, spec: &ServiceSpec, image: &Image) -> Result<Bluepr
         pids_limit: spec.pids_limit,
         memory_limit: spec.memory,
         shm_size: spec.shm_size,
+        cpus: spec.cpus,
         ..VmConfig::default()
     };
-    let machine = &spec.machine;
-    let limit = spec.memory.map(|limit| limit + MEMORY_OVERHEAD);
-    let memory = machine.memory.or(limit).unwrap_or(DEFAULT_MEMORY);
-    let cores = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
-    let cpus = spec.cpus.map(|cpus| (cpus.ceil() as u32).clamp(1, cores));
-    let kernel = machine.kernel.clone();
+    let (memory, cpus) = size(spec);
+    let kernel = spec.machine.kernel.clone();
     if let Some(kernel) = kernel.as_ref().filter(|kernel| !kernel.is_file()) {
         return Err(ApiError::new(
             "kernel_missing",
@@ -181,21 +178,39 @@ pub fn draw(site: &Site<'_>, spec: &ServiceSpec, image: &Image) -> Result<Bluepr
         config,
         disks: parts.disks,
         shares: parts.shares,
-        // QEMU wants whole MiB; a kernel and an initramfs want some.
-        memory: memory.max(128 << 20).next_multiple_of(2 << 20),
-        cpus: machine.vcpus.or(cpus),
+        memory,
+        cpus,
         kernel,
-        stop_signal: spec
-            .stop_signal
-            .clone()
-            .or_else(|| image.config.stop_signal.clone())
-            .unwrap_or_else(|| "SIGTERM".to_owned()),
+        stop_signal: stop_signal(spec, &image.config),
         anonymous: resolved
             .anonymous
             .iter()
             .map(|(target, name, _)| (target.clone(), name.clone()))
             .collect(),
     })
+}
+
+/// Memory in bytes and processors of a VM for these limits.
+pub(super) fn size(spec: &ServiceSpec) -> (u64, Option<u32>) {
+    let machine = &spec.machine;
+    let limit = spec
+        .memory
+        .map(|limit| limit.saturating_add(MEMORY_OVERHEAD));
+    let memory = machine.memory.or(limit).unwrap_or(DEFAULT_MEMORY);
+    let cpus = spec.cpus.map(|cpus| (cpus.ceil() as u32).clamp(1, cores()));
+    // QEMU wants whole MiB; a kernel and an initramfs want some.
+    let memory = memory.clamp(128 << 20, u64::MAX >> 1);
+    (memory.next_multiple_of(2 << 20), machine.vcpus.or(cpus))
+}
+
+/// Processors of this host.
+pub(super) fn cores() -> u32 {
+    std::thread::available_parallelism().map_or(1, |n| n.get() as u32)
+}
+
+pub(super) fn stop_signal(spec: &ServiceSpec, image: &ImageConfig) -> String {
+    let signal = spec.stop_signal.clone().or(image.stop_signal.clone());
+    signal.unwrap_or_else(|| "SIGTERM".to_owned())
 }
 
 fn interfaces(networks: &[(Network, Nic, i64)]) -> (Vec<Interface>, Option<Ipv4Addr>) {
@@ -229,7 +244,7 @@ fn interfaces(networks: &[(Network, Nic, i64)]) -> (Vec<Interface>, Option<Ipv4A
     (interfaces, gateway)
 }
 
-fn hosts(spec: &ServiceSpec, gateway: Option<Ipv4Addr>) -> Vec<(String, String)> {
+pub(super) fn hosts(spec: &ServiceSpec, gateway: Option<Ipv4Addr>) -> Vec<(String, String)> {
     spec.extra_hosts
         .iter()
         .filter_map(|(name, address)| {

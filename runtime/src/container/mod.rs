@@ -4,10 +4,11 @@ pub mod blueprint;
 pub mod driver;
 mod mounts;
 mod process;
+mod redraw;
 mod run;
 pub mod signal;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,7 @@ use crate::ledger::{Ledger, Table};
 use crate::network::Nic;
 use crate::time::now_ms;
 pub use blueprint::Blueprint;
+pub use redraw::{redraw, room};
 
 /// What the ledger keeps of a container.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -37,6 +39,9 @@ pub struct Record {
     pub process: Option<Process>,
     /// The user wants it to run.
     pub wanted: bool,
+    /// Another container has the names and ports that it is meant for.
+    #[serde(default)]
+    pub standby: bool,
 }
 
 /// What the driver shall bring about.
@@ -81,6 +86,8 @@ pub struct Handle {
     /// The driver has ended.
     pub ended: watch::Sender<bool>,
     ledger: Arc<Ledger>,
+    // One change of the record at a time.
+    changing: Mutex<()>,
 }
 
 impl Handle {
@@ -103,6 +110,7 @@ impl Handle {
             probe: watch::Sender::new(None),
             ended: watch::Sender::new(false),
             ledger,
+            changing: Mutex::default(),
         })
     }
 
@@ -123,6 +131,7 @@ impl Handle {
 
     /// Changes the record, in the ledger first.
     pub fn update(&self, change: impl FnOnce(&mut Record)) {
+        let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut record = self.record();
         change(&mut record);
         let (id, project) = (&record.container.id, &record.container.project);
@@ -130,6 +139,41 @@ impl Handle {
             tracing::error!(%error, container = record.container.name, "not recorded");
         }
         self.record.send_replace(record);
+    }
+
+    /// Changes two records at once: the ledger has both or none.
+    ///
+    /// # Errors
+    /// The ledger cannot be written; nothing is changed then.
+    pub fn update_both(
+        &self,
+        other: &Handle,
+        change: impl FnOnce(&mut Record, &mut Record),
+    ) -> Result<(), ApiError> {
+        // By id, so that nobody waits for the other one.
+        let (first, second) = if self.id < other.id {
+            (self, other)
+        } else {
+            (other, self)
+        };
+        let _first = first
+            .changing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let _second = second
+            .changing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let (mut a, mut b) = (self.record(), other.record());
+        change(&mut a, &mut b);
+        let rows = [&a, &b].map(|record| {
+            let container = &record.container;
+            (container.id.as_str(), container.project.as_str(), record)
+        });
+        self.ledger.put_all(Table::Containers, &rows)?;
+        self.record.send_replace(a);
+        other.record.send_replace(b);
+        Ok(())
     }
 
     /// Asks for a start.

@@ -192,6 +192,7 @@ async fn boot(daemon: &Arc<Daemon>, handle: &Arc<Handle>) -> Result<(Vm, GuestHe
         record.process = Some(process.clone());
         record.container.pid = Some(process.pid);
         record.container.ports = ports;
+        record.container.cpus = spec.cpus;
         record.container.state = State::Starting;
     });
     let connected = connect_or_end(daemon, handle, process, 0).await;

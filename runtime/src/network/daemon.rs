@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use stack_api::container::Published;
 use stack_api::event::ApiError;
-use stack_netd::config::Config;
+use stack_netd::config::{Config, Protocol, Publish};
 use stack_netd::control::{Request, Response};
 use tokio::sync::Mutex;
 
@@ -32,6 +32,42 @@ pub struct Applied {
     pub failed: BTreeMap<String, PublishFailure>,
 }
 
+/// Ports that are said to be bound, and for which publish.
+#[derive(Debug, Default)]
+struct Pretended {
+    bound: BTreeMap<(u16, bool), String>,
+}
+
+impl Pretended {
+    fn apply(&mut self, config: Config) -> Applied {
+        let key = |publish: &Publish| (publish.host_port, publish.protocol == Protocol::Udp);
+        self.bound.retain(|port, id| {
+            let mut wanted = config.publish.iter();
+            wanted.any(|publish| publish.id == *id && key(publish) == *port)
+        });
+        let mut applied = Applied::default();
+        for publish in config.publish {
+            let holder = self
+                .bound
+                .entry(key(&publish))
+                .or_insert(publish.id.clone());
+            if publish.host_port != 0 && *holder != publish.id {
+                let message = "the port is in use".to_owned();
+                let failure = PublishFailure {
+                    message,
+                    holder: None,
+                };
+                applied.failed.insert(publish.id, failure);
+                continue;
+            }
+            let ip = publish.host_ip.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
+            let address = SocketAddr::new(ip, publish.host_port);
+            applied.published.insert(publish.id, vec![address]);
+        }
+        applied
+    }
+}
+
 /// One stack's network daemon.
 #[derive(Debug, Clone)]
 pub struct Netd {
@@ -39,7 +75,7 @@ pub struct Netd {
     dir: PathBuf,
     pretend: bool,
     // One request at a time, and one start at a time.
-    turn: Arc<Mutex<()>>,
+    turn: Arc<Mutex<Pretended>>,
 }
 
 impl Netd {
@@ -54,7 +90,8 @@ impl Netd {
         }
     }
 
-    /// No daemon at all, for made-up VMs: every port is said to be bound.
+    /// No daemon at all, for made-up VMs: every port is said to be bound, but
+    /// each only once.
     pub fn pretend() -> Netd {
         let (binary, dir) = (PathBuf::new(), PathBuf::new());
         Netd {
@@ -69,22 +106,21 @@ impl Netd {
         self.dir.join("ctl")
     }
 
-    /// Makes the daemon serve exactly `config`.
+    /// Makes the daemon serve exactly what `config` gives.
     ///
     /// # Errors
     /// The daemon cannot be started or does not answer.
-    pub async fn apply(&self, config: Config) -> Result<Applied, ApiError> {
+    pub async fn apply(
+        &self,
+        config: impl FnOnce() -> Result<Config, ApiError>,
+    ) -> Result<Applied, ApiError> {
+        // What is wanted is looked up when it is this one's turn: an older
+        // state must not come after a newer one.
+        let mut turn = self.turn.lock().await;
+        let config = config()?;
         if self.pretend {
-            let published = config.publish.into_iter().map(|publish| {
-                let ip = publish.host_ip.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
-                (publish.id, vec![SocketAddr::new(ip, publish.host_port)])
-            });
-            return Ok(Applied {
-                published: published.collect(),
-                failed: BTreeMap::new(),
-            });
+            return Ok(turn.apply(config));
         }
-        let _turn = self.turn.lock().await;
         let request = Request::Apply(config);
         let response = match self.call(&request).await {
             Ok(response) => response,

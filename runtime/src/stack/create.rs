@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use stack_api::container::{Container, State};
 use stack_api::event::ApiError;
-use stack_api::spec::{MountSource, ServiceSpec, StackSpec};
+use stack_api::spec::{AttachSpec, MountSource, ServiceSpec, StackSpec};
 use stack_images::Image;
 
 use super::Outcome;
@@ -112,6 +112,8 @@ pub(super) struct Order<'a> {
     pub name: &'a str,
     pub image: &'a Image,
     pub inherited: Option<&'a Inherited>,
+    /// Another container has its names and ports for now.
+    pub standby: bool,
 }
 
 /// Makes a container; it is not started.
@@ -182,6 +184,7 @@ pub(super) fn container(
         blueprint,
         process: None,
         wanted: false,
+        standby: order.standby,
     };
     daemon.ledger.put(
         Table::Containers,
@@ -228,10 +231,7 @@ fn places(
                 ApiError::new("network_full", format!("network {key} has no address left"))
             })?,
         };
-        let mut names = vec![spec.name.clone(), name.to_owned(), id[..12].to_owned()];
-        names.extend(attach.aliases.iter().cloned());
-        names.extend(spec.hostname.iter().cloned());
-        names.dedup();
+        let names = names(spec, name, id, attach);
         let nic = Nic {
             network: network.name.clone(),
             mac: mac_for(ipv4),
@@ -241,6 +241,15 @@ fn places(
         places.push((network.clone(), nic, attach.priority));
     }
     Ok(places)
+}
+
+/// The names of a container in a network.
+pub(super) fn names(spec: &ServiceSpec, name: &str, id: &str, attach: &AttachSpec) -> Vec<String> {
+    let mut names = vec![spec.name.clone(), name.to_owned(), id[..12].to_owned()];
+    names.extend(attach.aliases.iter().cloned());
+    names.extend(spec.hostname.iter().cloned());
+    names.dedup();
+    names
 }
 
 fn mounts(

@@ -72,6 +72,7 @@ pub async fn down(
                 progress.finish("volume", &volume.name, "removed");
             }
         }
+        daemon.ledger.forget_history(&project)?;
     }
     daemon.ledger.forget_stack(&project)
 }

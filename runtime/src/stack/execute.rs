@@ -5,7 +5,9 @@
 //! that changes something runs in a task of its own, so that it is finished
 //! also when the client goes away; the task holds the stack's lock.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use stack_api::event::ApiError;
@@ -14,7 +16,8 @@ use stack_api::spec::Condition;
 use stack_planner::plan::{Action, Plan, Step, WaitFor};
 use tokio::sync::{OwnedMutexGuard, watch};
 
-use super::{Outcome, create, down, images, wait};
+use super::rollout::{Casualties, Verdict};
+use super::{Outcome, create, down, images, replace, rollout, update, wait};
 use crate::container::Handle;
 use crate::daemon::Daemon;
 use crate::progress::Progress;
@@ -25,6 +28,9 @@ pub(super) struct Context {
     pub daemon: Arc<Daemon>,
     pub progress: Progress,
     pub request: Up,
+    /// What image references lead to, where it is not what the store says:
+    /// reference as written → image id.
+    pub images: BTreeMap<String, String>,
     /// Held, not read: the lock of the stack.
     pub _turn: Arc<OwnedMutexGuard<()>>,
 }
@@ -37,17 +43,36 @@ enum Mark {
     NotDone,
 }
 
+/// A plan that was not carried out to its end.
+#[derive(Debug)]
+pub(super) struct Broken {
+    /// Why.
+    pub error: ApiError,
+    /// The service whose step failed, when it was the step of one.
+    pub service: Option<String>,
+}
+
+impl From<ApiError> for Broken {
+    fn from(error: ApiError) -> Broken {
+        Broken {
+            error,
+            service: None,
+        }
+    }
+}
+
 /// Carries the plan out.
 ///
 /// # Errors
 /// The first step that failed.
-pub(super) async fn execute(context: &Context, plan: &Plan) -> Outcome {
+pub(super) async fn execute(context: &Context, plan: &Plan) -> Result<(), Broken> {
     let marks: Vec<watch::Sender<Mark>> = plan
         .steps
         .iter()
         .map(|_| watch::Sender::new(Mark::Pending))
         .collect();
     let failed = watch::Sender::new(false);
+    let casualties = Casualties::new(&plan.rollouts);
     let shared = Arc::new(context.clone());
     let mut running: FuturesUnordered<_> = plan
         .steps
@@ -55,8 +80,13 @@ pub(super) async fn execute(context: &Context, plan: &Plan) -> Outcome {
         .enumerate()
         .map(|(n, step)| {
             let (marks, failed, shared) = (&marks, &failed, &shared);
+            let casualties = &casualties;
             async move {
-                let result = one(shared, step, marks, failed).await;
+                let result = one(shared, step, marks, failed, casualties).await;
+                let result = result.map_err(|error| Broken {
+                    error,
+                    service: step.action.container().map(|(name, _)| name.to_owned()),
+                });
                 let mark = if let Ok(true) = result {
                     Mark::Done
                 } else {
@@ -83,6 +113,7 @@ async fn one(
     step: &Step,
     marks: &[watch::Sender<Mark>],
     failed: &watch::Sender<bool>,
+    casualties: &Casualties<'_>,
 ) -> Result<bool, ApiError> {
     for before in &step.after {
         let mut mark = marks[*before].subscribe();
@@ -101,13 +132,61 @@ async fn one(
     if *stop.borrow() {
         return Ok(false);
     }
-    let (context, action) = (Arc::clone(context), step.action.clone());
-    match tokio::spawn(async move { context.act(&action).await }).await {
-        Ok(result) => result.map(|()| true),
+    let Some(action) = casualties.left_of(&step.action) else {
+        return Ok(true);
+    };
+    if let Action::Watch {
+        names,
+        monitor_ms,
+        delay_ms,
+        ..
+    } = &action
+    {
+        // It changes nothing, and may take long: it can be cut off.
+        let watching = rollout::watch(context, names, *monitor_ms);
+        let lost = tokio::select! {
+            lost = watching => lost,
+            _ = stop.wait_for(|failed| *failed) => return Ok(false),
+        };
+        for (name, error) in lost {
+            settle(context, casualties, &action, &name, error)?;
+        }
+        tokio::time::sleep(Duration::from_millis(*delay_ms)).await;
+        return Ok(true);
+    }
+    let (worker, job) = (Arc::clone(context), action.clone());
+    let result = match tokio::spawn(async move { worker.act(&job).await }).await {
+        Ok(result) => result,
         Err(error) => Err(ApiError::new(
             "internal",
             format!("a step of the plan broke: {error}"),
         )),
+    };
+    match result {
+        Ok(()) => Ok(true),
+        Err(error) => {
+            let name = action.subject().1.to_owned();
+            settle(context, casualties, &action, &name, error)
+        }
+    }
+}
+
+/// What the failure of a container leads to.
+fn settle(
+    context: &Context,
+    casualties: &Casualties<'_>,
+    action: &Action,
+    name: &str,
+    error: ApiError,
+) -> Result<bool, ApiError> {
+    match casualties.add(action, name) {
+        Verdict::Tolerated => {
+            context
+                .progress
+                .warn(format!("the update goes on although {}", error.message));
+            Ok(true)
+        }
+        Verdict::Fatal => Err(error),
     }
 }
 
@@ -115,7 +194,7 @@ async fn condition(context: &Context, step: &Step, needed: &WaitFor) -> Outcome 
     let project = &context.request.spec.name;
     for handle in context.daemon.handles(Some(project)) {
         let name = handle.container().name;
-        if handle.container().service != needed.service {
+        if !needed.containers.contains(&name) || handle.record().standby {
             continue;
         }
         if needed.condition == Condition::ServiceHealthy {
@@ -145,8 +224,8 @@ async fn condition(context: &Context, step: &Step, needed: &WaitFor) -> Outcome 
 impl Context {
     async fn act(&self, action: &Action) -> Outcome {
         match action {
-            // Done before the final plan was made.
-            Action::Pull { .. } => Ok(()),
+            // Done before the final plan was made, or by the caller.
+            Action::Pull { .. } | Action::Watch { .. } => Ok(()),
             Action::CreateNetwork { network, .. } | Action::UpdateNetwork { network, .. } => {
                 create::network(&self.daemon, &self.progress, &self.request.spec, network)
             }
@@ -157,7 +236,29 @@ impl Context {
                 service,
                 number,
                 name,
-            } => self.create(service, *number, name, None),
+            } => self.create(service, *number, name, None, false),
+            Action::CreateBeside {
+                service,
+                number,
+                name,
+            } => self.create(service, *number, name, None, true),
+            Action::Switch {
+                name, beside, id, ..
+            } => {
+                let (old, new) = (self.find(id)?, self.find(beside)?);
+                replace::switch(&self.daemon, &old, &new).await?;
+                self.progress.finish("container", name, "replaced");
+                Ok(())
+            }
+            Action::Update {
+                service, name, id, ..
+            } => {
+                self.progress.step("container", name, "updating");
+                let spec = &self.request.spec.services[service];
+                update::update(&self.daemon, &self.find(id)?, spec).await?;
+                self.progress.finish("container", name, "updated");
+                Ok(())
+            }
             Action::Recreate {
                 service,
                 number,
@@ -168,7 +269,7 @@ impl Context {
                 self.progress.step("container", name, "recreating");
                 let inherited = create::Inherited::from(&old.record());
                 down::remove(&self.daemon, &self.progress, &old, self.grace(), false).await?;
-                self.create(service, *number, name, Some(&inherited))
+                self.create(service, *number, name, Some(&inherited), false)
             }
             Action::Start { service, name, .. } => self.start(service, name).await,
             Action::Stop { name, .. } => {
@@ -207,10 +308,12 @@ impl Context {
         number: u32,
         name: &str,
         inherited: Option<&create::Inherited>,
+        standby: bool,
     ) -> Outcome {
         let stack = &self.request.spec;
         let spec = &stack.services[service];
-        let image = self.daemon.images.get(&spec.image).map_err(images::error)?;
+        let reference = self.images.get(&spec.image).unwrap_or(&spec.image);
+        let image = self.daemon.images.get(reference).map_err(images::error)?;
         let image = image.ok_or_else(|| {
             ApiError::new(
                 "image_missing",
@@ -224,6 +327,7 @@ impl Context {
             name,
             image: &image,
             inherited,
+            standby,
         };
         create::container(&self.daemon, &self.progress, &order)?;
         self.progress.step("container", name, "created");

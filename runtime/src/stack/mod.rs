@@ -4,15 +4,22 @@ mod action;
 mod create;
 mod down;
 mod execute;
+mod history;
 mod images;
 mod observe;
+mod replace;
 mod resources;
+mod rollback;
+mod rollout;
 mod up;
+mod update;
 mod wait;
 
 pub use action::act;
 pub use down::down;
+pub use history::entries;
 pub use images::{load, pull, resolve};
+pub use rollback::{plan_rollback, rollback};
 pub use up::{plan, up};
 
 use stack_api::event::ApiError;

@@ -7,6 +7,7 @@ use stack_api::spec::StackSpec;
 use stack_planner::plan::{Observed, ObservedContainer, ObservedNetwork};
 
 use super::images;
+use crate::container;
 use crate::daemon::Daemon;
 
 /// Looks.
@@ -16,7 +17,11 @@ pub(super) fn observe(daemon: &Daemon, spec: &StackSpec) -> Result<Observed, Api
         .iter()
         .map(|handle| {
             let record = handle.record();
+            let disks = &record.blueprint.disks;
             ObservedContainer {
+                room: container::room(&record),
+                standby: record.standby,
+                has_disks: disks.iter().any(|disk| disk.serial.starts_with("vol")),
                 container: record.container,
                 spec: record.spec,
             }

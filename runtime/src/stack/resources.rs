@@ -37,7 +37,9 @@ pub(super) fn check(daemon: &Daemon, request: &Up, plan: &Plan, progress: &Progr
                 starts += 1;
                 limits += limit;
             }
-            Action::Create { .. } | Action::Recreate { .. } => creates += 1,
+            Action::Create { .. } | Action::CreateBeside { .. } | Action::Recreate { .. } => {
+                creates += 1;
+            }
             _ => {}
         }
     }

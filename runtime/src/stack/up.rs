@@ -1,28 +1,50 @@
 //! `up`: pull, look, plan, carry the plan out, and wait when asked to.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use stack_api::event::ApiError;
 use stack_api::request::Up;
-use stack_planner::plan::{self, Action, Plan};
+use stack_api::rollout::FailureAction;
+use stack_api::spec::{PullPolicy, StackSpec};
+use stack_planner::plan::{self, Action, Plan, Step};
+use tokio::sync::OwnedMutexGuard;
 
 use super::execute::{self, Context};
 use super::images::{self, PullOrder, Wanted};
 use super::observe::observe;
-use super::{Outcome, resources, wait};
+use super::{Outcome, history, resources, rollback, wait};
 use crate::daemon::Daemon;
 use crate::progress::Progress;
+
+/// What to bring about, and with which images.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Order {
+    /// The definition and how.
+    pub request: Up,
+    /// What image references lead to, where it is not what the store says.
+    pub images: BTreeMap<String, String>,
+}
 
 /// `POST /v1/stacks/{name}/plan`: what `up` would do now.
 ///
 /// # Errors
 /// A service does not exist, or the state cannot be read.
 pub fn plan(daemon: &Daemon, request: &Up) -> Result<Plan, ApiError> {
-    let observed = observe(daemon, &request.spec)?;
-    plan::plan(request, &observed).map_err(|error| {
+    let order = Order {
+        request: request.clone(),
+        ..Order::default()
+    };
+    plan_order(daemon, &order)
+}
+
+/// The plan for an order.
+pub(super) fn plan_order(daemon: &Daemon, order: &Order) -> Result<Plan, ApiError> {
+    let mut observed = observe(daemon, &order.request.spec)?;
+    observed.images.extend(order.images.clone());
+    plan::plan(&order.request, &observed).map_err(|error| {
         let known = error.known.join(", ");
         ApiError::new("no_such_service", error.to_string()).help(format!("there are: {known}"))
     })
@@ -32,26 +54,52 @@ pub fn plan(daemon: &Daemon, request: &Up) -> Result<Plan, ApiError> {
 ///
 /// # Errors
 /// The first thing that cannot be done; what was done stays, so that the
-/// next `up` goes on from there.
+/// next `up` goes on from there. Where the file asks for it, the stack goes
+/// back to what it was.
 pub async fn up(daemon: Arc<Daemon>, request: Up, progress: Progress) -> Outcome {
-    let project = request.spec.name.clone();
-    let turn = daemon.operation(&project).lock_owned().await;
-    let preliminary = plan(&daemon, &request)?;
-    images::ensure(&daemon, &progress, pulls(&request, &preliminary)).await?;
-    // A pull may have brought another image: only now is the plan final.
-    let request = Up {
-        pull: Some(stack_api::spec::PullPolicy::Missing),
-        ..request
+    let turn = daemon.operation(&request.spec.name).lock_owned().await;
+    let order = Order {
+        request,
+        ..Order::default()
     };
-    let plan = plan(&daemon, &request)?;
+    carry_out(daemon, order, "up", progress, turn).await
+}
+
+/// Brings an order about, with the stack's lock. `by` is for the history.
+pub(super) async fn carry_out(
+    daemon: Arc<Daemon>,
+    order: Order,
+    by: &str,
+    progress: Progress,
+    turn: OwnedMutexGuard<()>,
+) -> Outcome {
+    let project = order.request.spec.name.clone();
+    // What there was, for the way back.
+    let before = history::present(&daemon, &project)?;
+    let images_before = running_images(&daemon, &project);
+    let mut plan = plan_order(&daemon, &order)?;
+    images::ensure(&daemon, &progress, pulls(&order.request, &plan)).await?;
+    let is_pull = |step: &Step| matches!(step.action, Action::Pull { .. });
+    let mut order = order;
+    if plan.steps.iter().any(is_pull) {
+        // It may have brought another image: only now is the plan final.
+        order.request.pull = Some(PullPolicy::Missing);
+        plan = plan_order(&daemon, &order)?;
+    }
+    let Order { request, images } = order;
     resources::check(&daemon, &request, &plan, &progress)?;
-    daemon.ledger.put_stack(&project, &request.spec)?;
+    daemon
+        .ledger
+        .put_stack(&project, &history::scaled(&request))?;
     if !plan.orphans.is_empty() && !request.ignore_orphans {
         progress.warn(format!(
             "found orphan containers ({}) for this project: if you removed or renamed these \
              services, run this command with --remove-orphans to clean up",
             plan.orphans.join(", ")
         ));
+    }
+    for note in &plan.notes {
+        progress.warn(note.clone());
     }
     for name in &plan.unchanged {
         progress.finish("container", name, "running");
@@ -63,13 +111,81 @@ pub async fn up(daemon: Arc<Daemon>, request: Up, progress: Progress) -> Outcome
         daemon,
         progress,
         request,
+        images,
         _turn: Arc::new(turn),
     };
-    execute::execute(&context, &plan).await?;
+    if let Err(broken) = execute::execute(&context, &plan).await {
+        let guard = broken
+            .service
+            .as_ref()
+            .and_then(|name| plan.rollouts.get(name));
+        let back = guard.is_some_and(|guard| guard.failure_action == FailureAction::Rollback);
+        return Err(match before.filter(|_| back) {
+            Some(before) => go_back(&context, &before, &images_before, broken.error).await,
+            None => broken.error,
+        });
+    }
     if context.request.wait {
-        wait_all(&context, &selected).await
-    } else {
-        Ok(())
+        wait_all(&context, &selected).await?;
+    }
+    history::note(&context, by)
+}
+
+/// Image ids of the containers by reference.
+fn running_images(daemon: &Daemon, project: &str) -> BTreeMap<String, String> {
+    let handles = daemon.handles(Some(project));
+    let containers = handles.iter().map(|handle| handle.container());
+    containers.map(|c| (c.image, c.image_id)).collect()
+}
+
+/// Takes an update back; gives the error that tells of both.
+async fn go_back(
+    context: &Context,
+    before: &StackSpec,
+    images_before: &BTreeMap<String, String>,
+    error: ApiError,
+) -> ApiError {
+    let daemon = &context.daemon;
+    context.progress.warn(format!(
+        "{}: the stack goes back to what it was",
+        error.message
+    ));
+    let restored = async {
+        let mut request = rollback::back(before, Some(&context.request.spec));
+        request.timeout = context.request.timeout;
+        let kept = |name: &&String| before.services.contains_key(*name);
+        request.services = context
+            .request
+            .services
+            .iter()
+            .filter(kept)
+            .cloned()
+            .collect();
+        let images = rollback::pins(daemon, images_before, &context.progress)?;
+        let order = Order { request, images };
+        let plan = plan_order(daemon, &order)?;
+        let context = Context {
+            request: order.request,
+            images: order.images,
+            ..context.clone()
+        };
+        execute::execute(&context, &plan)
+            .await
+            .map_err(|broken| broken.error)?;
+        daemon.ledger.put_stack(&before.name, before)
+    };
+    match restored.await {
+        Ok(()) => ApiError {
+            message: format!(
+                "{}; the stack was rolled back to what it was",
+                error.message
+            ),
+            ..error
+        },
+        Err(second) => ApiError {
+            message: format!("{}; rolling back failed, too: {second}", error.message),
+            ..error
+        },
     }
 }
 
@@ -97,7 +213,10 @@ fn pulls(request: &Up, plan: &Plan) -> BTreeSet<(Wanted, PullOrder)> {
         .collect();
     // Those that are there, and those that must be: `never` is checked too.
     for step in &plan.steps {
-        if let Action::Create { service, .. } | Action::Recreate { service, .. } = &step.action {
+        if let Action::Create { service, .. }
+        | Action::CreateBeside { service, .. }
+        | Action::Recreate { service, .. } = &step.action
+        {
             let image = &request.spec.services[service].image;
             if !wanted.iter().any(|(known, _)| known.reference == *image) {
                 wanted.insert(named(image, PullOrder::Never));

@@ -4,7 +4,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
 mod image;
+mod live;
 mod machine;
+mod rollout;
 mod world;
 
 use stack_api::container::{Health, State};

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use stack_api::container::Container;
 use stack_api::event::ApiError;
+use stack_api::history::{Entry, Rollback};
 use stack_api::request::{Action, Down, Up};
 use stack_api::spec::{Condition, Dependency, NetworkSpec, ServiceSpec, StackSpec};
 use stack_runtime::assets::Assets;
+use stack_runtime::container::Record;
 use stack_runtime::daemon::Daemon;
 use stack_runtime::paths::Paths;
 use stack_runtime::progress::Progress;
@@ -102,6 +104,61 @@ impl World {
             ..Up::default()
         };
         stack::up(Arc::clone(&self.daemon), request, progress).await
+    }
+
+    pub(crate) async fn up_and_wait(&self, spec: &StackSpec) -> Result<(), ApiError> {
+        let (progress, _events) = Progress::new();
+        let request = Up {
+            spec: spec.clone(),
+            wait: true,
+            wait_timeout: Some(20),
+            ..Up::default()
+        };
+        stack::up(Arc::clone(&self.daemon), request, progress).await
+    }
+
+    /// What the ledger has of the container of a service.
+    pub(crate) fn record(&self, service: &str) -> Record {
+        let handles = self.daemon.handles(Some("shop"));
+        let mut records = handles.iter().map(|handle| handle.record());
+        records.find(|r| r.container.service == service).unwrap()
+    }
+
+    pub(crate) async fn rollback(&self, to: Option<u32>) -> Result<(), ApiError> {
+        let (progress, _events) = Progress::new();
+        let request = Rollback {
+            to,
+            ..Rollback::default()
+        };
+        stack::rollback(
+            Arc::clone(&self.daemon),
+            "shop".to_owned(),
+            request,
+            progress,
+        )
+        .await
+    }
+
+    /// Number, cause and changes of each definition that was reached; the
+    /// present one is marked.
+    pub(crate) fn history(&self) -> Vec<String> {
+        let line = |entry: Entry| {
+            let mark = if entry.present { "* " } else { "" };
+            let changes = entry.changes.join("; ");
+            format!("{mark}{} {}: {changes}", entry.number, entry.by)
+        };
+        let entries = stack::entries(&self.daemon, "shop").unwrap();
+        entries.into_iter().map(line).collect()
+    }
+
+    /// What `up` would do, a line per step.
+    pub(crate) fn plan(&self, spec: &StackSpec) -> Vec<String> {
+        let request = Up {
+            spec: spec.clone(),
+            ..Up::default()
+        };
+        let plan = stack::plan(&self.daemon, &request).unwrap();
+        plan.steps.iter().map(ToString::to_string).collect()
     }
 
     pub(crate) async fn down(&self, request: Down) -> Result<(), ApiError> {

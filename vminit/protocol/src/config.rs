@@ -48,6 +48,9 @@ pub struct VmConfig {
     pub memory_limit: Option<u64>,
     /// Size of `/dev/shm` in bytes.
     pub shm_size: Option<u64>,
+    /// Processors at most for the service's cgroup (cgroup `cpu.max`).
+    #[serde(default)]
+    pub cpus: Option<f64>,
 }
 
 /// The root file system: read-only EROFS layers under a writable one.

@@ -31,6 +31,14 @@ pub enum Command {
     },
     /// Makes the VM this service's and starts it. Once per boot.
     Configure(Box<VmConfig>),
+    /// Changes what can change while the service runs: health check, limits
+    /// of the control group, `/etc/hosts` and `/etc/resolv.conf`. Only
+    /// `healthcheck`, `memory_limit`, `cpus`, `pids_limit`, `hostname`,
+    /// `domainname`, `interfaces`, `hosts`, `nameservers`, `search` and
+    /// `resolver_options` are read. When the health check is another one,
+    /// [`Event::Health`] comes before the reply. A memory limit below what
+    /// the service uses is refused before anything is changed.
+    Update(Box<VmConfig>),
     /// Records up to this sequence are on the host's disk: the agent may
     /// forget them.
     LogAck {

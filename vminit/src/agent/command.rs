@@ -38,6 +38,7 @@ impl Agent {
                 }
                 return;
             }
+            Command::Update(config) => self.update(&config),
             Command::LogAck { sequence } => {
                 self.output.acknowledge(sequence);
                 Ok(Outcome::Ok)
@@ -149,7 +150,7 @@ impl Agent {
         }
     }
 
-    fn service(&mut self) -> Result<&mut Service, Refusal> {
+    pub(super) fn service(&mut self) -> Result<&mut Service, Refusal> {
         match &mut self.stage {
             Stage::Running(service) => Ok(service),
             Stage::Waiting | Stage::Failed(_) => Err(Refusal::not_running()),

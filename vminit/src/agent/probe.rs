@@ -41,8 +41,32 @@ impl Health {
         }
     }
 
+    /// Another definition. One with the same test goes on from the health
+    /// there is; another test begins anew. `false`: it is the same.
+    pub(super) fn change(&mut self, check: &HealthCheck) -> bool {
+        let Some(fresh) = self.monitor.change(check, self.since.elapsed()) else {
+            return false;
+        };
+        if fresh {
+            self.end_probe();
+            *self = Health::new(check, Instant::now());
+        }
+        true
+    }
+
+    /// Ends the probe that runs: nobody wants to know its result any more.
+    pub(super) fn end_probe(&mut self) {
+        if let Some(probe) = self.probe.take() {
+            sys::kill(-probe.process.pid, libc::SIGKILL);
+        }
+    }
+
     pub(super) fn status(&self) -> message::Health {
         self.monitor.status()
+    }
+
+    pub(super) fn streak(&self) -> u32 {
+        self.monitor.streak()
     }
 
     /// The running probe's process.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use stack_protocol::config::VmConfig;
+use stack_protocol::config::{HealthCheck, VmConfig};
 use stack_protocol::frame::{Decoder, Frame, Kind, MAX_CONFIGURE, Preamble};
 use stack_protocol::log::{Record, Stream};
 use stack_protocol::message::{Command, Event, Exit, FromGuest, Health, Outcome, Reply, Request};
@@ -23,6 +23,7 @@ pub(super) struct Guest {
     exit: Option<Exit>,
     health: Health,
     check: Option<(bool, Duration)>,
+    definition: Option<HealthCheck>,
     output: Vec<Record>,
     /// When the service ends, and how.
     end: Option<(Instant, Exit)>,
@@ -40,6 +41,7 @@ impl Guest {
             exit: None,
             health: Health::None,
             check: None,
+            definition: None,
             output: Vec::new(),
             end: None,
         }
@@ -122,6 +124,22 @@ impl Guest {
                 }
                 Err(outcome) => outcome,
             },
+            Command::Update(config) if self.exit.is_some() || !self.configured => {
+                let message = format!("{} is not running", config.hostname);
+                Outcome::Error { message, code: 128 }
+            }
+            Command::Update(config) if config.memory_limit == Some(1) => Outcome::Error {
+                message: "the service uses more than that".to_owned(),
+                code: 128,
+            },
+            Command::Update(config) => {
+                if config.healthcheck != self.definition {
+                    self.check(&config);
+                    // Before the reply, as the real one does it.
+                    say(out, &FromGuest::Event(self.health_event(0, "")));
+                }
+                Outcome::Ok
+            }
             Command::Stop { grace_ms, .. } => {
                 let after = if self.stubborn { grace_ms } else { 0 };
                 self.end_after(
@@ -193,12 +211,30 @@ impl Guest {
             }
             first => self.stubborn = first == "stubborn",
         }
-        if let Some(check) = &config.healthcheck {
-            let passes = check.test.last().is_none_or(|word| word != "false");
-            self.check = Some((passes, Duration::from_millis(check.interval_ms.max(1))));
-            self.health = Health::Starting;
-        }
+        self.check(config);
         Ok(())
+    }
+
+    fn check(&mut self, config: &VmConfig) {
+        self.definition.clone_from(&config.healthcheck);
+        self.check = config.healthcheck.as_ref().map(|check| {
+            let passes = check.test.last().is_none_or(|word| word != "false");
+            (passes, Duration::from_millis(check.interval_ms.max(1)))
+        });
+        self.health = if self.check.is_some() {
+            Health::Starting
+        } else {
+            Health::None
+        };
+    }
+
+    fn health_event(&self, code: i32, output: &str) -> Event {
+        Event::Health {
+            health: self.health,
+            failing_streak: u32::from(code != 0),
+            code,
+            output: output.to_owned(),
+        }
     }
 
     fn end_after(&mut self, delay: Duration, code: i32) {
@@ -233,15 +269,7 @@ impl Guest {
         } else {
             (1, "made-up failure")
         };
-        say(
-            out,
-            &FromGuest::Event(Event::Health {
-                health: self.health,
-                failing_streak: u32::from(!passes),
-                code,
-                output: output.to_owned(),
-            }),
-        );
+        say(out, &FromGuest::Event(self.health_event(code, output)));
     }
 }
 

@@ -1,0 +1,65 @@
+//! A container's record after changes that its VM can take as it is.
+
+use stack_api::spec::ServiceSpec;
+use stack_images::ImageConfig;
+use stack_planner::plan::Room;
+
+use super::{Record, blueprint, process};
+use crate::network::Network;
+
+/// The record with another spec. What is fixed at the start (mounts, network
+/// cards, the process) stays; a VM that does not run gets the size that the
+/// limits want at its next start. Names in networks are the caller's.
+pub fn redraw(
+    record: &Record,
+    spec: &ServiceSpec,
+    image: &ImageConfig,
+    networks: &[Network],
+) -> Record {
+    let mut new = record.clone();
+    new.spec = spec.clone();
+    new.container.config_hash.clone_from(&spec.config_hash);
+    new.blueprint.stop_signal = blueprint::stop_signal(spec, image);
+    if !record.container.state.is_live() {
+        (new.blueprint.memory, new.blueprint.cpus) = blueprint::size(spec);
+        new.container.memory = new.blueprint.memory;
+    }
+    let config = &mut new.blueprint.config;
+    let gateway = config.interfaces.iter().find_map(|place| place.gateway4);
+    config.healthcheck = process::healthcheck(spec, image);
+    config.hosts = blueprint::hosts(spec, gateway);
+    config.nameservers.clone_from(&spec.dns);
+    if config.nameservers.is_empty() {
+        let of = |name: &String| networks.iter().find(|network| network.name == *name);
+        let gateways = record.nics.iter().filter_map(|nic| of(&nic.network));
+        config.nameservers = gateways
+            .map(|network| network.gateway.to_string())
+            .collect();
+    }
+    config.search.clone_from(&spec.dns_search);
+    config.resolver_options.clone_from(&spec.dns_opt);
+    config.memory_limit = spec.memory;
+    config.cpus = spec.cpus;
+    config.pids_limit = spec.pids_limit;
+    new
+}
+
+/// What fits into the VM as it is.
+pub fn room(record: &Record) -> Room {
+    let container = &record.container;
+    if !container.state.is_live() {
+        return Room::default();
+    }
+    let cores = blueprint::cores();
+    let cpus = match (container.cpus, record.blueprint.cpus) {
+        (0, planned) => planned.unwrap_or(1),
+        (started, _) => started,
+    };
+    Room {
+        memory: container.memory.saturating_sub(blueprint::MEMORY_OVERHEAD),
+        unlimited_memory: container.memory >= blueprint::DEFAULT_MEMORY,
+        // More than the host has is as much as it has.
+        cpus: if cpus >= cores { u32::MAX } else { cpus },
+        unlimited_cpus: record.blueprint.cpus.is_none(),
+    }
+}

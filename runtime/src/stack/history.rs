@@ -1,0 +1,114 @@
+//! Definitions of a stack that were reached.
+
+use std::collections::BTreeMap;
+
+use stack_api::event::ApiError;
+use stack_api::history::{Definition, Entry};
+use stack_api::request::Up;
+use stack_api::spec::{PullPolicy, StackSpec};
+use stack_planner::plan;
+
+use super::execute::Context;
+use super::images;
+use super::up::{self, Order};
+use crate::daemon::Daemon;
+use crate::time::now_ms;
+
+/// How many are kept.
+const KEEP: u32 = 20;
+
+/// The history of a stack, oldest first.
+///
+/// # Errors
+/// The ledger cannot be read.
+pub fn entries(daemon: &Daemon, project: &str) -> Result<Vec<Entry>, ApiError> {
+    let history: Vec<Definition> = daemon.ledger.history(project)?;
+    let present = present(daemon, project)?;
+    let is_present = |definition: &Definition| present.as_ref() == Some(&definition.spec);
+    let last = history.iter().rposition(is_present);
+    let entries = history.into_iter().enumerate();
+    Ok(entries
+        .map(|(n, definition)| Entry {
+            present: last == Some(n),
+            ..definition.entry
+        })
+        .collect())
+}
+
+/// What was applied last.
+pub(super) fn present(daemon: &Daemon, project: &str) -> Result<Option<StackSpec>, ApiError> {
+    daemon.ledger.stack(project)
+}
+
+/// Notes what was asked for, if it has been reached: nothing is left to do
+/// for any service.
+pub(super) fn note(context: &Context, by: &str) -> Result<(), ApiError> {
+    let (daemon, request) = (&context.daemon, &context.request);
+    let project = &request.spec.name;
+    let spec = scaled(request);
+    let whole = Up {
+        spec: spec.clone(),
+        pull: Some(PullPolicy::Missing),
+        ..Up::default()
+    };
+    let order = Order {
+        request: whole,
+        images: context.images.clone(),
+    };
+    if !up::plan_order(daemon, &order)?.is_empty() {
+        return Ok(());
+    }
+    let history: Vec<Definition> = daemon.ledger.history(project)?;
+    let last = history.last();
+    let mut images = ids(daemon, &spec)?;
+    images.extend(context.images.clone());
+    if last.is_some_and(|last| last.spec == spec && last.images == images) {
+        return Ok(());
+    }
+    let mut changes = plan::summary(last.map(|last| &last.spec), &spec);
+    if let Some(last) = last {
+        let moved = images.iter().filter(|(name, id)| {
+            let before = last.images.get(*name);
+            before.is_some_and(|before| before != *id)
+        });
+        changes.extend(moved.map(|(name, _)| format!("{name}: another image")));
+    }
+    let number = last.map_or(1, |last| last.entry.number + 1);
+    let entry = Entry {
+        number,
+        at_ms: now_ms(),
+        by: by.to_owned(),
+        changes,
+        present: false,
+    };
+    let definition = Definition {
+        entry,
+        spec,
+        images,
+    };
+    daemon
+        .ledger
+        .add_history(project, number, &definition, KEEP)
+}
+
+/// The spec with the number of containers that was asked for.
+pub(super) fn scaled(request: &Up) -> StackSpec {
+    let mut spec = request.spec.clone();
+    for (name, count) in &request.scale {
+        if let Some(service) = spec.services.get_mut(name) {
+            service.replicas = *count;
+        }
+    }
+    spec
+}
+
+/// What the references of a spec lead to.
+fn ids(daemon: &Daemon, spec: &StackSpec) -> Result<BTreeMap<String, String>, ApiError> {
+    let mut ids = BTreeMap::new();
+    for service in spec.services.values() {
+        if let Some(image) = daemon.images.get(&service.image).map_err(images::error)? {
+            ids.insert(service.image.clone(), image.id);
+        }
+    }
+    Ok(ids)
+}

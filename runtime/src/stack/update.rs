@@ -1,0 +1,155 @@
+//! Changes that a container takes without a restart.
+//!
+//! First what can be refused (ports, then the guest), then the record: when
+//! the daemon ends in between, the next plan finds the old spec in the ledger
+//! and does all of it again, which is harmless.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use stack_api::container::State;
+use stack_api::event::ApiError;
+use stack_api::spec::ServiceSpec;
+use stack_protocol::config::VmConfig;
+use stack_protocol::message::{Command, Outcome as GuestOutcome};
+use stack_vmm::Agent;
+
+use super::{Outcome, create, images};
+use crate::container::{Handle, Record, redraw, vm_error};
+use crate::daemon::Daemon;
+
+/// How long the guest's word about another health check may take.
+const WORD: Duration = Duration::from_secs(5);
+/// Pause after a conversation that was cut.
+const AGAIN: Duration = Duration::from_millis(20);
+
+/// Makes `spec` the container's.
+///
+/// # Errors
+/// A port is in use, or the guest refuses: the container is as it was.
+pub(super) async fn update(
+    daemon: &Arc<Daemon>,
+    handle: &Arc<Handle>,
+    spec: &ServiceSpec,
+) -> Outcome {
+    let name = handle.container().name;
+    let image_id = handle.container().image_id;
+    let image = match daemon.images.get(&image_id).map_err(images::error)? {
+        Some(image) => Some(image),
+        None => daemon.images.get(&spec.image).map_err(images::error)?,
+    };
+    let image = image.ok_or_else(|| {
+        ApiError::new(
+            "image_missing",
+            format!("{name} cannot be updated: its image is not on this machine any more"),
+        )
+        .help("get it with `stack pull`")
+    })?;
+    let networks = daemon.networks(&handle.container().project)?;
+    let old = handle.record();
+    let mut new = redraw(&old, spec, &image.config, &networks);
+    rename(&mut new);
+    let bound = daemon.republish(handle, &new).await?;
+    loop {
+        let boot = handle.container().boot_id;
+        if let Err(error) = tell(handle, &new).await {
+            daemon.republish(handle, &old).await?;
+            return Err(error);
+        }
+        handle.update(|record| {
+            record.spec = new.spec.clone();
+            record.blueprint = new.blueprint.clone();
+            record.nics = new.nics.clone();
+            record.container.config_hash.clone_from(&spec.config_hash);
+            if let Some(bound) = &bound {
+                record.container.ports.clone_from(bound);
+            }
+            if !record.container.state.is_live() {
+                record.container.memory = new.container.memory;
+            }
+        });
+        // A VM that was restarted in between has read the old record.
+        if handle.container().boot_id == boot {
+            return Ok(());
+        }
+    }
+}
+
+/// The names in networks by the record's spec and name.
+pub(super) fn rename(record: &mut Record) {
+    let container = &record.container;
+    // Cards are in the order of the spec's networks.
+    for (nic, attach) in record.nics.iter_mut().zip(record.spec.networks.values()) {
+        nic.names = create::names(&record.spec, &container.name, &container.id, attach);
+    }
+}
+
+/// Tells the guest, if there is one.
+async fn tell(handle: &Arc<Handle>, new: &Record) -> Outcome {
+    let config = &new.blueprint.config;
+    let other_check = handle.record().blueprint.config.healthcheck != config.healthcheck;
+    let update = VmConfig {
+        hostname: config.hostname.clone(),
+        domainname: config.domainname.clone(),
+        interfaces: config.interfaces.clone(),
+        hosts: config.hosts.clone(),
+        nameservers: config.nameservers.clone(),
+        search: config.search.clone(),
+        resolver_options: config.resolver_options.clone(),
+        healthcheck: config.healthcheck.clone(),
+        memory_limit: config.memory_limit,
+        cpus: config.cpus,
+        pids_limit: config.pids_limit,
+        ..VmConfig::default()
+    };
+    while let Some(agent) = agent(handle).await {
+        let mut word = handle.probe.subscribe();
+        word.mark_unchanged();
+        match agent
+            .request(Command::Update(Box::new(update.clone())))
+            .await
+        {
+            Ok(GuestOutcome::Error { message, .. }) if message.contains("not running") => break,
+            Ok(GuestOutcome::Error { message, .. }) => {
+                let name = &new.container.name;
+                let message = format!("{name} cannot be updated: {message}");
+                return Err(ApiError::new("update_refused", message)
+                    .help("the container goes on as it was"));
+            }
+            Ok(_) => {
+                if other_check {
+                    // Who waits for its health must not see that of the old
+                    // check.
+                    let _ = tokio::time::timeout(WORD, word.changed()).await;
+                }
+                break;
+            }
+            // It has ended, or the daemon talks to it anew.
+            Err(stack_vmm::Error::Closed) => tokio::time::sleep(AGAIN).await,
+            Err(error) => return Err(vm_error(error)),
+        }
+    }
+    Ok(())
+}
+
+/// The conversation with the VM, when there is one that has been configured
+/// or will be in a moment.
+async fn agent(handle: &Arc<Handle>) -> Option<Agent> {
+    let (mut agents, mut changes) = (handle.agent.subscribe(), handle.changes());
+    loop {
+        if let Some(agent) = &*agents.borrow_and_update() {
+            return Some(agent.clone());
+        }
+        let state = changes.borrow_and_update().container.state;
+        if !matches!(state, State::Starting | State::Running | State::Paused) {
+            return None;
+        }
+        let closed = tokio::select! {
+            changed = agents.changed() => changed.is_err(),
+            changed = changes.changed() => changed.is_err(),
+        };
+        if closed {
+            return None;
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Changes that running containers take, and those that they do not.
+
+use stack_api::container::{Health, State};
+use stack_api::spec::{
+    Condition, Dependency, HealthCheckSpec, PortSpec, Restart, ServiceSpec, StackSpec,
+};
+
+use crate::world::{World, service};
+
+fn port(published: u16) -> PortSpec {
+    PortSpec {
+        host_ip: None,
+        published: Some(published),
+        published_end: None,
+        target: 80,
+        udp: false,
+    }
+}
+
+fn check(test: &str) -> HealthCheckSpec {
+    HealthCheckSpec {
+        test: Some(vec!["CMD".to_owned(), test.to_owned()]),
+        interval_ms: Some(20),
+        ..HealthCheckSpec::default()
+    }
+}
+
+/// Changes a service as the loader does it: with another hash.
+fn change(stack: &mut StackSpec, name: &str, change: impl FnOnce(&mut ServiceSpec)) {
+    let service = stack.services.get_mut(name).unwrap();
+    change(service);
+    service.config_hash.push('+');
+}
+
+#[tokio::test]
+async fn what_a_vm_can_take_leaves_it_running() {
+    let world = World::new().await;
+    let mut app = service("app", &["serve"], &[]);
+    app.depends_on.insert(
+        "web".to_owned(),
+        Dependency {
+            condition: Condition::ServiceStarted,
+            restart: true,
+            required: true,
+        },
+    );
+    let mut shop = world.stack(vec![service("web", &["serve"], &[]), app]);
+    world.up(&shop).await.unwrap();
+    let before = world.containers();
+    change(&mut shop, "web", |web| {
+        web.ports = vec![port(8080)];
+        web.labels.insert("team".to_owned(), "blue".to_owned());
+        web.restart = Restart::Always;
+        web.stop_signal = Some("SIGINT".to_owned());
+        web.stop_grace_period_ms = Some(1500);
+        web.memory = Some(256 << 20);
+        web.pids_limit = Some(64);
+        web.dns = vec!["10.0.0.1".to_owned()];
+        web.extra_hosts = vec![("db.local".to_owned(), "10.0.0.2".to_owned())];
+        let place = web.networks.get_mut("default").unwrap();
+        place.aliases = vec!["shop".to_owned()];
+    });
+    let plan = world.plan(&shop);
+    assert_eq!(plan.len(), 1);
+    assert!(
+        plan[0].starts_with("update container shop-web-1: "),
+        "{plan:?}"
+    );
+    world.up(&shop).await.unwrap();
+    let after = world.containers();
+    for (before, after) in before.iter().zip(&after) {
+        assert_eq!(before.id, after.id);
+        assert_eq!(before.boot_id, after.boot_id);
+        assert_eq!(before.started_ms, after.started_ms);
+    }
+    let web = world.container("web");
+    assert_eq!(web.config_hash, "first+");
+    assert_eq!(web.ports[0].host_port, 8080);
+    assert!(world.plan(&shop).is_empty(), "{:?}", world.plan(&shop));
+    // The next start finds all of it.
+    let record = world.record("web");
+    assert_eq!(record.blueprint.stop_signal, "SIGINT");
+    assert_eq!(record.blueprint.config.memory_limit, Some(256 << 20));
+    assert_eq!(record.blueprint.config.pids_limit, Some(64));
+    assert_eq!(record.blueprint.config.nameservers, ["10.0.0.1"]);
+    assert!(record.nics[0].names.contains(&"shop".to_owned()));
+    // So does a daemon that was started anew.
+    let world = world.restarted().await;
+    assert_eq!(world.record("web").spec, shop.services["web"]);
+}
+
+#[tokio::test]
+async fn a_port_in_use_changes_nothing() {
+    let world = World::new().await;
+    let mut db = service("db", &["serve"], &[]);
+    db.ports = vec![port(5432)];
+    let mut shop = world.stack(vec![service("web", &["serve"], &[]), db]);
+    change(&mut shop, "web", |web| web.ports = vec![port(8080)]);
+    world.up(&shop).await.unwrap();
+    let before = world.container("web");
+    change(&mut shop, "web", |web| web.ports = vec![port(5432)]);
+    let error = world.up(&shop).await.unwrap_err();
+    assert_eq!(error.code, "port_in_use");
+    assert_eq!(
+        error.message,
+        "service web: port 5432 is already in use by container shop-db-1"
+    );
+    assert_eq!(world.container("web"), before, "as it was");
+    // And it is still to be done.
+    assert_eq!(
+        world.plan(&shop),
+        ["update container shop-web-1: ports[0] changed"]
+    );
+    change(&mut shop, "db", |db| db.ports.clear());
+    world.up(&shop).await.unwrap();
+    assert_eq!(world.container("web").ports[0].host_port, 5432);
+    assert_eq!(world.container("web").boot_id, before.boot_id);
+}
+
+#[tokio::test]
+async fn a_guest_that_refuses_keeps_everything() {
+    let world = World::new().await;
+    let mut shop = world.stack(vec![service("web", &["serve"], &[])]);
+    change(&mut shop, "web", |web| web.ports = vec![port(8080)]);
+    world.up(&shop).await.unwrap();
+    let before = world.container("web");
+    change(&mut shop, "web", |web| {
+        // The made-up guest says that it uses more.
+        web.memory = Some(1);
+        web.ports = vec![port(9090)];
+    });
+    let error = world.up(&shop).await.unwrap_err();
+    assert_eq!(
+        error.message,
+        "shop-web-1 cannot be updated: the service uses more than that"
+    );
+    assert_eq!(world.container("web"), before);
+}
+
+#[tokio::test]
+async fn health_checks_come_change_and_go() {
+    let world = World::new().await;
+    let mut shop = world.stack(vec![service("web", &["serve"], &[])]);
+    world.up(&shop).await.unwrap();
+    let boot = world.container("web").boot_id;
+    assert_eq!(world.container("web").health, None);
+    change(&mut shop, "web", |web| {
+        web.healthcheck = Some(check("true"))
+    });
+    world.up_and_wait(&shop).await.unwrap();
+    assert_eq!(world.container("web").health, Some(Health::Healthy));
+    change(&mut shop, "web", |web| {
+        web.healthcheck = Some(check("false"))
+    });
+    let error = world.up_and_wait(&shop).await.unwrap_err();
+    assert!(error.message.contains("unhealthy"), "{error}");
+    change(&mut shop, "web", |web| web.healthcheck = None);
+    world.up_and_wait(&shop).await.unwrap();
+    assert_eq!(world.container("web").health, None);
+    assert_eq!(world.container("web").boot_id, boot);
+}
+
+#[tokio::test]
+async fn a_policy_counts_at_the_next_exit() {
+    let world = World::new().await;
+    let mut shop = world.stack(vec![service("job", &["run", "400", "3"], &[])]);
+    world.up(&shop).await.unwrap();
+    change(&mut shop, "job", |job| {
+        job.restart = Restart::OnFailure { max: Some(1) }
+    });
+    world.up(&shop).await.unwrap();
+    let job = world
+        .until("job", |c| c.restarts == 1 && c.state == State::Exited)
+        .await;
+    assert_eq!(job.exit_code, Some(3));
+}
+
+#[tokio::test]
+async fn more_than_the_vm_has_is_a_new_container() {
+    let world = World::new().await;
+    let mut web = service("web", &["serve"], &[]);
+    web.memory = Some(128 << 20);
+    let mut shop = world.stack(vec![web]);
+    world.up(&shop).await.unwrap();
+    let before = world.container("web");
+    change(&mut shop, "web", |web| web.memory = Some(64 << 20));
+    world.up(&shop).await.unwrap();
+    assert_eq!(world.container("web").id, before.id);
+    change(&mut shop, "web", |web| web.memory = Some(256 << 20));
+    assert_eq!(
+        world.plan(&shop)[0],
+        "recreate container shop-web-1: mem_limit changed"
+    );
+    world.up(&shop).await.unwrap();
+    assert_ne!(world.container("web").id, before.id);
+}
+
+#[tokio::test]
+async fn scale_leaves_the_others_alone() {
+    let world = World::new().await;
+    let mut shop = world.stack(vec![service("web", &["serve"], &[])]);
+    shop.services.get_mut("web").unwrap().replicas = 2;
+    world.up(&shop).await.unwrap();
+    let before = world.containers();
+    shop.services.get_mut("web").unwrap().replicas = 3;
+    world.up(&shop).await.unwrap();
+    let after = world.containers();
+    assert_eq!(after[..2], before[..]);
+    shop.services.get_mut("web").unwrap().replicas = 1;
+    world.up(&shop).await.unwrap();
+    assert_eq!(world.containers(), before[..1]);
+}

@@ -1,0 +1,219 @@
+//! `update_config`, roll-backs and the history.
+
+use stack_api::container::State;
+use stack_api::request::Down;
+use stack_api::rollout::{FailureAction, Order, Rollout};
+use stack_api::spec::{PortSpec, StackSpec};
+
+use crate::world::{World, service};
+
+fn three(world: &World, rollout: Rollout) -> StackSpec {
+    let mut web = service("web", &["serve"], &[]);
+    web.replicas = 3;
+    web.update = Some(rollout);
+    world.stack(vec![web])
+}
+
+/// Another command, as the loader makes it: with another hash.
+fn command(shop: &mut StackSpec, name: &str, words: &[&str]) {
+    let service = shop.services.get_mut(name).unwrap();
+    service.command = Some(words.iter().map(|word| (*word).to_owned()).collect());
+    service.config_hash = words.join(" ");
+}
+
+fn hashes(world: &World) -> Vec<String> {
+    let containers = world.containers().into_iter();
+    containers
+        .map(|c| format!("{} {}", c.name, c.config_hash))
+        .collect()
+}
+
+#[tokio::test]
+async fn one_after_another() {
+    let world = World::new().await;
+    let mut shop = three(&world, Rollout::default());
+    world.up(&shop).await.unwrap();
+    command(&mut shop, "web", &["serve", "two"]);
+    world.up(&shop).await.unwrap();
+    let containers = world.containers();
+    for pair in containers.windows(2) {
+        assert!(pair[0].started_ms <= Some(pair[1].created_ms), "{pair:?}");
+    }
+    assert!(world.plan(&shop).is_empty());
+}
+
+#[tokio::test]
+async fn a_failure_pauses_the_update() {
+    let world = World::new().await;
+    let mut shop = three(&world, Rollout::default());
+    world.up(&shop).await.unwrap();
+    command(&mut shop, "web", &["missing"]);
+    let error = world.up(&shop).await.unwrap_err();
+    assert!(
+        error.message.contains("executable file not found"),
+        "{error}"
+    );
+    assert_eq!(
+        hashes(&world),
+        ["shop-web-1 missing", "shop-web-2 first", "shop-web-3 first"]
+    );
+    assert_eq!(world.containers()[1].state, State::Running);
+}
+
+#[tokio::test]
+async fn some_may_fail() {
+    let world = World::new().await;
+    let mut shop = three(
+        &world,
+        Rollout {
+            max_failure_ratio: 0.4,
+            ..Rollout::default()
+        },
+    );
+    world.up(&shop).await.unwrap();
+    command(&mut shop, "web", &["serve", "two"]);
+    world.fake().fail_next_start("no such machine");
+    world.up(&shop).await.unwrap();
+    let states: Vec<State> = world.containers().iter().map(|c| c.state).collect();
+    assert_eq!(states, [State::Dead, State::Running, State::Running]);
+    // Two of three are too many.
+    command(&mut shop, "web", &["serve", "three"]);
+    world.fake().fail_next_start("no such machine");
+    world.fake().fail_next_start("no such machine");
+    world.up(&shop).await.unwrap_err();
+    assert_eq!(hashes(&world)[2], "shop-web-3 serve two");
+}
+
+#[tokio::test]
+async fn a_failure_takes_the_whole_stack_back() {
+    let world = World::new().await;
+    let rollout = Rollout {
+        failure_action: FailureAction::Rollback,
+        monitor_ms: 400,
+        ..Rollout::default()
+    };
+    let mut shop = three(&world, rollout);
+    shop.services
+        .insert("api".to_owned(), service("api", &["serve"], &[]));
+    let api = [crate::world::depends(
+        "api",
+        stack_api::spec::Condition::ServiceStarted,
+    )];
+    shop.services.get_mut("web").unwrap().depends_on = api.into();
+    world.up(&shop).await.unwrap();
+    let good = hashes(&world);
+    let before = shop.clone();
+    command(&mut shop, "api", &["serve", "two"]);
+    // It comes up, and ends while it is watched.
+    command(&mut shop, "web", &["run", "500", "1"]);
+    shop.services
+        .insert("extra".to_owned(), service("extra", &["serve"], &[]));
+    let error = world.up(&shop).await.unwrap_err();
+    assert!(
+        error
+            .message
+            .contains("shop-web-1 ended with exit code 1 soon after its update"),
+        "{error}"
+    );
+    assert!(
+        error
+            .message
+            .ends_with("the stack was rolled back to what it was"),
+        "{error}"
+    );
+    assert_eq!(hashes(&world), good);
+    assert!(world.containers().iter().all(|c| c.state == State::Running));
+    assert!(world.plan(&before).is_empty(), "{:?}", world.plan(&before));
+    assert_eq!(world.history().len(), 1);
+}
+
+#[tokio::test]
+async fn the_new_one_first() {
+    let world = World::new().await;
+    let rollout = Rollout {
+        order: Order::StartFirst,
+        ..Rollout::default()
+    };
+    let mut shop = three(&world, rollout);
+    let web = shop.services.get_mut("web").unwrap();
+    web.replicas = 1;
+    web.ports = vec![PortSpec {
+        host_ip: None,
+        published: Some(8080),
+        published_end: None,
+        target: 80,
+        udp: false,
+    }];
+    world.up(&shop).await.unwrap();
+    let old = world.container("web");
+    command(&mut shop, "web", &["serve", "two"]);
+    world.up(&shop).await.unwrap();
+    let new = world.container("web");
+    assert_eq!(world.started(), ["shop-web-1", "shop-web-1-next"]);
+    assert_ne!(new.id, old.id);
+    assert_eq!(
+        (new.name.as_str(), world.containers().len()),
+        ("shop-web-1", 1)
+    );
+    assert_eq!(new.ports, old.ports);
+    let names = &world.record("web").nics[0].names;
+    assert!(names.contains(&"shop-web-1".to_owned()), "{names:?}");
+    assert!(world.plan(&shop).is_empty());
+    // One that does not come up leaves the old one where it is.
+    command(&mut shop, "web", &["missing"]);
+    world.up(&shop).await.unwrap_err();
+    let both = world.containers();
+    assert_eq!(both.len(), 2);
+    let still = both.iter().find(|c| c.name == "shop-web-1").unwrap();
+    assert_eq!((&still.id, still.state), (&new.id, State::Running));
+    assert_eq!(still.ports, old.ports);
+    // The next try begins with a clean slate.
+    command(&mut shop, "web", &["serve", "three"]);
+    assert_eq!(
+        world.plan(&shop)[0],
+        "remove container shop-web-1-next: left by an update that was cut off"
+    );
+    world.up(&shop).await.unwrap();
+    assert_eq!(hashes(&world), ["shop-web-1 serve three"]);
+}
+
+#[tokio::test]
+async fn history_and_the_way_back() {
+    let world = World::new().await;
+    let mut shop = world.stack(vec![service("web", &["serve"], &[])]);
+    let error = world.rollback(None).await.unwrap_err();
+    assert_eq!(error.message, "shop has no definition to go back to");
+    world.up(&shop).await.unwrap();
+    world.up(&shop).await.unwrap();
+    command(&mut shop, "web", &["serve", "two"]);
+    shop.services
+        .insert("db".to_owned(), service("db", &["serve"], &[]));
+    world.up(&shop).await.unwrap();
+    assert_eq!(
+        world.history(),
+        ["1 up: web: new", "* 2 up: db: new; web: command"]
+    );
+    // One that was not reached is not in it.
+    command(&mut shop, "web", &["missing"]);
+    world.up(&shop).await.unwrap_err();
+    assert_eq!(world.history().len(), 2);
+    world.rollback(None).await.unwrap();
+    assert_eq!(hashes(&world), ["shop-db-1 first", "shop-web-1 serve two"]);
+    assert_eq!(world.history().len(), 2, "that is where it had been");
+    world.rollback(Some(1)).await.unwrap();
+    assert_eq!(hashes(&world), ["shop-web-1 first"]);
+    assert_eq!(
+        world.history()[2],
+        "* 3 rollback to 1: web: command; db: removed"
+    );
+    let error = world.rollback(Some(9)).await.unwrap_err();
+    assert_eq!(error.code, "not_found");
+    world.down(Down::default()).await.unwrap();
+    assert_eq!(world.history().len(), 3, "down keeps it");
+    let request = Down {
+        volumes: true,
+        ..Down::default()
+    };
+    world.down(request).await.unwrap();
+    assert!(world.history().is_empty());
+}
