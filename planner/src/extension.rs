@@ -24,8 +24,12 @@ use crate::tree::{Mapping, Node, Path};
 /// The key.
 pub(crate) const KEY: &str = "x-stack";
 
-/// What may be in `x-stack`.
-const SECTIONS: [&str; 1] = ["machine"];
+/// What may be in the `x-stack` of a service.
+const OF_SERVICE: [&str; 1] = ["machine"];
+/// What may be in that of the whole file.
+const OF_FILE: [&str; 2] = ["lint", "machine"];
+/// What may be in `x-stack.lint`.
+const LINT: [&str; 1] = ["allow"];
 /// What may be in `x-stack.machine`.
 const MACHINE: [&str; 3] = ["kernel", "memory", "vcpus"];
 
@@ -40,8 +44,15 @@ const MAX_MEMORY: u64 = 1 << 40;
 pub(crate) fn check(model: &Node, report: &mut Report) {
     let services = model.get("services").and_then(Node::as_mapping);
     let at_services = services.into_iter().flat_map(Mapping::values);
-    for node in at_services.chain([model]).filter_map(|node| node.get(KEY)) {
-        known_keys(node, KEY, &SECTIONS, report);
+    let all = at_services.map(|node| (node, &OF_SERVICE[..]));
+    for (node, sections) in all.chain([(model, &OF_FILE[..])]) {
+        let Some(node) = node.get(KEY) else {
+            continue;
+        };
+        known_keys(node, KEY, sections, report);
+        if let Some(lint) = node.get("lint").filter(|_| sections.contains(&"lint")) {
+            known_keys(lint, "x-stack.lint", &LINT, report);
+        }
         if let Some(machine) = node.get("machine") {
             known_keys(machine, "x-stack.machine", &MACHINE, report);
             read(machine, report);
@@ -66,9 +77,12 @@ pub(crate) fn machine(model: &Node, service: &Node, report: &mut Report) -> Mach
 /// Gives an included stack's `x-stack` to each of its services, for the stack
 /// that includes it has another one.
 pub(crate) fn hand_down(stack: &mut Node, report: &mut Report) {
-    let Some(all) = stack.get(KEY).cloned() else {
+    let Some(mut all) = stack.get(KEY).cloned() else {
         return;
     };
+    if let Some(sections) = all.as_mapping_mut() {
+        sections.retain(|name, _| OF_SERVICE.contains(&name.as_str()));
+    }
     let services = stack.get_mut("services").and_then(Node::as_mapping_mut);
     for (name, service) in services.into_iter().flatten() {
         let Some(entries) = service.as_mapping_mut() else {
