@@ -39,11 +39,12 @@ pub(super) fn taken_twice(model: &Node, report: &mut Report) {
             let earlier = others
                 .iter()
                 .find(|(other, first, _)| *first != name && overlap(other));
-            if let Some((_, first, at)) = earlier {
+            if let Some((_, first, at)) = earlier.copied() {
+                let (at, place) = (at.min(place), at.max(place));
                 let protocol = if udp { "udp" } else { "tcp" };
                 let message = format!("`{first}` and `{name}` both publish port {port}/{protocol}");
                 let problem = Problem::warning(codes::PORT_TWICE, message)
-                    .at(*at, "the port is published here")
+                    .at(at, "the port is published here")
                     .at(place, "and here too")
                     .help("only the first to start gets it: publish another port in one of them");
                 report.push(problem);
