@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::budget::Budget;
 use crate::diagnostic::{Files, Problem, Report, codes};
 use crate::dotenv;
 use crate::interpolate::interpolate_text;
@@ -16,6 +17,7 @@ pub(crate) const PROJECT_NAME: &str = "COMPOSE_PROJECT_NAME";
 pub(crate) struct EnvReader<'a> {
     pub(crate) source: &'a dyn Source,
     pub(crate) files: &'a mut Files,
+    pub(crate) budget: &'a mut Budget,
     pub(crate) report: &'a mut Report,
 }
 
@@ -45,6 +47,9 @@ impl EnvReader<'_> {
         lookup: &dyn Fn(&str) -> Option<String>,
         at: Span,
     ) {
+        if self.budget.has_no_variables() {
+            return;
+        }
         if self.source.is_dir(path) {
             let message = format!("{} is a folder, not an environment file", path.display());
             self.report
@@ -63,6 +68,10 @@ impl EnvReader<'_> {
                 return;
             }
         };
+        if let Err(problem) = self.budget.take_variables(text.len(), at) {
+            self.report.push(*problem);
+            return;
+        }
         if format == Some("raw") {
             dotenv::parse_raw(&text, out, lookup);
             return;

@@ -290,6 +290,7 @@ impl Loader<'_> {
         let mut reader = EnvReader {
             source: self.source,
             files: &mut self.files,
+            budget: &mut self.budget,
             report: &mut self.report,
         };
         let mut all = reader.read_all(&paths, &options.environment, Span::NONE);
