@@ -1,12 +1,7 @@
 //! Whatever the bytes are, loading ends soon and says what is wrong.
-#![expect(
-    clippy::unwrap_used,
-    clippy::disallowed_methods,
-    reason = "a test may panic and look at the clock"
-)]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use stack_planner::{LoadOptions, Loaded, MemorySource, load};

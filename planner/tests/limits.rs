@@ -149,7 +149,7 @@ fn environment_files() {
         huge,
         vec![b'A', b'=', 0xff],
         vec![b'='; 100_000],
-        b"A='x".repeat(100_000),
+        [b"A='".to_vec(), vec![b'x'; 100_000]].concat(),
     ] {
         let found = loaded(&[("compose.yaml", one.clone()), ("e.env", bad)]);
         assert!(found.has_errors());

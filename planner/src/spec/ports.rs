@@ -16,9 +16,12 @@ pub(super) fn ports(service: &Node, report: &mut Report) -> Vec<PortSpec> {
         .collect()
 }
 
+/// An address of the host (none is all of them), who publishes there, and where.
+type Taken<'a> = (Option<IpAddr>, &'a str, Span);
+
 /// Warns about ports of the host that several services want.
 pub(super) fn taken_twice(model: &Node, report: &mut Report) {
-    let mut taken: BTreeMap<(u16, bool), Vec<(Option<IpAddr>, &str, Span)>> = BTreeMap::new();
+    let mut taken: BTreeMap<(u16, bool), Vec<Taken<'_>>> = BTreeMap::new();
     let mut quiet = Report::quiet();
     for (name, service) in super::entries(model.get("services")) {
         for node in items(service.get("ports")) {

@@ -49,7 +49,7 @@ fn is_top_level(key: &str) -> bool {
         || matches!(key, "version" | "name" | "include" | "services" | "models")
 }
 
-fn services<'a>(entries: &'a mut Mapping) -> Option<&'a mut Mapping> {
+fn services(entries: &mut Mapping) -> Option<&mut Mapping> {
     entries.get_mut("services").and_then(Node::as_mapping_mut)
 }
 
