@@ -11,6 +11,8 @@ pub(crate) struct Budget {
     nodes: usize,
     /// Bytes of text in them.
     text: usize,
+    /// Bytes of environment files, each as often as it is read.
+    variables: usize,
     /// Documents; each one costs a walk over the whole tree.
     documents: usize,
 }
@@ -20,6 +22,7 @@ impl Default for Budget {
         Self {
             nodes: 300_000,
             text: 64 << 20,
+            variables: 16 << 20,
             documents: 500,
         }
     }
@@ -83,6 +86,27 @@ impl Budget {
         };
         (self.nodes, self.text) = (nodes, text);
         Ok(())
+    }
+
+    /// No environment file is worth reading any more.
+    pub(crate) fn has_no_variables(&self) -> bool {
+        self.variables == 0
+    }
+
+    /// Takes an environment file of this many bytes.
+    ///
+    /// # Errors
+    /// The finding when all of them together are too large.
+    pub(crate) fn take_variables(&mut self, bytes: usize, at: Span) -> Result<(), Box<Problem>> {
+        let left = self.variables.checked_sub(bytes);
+        self.variables = left.unwrap_or(0);
+        match left {
+            Some(_) => Ok(()),
+            None => Err(Box::new(
+                Problem::error(codes::TOO_BIG, "the environment files are too large in all")
+                    .at(at, "not read any more"),
+            )),
+        }
     }
 
     /// Takes one document.

@@ -118,11 +118,8 @@ impl Check<'_> {
                 .keys()
                 .chain(self.disabled.keys())
                 .map(String::as_str);
-            let help = suggest::did_you_mean_or_list(
-                dependency,
-                "services",
-                names.filter(|name| *name != self.name),
-            );
+            let names = names.filter(|name| *name != self.name && !self.report.is_full());
+            let help = suggest::did_you_mean_or_list(dependency, "services", names);
             let problem = Problem::error(codes::UNDEFINED_SERVICE, message);
             self.push(
                 problem
@@ -184,6 +181,9 @@ impl Check<'_> {
     /// Reports, with the places where the service extends another when what is
     /// wrong was written there.
     fn push(&mut self, mut problem: Problem) {
+        if self.report.is_full() {
+            return self.report.push(problem);
+        }
         let foreign =
             |(at, _): &(Span, String)| at.file == self.service.place().file && !self.owns(*at);
         if problem.labels.iter().any(foreign) {
@@ -217,7 +217,8 @@ impl Check<'_> {
             "`{}` uses the {what} `{key}`, which is not defined",
             self.name
         );
-        let names = known.into_iter().flatten().map(|(name, _)| name.as_str());
+        let names = known.filter(|_| !self.report.is_full());
+        let names = names.into_iter().flatten().map(|(name, _)| name.as_str());
         let help = suggest::did_you_mean(key, names)
             .unwrap_or_else(|| format!("define it at the top level: `{kind}: {{{key}: …}}`"));
         let place = if node.as_mapping().is_some() {

@@ -249,7 +249,7 @@ struct Scope<'a> {
 }
 
 impl Variables for Scope<'_> {
-    fn get(&self, name: &str) -> Option<String> {
+    fn get(&mut self, name: &str) -> Option<String> {
         (self.lookup)(name).or_else(|| self.known.get(name).cloned())
     }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::budget::Budget;
 use crate::diagnostic::{Files, Problem, Report, codes};
 use crate::dotenv;
 use crate::interpolate::interpolate_text;
@@ -49,6 +50,7 @@ pub fn default_env_file(
 pub(crate) struct EnvReader<'a> {
     pub(crate) source: &'a dyn Source,
     pub(crate) files: &'a mut Files,
+    pub(crate) budget: &'a mut Budget,
     pub(crate) report: &'a mut Report,
 }
 
@@ -78,6 +80,9 @@ impl EnvReader<'_> {
         lookup: &dyn Fn(&str) -> Option<String>,
         at: Span,
     ) {
+        if self.budget.has_no_variables() {
+            return;
+        }
         if self.source.is_dir(path) {
             let message = format!("{} is a folder, not an environment file", path.display());
             self.report
@@ -96,6 +101,10 @@ impl EnvReader<'_> {
                 return;
             }
         };
+        if let Err(problem) = self.budget.take_variables(text.len(), at) {
+            self.report.push(*problem);
+            return;
+        }
         if format == Some("raw") {
             dotenv::parse_raw(&text, out, lookup);
             return;

@@ -45,6 +45,9 @@ pub(crate) fn interpolate_text(
 /// Variables without a value in one text that are told apart at most.
 const MOST_MISSING: usize = 50;
 
+/// Bytes of values at most, those of texts that came to nothing included.
+const MOST_SPENT: usize = 256 << 20;
+
 /// Places of a missing variable that are shown at most.
 const MOST_PLACES: usize = 5;
 
@@ -56,6 +59,8 @@ struct Scope<'a> {
     missing: BTreeMap<String, (String, Vec<Span>)>,
     /// Those of `missing` that the current text has brought up.
     assumed: BTreeSet<String>,
+    /// Bytes of values that references were replaced by.
+    spent: usize,
     report: &'a mut Report,
     files: &'a Files,
     at: Span,
@@ -74,6 +79,7 @@ impl<'a> Scope<'a> {
             unset: BTreeSet::new(),
             missing: BTreeMap::new(),
             assumed: BTreeSet::new(),
+            spent: 0,
             report,
             files,
             at: Span::NONE,
@@ -110,6 +116,9 @@ impl<'a> Scope<'a> {
         let at = self.at;
         self.assumed.clear();
         let result = loop {
+            if self.spent > MOST_SPENT {
+                break Err(TemplateError::TooBig);
+            }
             match substitute(text, self) {
                 // Once more as if it had a value: there may be others behind it.
                 Err(TemplateError::Required { name, reason })
@@ -175,18 +184,22 @@ impl<'a> Scope<'a> {
 }
 
 impl Variables for Scope<'_> {
-    fn get(&self, name: &str) -> Option<String> {
-        let assumed = || self.assumed.contains(name).then(|| "x".to_owned());
-        self.environment
-            .get(name)
-            .filter(|value| !value.is_empty())
-            .cloned()
-            .or_else(assumed)
-            .or_else(|| self.environment.get(name).cloned())
+    fn get(&mut self, name: &str) -> Option<String> {
+        let value = match self.environment.get(name) {
+            Some(value) if !value.is_empty() => value.clone(),
+            _ if self.assumed.contains(name) => "x".to_owned(),
+            other => return other.cloned(),
+        };
+        self.spent += value.len();
+        Some(value)
     }
 
     fn unset(&mut self, name: &str) {
-        if self.unset.insert(name.to_owned()) {
+        if self.report.is_full() {
+            let message = format!("the variable `{name}` is not set");
+            self.report
+                .push(Problem::warning(codes::UNSET_VARIABLE, message));
+        } else if self.unset.insert(name.to_owned()) {
             let problem = Problem::warning(
                 codes::UNSET_VARIABLE,
                 format!("the variable `{name}` is not set"),

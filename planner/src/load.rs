@@ -288,6 +288,7 @@ impl Loader<'_> {
         let mut reader = EnvReader {
             source: self.source,
             files: &mut self.files,
+            budget: &mut self.budget,
             report: &mut self.report,
         };
         let rounds: Vec<Vec<PathBuf>> = if options.env_files.is_empty() {

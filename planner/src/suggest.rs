@@ -1,5 +1,11 @@
 //! "Did you mean".
 
+/// Bytes of a word that is compared with others.
+const LONGEST: usize = 40;
+
+/// Candidates that are looked at.
+const MOST: usize = 500;
+
 /// The candidate nearest to `word`, as a help text, when one is near enough.
 pub(crate) fn did_you_mean<'a>(
     word: &str,
@@ -44,13 +50,14 @@ pub(crate) fn nearest<'a>(
     word: &str,
     candidates: impl Iterator<Item = &'a str>,
 ) -> Option<&'a str> {
-    if word.len() > 64 {
+    if word.len() > LONGEST {
         return None;
     }
     let lower = word.to_ascii_lowercase().replace('-', "_");
     let most = (lower.chars().count() / 3).clamp(1, 3);
     candidates
-        .filter(|name| name.len() <= 64)
+        .take(MOST)
+        .filter(|name| name.len() <= LONGEST && name.len().abs_diff(word.len()) <= most)
         .map(|name| {
             (
                 strsim::damerau_levenshtein(&lower, &name.to_ascii_lowercase().replace('-', "_")),

@@ -12,7 +12,7 @@ const MAX_OUTPUT: usize = 8 << 20;
 
 /// Looks up variables and hears about those that are not set.
 pub(crate) trait Variables {
-    fn get(&self, name: &str) -> Option<String>;
+    fn get(&mut self, name: &str) -> Option<String>;
     /// A variable without a value and without an operator was replaced by nothing.
     fn unset(&mut self, name: &str);
 }

@@ -125,8 +125,13 @@ impl Check<'_> {
         node: &mut Node,
         object: &Object,
     ) -> Option<(String, Span)> {
-        let guess = unknown::guess(key, node, object);
         let message = format!("`{key}` is not an attribute of {}", object.what);
+        if self.report.is_full() {
+            let problem = Problem::error(codes::UNKNOWN_KEY, message);
+            self.report.blame(node, problem);
+            return None;
+        }
+        let guess = unknown::guess(key, node, object);
         let problem = Problem::error(codes::UNKNOWN_KEY, message).at(node.place(), guess.label);
         let place = node.place();
         self.report.blame(node, problem.maybe_help(guess.help));

@@ -449,7 +449,7 @@ fn what_has_no_effect_is_named() {
             "volumes: [{type: bind, source: /x, target: /y, bind: {propagation: shared}}]",
             "bind.propagation",
         ),
-        ("post_start: [{command: x}]", "services.a.post_start"),
+        ("pre_stop: [{command: x}]", "services.a.pre_stop"),
     ];
     for (rest, wanted) in cases {
         let (spec, found) = made(&format!("services: {{a: {{image: i, {rest}}}}}"));

@@ -85,8 +85,9 @@ impl Check<'_> {
         let problem = Problem::error(codes::CONFLICT, message);
         self.push(
             problem
-                .at(a.place(), "only one of them")
-                .at(b.place(), "may be given"),
+                .at(a.place(), "this one")
+                .at(b.place(), "and this one exclude each other")
+                .help("remove one of them"),
         );
     }
 

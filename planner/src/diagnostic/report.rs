@@ -167,6 +167,11 @@ impl Report {
         }
     }
 
+    /// Further findings are counted only: no need to find words for them.
+    pub(crate) fn is_full(&self) -> bool {
+        self.quiet || self.problems.len() >= MOST
+    }
+
     pub(crate) fn has_errors(&self) -> bool {
         self.errors > 0
     }

@@ -158,6 +158,7 @@ impl Loader<'_> {
         let mut reader = EnvReader {
             source: self.source,
             files: &mut self.files,
+            budget: &mut self.budget,
             report: &mut self.report,
         };
         let mut all = std::collections::BTreeMap::new();

@@ -83,6 +83,7 @@ impl Loader<'_> {
                 let mut reader = EnvReader {
                     source: self.source,
                     files: &mut self.files,
+                    budget: &mut self.budget,
                     report: &mut self.report,
                 };
                 reader.read_into(&path, format, &mut values, &lookup, at);
@@ -128,6 +129,7 @@ impl Loader<'_> {
                 let mut reader = EnvReader {
                     source: self.source,
                     files: &mut self.files,
+                    budget: &mut self.budget,
                     report: &mut self.report,
                 };
                 reader.read_into(&path, None, &mut values, &lookup, file.span);

@@ -16,10 +16,12 @@ pub(super) fn ports(service: &Node, report: &mut Report) -> Vec<PortSpec> {
         .collect()
 }
 
+/// An address of the host (none is all of them), who publishes there, and where.
+type Taken<'a> = (Option<IpAddr>, &'a str, Span);
+
 /// Warns about ports of the host that several services want.
 pub(super) fn taken_twice(model: &Node, report: &mut Report) {
-    type Place<'a> = (Option<IpAddr>, &'a str, Span);
-    let mut taken: BTreeMap<(u16, bool), Vec<Place<'_>>> = BTreeMap::new();
+    let mut taken: BTreeMap<(u16, bool), Vec<Taken<'_>>> = BTreeMap::new();
     let mut quiet = Report::quiet();
     for (name, service) in super::entries(model.get("services")) {
         for node in items(service.get("ports")) {
@@ -40,11 +42,12 @@ pub(super) fn taken_twice(model: &Node, report: &mut Report) {
             let earlier = others
                 .iter()
                 .find(|(other, first, _)| *first != name && overlap(other));
-            if let Some((_, first, at)) = earlier {
+            if let Some((_, first, at)) = earlier.copied() {
+                let (at, place) = (at.min(place), at.max(place));
                 let protocol = if udp { "udp" } else { "tcp" };
                 let message = format!("`{first}` and `{name}` both publish port {port}/{protocol}");
                 let problem = Problem::warning(codes::PORT_TWICE, message)
-                    .at(*at, "the port is published here")
+                    .at(at, "the port is published here")
                     .at(place, "and here too")
                     .help("only the first to start gets it: publish another port in one of them");
                 report.push(problem);

@@ -80,18 +80,19 @@ fn services_at_top(entries: &mut Mapping, report: &mut Report) {
     } else {
         "indent it, so that it is below `services:`"
     }));
-    for key in found {
-        let Some(node) = entries.shift_remove(&key) else {
-            continue;
-        };
-        let place = node.place();
-        let slot = entries
-            .entry("services".to_owned())
-            .or_insert_with(|| Node::null(place));
-        if slot.is_null() && !slot.is_broken() {
-            slot.value = Value::Mapping(Mapping::new());
-        }
-        if let Value::Mapping(services) = &mut slot.value {
+    let place = entries[first.as_str()].place();
+    let (moved, rest): (Mapping, Mapping) = std::mem::take(entries)
+        .into_iter()
+        .partition(|(key, node)| !is_top_level(key) && is_like_service(node));
+    *entries = rest;
+    let slot = entries
+        .entry("services".to_owned())
+        .or_insert_with(|| Node::null(place));
+    if slot.is_null() && !slot.is_broken() {
+        slot.value = Value::Mapping(Mapping::new());
+    }
+    if let Value::Mapping(services) = &mut slot.value {
+        for (key, node) in moved {
             services.entry(key).or_insert(node);
         }
     }
@@ -198,27 +199,31 @@ fn inside_services(entries: &mut Mapping, report: &mut Report) {
     let Some(services) = services(entries) else {
         return;
     };
-    let mut adopted = Vec::new();
+    let mut adopted = Mapping::new();
     for (outer, service) in services.iter_mut() {
-        for (key, node) in service.as_mapping_mut().into_iter().flatten() {
-            if is_service_attribute(key) || key.starts_with("x-") || !is_like_service(node) {
-                continue;
-            }
+        let Value::Mapping(entries) = &mut service.value else {
+            continue;
+        };
+        let inside = |(key, node): (&String, &Node)| {
+            !is_service_attribute(key) && !key.starts_with("x-") && is_like_service(node)
+        };
+        if !entries.iter().any(inside) {
+            continue;
+        }
+        let (moved, rest): (Mapping, Mapping) = std::mem::take(entries)
+            .into_iter()
+            .partition(|(key, node)| inside((key, node)));
+        *entries = rest;
+        for (key, node) in moved {
             let message = format!("the service `{key}` is inside the service `{outer}`");
             let problem = Problem::error(codes::MISPLACED, message)
                 .at(node.place(), "indented too far")
                 .help(format!("indent it as far as `{outer}`"));
-            adopted.push((outer.clone(), key.clone()));
             report.push(problem);
+            adopted.entry(key).or_insert(node);
         }
     }
-    for (outer, key) in adopted {
-        let node = services
-            .get_mut(&outer)
-            .and_then(Node::as_mapping_mut)
-            .and_then(|service| service.shift_remove(&key));
-        if let Some(node) = node {
-            services.entry(key).or_insert(node);
-        }
+    for (key, node) in adopted {
+        services.entry(key).or_insert(node);
     }
 }

@@ -1,6 +1,5 @@
 //! Rendered findings: every case of `planner/tests/cases` as a person and as a
 //! program sees it, and every explanation's wrong example.
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::path::{Path, PathBuf};
 
@@ -88,6 +87,47 @@ fn every_code_is_rendered() {
         if !files.is_empty() {
             insta::assert_snapshot!(explanation.code, rendered(&files));
         }
+    }
+}
+
+/// Codes that no example can show: what cannot be read, limits, a folder's name.
+#[test]
+fn codes_without_an_example() {
+    let shown = |loaded: &Loaded, code: &str| {
+        let found = loaded.diagnostics.iter().find(|found| found.code == code);
+        let text = |file: &Path| loaded.source_text(file).map(str::to_owned);
+        drawn(ui(), found.unwrap(), text)
+    };
+    let none = LoadOptions::new(vec!["/app/none.yaml".into()], "/app".into());
+    let unreadable = load(&MemorySource::new(), &none);
+    insta::assert_snapshot!("E0101", shown(&unreadable, "E0101"));
+
+    let mut bomb = "x-0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n".to_owned();
+    for i in 1..9 {
+        let list = vec![format!("*a{}", i - 1); 10].join(", ");
+        bomb += &format!("x-{i}: &a{i} [{list}]\n");
+    }
+    let file = |text: String| [("compose.yaml".to_owned(), text)];
+    insta::assert_snapshot!("E0104", shown(&loaded(&file(bomb)), "E0104"));
+
+    let source = MemorySource::new().with("/---/compose.yaml", "services: {a: {image: i}}\n");
+    let nameless = LoadOptions::new(vec!["/---/compose.yaml".into()], "/".into());
+    insta::assert_snapshot!("E0206", shown(&load(&source, &nameless), "E0206"));
+
+    let many: String = (0..300).map(|i| format!("k{i}: 1\n")).collect();
+    insta::assert_snapshot!("W0901", shown(&loaded(&file(many)), "W0901"));
+}
+
+#[test]
+fn every_code_has_a_snapshot() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/project/diagnostics/snapshots");
+    for explanation in CATALOG {
+        let name = format!(
+            "stack__project__diagnostics__tests__{}.snap",
+            explanation.code
+        );
+        let text = std::fs::read_to_string(folder.join(&name)).unwrap_or_default();
+        assert!(text.contains(explanation.code), "{name} does not show it");
     }
 }
 
