@@ -93,6 +93,12 @@ bench: packages build kernel initramfs registry ## how long things take; BENCH="
 	@cargo build --release --quiet --package stack-images --example unpack
 	@tests/bench/bench.py $(BENCH)
 
+.PHONY: bench-plan
+bench-plan: toolchain ## how long stack files take to read and plan
+	@cargo build --release --quiet --package stack --bin stack
+	@cargo build --release --quiet --package stack-planner --example bench
+	@tests/bench/plan.py
+
 # Building is done by whoever calls; only the copying may need root.
 .PHONY: install
 install: toolchain ## install to PREFIX (/usr/local); DESTDIR is honoured

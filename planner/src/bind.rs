@@ -7,7 +7,7 @@ pub(crate) mod quantity;
 
 use crate::diagnostic::{Problem, Report, codes};
 use crate::schema::{Kind, Object, Pairs, ROOT};
-use crate::tree::{Mapping, Node, Path, Value};
+use crate::tree::{Mapping, Node, Path, Span, Value};
 use crate::yaml::emit::natural_order;
 
 /// The model of a whole file.
@@ -35,10 +35,18 @@ struct Binder<'a> {
 impl Binder<'_> {
     fn object(&mut self, mut entries: Mapping, object: &Object) -> Mapping {
         let mut out = Mapping::with_capacity(entries.len());
-        for field in object.fields {
-            let Some(node) = entries.swap_remove(field.name) else {
-                continue;
-            };
+        // In the order of the fields; there are many more of them than entries.
+        let mut known: Vec<(usize, Node)> = Vec::with_capacity(entries.len());
+        entries.retain(|key, node| match object.rank(key) {
+            Some(rank) => {
+                known.push((rank, std::mem::replace(node, Node::null(Span::NONE))));
+                false
+            }
+            None => true,
+        });
+        known.sort_by_key(|(rank, _)| *rank);
+        for (rank, node) in known {
+            let field = &object.fields[rank];
             self.path.push_key(field.name);
             // What must be there stays, even when it is empty.
             let written = field

@@ -24,6 +24,7 @@ pub fn read_environment(
     let mut reader = EnvReader {
         source,
         files: &mut Files::default(),
+        budget: &mut Budget::default(),
         report: &mut Report::default(),
     };
     reader.read_all(files, known, Span::NONE)

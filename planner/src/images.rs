@@ -85,7 +85,7 @@ impl Project {
         let services: Mapping = services.collect();
         let mut model = Mapping::new();
         model.insert("services".to_owned(), Node::mapping(services, Span::NONE));
-        self.parts.model = Node::mapping(model, Span::NONE);
+        self.parts_mut().model = Node::mapping(model, Span::NONE);
         self
     }
 }

@@ -220,7 +220,7 @@ impl Loader<'_> {
             profiles::prune(&mut model);
         }
         let contents = self.contents(&model);
-        let project = Project::new(Parts {
+        let mut project = Project::new(Parts {
             name,
             folder,
             files: options.files.clone(),

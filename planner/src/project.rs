@@ -4,6 +4,7 @@ mod json;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use stack_api::spec::StackSpec;
 
@@ -23,6 +24,8 @@ pub(crate) type Contents = BTreeMap<(&'static str, String), Content>;
 #[derive(Debug, Clone)]
 pub struct Project {
     pub(crate) parts: Parts,
+    /// Made while loading, as long as the parts are still the same.
+    ready: Option<Arc<(StackSpec, Report)>>,
 }
 
 #[derive(Debug, Clone)]
@@ -43,7 +46,13 @@ pub(crate) struct Parts {
 
 impl Project {
     pub(crate) fn new(parts: Parts) -> Self {
-        Self { parts }
+        Self { parts, ready: None }
+    }
+
+    /// For changing the parts.
+    pub(crate) fn parts_mut(&mut self) -> &mut Parts {
+        self.ready = None;
+        &mut self.parts
     }
 
     pub(crate) fn parts(&self) -> &Parts {
@@ -108,7 +117,7 @@ impl Project {
     }
 
     pub(crate) fn services_mut(&mut self) -> impl Iterator<Item = &mut Node> {
-        let services = self.parts.model.get_mut("services");
+        let services = self.parts_mut().model.get_mut("services");
         services
             .and_then(Node::as_mapping_mut)
             .into_iter()
@@ -218,7 +227,7 @@ impl Project {
             services.retain(|name, _| names.contains(name));
         }
         profiles::prune(&mut parts.model);
-        Self { parts }
+        Self::new(parts)
     }
 
     /// The stack as the daemon takes it.
@@ -226,13 +235,25 @@ impl Project {
     /// # Errors
     /// What the daemon could not honour, all of it, with places.
     pub fn spec(&self) -> Result<StackSpec, Vec<Diagnostic>> {
-        let mut report = Report::default();
-        let spec = spec::stack(&self.parts, &mut report);
+        let made;
+        let (spec, report) = match &self.ready {
+            Some(ready) => &**ready,
+            None => {
+                made = self.make_spec();
+                &made
+            }
+        };
         if report.has_errors() {
-            let found = report.finish(&self.parts.sources).into_iter();
+            let found = report.clone().finish(&self.parts.sources).into_iter();
             return Err(found.filter(Diagnostic::is_error).collect());
         }
-        Ok(spec)
+        Ok(spec.clone())
+    }
+
+    fn make_spec(&self) -> (StackSpec, Report) {
+        let mut report = Report::default();
+        let spec = spec::stack(&self.parts, &mut report);
+        (spec, report)
     }
 
     /// The file of a place and its text up to there.
@@ -243,10 +264,15 @@ impl Project {
     }
 
     /// What has no effect here although it has one in Docker.
-    pub(crate) fn warnings(&self, known: &Report) -> Vec<Problem> {
+    pub(crate) fn warnings(&mut self, known: &Report) -> Vec<Problem> {
         let mut report = known.follow_up();
-        spec::stack(&self.parts, &mut report);
-        report.warnings()
+        let spec = spec::stack(&self.parts, &mut report);
+        let warnings = report.clone().warnings();
+        // With other mistakes it is not all there is to say.
+        if !known.has_errors() {
+            self.ready = Some(Arc::new((spec, report)));
+        }
+        warnings
     }
 
     /// What the daemon could not honour in the healthy part of a stack with other mistakes.

@@ -10,6 +10,8 @@ mod resources;
 mod service;
 mod storage;
 
+use crate::tree::same;
+
 /// What a value must be and what it becomes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Kind {
@@ -156,8 +158,13 @@ pub(crate) struct Field {
 }
 
 impl Object {
+    /// The place of a field among its neighbours.
+    pub(crate) fn rank(&self, name: &str) -> Option<usize> {
+        self.fields.iter().position(|field| same(field.name, name))
+    }
+
     pub(crate) fn field(&self, name: &str) -> Option<&'static Field> {
-        self.fields.iter().find(|field| field.name == name)
+        self.fields.iter().find(|field| same(field.name, name))
     }
 }
 

@@ -6,7 +6,7 @@ mod visit;
 use indexmap::IndexMap;
 
 pub(crate) use path::Path;
-pub(crate) use visit::{visit, visit_mut};
+pub(crate) use visit::{same, visit, visit_mut};
 
 /// A byte range in one of the loaded files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,9 +1,14 @@
 //! Lists in which an item has an identity: a later one replaces the earlier.
 
+use std::borrow::Cow;
+
 use indexmap::IndexMap;
 
 use crate::canonical::volume_target;
 use crate::tree::{Node, Value, visit_mut};
+
+/// Items up to which comparing each with each is faster than hashing.
+const FEW: usize = 16;
 
 /// What makes an item the same.
 #[derive(Debug, Clone, Copy)]
@@ -80,11 +85,15 @@ pub(crate) fn enforce(root: &mut Node) {
 }
 
 fn keep_last(items: &mut Vec<Node>, identity: Identity) {
+    // Nearly every list is short and has nothing twice.
+    if items.len() < 2 || (items.len() <= FEW && all_differ(items, identity)) {
+        return;
+    }
     let mut kept: IndexMap<(Option<String>, usize), Node> = IndexMap::with_capacity(items.len());
     for (i, item) in items.drain(..).enumerate() {
         // What has no identity is never the same as anything.
         let key = match identity_of(&item, identity) {
-            Some(key) => (Some(key), 0),
+            Some(key) => (Some(key.into_owned()), 0),
             None => (None, i),
         };
         kept.insert(key, item);
@@ -92,49 +101,66 @@ fn keep_last(items: &mut Vec<Node>, identity: Identity) {
     *items = kept.into_values().collect();
 }
 
-fn identity_of(item: &Node, identity: Identity) -> Option<String> {
+fn all_differ(items: &[Node], identity: Identity) -> bool {
+    let mut seen: [Cow<'_, str>; FEW] = Default::default();
+    let mut count = 0;
+    for key in items.iter().filter_map(|item| identity_of(item, identity)) {
+        if seen[..count].contains(&key) {
+            return false;
+        }
+        seen[count] = key;
+        count += 1;
+    }
+    true
+}
+
+fn identity_of(item: &Node, identity: Identity) -> Option<Cow<'_, str>> {
     let text = item.as_str();
+    let at = |key: &str| Some(Cow::Borrowed(item.get(key)?.as_str()?));
     match identity {
-        Identity::Key => Some(text?.split('=').next()?.to_owned()),
+        Identity::Key => Some(text?.split('=').next()?.into()),
         Identity::Mount => match text {
-            Some(text) => volume_target(text),
-            None => Some(item.get("target")?.as_str()?.to_owned()),
+            Some(text) => volume_target(text).map(Cow::Owned),
+            None => at("target"),
         },
         Identity::Device => match text {
             Some(text) => text
                 .split(':')
                 .nth(1)
                 .or(text.split(':').next())
-                .map(str::to_owned),
-            None => Some(item.get("target")?.as_str()?.to_owned()),
+                .map(Cow::Borrowed),
+            None => at("target"),
         },
         Identity::FileIn(folder) => match text {
-            Some(text) => Some(format!("{folder}/{text}")),
+            Some(text) => Some(format!("{folder}/{text}").into()),
             None => match item.get("target") {
-                Some(target) => Some(target.as_str()?.to_owned()),
-                None => Some(format!("{folder}/{}", item.get("source")?.as_str()?)),
+                Some(target) => Some(target.as_str()?.into()),
+                None => Some(format!("{folder}/{}", item.get("source")?.as_str()?).into()),
             },
         },
         Identity::Port => {
             if item.as_mapping().is_none() {
-                return item.scalar_text();
+                return scalar(item);
             }
-            let part = |key: &str, absent: &str| {
-                item.get(key)
-                    .and_then(Node::scalar_text)
-                    .unwrap_or(absent.to_owned())
+            let part = |key: &str, absent: &'static str| {
+                item.get(key).and_then(scalar).unwrap_or(absent.into())
             };
             let (ip, published) = (part("host_ip", "0.0.0.0"), part("published", ""));
-            Some(format!(
-                "{ip}:{published}:{}/{}",
-                item.get("target")?.scalar_text()?,
-                part("protocol", "tcp")
-            ))
+            let target = scalar(item.get("target")?)?;
+            let protocol = part("protocol", "tcp");
+            Some(format!("{ip}:{published}:{target}/{protocol}").into())
         }
         Identity::Path => match text {
-            Some(text) => Some(text.to_owned()),
-            None => Some(item.get("path")?.as_str()?.to_owned()),
+            Some(text) => Some(text.into()),
+            None => at("path"),
         },
-        Identity::Whole => item.scalar_text(),
+        Identity::Whole => scalar(item),
+    }
+}
+
+fn scalar(node: &Node) -> Option<Cow<'_, str>> {
+    match node.as_str() {
+        Some(text) => Some(text.into()),
+        None => node.scalar_text().map(Cow::Owned),
     }
 }

@@ -7,7 +7,7 @@ use super::{TemplateError, Variables, substitute};
 struct Fixed(BTreeMap<&'static str, &'static str>, Vec<String>);
 
 impl Variables for Fixed {
-    fn get(&self, name: &str) -> Option<String> {
+    fn get(&mut self, name: &str) -> Option<String> {
         self.0.get(name).map(|value| (*value).to_owned())
     }
 

@@ -27,7 +27,8 @@ struct Open {
     /// The key whose value comes next.
     key: Option<Key>,
     merges: Vec<Node>,
-    keys: BTreeMap<String, Span>,
+    /// Place of the last `<<`.
+    merge_key: Option<Span>,
     before: Weight,
     /// Something inside has no place in a tree.
     broken: bool,
@@ -172,13 +173,19 @@ impl<'a> Builder<'a> {
             open.key = Some(Key::Broken(text.to_owned(), span));
             return Ok(());
         }
-        if let Some(first) = open.keys.insert(text.to_owned(), span) {
+        let is_merge = plain && text == "<<";
+        let first = match &open.node.value {
+            _ if is_merge => open.merge_key.replace(span),
+            Value::Mapping(entries) => entries.get(text).map(|node| node.key),
+            _ => None,
+        };
+        if let Some(first) = first {
             let problem = Problem::error(codes::DUPLICATE_KEY, format!("`{text}` is given twice"));
             report.push(problem.at(span, "again here").at(first, "first here"));
             open.key = Some(Key::Bad);
             return Ok(());
         }
-        open.key = Some(if plain && text == "<<" {
+        open.key = Some(if is_merge {
             Key::Merge(span)
         } else {
             Key::Named(text.to_owned(), span)
@@ -227,7 +234,7 @@ impl<'a> Builder<'a> {
             node,
             key: None,
             merges: Vec::new(),
-            keys: BTreeMap::new(),
+            merge_key: None,
             before,
             broken: false,
         });
