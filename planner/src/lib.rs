@@ -25,6 +25,7 @@ mod budget;
 mod canonical;
 mod cast;
 mod consistency;
+pub mod convert;
 mod defaults;
 pub mod diagnostic;
 mod discover;
