@@ -12,6 +12,7 @@ mod fmt;
 mod graph;
 mod history;
 mod images;
+mod init;
 mod lifecycle;
 mod lint;
 mod load;
@@ -57,6 +58,7 @@ pub(crate) enum Command {
     Fmt(fmt::Fmt),
     Lint(lint::Lint),
     Convert(convert::Convert),
+    Init(init::Init),
     Start(lifecycle::Start),
     Stop(lifecycle::Stop),
     Restart(lifecycle::Restart),
@@ -89,6 +91,7 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<u8, Error> {
         Command::Explain(command) => command.run(context),
         Command::ExitCodes(command) => command.run(),
         Command::Schema(command) => command.run(),
+        Command::Init(command) => command.run(context),
         Command::Convert(command) => command.run(context),
         Command::Lint(command) => command.run(context),
         Command::Fmt(command) => command.run(context),

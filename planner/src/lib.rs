@@ -36,6 +36,7 @@ mod format;
 pub mod graph;
 mod hash;
 mod images;
+pub mod init;
 mod interpolate;
 pub mod lint;
 mod load;

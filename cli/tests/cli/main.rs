@@ -17,4 +17,5 @@ mod remote;
 mod start;
 #[cfg(target_os = "linux")]
 mod terminal;
+mod tools;
 mod up;

@@ -83,6 +83,9 @@ fn parts(text: &str) -> Vec<(usize, String)> {
                 quote = Quote::Double;
                 part.push(c);
             }
+            (Quote::None, '$') if chars.peek() == Some(&'(') => {
+                part.push_str(&shell_words::quote(&substitution(&mut chars)));
+            }
             (Quote::None, '#') if part.is_empty() || part.ends_with(char::is_whitespace) => {
                 while chars.next_if(|c| *c != '\n').is_some() {}
             }
@@ -98,6 +101,24 @@ fn parts(text: &str) -> Vec<(usize, String)> {
     }
     found.push((start, part));
     found
+}
+
+/// `$(…)`, which is one word whatever is in it.
+fn substitution(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> String {
+    let mut out = String::from("$");
+    let mut open = 0usize;
+    for c in chars.by_ref() {
+        out.push(c);
+        match c {
+            '(' => open += 1,
+            ')' => open = open.saturating_sub(1),
+            _ => {}
+        }
+        if open == 0 {
+            break;
+        }
+    }
+    out
 }
 
 #[cfg(test)]

@@ -236,7 +236,9 @@ impl Service {
             return;
         };
         if let Some(first) = self.networks.first().filter(|first| *first != "default")
-            && let Some(early) = entries.shift_remove("default").filter(|node| !node.is_null())
+            && let Some(early) = entries
+                .shift_remove("default")
+                .filter(|node| !node.is_null())
             && let Some(slot) = entries.get_mut(first)
         {
             match slot.as_mapping_mut() {

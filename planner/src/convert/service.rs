@@ -40,7 +40,9 @@ impl Service {
         for word in values.chain(&arguments.rest) {
             let inside = word.strip_prefix("$(pwd)").unwrap_or(word);
             if inside.contains("$(") || inside.trim_matches('`') != inside {
-                service.note(format!("`{word}` has a command of the shell in it: write its output there"));
+                service.note(format!(
+                    "`{word}` has a command of the shell in it: write its output there"
+                ));
             }
         }
         for (name, value) in &arguments.flags {
