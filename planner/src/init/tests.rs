@@ -45,9 +45,18 @@ fn every_template_is_good() {
     assert!(template("nope", "x").is_none());
 }
 
+/// Files; image, port, last word of the command, servers.
+type Case<'a> = (
+    &'a [(&'a str, &'a str)],
+    &'a str,
+    u16,
+    &'a str,
+    &'a [&'a str],
+);
+
 #[test]
 fn programs_are_recognized() {
-    let cases: &[(&[(&str, &str)], &str, u16, &str, &[&str])] = &[
+    let cases: &[Case<'_>] = &[
         (
             &[(
                 "package.json",
