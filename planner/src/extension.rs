@@ -25,9 +25,11 @@ use crate::tree::{Mapping, Node, Path};
 pub(crate) const KEY: &str = "x-stack";
 
 /// What may be in `x-stack`.
-const SECTIONS: [&str; 1] = ["machine"];
+pub(crate) const SECTIONS: [&str; 2] = ["lint", "machine"];
 /// What may be in `x-stack.machine`.
-const MACHINE: [&str; 3] = ["kernel", "memory", "vcpus"];
+pub(crate) const MACHINE: [&str; 3] = ["kernel", "memory", "vcpus"];
+/// What may be in `x-stack.lint`.
+pub(crate) const LINT: [&str; 1] = ["allow"];
 
 /// Virtual processors of a VM at most.
 const MAX_VCPUS: u32 = 64;
@@ -46,6 +48,26 @@ pub(crate) fn check(model: &Node, report: &mut Report) {
             known_keys(machine, "x-stack.machine", &MACHINE, report);
             read(machine, report);
         }
+        if let Some(lint) = node.get("lint") {
+            known_keys(lint, "x-stack.lint", &LINT, report);
+            allowed_lints(lint, report);
+        }
+    }
+}
+
+/// A list of codes; which there are is up to `stack lint`.
+fn allowed_lints(lint: &Node, report: &mut Report) {
+    let Some(allow) = lint.get("allow") else {
+        return;
+    };
+    let is_text = |node: &Node| node.as_str().is_some();
+    if !allow
+        .as_sequence()
+        .is_some_and(|items| items.iter().all(is_text))
+    {
+        let message = "`x-stack.lint.allow` must be a list of codes such as `L0001`";
+        let problem = Problem::error(codes::WRONG_TYPE, message);
+        report.push(problem.on(allow, "a list is expected"));
     }
 }
 

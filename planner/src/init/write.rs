@@ -72,10 +72,13 @@ fn write_app(out: &mut String, app: &App, answers: &Answers) {
             }
         }
         if let Some(mount) = &app.folder {
+            if !app.command.is_empty() {
+                let _ = writeln!(out, "    working_dir: {}", mount.target);
+            }
             let _ = write!(
                 out,
-                "    working_dir: {0}\n    volumes:\n      - {1}:{0}",
-                mount.target, mount.source
+                "    volumes:\n      - {}:{}",
+                mount.source, mount.target
             );
             out.push_str(if mount.read_only { ":ro\n" } else { "\n" });
         }
