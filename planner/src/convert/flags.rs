@@ -131,7 +131,7 @@ const FLAGS: &[Flag] = &[
     with("io-maxiops", WINDOWS),
     with("ip", To::Special),
     with("ip6", To::Special),
-    with("ipc", To::Text("ipc")),
+    with("ipc", To::Special),
     with("isolation", To::Text("isolation")),
     with(
         "kernel-memory",
@@ -157,7 +157,7 @@ const FLAGS: &[Flag] = &[
     switch("no-healthcheck", None, To::Special),
     switch("oom-kill-disable", None, To::Switch("oom_kill_disable")),
     with("oom-score-adj", To::Number("oom_score_adj")),
-    with("pid", To::Text("pid")),
+    with("pid", To::Special),
     with("pids-limit", To::Number("pids_limit")),
     with("platform", To::Text("platform")),
     with(

@@ -26,14 +26,19 @@ impl Service {
             "link-local-ip" => self.attach("link_local_ips", string(value), true),
             "link" => {
                 let other = value.split(':').next().unwrap_or(value);
-                self.push("links", string(value));
-                self.push("depends_on", string(&key(other)));
+                let alias = value.split_once(':').map_or(other, |(_, alias)| alias);
+                self.push("links", string(&format!("{}:{alias}", key(other))));
+                self.depend(&key(other));
             }
             "requires" => {
                 for other in value.split(',') {
-                    self.push("depends_on", string(&key(other)));
+                    self.depend(&key(other));
                 }
             }
+            "ipc" | "pid" => match value.strip_prefix("container:") {
+                Some(other) => self.set(name, string(&format!("service:{}", key(other)))),
+                None => self.set(name, string(value)),
+            },
             "log-driver" => self.within("logging", "driver", string(value)),
             "log-opt" => {
                 let (name, value) = value.split_once('=').unwrap_or((value, ""));
@@ -52,6 +57,13 @@ impl Service {
             "blkio-weight" => self.within("blkio_config", "weight", number(value)),
             "gpus" => self.gpus(value),
             _ => self.note(format!("--{name} {value} was left out")),
+        }
+    }
+
+    fn depend(&mut self, other: &str) {
+        let known = self.entries.get("depends_on").and_then(Node::as_sequence);
+        if !known.is_some_and(|known| known.iter().any(|node| node.as_str() == Some(other))) {
+            self.push("depends_on", string(other));
         }
     }
 

@@ -1,5 +1,7 @@
 //! From command lines to a stack file and back.
 
+use proptest::prelude::*;
+
 use super::{from_commands, from_words, to_docker_run};
 use crate::{LoadOptions, MemorySource, Project, load};
 
@@ -303,4 +305,18 @@ docker run -d \
     );
     let only = to_docker_run(&project(text), &["web".to_owned()]);
     assert!(!only.text.contains("shop-db-1"), "{}", only.text);
+}
+
+proptest! {
+    /// Whatever the words are, the file is YAML, and every service is in it.
+    #[test]
+    fn any_line_gives_yaml(text in "( -[a-z-]{1,12}[= ]?| ['\"a-z0-9$(){}:=,./#\n\\\\-]{1,9}){0,12}") {
+        let Ok(converted) = from_commands(&format!("docker run{text}\n")) else {
+            return Ok(());
+        };
+        let source = MemorySource::new().with("/p/stack.yaml", converted.text.as_str());
+        let loaded = load(&source, &LoadOptions::new(vec!["/p/stack.yaml".into()], "/p".into()));
+        let syntax = loaded.diagnostics.iter().find(|found| found.code.starts_with("E01"));
+        prop_assert!(syntax.is_none(), "{syntax:?}\n{}", converted.text);
+    }
 }

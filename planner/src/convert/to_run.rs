@@ -35,8 +35,6 @@ const TEXTS: &[(&str, &str)] = &[
     ("platform", "platform"),
     ("runtime", "runtime"),
     ("isolation", "isolation"),
-    ("ipc", "ipc"),
-    ("pid", "pid"),
     ("uts", "uts"),
     ("userns_mode", "userns"),
     ("cgroup", "cgroupns"),
@@ -66,7 +64,6 @@ const LISTS: &[(&str, &str)] = &[
     ("security_opt", "security-opt"),
     ("device_cgroup_rules", "device-cgroup-rule"),
     ("tmpfs", "tmpfs"),
-    ("links", "link"),
 ];
 /// Mappings that become a flag for each entry.
 const PAIRS: &[(&str, &str)] = &[
@@ -103,6 +100,10 @@ const OTHERS: &[&str] = &[
     "develop",
     "extends",
     "gpus",
+    "links",
+    "ipc",
+    "pid",
+    "volumes_from",
 ];
 
 /// The lines for these services; empty is all.
@@ -205,12 +206,9 @@ impl Writer<'_> {
             }
         }
         let mut flags = Flags::default();
-        let container = match service.get("container_name").and_then(Node::as_str) {
-            Some(container) => container.to_owned(),
-            None => format!("{project}-{name}-1"),
-        };
-        flags.add("name", &container);
+        flags.add("name", self.container(name));
         self.simple(service, &mut flags);
+        self.others(service, &mut flags);
         self.networks(name, service, &mut flags);
         self.ports(service, &mut flags);
         self.mounts(name, service, &mut flags);
@@ -222,6 +220,18 @@ impl Writer<'_> {
             self.text.push_str(&format!(" \\\n  {word}"));
         }
         self.text.push_str(&format!(" \\\n  {command}\n"));
+    }
+
+    /// The name of a service's container.
+    fn container(&self, service: &str) -> String {
+        let own = self
+            .project
+            .model()
+            .at(&["services", service, "container_name"]);
+        match own.and_then(Node::as_str) {
+            Some(container) => container.to_owned(),
+            None => format!("{}-{service}-1", self.project.name()),
+        }
     }
 
     /// Networks and volumes that are not there yet.

@@ -4,13 +4,41 @@ use super::{Flags, Writer, entries, is_true, items, pair, text};
 use crate::tree::Node;
 
 impl Writer<'_> {
+    /// What names other services: their containers.
+    pub(super) fn others(&self, service: &Node, flags: &mut Flags) {
+        for link in items(service.get("links")).iter().filter_map(Node::as_str) {
+            let (other, alias) = link.split_once(':').unwrap_or((link, link));
+            flags.add("link", format!("{}:{alias}", self.container(other)));
+        }
+        for key in ["ipc", "pid"] {
+            if let Some(mode) = service.get(key).and_then(Node::as_str) {
+                flags.add(key, self.namespace(mode));
+            }
+        }
+        for from in items(service.get("volumes_from"))
+            .iter()
+            .filter_map(Node::as_str)
+        {
+            let (other, mode) = from.split_once(':').unwrap_or((from, ""));
+            let flag = match (other, mode) {
+                ("container", container) => container.to_owned(),
+                (other, "") => self.container(other),
+                (other, mode) => format!("{}:{mode}", self.container(other)),
+            };
+            flags.add("volumes-from", flag);
+        }
+    }
+
+    fn namespace(&self, mode: &str) -> String {
+        match mode.strip_prefix("service:") {
+            Some(other) => format!("container:{}", self.container(other)),
+            None => mode.to_owned(),
+        }
+    }
+
     pub(super) fn networks(&mut self, name: &str, service: &Node, flags: &mut Flags) {
         if let Some(mode) = service.get("network_mode").and_then(Node::as_str) {
-            let mode = match mode.strip_prefix("service:") {
-                Some(other) => format!("container:{}-{other}-1", self.project.name()),
-                None => mode.to_owned(),
-            };
-            return flags.add("network", mode);
+            return flags.add("network", self.namespace(mode));
         }
         for (key, attachment) in entries(service.get("networks")) {
             let full = self.project.model().at(&["networks", key, "name"]);
