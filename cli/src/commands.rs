@@ -2,6 +2,7 @@
 
 mod completion;
 mod config;
+mod convert;
 mod doctor;
 mod down;
 mod exec;
@@ -11,6 +12,7 @@ mod fmt;
 mod graph;
 mod history;
 mod images;
+mod init;
 mod lifecycle;
 mod lint;
 mod load;
@@ -50,12 +52,13 @@ pub(crate) enum Command {
     Plan(plan::Plan),
     History(history::History),
     Rollback(rollback::Rollback),
-    #[command(alias = "convert")]
     Config(Box<config::Config>),
     Graph(graph::Graph),
     Schema(schema::Schema),
     Fmt(fmt::Fmt),
     Lint(lint::Lint),
+    Convert(convert::Convert),
+    Init(init::Init),
     Start(lifecycle::Start),
     Stop(lifecycle::Stop),
     Restart(lifecycle::Restart),
@@ -88,6 +91,8 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<u8, Error> {
         Command::Explain(command) => command.run(context),
         Command::ExitCodes(command) => command.run(),
         Command::Schema(command) => command.run(),
+        Command::Init(command) => command.run(context),
+        Command::Convert(command) => command.run(context),
         Command::Lint(command) => command.run(context),
         Command::Fmt(command) => command.run(context),
         Command::Up(command) => wait(command.run(context)),

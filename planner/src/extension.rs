@@ -24,14 +24,12 @@ use crate::tree::{Mapping, Node, Path};
 /// The key.
 pub(crate) const KEY: &str = "x-stack";
 
-/// What may be in the `x-stack` of a service.
-const OF_SERVICE: [&str; 1] = ["machine"];
-/// What may be in that of the whole file.
-const OF_FILE: [&str; 2] = ["lint", "machine"];
-/// What may be in `x-stack.lint`.
-const LINT: [&str; 1] = ["allow"];
+/// What may be in `x-stack`.
+pub(crate) const SECTIONS: [&str; 2] = ["lint", "machine"];
 /// What may be in `x-stack.machine`.
-const MACHINE: [&str; 3] = ["kernel", "memory", "vcpus"];
+pub(crate) const MACHINE: [&str; 3] = ["kernel", "memory", "vcpus"];
+/// What may be in `x-stack.lint`.
+pub(crate) const LINT: [&str; 1] = ["allow"];
 
 /// Virtual processors of a VM at most.
 const MAX_VCPUS: u32 = 64;
@@ -44,19 +42,32 @@ const MAX_MEMORY: u64 = 1 << 40;
 pub(crate) fn check(model: &Node, report: &mut Report) {
     let services = model.get("services").and_then(Node::as_mapping);
     let at_services = services.into_iter().flat_map(Mapping::values);
-    let all = at_services.map(|node| (node, &OF_SERVICE[..]));
-    for (node, sections) in all.chain([(model, &OF_FILE[..])]) {
-        let Some(node) = node.get(KEY) else {
-            continue;
-        };
-        known_keys(node, KEY, sections, report);
-        if let Some(lint) = node.get("lint").filter(|_| sections.contains(&"lint")) {
-            known_keys(lint, "x-stack.lint", &LINT, report);
-        }
+    for node in at_services.chain([model]).filter_map(|node| node.get(KEY)) {
+        known_keys(node, KEY, &SECTIONS, report);
         if let Some(machine) = node.get("machine") {
             known_keys(machine, "x-stack.machine", &MACHINE, report);
             read(machine, report);
         }
+        if let Some(lint) = node.get("lint") {
+            known_keys(lint, "x-stack.lint", &LINT, report);
+            allowed_lints(lint, report);
+        }
+    }
+}
+
+/// A list of codes; which there are is up to `stack lint`.
+fn allowed_lints(lint: &Node, report: &mut Report) {
+    let Some(allow) = lint.get("allow") else {
+        return;
+    };
+    let is_text = |node: &Node| node.as_str().is_some();
+    if !allow
+        .as_sequence()
+        .is_some_and(|items| items.iter().all(is_text))
+    {
+        let message = "`x-stack.lint.allow` must be a list of codes such as `L0001`";
+        let problem = Problem::error(codes::WRONG_TYPE, message);
+        report.push(problem.on(allow, "a list is expected"));
     }
 }
 
@@ -77,12 +88,9 @@ pub(crate) fn machine(model: &Node, service: &Node, report: &mut Report) -> Mach
 /// Gives an included stack's `x-stack` to each of its services, for the stack
 /// that includes it has another one.
 pub(crate) fn hand_down(stack: &mut Node, report: &mut Report) {
-    let Some(mut all) = stack.get(KEY).cloned() else {
+    let Some(all) = stack.get(KEY).cloned() else {
         return;
     };
-    if let Some(sections) = all.as_mapping_mut() {
-        sections.retain(|name, _| OF_SERVICE.contains(&name.as_str()));
-    }
     let services = stack.get_mut("services").and_then(Node::as_mapping_mut);
     for (name, service) in services.into_iter().flatten() {
         let Some(entries) = service.as_mapping_mut() else {

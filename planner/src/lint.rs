@@ -21,7 +21,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::PathBuf;
 
-pub use catalog::{Explanation, all, explain};
+pub use catalog::{Explanation, all, explain, table};
 
 use crate::diagnostic::{Diagnostic, Problem, Report, Severity};
 use crate::project::{Parts, Project};

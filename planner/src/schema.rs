@@ -5,6 +5,7 @@
 mod build;
 mod deploy;
 mod describe;
+mod extension;
 pub(crate) mod json_schema;
 mod resources;
 mod service;

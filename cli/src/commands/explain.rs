@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use stack_planner::diagnostic::{CATALOG, Explanation, catalog, explain};
+use stack_planner::lint;
 
 use crate::context::Context;
 use crate::error::Error;
@@ -31,21 +32,40 @@ impl Explain {
                 let code = paint.paint(style(explanation), explanation.code);
                 ui::print_line(format_args!("{code}  {}", explanation.title()))?;
             }
+            for about in lint::all() {
+                let code = paint.paint(palette::WARN, about.code);
+                ui::print_line(format_args!("{code}  {}", about.title))?;
+            }
             return Ok(exit::OK);
         }
         let found: Vec<_> = self
             .codes
             .iter()
-            .map(|code| explain(code).ok_or_else(|| unknown(code)))
+            .map(|code| text(code, paint).ok_or_else(|| unknown(code)))
             .collect::<Result<_, _>>()?;
         for (i, explanation) in found.iter().enumerate() {
             if i > 0 {
                 ui::print_line("")?;
             }
-            ui::print(rendered(explanation, paint))?;
+            ui::print(explanation)?;
         }
         Ok(exit::OK)
     }
+}
+
+/// What there is to say about a code of the planner or of `stack lint`.
+fn text(code: &str, paint: Paint) -> Option<String> {
+    let found = explain(code);
+    let found = found.map(|found| rendered(found.code, style(found), found.text, paint));
+    found.or_else(|| {
+        let about = lint::explain(code)?;
+        Some(rendered(
+            about.code,
+            palette::WARN,
+            &about.markdown(),
+            paint,
+        ))
+    })
 }
 
 fn unknown(code: &str) -> Error {
@@ -70,10 +90,10 @@ fn style(explanation: &Explanation) -> anstyle::Style {
 }
 
 /// The Markdown for a terminal: headings stand out, code is indented.
-fn rendered(explanation: &Explanation, paint: Paint) -> String {
+fn rendered(name: &str, style: anstyle::Style, text: &str, paint: Paint) -> String {
     let mut out = String::new();
     let mut code = false;
-    for line in explanation.text.lines() {
+    for line in text.lines() {
         if line.starts_with("```") {
             code = !code;
             continue;
@@ -82,7 +102,7 @@ fn rendered(explanation: &Explanation, paint: Paint) -> String {
         _ = if code {
             writeln!(out, "    {line}")
         } else if let Some(title) = line.strip_prefix("# ") {
-            let code = paint.paint(style(explanation), explanation.code);
+            let code = paint.paint(style, name);
             writeln!(out, "{code}  {}", paint.paint(palette::STRONG, title))
         } else if let Some(heading) = line.strip_prefix("## ") {
             writeln!(
@@ -103,7 +123,7 @@ mod tests {
 
     #[test]
     fn markdown_becomes_plain() {
-        let text = rendered(explain("E0604").unwrap(), Paint(false));
+        let text = text("E0604", Paint(false)).unwrap();
         assert!(
             text.starts_with("E0604  Nothing to run\n\nA service"),
             "{text}"
@@ -113,6 +133,12 @@ mod tests {
             "{text}"
         );
         assert!(!text.contains("```"));
+        let lint = super::text("l0001", Paint(false)).unwrap();
+        assert!(
+            lint.starts_with("L0001  An image without a version\n\n`latest`"),
+            "{lint}"
+        );
+        assert!(lint.contains("Better:\n\n    services:\n"), "{lint}");
     }
 
     #[test]

@@ -59,6 +59,8 @@ impl Fmt {
 
     fn file(&self, context: &Context, file: &Path) -> Result<u8, Error> {
         let text = read(file)?;
+        let file = context.shown(file);
+        let file = file.as_path();
         let path = context.absolute(file)?;
         let formatted = match quietly(|| stack_planner::format(&text, &path)) {
             Ok(formatted) => formatted,

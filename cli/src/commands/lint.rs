@@ -140,9 +140,10 @@ fn fix(context: &Context, lints: &[Found]) -> Result<(), Error> {
         }
         replace(&file, text.as_bytes())?;
         let count = human::count(fixes.len(), "finding");
-        context
-            .ui
-            .note(format_args!("put {count} right in {}", file.display()));
+        context.ui.note(format_args!(
+            "put {count} right in {}",
+            context.shown(&file).display()
+        ));
     }
     Ok(())
 }

@@ -24,6 +24,12 @@ impl Context {
         diagnostics::show_all(self, found, text);
     }
 
+    /// A path as the user would write it here.
+    pub(crate) fn shown(&self, path: &Path) -> PathBuf {
+        let here = std::env::current_dir().unwrap_or_default();
+        path.strip_prefix(&here).unwrap_or(path).to_path_buf()
+    }
+
     /// A path of the command line, absolute; `-` stays.
     ///
     /// # Errors

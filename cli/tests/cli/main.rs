@@ -18,4 +18,5 @@ mod remote;
 mod start;
 #[cfg(target_os = "linux")]
 mod terminal;
+mod tools;
 mod up;

@@ -148,6 +148,17 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+    /// The formatter may refuse, but neither panics nor changes what is said.
+    #[test]
+    fn any_text_is_formatted_or_refused(text in "([ab\"'#&*!|>?:{}\\[\\],%-]| |: |- |\n|\n  |\n    |\t|é){0,40}") {
+        if let Ok(once) = format(&text, Path::new("x")) {
+            prop_assert_eq!(format(&once, Path::new("x")), Ok(once));
+        }
+    }
+}
+
 /// `STACK_CONFORMANCE` is a folder of cases: each is formatted, and gives the
 /// same model before and after.
 #[test]

@@ -17,14 +17,47 @@ pub struct Explanation {
     pub example: &'static str,
 }
 
+impl Explanation {
+    /// The text as Markdown: a heading, the reason, and how it is done better.
+    pub fn markdown(&self) -> String {
+        let Self {
+            code,
+            title,
+            severity: _,
+            why,
+            example,
+        } = self;
+        format!(
+            "# {title}\n\n{why}\n\n## Better\n\n```yaml\n{example}```\n\n## On purpose\n\n\
+             Write `# stack-lint: allow({code})` on the line or above it, or\n\
+             `x-stack: {{lint: {{allow: [{code}]}}}}` for a service or the whole file.\n"
+        )
+    }
+}
+
 /// The text about a code of a lint.
 pub fn explain(code: &str) -> Option<&'static Explanation> {
-    CATALOG.iter().find(|about| about.code == code)
+    CATALOG
+        .iter()
+        .find(|about| about.code.eq_ignore_ascii_case(code))
 }
 
 /// All codes of lints, in order.
 pub fn all() -> &'static [Explanation] {
     CATALOG
+}
+
+/// The table of `docs/tools.md`.
+pub fn table() -> String {
+    let row = |about: &Explanation| {
+        let severity = match about.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        format!("| `{}` | {severity} | {} |\n", about.code, about.title)
+    };
+    let rows: String = CATALOG.iter().map(row).collect();
+    format!("| code | | |\n|---|---|---|\n{rows}")
 }
 
 const CATALOG: &[Explanation] = &[

@@ -204,6 +204,10 @@ fn findings_can_be_silenced() {
     ] {
         assert_eq!(codes(text), ["L0006"], "{text}");
     }
+    let of_one = "services:\n  a:\n    image: nginx\n    x-stack: {lint: {allow: [L0001]}}\n  b:\n    image: nginx\n";
+    let found = lints_allowing(of_one, &[]);
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(found[0].diagnostic.message.contains("`b`"));
     assert_eq!(lints_allowing(plain, &["L0001", "L0006"]), []);
     let elsewhere =
         "services:\n  a:\n    privileged: true # stack-lint: allow(L0001)\n    image: nginx\n";
@@ -219,4 +223,14 @@ fn a_fix_puts_quotes() {
     fixed.replace_range(fix.range.clone(), &fix.text);
     assert!(fixed.contains("- \"22:22\"\n"), "{fixed}");
     assert_eq!(codes(&fixed), Vec::<&str>::new());
+}
+
+#[test]
+fn the_document_lists_all_codes() {
+    let text = include_str!("../../../docs/tools.md");
+    assert!(
+        text.contains(&super::table()),
+        "docs/tools.md must hold this table:\n{}",
+        super::table()
+    );
 }

@@ -4,6 +4,7 @@
 
 mod build;
 mod deploy;
+pub(super) mod extension;
 mod resources;
 mod service;
 mod storage;
@@ -74,6 +75,7 @@ fn tables() -> impl Iterator<Item = &'static About> {
         .chain(deploy::ABOUT)
         .chain(resources::ABOUT)
         .chain(storage::ABOUT)
+        .chain(extension::ABOUT)
 }
 
 /// The table of a mapping.

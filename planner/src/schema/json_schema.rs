@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-use super::{Kind, Object, ROOT, describe};
+use super::{Kind, Object, ROOT, describe, extension};
+use crate::extension::KEY;
 
 /// JSON Schema of a stack file, with a description for every attribute. Values
 /// with variables are accepted wherever text may stand for the value.
@@ -38,7 +39,7 @@ pub fn json_schema() -> Value {
 /// Every mapping of the schema, each once, in the order in which they are met.
 pub(super) fn objects() -> Vec<&'static Object> {
     let mut found: Vec<&'static Object> = Vec::new();
-    let mut queue: Vec<&'static Object> = vec![&ROOT];
+    let mut queue: Vec<&'static Object> = vec![&extension::X_STACK, &ROOT];
     while let Some(object) = queue.pop() {
         if found.iter().any(|known| std::ptr::eq(*known, object)) {
             continue;
@@ -154,6 +155,13 @@ fn mapping(object: &'static Object, names: &Definitions) -> Value {
             }
         }
         properties.insert(field.name.to_owned(), Value::Object(schema));
+    }
+    if extension::PLACES.contains(&object.what) {
+        let section = json!({
+            "description": describe::extension::KEY,
+            "allOf": [kinds::schema(&Kind::Object(&extension::X_STACK), names)],
+        });
+        properties.insert(KEY.to_owned(), section);
     }
     let mut schema = Map::new();
     if let Some(about) = about {

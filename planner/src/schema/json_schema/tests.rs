@@ -68,6 +68,15 @@ const TOP: &[(bool, &str)] = &[
         false,
         "services: {a: {image: i}}\nconfigs: {c: {content: 1}}",
     ),
+    (
+        true,
+        "x-stack: {machine: {vcpus: 2, memory: 1g}, lint: {allow: [L0001]}}\nservices: {a: {image: i}}",
+    ),
+    (false, "x-stack: {machin: {}}\nservices: {a: {image: i}}"),
+    (
+        false,
+        "x-stack: {lint: {allow: L0001}}\nservices: {a: {image: i}}",
+    ),
     (false, "services: {a: {image: i}}\nname: 7"),
 ];
 
@@ -160,6 +169,8 @@ const SERVICE: &[(bool, &str)] = &[
     (true, "pid:"),
     (true, "develop:"),
     (false, "hostname:"),
+    (true, "x-stack: {machine: {kernel: ./k}}"),
+    (false, "x-stack: {machine: {vcpus: 0}}"),
 ];
 
 #[test]
