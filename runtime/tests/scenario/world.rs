@@ -60,9 +60,16 @@ impl World {
         let home = tempfile::Builder::new().prefix("st").tempdir().unwrap();
         let daemon = open(home.path()).await;
         let layout = home.path().join("layout");
-        image::write_layout(&layout);
+        image::write_layout(&layout, 1);
         daemon.images.load(&layout, |_| {}).await.unwrap();
         World { home, daemon }
+    }
+
+    /// The image's name leads to another image now.
+    pub(crate) async fn another_image(&self, version: u32) {
+        let layout = self.home.path().join(format!("layout{version}"));
+        image::write_layout(&layout, version);
+        self.daemon.images.load(&layout, |_| {}).await.unwrap();
     }
 
     /// The daemon is killed and started again.
