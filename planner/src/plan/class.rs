@@ -84,7 +84,7 @@ pub const ATTRIBUTES: &[Attribute] = &[
         "machine",
         "x-stack.machine",
         Class::Recreate,
-        "another machine",
+        "kernel and size are chosen at the start",
     ),
     same("pull_policy", Class::Plan, "counts at the next `up`"),
     same("platform", Class::Recreate, "another image"),

@@ -33,7 +33,7 @@ pub(super) fn changes(old: &ServiceSpec, new: &ServiceSpec, room: &Room) -> Vec<
     }
     let mut found = Changes {
         list: Vec::new(),
-        fits: room.fits(new),
+        fits: ["memory", "cpus"].map(|field| (field, room.fits(field, new))),
     };
     let (before, after) = (fields(old), fields(new));
     for (field, value) in &after {
@@ -61,13 +61,17 @@ fn fields(spec: &ServiceSpec) -> Map<String, Value> {
 
 struct Changes {
     list: Vec<Change>,
-    fits: bool,
+    /// Limits by field: the VM can take them.
+    fits: [(&'static str, bool); 2],
 }
 
 impl Changes {
     fn add(&mut self, path: &[&str], attribute: String, from: Option<String>, to: Option<String>) {
+        let fits = path
+            .first()
+            .is_some_and(|field| self.fits.contains(&(field, true)));
         let class = match class::of(path) {
-            Class::WhileItFits if self.fits => Class::Live,
+            Class::WhileItFits if fits => Class::Live,
             Class::WhileItFits => Class::Recreate,
             class => class,
         };
@@ -206,6 +210,7 @@ fn written(path: &[&str]) -> String {
         .collect();
     match path {
         ["mounts", ..] => "volumes".clone_into(&mut words[0]),
+        ["machine", ..] => "x-stack.machine".clone_into(&mut words[0]),
         ["memory"] => "mem_limit".clone_into(&mut words[0]),
         ["no_new_privileges"] => "security_opt".clone_into(&mut words[0]),
         ["networks", _, "ipv4"] => "ipv4_address".clone_into(&mut words[2]),

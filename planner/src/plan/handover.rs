@@ -1,49 +1,93 @@
 //! Ports that go from one service to another: who takes one waits for the
 //! step that frees it.
 
+use std::collections::BTreeSet;
+
 use stack_api::request::Up;
 use stack_api::spec::{PortSpec, ServiceSpec};
 
 use super::observed::{Observed, ObservedContainer};
-use super::step::{Action, Plan};
+use super::step::{Action, Plan, Step};
 
-/// Adds the edges. Where two services swap ports there is no good order:
-/// the earlier step then fails and says which port is in use.
+/// Adds the edges, and sorts the steps so that each follows only earlier
+/// ones. Where two services swap ports there is no good order: the earlier
+/// step then fails and says which port is in use.
 pub(super) fn order(request: &Up, observed: &Observed, plan: &mut Plan) {
-    let mut freed: Vec<(usize, &str, Vec<PortSpec>)> = Vec::new();
-    for n in 0..plan.steps.len() {
-        let Some((service, name)) = plan.steps[n].action.container() else {
+    let (mut taken, mut freed) = (Vec::new(), Vec::new());
+    for (n, step) in plan.steps.iter().enumerate() {
+        let Some((service, name)) = step.action.container() else {
             continue;
         };
         let spec = request.spec.services.get(service);
-        let old = observed
-            .containers
-            .iter()
-            .find(|old| old.container.name == name && old.container.service == service);
-        let taken = spec.map_or(Vec::new(), |spec| takes(&plan.steps[n].action, spec, old));
-        let before = freed
-            .iter()
-            .filter(|(_, other, ports)| {
-                *other != service
-                    && ports
-                        .iter()
-                        .any(|port| taken.iter().any(|t| clash(t, port)))
-            })
-            .map(|(step, ..)| *step);
-        let before: Vec<usize> = before.collect();
-        if let Some(old) = old {
-            let ports = frees(&plan.steps[n].action, spec, old);
-            if !ports.is_empty() {
-                freed.push((n, old.container.service.as_str(), ports));
-            }
+        let mut containers = observed.containers.iter();
+        let old =
+            containers.find(|old| old.container.name == name && old.container.service == service);
+        let takes = spec.map_or(Vec::new(), |spec| takes(&step.action, spec, old));
+        let frees = old.map_or(Vec::new(), |old| frees(&step.action, spec, old));
+        if !takes.is_empty() {
+            taken.push((n, service.to_owned(), takes));
         }
-        let after = &mut plan.steps[n].after;
-        for step in before {
-            if !after.contains(&step) {
-                after.push(step);
+        if !frees.is_empty() {
+            freed.push((n, service.to_owned(), frees));
+        }
+    }
+    let mut backwards = false;
+    for (later, service, ports) in &taken {
+        for (earlier, other, free) in &freed {
+            let clashes = free
+                .iter()
+                .any(|free| ports.iter().any(|port| clash(port, free)));
+            if service != other && clashes && !follows(plan, *earlier, *later) {
+                let after = &mut plan.steps[*later].after;
+                if !after.contains(earlier) {
+                    after.push(*earlier);
+                    backwards |= earlier > later;
+                }
             }
         }
     }
+    if backwards {
+        sort(plan);
+    }
+}
+
+/// Step `a` follows step `b`, directly or not.
+fn follows(plan: &Plan, a: usize, b: usize) -> bool {
+    let (mut queue, mut seen) = (vec![a], BTreeSet::new());
+    while let Some(step) = queue.pop() {
+        if step == b {
+            return true;
+        }
+        if seen.insert(step) {
+            queue.extend(&plan.steps[step].after);
+        }
+    }
+    false
+}
+
+/// Numbers the steps anew, so that each follows only lower numbers; otherwise
+/// they keep their order. There are no circles.
+fn sort(plan: &mut Plan) {
+    let mut left: BTreeSet<usize> = (0..plan.steps.len()).collect();
+    let mut order = Vec::new();
+    while let Some(next) = left.iter().copied().find(|n| {
+        let after = &plan.steps[*n].after;
+        after.iter().all(|before| !left.contains(before))
+    }) {
+        left.remove(&next);
+        order.push(next);
+    }
+    let mut number = vec![0; plan.steps.len()];
+    for (new, old) in order.iter().enumerate() {
+        number[*old] = new;
+    }
+    let mut steps: Vec<Step> = order.iter().map(|n| plan.steps[*n].clone()).collect();
+    for step in &mut steps {
+        for before in &mut step.after {
+            *before = number[*before];
+        }
+    }
+    plan.steps = steps;
 }
 
 /// Ports that are bound by the step and were not before.

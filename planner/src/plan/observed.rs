@@ -60,17 +60,15 @@ impl Default for Room {
 }
 
 impl Room {
-    /// The limits of this spec fit.
-    pub(super) fn fits(&self, spec: &ServiceSpec) -> bool {
-        let memory = match spec.memory {
-            Some(limit) => limit <= self.memory,
-            None => self.unlimited_memory,
-        };
-        let cpus = match spec.cpus {
-            Some(cpus) => cpus.ceil() <= f64::from(self.cpus),
-            None => self.unlimited_cpus,
-        };
-        memory && cpus
+    /// The limit of this spec fits that the field names.
+    pub(super) fn fits(&self, field: &str, spec: &ServiceSpec) -> bool {
+        match (field, spec.memory, spec.cpus) {
+            ("memory", Some(limit), _) => limit <= self.memory,
+            ("memory", None, _) => self.unlimited_memory,
+            ("cpus", _, Some(cpus)) => cpus.ceil() <= f64::from(self.cpus),
+            ("cpus", _, None) => self.unlimited_cpus,
+            _ => false,
+        }
     }
 }
 

@@ -239,7 +239,7 @@ fn reach(request: &Up, observed: &mut Observed, order: u64) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     /// After a whole plan there is nothing to do, whatever there was before,
     /// and in whatever order the steps were done.

@@ -99,14 +99,19 @@ impl Services<'_> {
             .collect();
         let rollout = match self.request.rollback {
             false => spec.update.clone(),
-            // A failure on the way back leads no further back.
-            true => spec.rollback.clone().map(|rollout| Rollout {
-                failure_action: match rollout.failure_action {
-                    FailureAction::Rollback => FailureAction::Pause,
-                    action => action,
-                },
-                ..rollout
-            }),
+            // Who wants no gap on the way there wants none on the way back. A
+            // failure leads no further back.
+            true => spec
+                .rollback
+                .clone()
+                .or(spec.update.clone())
+                .map(|rollout| Rollout {
+                    failure_action: match rollout.failure_action {
+                        FailureAction::Rollback => FailureAction::Pause,
+                        action => action,
+                    },
+                    ..rollout
+                }),
         };
         match &rollout {
             Some(rollout) if !replaced.is_empty() && !self.request.no_start => {

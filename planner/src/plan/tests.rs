@@ -271,6 +271,40 @@ fn who_takes_a_port_waits_until_it_is_free() {
 }
 
 #[test]
+fn a_port_that_a_dependant_frees_goes_to_what_it_depends_on() {
+    let (mut request, mut observed) = running();
+    let port = |published| PortSpec {
+        host_ip: None,
+        published: Some(published),
+        published_end: None,
+        target: 80,
+        udp: false,
+    };
+    let ports = |request: &mut Up, name: &str, ports: Vec<PortSpec>| {
+        request.spec.services.get_mut(name).unwrap().ports = ports;
+    };
+    ports(&mut request, "web", vec![port(80)]);
+    let first = plan(&request, &observed).unwrap();
+    carry_out(&request, &first, &mut observed);
+    ports(&mut request, "web", vec![]);
+    ports(&mut request, "db", vec![port(80)]);
+    let moved = plan(&request, &observed).unwrap();
+    let names: Vec<&str> = moved.steps.iter().map(|s| s.action.subject().1).collect();
+    assert_eq!(names, ["shop-web-1", "shop-db-1"]);
+    assert_eq!(moved.steps[1].after, [0]);
+    carry_out(&request, &moved, &mut observed);
+    // Two that swap: there is a plan, and it has no circle.
+    ports(&mut request, "web", vec![port(81)]);
+    let second = plan(&request, &observed).unwrap();
+    carry_out(&request, &second, &mut observed);
+    ports(&mut request, "web", vec![port(80)]);
+    ports(&mut request, "db", vec![port(81)]);
+    let swap = plan(&request, &observed).unwrap();
+    carry_out(&request, &swap, &mut observed);
+    assert!(plan(&request, &observed).unwrap().is_empty());
+}
+
+#[test]
 fn another_volume_is_another_disk() {
     use stack_api::spec::{MountSource, MountSpec, VolumeSpec};
     let (mut request, mut observed) = running();

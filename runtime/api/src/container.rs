@@ -1,5 +1,6 @@
 //! A container as it is: what `ps` shows and the plan compares with.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
@@ -53,6 +54,9 @@ pub struct Container {
     pub command: String,
     /// Grants to resources: memory of the VM in bytes.
     pub memory: u64,
+    /// Labels, as the file has them now.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
     /// Processors of the VM at its last start; 0 before the first.
     #[serde(default)]
     pub cpus: u32,

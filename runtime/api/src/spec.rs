@@ -156,7 +156,8 @@ pub struct ServiceSpec {
     /// How containers are replaced (`deploy.update_config`); `None`: all at
     /// once, stopping each before its successor starts.
     pub update: Option<Rollout>,
-    /// The same when an update is taken back (`deploy.rollback_config`).
+    /// The same when an update is taken back (`deploy.rollback_config`);
+    /// `None`: as `update`.
     pub rollback: Option<Rollout>,
     /// Hash of everything that asks for a new container when it changes.
     pub config_hash: String,

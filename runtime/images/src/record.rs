@@ -112,6 +112,24 @@ impl Record {
         })
     }
 
+    /// Keeps the image that this one's reference has led to so far, if that
+    /// is another one: it stays known by its id, for the containers that were
+    /// made from it and for the way back.
+    ///
+    /// # Errors
+    /// Those of the files.
+    pub(crate) fn keep_former(&self, root: &Path) -> Result<(), Error> {
+        let former = Record::load(root, &self.reference)?;
+        let Some(former) = former.filter(|former| former.id != self.id) else {
+            return Ok(());
+        };
+        let by_id = Record {
+            reference: former.id.to_string(),
+            ..former
+        };
+        by_id.save(root)
+    }
+
     /// Forgets the image; `false` when it was not known.
     ///
     /// # Errors

@@ -267,7 +267,8 @@ impl Inner {
                 files,
                 created_ms,
             };
-            let saved = record.save(&store.root);
+            let kept = record.keep_former(&store.root);
+            let saved = kept.and_then(|()| record.save(&store.root));
             Ok(saved.map(|()| (record, replaced)))
         });
         let failed = |error| Error::layer(LayerError::from(error), &name, &self.root);

@@ -55,11 +55,13 @@ pub fn room(record: &Record) -> Room {
         (0, planned) => planned.unwrap_or(1),
         (started, _) => started,
     };
+    // A size that the file asks for does not follow the limits.
+    let machine = &record.spec.machine;
     Room {
         memory: container.memory.saturating_sub(blueprint::MEMORY_OVERHEAD),
-        unlimited_memory: container.memory >= blueprint::DEFAULT_MEMORY,
+        unlimited_memory: machine.memory.is_some() || container.memory >= blueprint::DEFAULT_MEMORY,
         // More than the host has is as much as it has.
         cpus: if cpus >= cores { u32::MAX } else { cpus },
-        unlimited_cpus: record.blueprint.cpus.is_none(),
+        unlimited_cpus: machine.vcpus.is_some() || record.blueprint.cpus.is_none(),
     }
 }

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use stack_api::container::State;
 use stack_api::event::ApiError;
 use stack_api::request::{Action, Verb};
-use stack_api::spec::Condition;
+use stack_api::spec::{Condition, StackSpec};
 use stack_protocol::message::{Command, Outcome as GuestOutcome};
 
 use super::down::{backwards, remove, stop};
@@ -45,7 +45,8 @@ pub async fn act(
         .filter(|h| action.services.is_empty() || action.services.contains(&h.container().service))
         .collect();
     let grace = action.timeout.map(|seconds| seconds * 1000);
-    let down = backwards(&chosen);
+    let latest: Option<StackSpec> = daemon.ledger.stack(&project)?;
+    let down = backwards(&chosen, latest.as_ref());
     let up = || down.iter().rev();
     match action.verb {
         Verb::Start => {

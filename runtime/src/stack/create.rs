@@ -169,6 +169,7 @@ pub(super) fn container(
             image: spec.image.clone(),
             image_id: image.id.clone(),
             config_hash: spec.config_hash.clone(),
+            labels: spec.labels.clone(),
             state: State::Created,
             created_ms: now_ms(),
             networks: places

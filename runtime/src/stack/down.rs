@@ -37,7 +37,8 @@ pub async fn down(
             && (request.remove_orphans || !orphan(&service))
     });
     let mut failure = None;
-    for wave in backwards(&handles) {
+    let latest: Option<StackSpec> = daemon.ledger.stack(&project)?;
+    for wave in backwards(&handles, latest.as_ref()) {
         let removals = wave
             .iter()
             .map(|handle| remove(&daemon, &progress, handle, grace, request.volumes));
@@ -78,11 +79,21 @@ pub async fn down(
 }
 
 /// Containers in waves, dependants before what they depend on.
-pub(super) fn backwards(handles: &[Arc<Handle>]) -> Vec<Vec<Arc<Handle>>> {
+pub(super) fn backwards(
+    handles: &[Arc<Handle>],
+    latest: Option<&StackSpec>,
+) -> Vec<Vec<Arc<Handle>>> {
     let mut specs: BTreeMap<String, ServiceSpec> = BTreeMap::new();
     for handle in handles {
         let record = handle.record();
         specs.entry(record.container.service).or_insert(record.spec);
+    }
+    // The last `up` may have brought other dependencies and left the
+    // containers alone.
+    for (name, spec) in &mut specs {
+        if let Some(service) = latest.and_then(|stack| stack.services.get(name)) {
+            spec.depends_on.clone_from(&service.depends_on);
+        }
     }
     let mut waves = plan::waves(&specs);
     waves.reverse();

@@ -1,7 +1,7 @@
 //! Containers that are replaced a few at a time: watching the new ones, and
 //! what it means when some fail.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use stack_planner::plan::{Action, Guard, beside};
 use super::execute::Context;
 use super::wait;
 use crate::container::Record;
+use crate::logs;
 
 /// Containers that failed, of the services that are being updated.
 #[derive(Debug)]
@@ -130,4 +131,31 @@ pub(super) async fn watch(
     }))
     .await;
     results.into_iter().filter_map(Result::err).collect()
+}
+
+/// Lines that are repeated of the output of a container that goes.
+const WORDS: usize = 5;
+
+/// The last output of the service's containers that do not run well.
+pub(super) fn last_words(context: &Context, service: &str) -> Vec<String> {
+    let handles = context.daemon.handles(Some(&context.request.spec.name));
+    let mut words = Vec::new();
+    for handle in handles {
+        let container = handle.container();
+        let well = container.state == State::Running && container.health != Some(Health::Unhealthy);
+        if container.service != service || well {
+            continue;
+        }
+        let mut reader = logs::Reader::open(&context.daemon.paths.log(&handle.id));
+        let mut lines: VecDeque<String> = VecDeque::new();
+        while let Some(entry) = reader.next_entry() {
+            lines.push_back(entry.line);
+            if lines.len() > WORDS {
+                lines.pop_front();
+            }
+        }
+        let name = &container.name;
+        words.extend(lines.into_iter().map(|line| format!("{name} said: {line}")));
+    }
+    words
 }

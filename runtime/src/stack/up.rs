@@ -15,7 +15,7 @@ use tokio::sync::OwnedMutexGuard;
 use super::execute::{self, Context};
 use super::images::{self, PullOrder, Wanted};
 use super::observe::observe;
-use super::{Outcome, history, resources, rollback, wait};
+use super::{Outcome, history, resources, rollback, rollout, wait};
 use crate::daemon::Daemon;
 use crate::progress::Progress;
 
@@ -115,13 +115,14 @@ pub(super) async fn carry_out(
         _turn: Arc::new(turn),
     };
     if let Err(broken) = execute::execute(&context, &plan).await {
-        let guard = broken
-            .service
-            .as_ref()
-            .and_then(|name| plan.rollouts.get(name));
+        let service = broken.service.unwrap_or_default();
+        let guard = plan.rollouts.get(&service);
         let back = guard.is_some_and(|guard| guard.failure_action == FailureAction::Rollback);
         return Err(match before.filter(|_| back) {
-            Some(before) => go_back(&context, &before, &images_before, broken.error).await,
+            Some(before) => {
+                let was = (&before, &images_before);
+                go_back(&context, was, &service, broken.error).await
+            }
             None => broken.error,
         });
     }
@@ -141,15 +142,20 @@ fn running_images(daemon: &Daemon, project: &str) -> BTreeMap<String, String> {
 /// Takes an update back; gives the error that tells of both.
 async fn go_back(
     context: &Context,
-    before: &StackSpec,
-    images_before: &BTreeMap<String, String>,
-    error: ApiError,
+    (before, images_before): (&StackSpec, &BTreeMap<String, String>),
+    service: &str,
+    mut error: ApiError,
 ) -> ApiError {
+    error.help = Some("correct the file, then `stack up` tries again".to_owned());
     let daemon = &context.daemon;
     context.progress.warn(format!(
         "{}: the stack goes back to what it was",
         error.message
     ));
+    // Its container goes, and its log with it.
+    for line in rollout::last_words(context, service) {
+        context.progress.warn(line);
+    }
     let restored = async {
         let mut request = rollback::back(before, Some(&context.request.spec));
         request.timeout = context.request.timeout;

@@ -61,6 +61,7 @@ pub(super) async fn update(
             record.blueprint = new.blueprint.clone();
             record.nics = new.nics.clone();
             record.container.config_hash.clone_from(&spec.config_hash);
+            record.container.labels.clone_from(&spec.labels);
             if let Some(bound) = &bound {
                 record.container.ports.clone_from(bound);
             }

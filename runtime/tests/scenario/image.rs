@@ -17,15 +17,16 @@ fn blob(dir: &Path, bytes: &[u8]) -> String {
     format!("sha256:{digest}")
 }
 
-/// Writes the layout (OCI image layout specification 1.0).
-pub(crate) fn write_layout(dir: &Path) {
+/// Writes the layout (OCI image layout specification 1.0). Each version is
+/// another image of the same name.
+pub(crate) fn write_layout(dir: &Path, version: u32) {
     fs::create_dir_all(dir.join("blobs/sha256")).unwrap();
     let layer = vec![0u8; 1024];
     let layer_digest = blob(dir, &layer);
     let config = serde_json::json!({
         "os": "linux",
         "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
-        "config": {},
+        "config": {"Labels": {"version": version.to_string()}},
         "rootfs": { "type": "layers", "diff_ids": [layer_digest] },
     });
     let config = serde_json::to_vec(&config).unwrap();

@@ -75,6 +75,7 @@ async fn what_a_vm_can_take_leaves_it_running() {
     }
     let web = world.container("web");
     assert_eq!(web.config_hash, "first+");
+    assert_eq!(web.labels["team"], "blue");
     assert_eq!(web.ports[0].host_port, 8080);
     assert!(world.plan(&shop).is_empty(), "{:?}", world.plan(&shop));
     // The next start finds all of it.

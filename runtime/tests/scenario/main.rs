@@ -7,6 +7,7 @@ mod image;
 mod live;
 mod machine;
 mod rollout;
+mod script;
 mod world;
 
 use stack_api::container::{Health, State};

@@ -217,3 +217,34 @@ async fn history_and_the_way_back() {
     world.down(request).await.unwrap();
     assert!(world.history().is_empty());
 }
+
+#[tokio::test]
+async fn the_way_back_leads_to_the_images_of_then() {
+    let world = World::new().await;
+    let mut shop = world.stack(vec![service("web", &["serve"], &[])]);
+    world.up(&shop).await.unwrap();
+    let then = world.container("web").image_id;
+    world.another_image(2).await;
+    let plan = world.plan(&shop);
+    assert!(plan[0].contains("image changed"), "{plan:?}");
+    world.up(&shop).await.unwrap();
+    let now = world.container("web").image_id;
+    assert_ne!(now, then);
+    assert_eq!(world.history()[1], "* 2 up: made-up:1: another image");
+    world.rollback(Some(1)).await.unwrap();
+    assert_eq!(world.container("web").image_id, then);
+    assert!(world.history()[2].starts_with("* 3 rollback to 1"));
+    // The same way when an update fails.
+    world.up(&shop).await.unwrap();
+    assert_eq!(world.container("web").image_id, now);
+    let web = shop.services.get_mut("web").unwrap();
+    web.update = Some(Rollout {
+        failure_action: FailureAction::Rollback,
+        ..Rollout::default()
+    });
+    world.another_image(3).await;
+    world.fake().fail_next_start("no such machine");
+    world.up(&shop).await.unwrap_err();
+    assert_eq!(world.container("web").image_id, now);
+    assert_eq!(world.container("web").state, State::Running);
+}

@@ -9,6 +9,7 @@ use stack_api::event::ApiError;
 use stack_api::history::{Entry, Rollback};
 use stack_api::request::{Action, Down, Up};
 use stack_api::spec::{Condition, Dependency, NetworkSpec, ServiceSpec, StackSpec};
+use stack_planner::plan::Plan;
 use stack_runtime::assets::Assets;
 use stack_runtime::container::Record;
 use stack_runtime::daemon::Daemon;
@@ -60,9 +61,16 @@ impl World {
         let home = tempfile::Builder::new().prefix("st").tempdir().unwrap();
         let daemon = open(home.path()).await;
         let layout = home.path().join("layout");
-        image::write_layout(&layout);
+        image::write_layout(&layout, 1);
         daemon.images.load(&layout, |_| {}).await.unwrap();
         World { home, daemon }
+    }
+
+    /// The image's name leads to another image now.
+    pub(crate) async fn another_image(&self, version: u32) {
+        let layout = self.home.path().join(format!("layout{version}"));
+        image::write_layout(&layout, version);
+        self.daemon.images.load(&layout, |_| {}).await.unwrap();
     }
 
     /// The daemon is killed and started again.
@@ -153,12 +161,16 @@ impl World {
 
     /// What `up` would do, a line per step.
     pub(crate) fn plan(&self, spec: &StackSpec) -> Vec<String> {
+        let plan = self.whole_plan(spec);
+        plan.steps.iter().map(ToString::to_string).collect()
+    }
+
+    pub(crate) fn whole_plan(&self, spec: &StackSpec) -> Plan {
         let request = Up {
             spec: spec.clone(),
             ..Up::default()
         };
-        let plan = stack::plan(&self.daemon, &request).unwrap();
-        plan.steps.iter().map(ToString::to_string).collect()
+        stack::plan(&self.daemon, &request).unwrap()
     }
 
     pub(crate) async fn down(&self, request: Down) -> Result<(), ApiError> {

@@ -9,6 +9,8 @@ use crate::ui::{Ui, human, palette};
 
 /// Longest value that is shown whole.
 const LONGEST: usize = 60;
+/// What is shown of a long value before the first difference.
+const CONTEXT: usize = 12;
 
 /// What becomes of a thing, in the order of the summary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -107,7 +109,7 @@ fn lines(plan: &Plan) -> Vec<Line<'_>> {
             Action::UpdateNetwork { .. } => Fate::UpdateNetwork,
             Action::Recreate { service, .. } => {
                 if plan.rollouts.contains_key(service) {
-                    remarks.push(batches(plan, service));
+                    remarks.extend(batches(plan, service));
                 }
                 Fate::Replace
             }
@@ -176,8 +178,8 @@ fn waits(step: &Step) -> Vec<String> {
     step.wait_for.iter().map(word).collect()
 }
 
-/// `2 at a time`
-fn batches(plan: &Plan, service: &str) -> String {
+/// `2 at a time`; nothing when all are replaced at once.
+fn batches(plan: &Plan, service: &str) -> Option<String> {
     let sizes = plan.steps.iter().filter_map(|step| match &step.action {
         Action::Watch {
             service: watched,
@@ -186,9 +188,11 @@ fn batches(plan: &Plan, service: &str) -> String {
         } if watched == service => Some(names.len()),
         _ => None,
     });
-    match sizes.max() {
-        Some(1) | None => "one after another".to_owned(),
-        Some(n) => format!("{n} at a time"),
+    let sizes: Vec<usize> = sizes.collect();
+    match sizes.iter().max() {
+        Some(1) if sizes.len() > 1 => Some("one after another".to_owned()),
+        Some(n) if sizes.len() > 1 => Some(format!("{n} at a time")),
+        _ => None,
     }
 }
 
@@ -204,11 +208,17 @@ fn reason(line: &Line<'_>) -> Option<String> {
 fn details(ui: Ui, changes: &[Change]) -> String {
     let mut out = String::new();
     for change in changes {
-        let value = |value: &Option<String>| match value {
-            None => ui.out.paint(palette::DIM, "(none)"),
-            Some(text) => cut(&plain(text)),
+        let plain_value = |value: &Option<String>| value.as_deref().map(plain);
+        let (from, to) = (plain_value(&change.from), plain_value(&change.to));
+        let same = match (&from, &to) {
+            (Some(from), Some(to)) => alike(from, to),
+            _ => 0,
         };
-        let (from, to) = (value(&change.from), value(&change.to));
+        let value = |value: Option<String>| match value {
+            None => ui.out.paint(palette::DIM, "(none)"),
+            Some(text) => cut(&text, same),
+        };
+        let (from, to) = (value(from), value(to));
         let attribute = plain(&change.attribute);
         out.push_str(&format!("    {attribute}: {from} → {to}"));
         if let Some(place) = &change.place {
@@ -222,12 +232,25 @@ fn details(ui: Ui, changes: &[Change]) -> String {
     out
 }
 
-fn cut(text: &str) -> String {
-    if text.chars().count() <= LONGEST {
-        return text.to_owned();
+/// Characters at the start of two long values that need not be shown: a few
+/// before the first difference are.
+fn alike(a: &str, b: &str) -> usize {
+    if a.chars().count().max(b.chars().count()) <= LONGEST {
+        return 0;
     }
-    let head: String = text.chars().take(LONGEST - 1).collect();
-    format!("{head}…")
+    let same = a.chars().zip(b.chars()).take_while(|(a, b)| a == b);
+    same.count().saturating_sub(CONTEXT)
+}
+
+/// At most [`LONGEST`] characters, from `start` on.
+fn cut(text: &str, start: usize) -> String {
+    let mut left = text.chars().skip(start);
+    let mut out = String::from(if start > 0 { "…" } else { "" });
+    out.extend(left.by_ref().take(LONGEST));
+    if left.next().is_some() {
+        out.push('…');
+    }
+    out
 }
 
 /// `2 to create, 1 to update in place; 3 containers unchanged.`
@@ -319,7 +342,7 @@ mod tests {
             "orphans": [],
             "unchanged": [],
         });
-        let long = "y".repeat(59);
+        let long = "y".repeat(60);
         assert_eq!(
             shown(plan),
             format!(
@@ -335,12 +358,28 @@ mod tests {
     }
 
     #[test]
+    fn of_long_values_the_difference_is_shown() {
+        let a = format!("{}one{}", "x".repeat(90), "z".repeat(90));
+        let b = format!("{}two{}", "x".repeat(90), "z".repeat(90));
+        let start = alike(&a, &b);
+        assert_eq!(
+            cut(&a, start),
+            format!("…{}one{}…", "x".repeat(12), "z".repeat(45))
+        );
+        assert_eq!(alike("short", "shorter"), 0);
+        assert_eq!(cut("short", 0), "short");
+    }
+
+    #[test]
     fn a_rollout_is_told_as_one_thing() {
         let new = json!({"type": "forced"});
         let mut watch = step("watch", "web", &json!({"type": "rollout"}));
         watch["action"] = json!({"type": "watch", "service": "web", "names": ["shop-web-1"],
                                  "monitor_ms": 1, "delay_ms": 0});
         let steps = [
+            step("recreate", "web", &new),
+            step("start", "web", &new),
+            watch.clone(),
             step("recreate", "web", &new),
             step("start", "web", &new),
             watch,
@@ -350,7 +389,8 @@ mod tests {
         assert_eq!(
             shown(plan),
             "± replace  container shop-web-1  --force-recreate, one after another\n\
-             \n1 to replace.\n"
+             ± replace  container shop-web-1  --force-recreate, one after another\n\
+             \n2 to replace.\n"
         );
     }
 }

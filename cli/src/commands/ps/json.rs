@@ -20,6 +20,10 @@ pub(super) fn line(container: &Container, now_ms: u64) -> Value {
         .iter()
         .map(|(name, _)| name.as_str())
         .collect();
+    let labels = container.labels.iter();
+    let labels: Vec<String> = labels
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
     let addresses: serde_json::Map<String, Value> = container
         .networks
         .iter()
@@ -32,6 +36,8 @@ pub(super) fn line(container: &Container, now_ms: u64) -> Value {
         "Image": container.image,
         "ImageID": container.image_id,
         "Command": container.command,
+        "ConfigHash": container.config_hash,
+        "Labels": labels.join(","),
         "Project": container.project,
         "Service": container.service,
         "Number": container.number,
@@ -86,6 +92,8 @@ mod tests {
             exit_code: Some(3),
             created_ms: 1_700_000_000_123,
             boot_id: Some("b".to_owned()),
+            config_hash: "c".to_owned(),
+            labels: [("tier".to_owned(), "back".to_owned())].into(),
             ports: vec![Published {
                 host_ip: "127.0.0.1".parse().unwrap(),
                 host_port: 8080,
@@ -98,6 +106,8 @@ mod tests {
         assert_eq!(line["State"], "exited");
         assert_eq!(line["ExitCode"], 3);
         assert_eq!(line["Health"], "");
+        assert_eq!(line["ConfigHash"], "c");
+        assert_eq!(line["Labels"], "tier=back");
         assert_eq!(line["BootID"], "b");
         assert_eq!(line["CreatedAt"], "2023-11-14T22:13:20.123Z");
         assert_eq!(line["Publishers"][0]["PublishedPort"], 8080);

@@ -137,6 +137,9 @@ fn limits_are_live_while_they_fit() {
     new = old.clone();
     new.cpus = Some(0.5);
     assert_eq!(class(&new), Class::Live);
+    // What has not changed need not fit.
+    let small = Room { memory: 1, ..room };
+    assert_eq!(changes(&old, &new, &small)[0].class, Class::Live);
     new.cpus = Some(1.5);
     assert_eq!(class(&new), Class::Recreate);
 }
