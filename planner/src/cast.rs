@@ -133,6 +133,8 @@ pub(crate) fn apply(node: &mut Node, cast: Cast, report: &mut Report) {
                 problem = problem.help(
                     "is it a variable that is not set? `${NAME:-default}` gives it a default",
                 );
+            } else if cast == Cast::Float && text.contains(',') {
+                problem = problem.help(format!("write `{}`", text.replace(',', ".")));
             } else if cast == Cast::Bool {
                 problem = problem.help("write `true` or `false`");
             }

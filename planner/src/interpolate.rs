@@ -151,9 +151,7 @@ impl<'a> Scope<'a> {
                     format!("`{part}` is not a variable reference"),
                 )
                 .at(self.files.narrow(at, &part), "invalid reference")
-                .help(
-                    "write `$$` for a dollar sign, `${NAME}` or `${NAME:-default}` for a variable",
-                ),
+                .help(reference(&part)),
             ))),
             Err(TemplateError::TooBig | TemplateError::Required { .. }) => Err(Some(Box::new(
                 Problem::error(codes::TOO_BIG, "too much text after interpolation")
@@ -180,6 +178,27 @@ impl<'a> Scope<'a> {
             };
             self.report.push(problem.help(help));
         }
+    }
+}
+
+/// What may be meant by a reference that is none.
+fn reference(part: &str) -> String {
+    let word = |text: &str| {
+        text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+            && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    };
+    let inner = part
+        .strip_prefix("${")
+        .map(|rest| rest.trim_end_matches('}'));
+    match inner.and_then(|inner| inner.split_once([':', '='])) {
+        Some((name, default)) if word(name) && !default.is_empty() => {
+            format!("a default is written `${{{name}:-{default}}}`")
+        }
+        _ if inner.is_some_and(|inner| word(inner.trim())) && !part.ends_with('}') => {
+            "the closing brace is missing".to_owned()
+        }
+        _ => "write `$$` for a dollar sign, `${NAME}` or `${NAME:-default}` for a variable"
+            .to_owned(),
     }
 }
 

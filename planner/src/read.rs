@@ -59,7 +59,12 @@ pub(crate) fn documents(
                 "a stack file is a mapping, this document is {}",
                 document.kind()
             );
-            report.push(Problem::error(codes::NOT_A_STACK, message).on(document, "this document"));
+            let problem = Problem::error(codes::NOT_A_STACK, message).on(document, "this document");
+            report.push(
+                problem.help(
+                    "a stack file starts with `services:` and the names of services below it",
+                ),
+            );
         }
         fits
     });

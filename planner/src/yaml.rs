@@ -10,7 +10,7 @@ mod syntax;
 #[cfg(test)]
 mod tests;
 
-use granit_parser::{Event, Parser, options};
+use granit_parser::{Event, Parser, ScalarStyle, options};
 
 use crate::budget::Budget;
 use crate::diagnostic::{Problem, Report, codes};
@@ -70,6 +70,11 @@ pub(crate) fn parse(
         };
         match &event {
             Event::StreamEnd => break,
+            Event::Scalar(value, ScalarStyle::Plain, ..) if value.contains(" - ") => {
+                if let Some(problem) = syntax::swallowed_line(text, trim(text, span)) {
+                    report.push(problem);
+                }
+            }
             Event::UnresolvedAlias(name) => {
                 report.push(syntax::unknown_alias(text, name, trim(text, span)));
                 return None;

@@ -187,6 +187,12 @@ fn every_code_and_its_place() {
             "'1:2'",
         ),
         (
+            codes::SWALLOWED_LINE,
+            "services:\n  a:\n    image: i\n    command:\n    - a\n      - b\n".into(),
+            &[],
+            "- b",
+        ),
+        (
             codes::OBSOLETE_VERSION,
             "version: '3'\nservices: {a: {image: i}}".into(),
             &[],

@@ -180,7 +180,7 @@ fn depth_and_length() {
 
 #[test]
 fn aliases_that_multiply() {
-    let tens = |inner: &str| vec![inner; 10].join(",");
+    let tens = |inner: &str| [inner; 10].join(",");
     let mut lists = format!("x-0: &a0 [{}]\n", tens("1"));
     let mut maps = "x-0: &a0 {k: v}\n".to_owned();
     for i in 1..30 {

@@ -16,7 +16,9 @@ pub(super) fn command(node: Node, path: &Path, report: &mut Report) -> Bound {
         Ok(words) => words,
         Err(reason) => {
             let message = format!("`{path}` cannot be split into words: {reason}");
-            return Err(unfit(&node, codes::BAD_COMMAND, message));
+            let mut problem = unfit(&node, codes::BAD_COMMAND, message);
+            problem.help = Some("write a list: `[\"sh\", \"-c\", \"…\"]` runs a shell".to_owned());
+            return Err(problem);
         }
     };
     if let Some(operator) = words.cut {

@@ -18,6 +18,8 @@ pub const ALIAS_CYCLE: &str = "E0107";
 pub const NOT_A_STACK: &str = "E0108";
 /// A value whose tag asks for another type.
 pub const BAD_TAG: &str = "E0109";
+/// A line that looks like a list item is read as part of the text above it.
+pub const SWALLOWED_LINE: &str = "W0101";
 
 /// `${` that is not a variable reference.
 pub const BAD_TEMPLATE: &str = "E0201";

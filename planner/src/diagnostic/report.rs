@@ -219,9 +219,12 @@ fn resolve(mut problem: Problem, files: &Files) -> Diagnostic {
     }
     let labels = problem.labels.into_iter().filter_map(|(span, text)| {
         let file = files.path(span)?.to_path_buf();
+        // The first line of what has several is enough to point at.
+        let line = files.text_at(span).and_then(|text| text.find(['\n', '\r']));
+        let end = line.map_or(span.end as usize, |length| span.start as usize + length);
         Some(Label {
             file,
-            span: span.start as usize..span.end as usize,
+            span: span.start as usize..end,
             text,
         })
     });

@@ -81,8 +81,11 @@ impl Loader<'_> {
                 codes::EXTENDS,
                 format!("`services.{name}.extends` needs the name of a service"),
             );
-            self.report
-                .push(problem.at(extends.place(), "no service is named"));
+            self.report.push(
+                problem
+                    .at(extends.place(), "no service is named")
+                    .help("write `extends: {service: …}`"),
+            );
             return None;
         };
         let (here, _, _) = chain.last()?.clone();

@@ -1,9 +1,17 @@
 //! Values of the wrong type: the mistake that usually leads to them.
 
+use crate::schema::is_service_attribute;
 use crate::tree::{Node, Value};
 
 /// What to write instead of `node`, which is at `path` and should be `wanted`.
 pub(super) fn wrong_type(path: &[&str], node: &Node, wanted: &str) -> Option<String> {
+    if let ["services", _, "depends_on", name] = path
+        && node.is_null()
+    {
+        return Some(format!(
+            "write `depends_on: [{name}]`, or a `condition` below it"
+        ));
+    }
     if node.is_null() {
         return Some(if wanted.contains("mapping") || wanted.contains("list") {
             "nothing is written below it: check the indentation of the next lines, or leave it out"
@@ -11,6 +19,9 @@ pub(super) fn wrong_type(path: &[&str], node: &Node, wanted: &str) -> Option<Str
         } else {
             "write a value, or leave it out".to_owned()
         });
+    }
+    if let Some(help) = of_section(path, node) {
+        return Some(help);
     }
     if let Some(help) = of_attribute(path, node) {
         return Some(help);
@@ -35,7 +46,7 @@ pub(super) fn wrong_type(path: &[&str], node: &Node, wanted: &str) -> Option<Str
             Some(format!("write `{key}: [\"{text}\"]`"))
         }
         Value::Mapping(_) if wanted == "a list" => Some("start each item with `- `".to_owned()),
-        Value::Mapping(entries) if wanted.contains("string") => {
+        Value::Mapping(entries) if wanted.contains("string") && path.last() == Some(&"*") => {
             let (key, value) = entries.first()?;
             let value = value.scalar_text().unwrap_or_else(|| "…".to_owned());
             Some(format!(
@@ -59,6 +70,36 @@ pub(super) fn wrong_type(path: &[&str], node: &Node, wanted: &str) -> Option<Str
                 .filter(|_| items.len() == 1)?;
             Some(format!("write `{key}: {only}`"))
         }
+        _ => None,
+    }
+}
+
+/// A text in the place of a service or a resource.
+fn of_section(path: &[&str], node: &Node) -> Option<String> {
+    let text = node.scalar_text()?;
+    match path {
+        ["version"] => Some("leave it out: it has no meaning".to_owned()),
+        ["services", name] => {
+            let attribute = text
+                .split_once(':')
+                .filter(|(key, _)| is_service_attribute(key));
+            Some(match attribute {
+                Some((key, value)) => {
+                    format!("a space is missing after the colon: `{key}: {value}`")
+                }
+                None => format!("write `{name}: {{image: \"{text}\"}}`"),
+            })
+        }
+        ["networks", name] => Some(format!(
+            "write `{name}:` alone, or `{name}: {{driver: {text}}}`"
+        )),
+        ["volumes", name] if text.starts_with(['/', '.', '~']) => Some(format!(
+            "write `{name}:` alone; a directory of the host is mounted with `- {text}:/path` in the service"
+        )),
+        ["volumes", name] => Some(format!(
+            "write `{name}:` alone, or `{name}: {{driver: {text}}}`"
+        )),
+        ["secrets" | "configs", name] => Some(format!("write `{name}: {{file: {text}}}`")),
         _ => None,
     }
 }
@@ -91,6 +132,18 @@ fn of_attribute(path: &[&str], node: &Node) -> Option<String> {
         (["environment" | "labels", key], None) if *key != "*" => Some(format!(
             "one text only, whatever form the program wants: `{key}: \"…\"`"
         )),
+        (["logging"], Some(text)) => Some(format!("write `logging: {{driver: {text}}}`")),
+        (["ulimits"], Some(text)) => Some(format!("write `ulimits: {{nofile: {text}}}`")),
+        (["extra_hosts"], Some(text)) => Some(format!("write `extra_hosts: [\"{text}\"]`")),
+        (["deploy", "restart_policy"], Some(text)) => {
+            Some(format!("write `restart_policy: {{condition: {text}}}`"))
+        }
+        (["depends_on" | "networks" | "models", "*"], None) => {
+            let (name, _) = node.as_mapping()?.first()?;
+            Some(format!(
+                "leave the dashes out: `{name}:` with what belongs to it below"
+            ))
+        }
         (["environment"], Some(text)) => Some(match text.split_once('=') {
             Some((key, value)) => format!("write `environment: {{{key}: {value}}}`"),
             None => "write `environment: {KEY: value}`".to_owned(),

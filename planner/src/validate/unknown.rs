@@ -4,6 +4,9 @@ use crate::schema::{self, Object};
 use crate::suggest;
 use crate::tree::Node;
 
+/// Attributes that are listed when none of them is near.
+const FEW: usize = 12;
+
 /// What may be said about a key that does not exist.
 pub(super) struct Guess {
     /// Under the key.
@@ -164,6 +167,16 @@ const OTHERS: &[(&str, &[&str], &str)] = &[
         "target",
     ),
     ("a volume mount", &["readonly", "ro"], "read_only"),
+    (
+        "a file reference",
+        &["path", "dest", "destination", "dst", "to", "file"],
+        "target",
+    ),
+    (
+        "a file reference",
+        &["name", "secret", "config", "src", "from"],
+        "source",
+    ),
 ];
 
 /// What `key`, which `object` does not have, was meant to be.
@@ -210,7 +223,7 @@ pub(super) fn guess(key: &str, node: &Node, object: &Object) -> Guess {
         guess.help = Some(format!("write `{name}: …`"));
     } else if let Some(whole) = schema::elsewhere(key, object) {
         guess.help = Some(whole);
-    } else if object.extensions {
+    } else if object.extensions && object.fields.len() > FEW {
         guess.help = Some(format!(
             "a key of your own must start with `x-`: `x-{}`",
             plain.trim_start_matches('_')

@@ -28,11 +28,44 @@ pub(super) fn explain(text: &str, file: u32, at: usize, info: &str) -> Problem {
         .or_else(|| place.special_character())
         .or_else(|| place.missing_space())
         .or_else(|| place.colon_in_value())
+        .or_else(|| place.block_text())
         .or_else(|| place.missing_colon())
+        .or_else(|| place.items_among_keys())
         .or_else(|| place.indentation())
+        .or_else(|| place.more_text())
         .unwrap_or_else(|| {
             Problem::error(codes::SYNTAX, info).at(super::point(text, file, at), "here")
         })
+}
+
+/// A list item that is indented so far that YAML takes it as the next line of the
+/// item above.
+pub(super) fn swallowed_line(text: &str, span: Span) -> Option<Problem> {
+    let value = text.get(span.start as usize..span.end as usize)?;
+    let (at, line) = value
+        .split_inclusive('\n')
+        .scan(0, |at, line| {
+            let start = *at;
+            *at += line.len();
+            Some((start, line))
+        })
+        .skip(1)
+        .find(|(_, line)| line.trim_start().starts_with("- "))?;
+    let blank = line.len() - line.trim_start().len();
+    let start = span.start + super::clamp(at + blank);
+    let place = Span {
+        start,
+        end: start + super::clamp(line.trim().len()),
+        ..span
+    };
+    let message = "this line is read as part of the text above it, not as a list item";
+    let problem = Problem::warning(codes::SWALLOWED_LINE, message);
+    Some(
+        problem
+            .at(place, "indented too far")
+            .at(span, "belongs to this text")
+            .help("indent it like the item above; quotes make a text of several lines"),
+    )
 }
 
 /// An alias without an anchor: misspelt, or no alias at all.
@@ -45,12 +78,18 @@ pub(super) fn unknown_alias(text: &str, name: &str, span: Span) -> Problem {
         .map(|rest| rest.split(end).next().unwrap_or_default());
     let message = format!("there is no anchor `&{name}` before this alias");
     let help = suggest::nearest(name, anchors).map_or_else(
-        || format!("a text that starts with a star goes in quotes: `\"*{name}\"`"),
+        || {
+            format!("define `&{name}` further up; a text that starts with a star goes in quotes: `\"*{name}\"`")
+        },
         |near| format!("did you mean `*{near}`?"),
     );
     Problem::error(codes::SYNTAX, message)
         .at(span, "unknown anchor")
         .help(help)
+}
+
+fn indent(line: &str) -> usize {
+    line.len() - line.trim_start().len()
 }
 
 struct Place<'a> {
@@ -159,6 +198,16 @@ impl<'a> Place<'a> {
                 && key.chars().all(word)
                 && !value.is_empty()
                 && !value.starts_with([' ', '/', '\t']);
+            if looks && key.starts_with('-') {
+                let at = start + (line.len() - body.len());
+                let problem = Self::problem("a space is missing after the dash of a list item");
+                let item = body.trim_start_matches('-');
+                return Some(
+                    problem
+                        .at(self.span(at, 1), "after this dash")
+                        .help(format!("write `- {item}`")),
+                );
+            }
             if looks {
                 let at = start + (line.len() - body.len()) + key.len();
                 let problem = Self::problem(format!("a space is missing after `{key}:`"));
@@ -249,6 +298,18 @@ impl<'a> Place<'a> {
         if !flow.iter().any(|word| self.info.contains(word)) {
             return None;
         }
+        if let Some(c) = self
+            .info
+            .strip_prefix("unclosed bracket '")
+            .and_then(|rest| rest.chars().next())
+        {
+            let problem = Self::problem(format!("`{c}` is not closed"));
+            return Some(
+                problem
+                    .at(self.here(), "opened here")
+                    .help("every `[` and `{` needs its `]` or `}`, in the right order"),
+            );
+        }
         let mut closed = 0usize;
         let lines = self.upwards().take(LINES_ABOVE);
         for (start, line) in lines {
@@ -292,12 +353,22 @@ impl<'a> Place<'a> {
         )
     }
 
+    /// A key without a colon, here or in the line above.
     fn missing_colon(&self) -> Option<Problem> {
-        let (start, line) = self.line();
-        let body = line.trim();
-        if !self.info.contains("simple key") || body.contains(':') || body.starts_with('-') {
+        if !["simple key", "mapping values", "expected key"]
+            .iter()
+            .any(|word| self.info.contains(word))
+        {
             return None;
         }
+        let lines = std::iter::once(self.line()).chain(self.above().take(1));
+        let (start, line) = lines.into_iter().find(|(_, line)| {
+            let body = line.trim();
+            !body.is_empty()
+                && !body.contains(':')
+                && !body.starts_with(['-', '#', '[', '{', '"', '\''])
+        })?;
+        let body = line.trim();
         let key = body.split_whitespace().next()?;
         let at = start + line.find(key)?;
         let rest = body[key.len()..].trim_start();
@@ -306,6 +377,87 @@ impl<'a> Place<'a> {
                 .at(self.span(at, key.len()), "a key needs a colon")
                 .help(format!("write `{}`", format!("{key}: {rest}").trim_end())),
         )
+    }
+
+    /// A line of a `|` or `>` text that is indented less than the first one.
+    fn block_text(&self) -> Option<Problem> {
+        let (start, line) = self.line();
+        let depth = indent(line);
+        let (first, key) = {
+            let mut above = self.above();
+            let mut last = above.next()?;
+            let key = above.find_map(|(at, other)| {
+                let inside = indent(other) > depth;
+                let found = (!inside).then_some((last, other));
+                last = (at, other);
+                found
+            });
+            key?
+        };
+        let opens = |text: &str| {
+            text.trim_end().ends_with(['|', '>', '-', '+']) && text.contains([':', '-'])
+        };
+        let mark = key.trim_end().trim_end_matches(['-', '+']);
+        if !mark.ends_with(['|', '>'])
+            || !opens(key)
+            || indent(first.1) <= depth
+            || indent(key) >= depth
+        {
+            return None;
+        }
+        let problem = Self::problem("a line of a text is indented less than its first line");
+        let own = line.trim();
+        Some(
+            problem
+                .at(self.span(start + depth, own.len()), "this line")
+                .at(
+                    self.span(first.0 + indent(first.1), first.1.trim().len()),
+                    "the first line",
+                )
+                .help("indent all lines of the text alike"),
+        )
+    }
+
+    /// `- item` and `key:` at one depth.
+    fn items_among_keys(&self) -> Option<Problem> {
+        let (start, line) = self.line();
+        let (depth, body) = (indent(line), line.trim());
+        let item = body.starts_with("- ");
+        let (at, other) = self
+            .above()
+            .take_while(|(_, other)| indent(other) >= depth)
+            .find(|(_, other)| indent(other) == depth && other.trim().starts_with("- ") != item)?;
+        // A list may be as deep as its key.
+        if !item
+            && self
+                .above()
+                .find(|(_, other)| indent(other) < depth)
+                .is_none()
+        {
+            return None;
+        }
+        let names = if item {
+            ("a list item", "a key")
+        } else {
+            ("a key", "a list item")
+        };
+        let problem = Self::problem("list items and keys are mixed");
+        Some(
+            problem
+                .at(self.span(start + depth, body.len()), names.0)
+                .at(self.span(at + depth, other.trim().len()), names.1)
+                .help("write all of them with `- `, or none"),
+        )
+    }
+
+    fn more_text(&self) -> Option<Problem> {
+        if !self.info.contains("document start") {
+            return None;
+        }
+        let problem = Self::problem("there is more text after the end of what the file says");
+        Some(problem.at(self.here(), "from here").help(
+            "a stack file is one mapping: `services:`, and everything else beside or below it",
+        ))
     }
 
     fn indentation(&self) -> Option<Problem> {
