@@ -11,6 +11,9 @@ use std::collections::BTreeMap;
 
 use crate::template::{TemplateError, Variables, substitute};
 
+/// Mistakes of one file at most.
+const MOST_ERRORS: usize = 100;
+
 /// What is wrong and where, as a byte offset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DotenvError {
@@ -22,13 +25,13 @@ pub(crate) struct DotenvError {
 /// was read so far. Later lines win. `unset` hears of references without value.
 ///
 /// # Errors
-/// The first mistake; `out` has what came before it.
+/// All mistakes; `out` has the other lines.
 pub(crate) fn parse(
     text: &str,
     out: &mut BTreeMap<String, String>,
     lookup: &dyn Fn(&str) -> Option<String>,
     unset: &mut dyn FnMut(&str, usize),
-) -> Result<(), DotenvError> {
+) -> Result<(), Vec<DotenvError>> {
     let body = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut reader = Reader {
         text: body,
@@ -37,20 +40,23 @@ pub(crate) fn parse(
         lookup,
         unset,
     };
-    while let Some(key) = reader.key()? {
-        match key {
-            Key::Inherited(name) => {
-                if let Some(value) = lookup(&name) {
-                    out.insert(name, value);
-                }
-            }
-            Key::Assigned(name) => {
-                let value = reader.value(out)?;
-                out.insert(name, value);
+    let mut errors = Vec::new();
+    loop {
+        match reader.entry(out) {
+            Ok(true) => {}
+            Ok(false) => break,
+            Err(_) if errors.len() >= MOST_ERRORS => break,
+            Err(error) => {
+                reader.skip_line(error.at);
+                errors.push(error);
             }
         }
     }
-    Ok(())
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(errors)
+    }
 }
 
 /// The `raw` format: `KEY=value` lines, nothing is special in a value.
@@ -107,6 +113,36 @@ impl<'a> Reader<'a> {
                 .trim_start_matches(|c| is_blank(c) || (and_lines && is_line_space(c)))
                 .len();
         self.at += skipped;
+    }
+
+    /// Reads one entry into `out`; `false` at the end.
+    fn entry(&mut self, out: &mut BTreeMap<String, String>) -> Result<bool, DotenvError> {
+        match self.key()? {
+            None => return Ok(false),
+            Some(Key::Inherited(name)) => {
+                if let Some(value) = (self.lookup)(&name) {
+                    out.insert(name, value);
+                }
+            }
+            Some(Key::Assigned(name)) => {
+                let value = self.value(out)?;
+                out.insert(name, value);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Goes on behind the line of a mistake.
+    fn skip_line(&mut self, at: usize) {
+        let at = at.saturating_sub(self.shift);
+        if self.at > at && self.text[..self.at].ends_with('\n') {
+            return; // its value has been read already
+        }
+        let at = self.at.max(at);
+        let rest = self.text.get(at..).unwrap_or_default();
+        self.at = rest
+            .find('\n')
+            .map_or(self.text.len(), |length| at + length + 1);
     }
 
     /// The next key, up to and with its separator; `None` at the end.

@@ -124,7 +124,7 @@ impl EnvReader<'_> {
             self.report
                 .push(problem.at(line_span(&text, file, at), "replaced by nothing"));
         }
-        if let Err(error) = result {
+        for error in result.err().unwrap_or_default() {
             let problem = Problem::error(codes::DOTENV, error.message);
             self.report
                 .push(problem.at(line_span(&text, file, error.at), "here"));

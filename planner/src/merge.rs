@@ -29,6 +29,7 @@ pub(crate) fn merge(base: Node, over: Node, path: &mut Path, report: &mut Report
         return base;
     }
     let (span, key, tag) = (over.span, over.key, base.tag);
+    let earlier = base.place();
     let value = match (base.value, over.value) {
         (Value::Mapping(base), Value::Mapping(over)) => {
             Value::Mapping(mappings(base, over, path, report))
@@ -53,7 +54,11 @@ pub(crate) fn merge(base: Node, over: Node, path: &mut Path, report: &mut Report
                 over.kind(),
                 base.kind()
             );
-            report.push(Problem::error(codes::CANNOT_MERGE, message).on(&over, "cannot be merged"));
+            let problem = Problem::error(codes::CANNOT_MERGE, message)
+                .on(&over, "cannot be merged")
+                .at(earlier, "onto this")
+                .help("write both in the same form, or mark this one with `!override`");
+            report.push(problem);
             return base;
         }
         (_, over) => over,

@@ -6,7 +6,10 @@
 mod tests;
 
 use crate::diagnostic::{Problem, Report, codes};
-use crate::tree::{Node, Path, visit};
+use crate::tree::{Node, Path, Span, visit};
+
+/// Places of one attribute that are shown at most.
+const MOST_PLACES: usize = 5;
 
 /// Where, and what does not happen.
 type Ignored = (&'static [&'static str], &'static str);
@@ -324,60 +327,66 @@ const REFUSED: &[Refused] = &[
     ),
 ];
 
-/// Warns about what has no effect.
+/// Warns about what has no effect, once for each attribute.
 pub(crate) fn warn(model: &Node, report: &mut Report) {
-    for (pattern, reason) in IGNORED {
+    let mut ask = |pattern: &[&str], applies: &dyn Fn(&Node, &Path) -> bool, reason: &str| {
+        let mut found = Vec::new();
         visit(model, pattern, &mut |node, path| {
-            if !node.is_null() && node.as_bool() != Some(false) && !is_build_alone(model, path) {
-                no_effect(node, path, reason, report);
+            if applies(node, path) {
+                found.push((node.place(), path.to_string()));
             }
         });
+        no_effect(&found, reason, report);
+    };
+    for (pattern, reason) in IGNORED {
+        let given = |node: &Node, path: &Path| {
+            !node.is_null() && node.as_bool() != Some(false) && !is_build_alone(model, path)
+        };
+        ask(pattern, &given, reason);
     }
-    visit(
-        model,
+    ask(
         &["services", "*", "pull_policy"],
-        &mut |node, path| {
-            if !matches!(node.as_str(), Some("always" | "never" | "missing")) {
-                no_effect(
-                    node,
-                    path,
-                    "images are pulled when they are missing",
-                    report,
-                );
-            }
-        },
+        &|node, _| !matches!(node.as_str(), Some("always" | "never" | "missing")),
+        "images are pulled when they are missing",
     );
-    visit(
-        model,
+    ask(
         &["services", "*", "security_opt", "*"],
-        &mut |node, path| {
-            if !node.as_str().is_some_and(is_no_new_privileges) {
-                no_effect(
-                    node,
-                    path,
-                    "there is no such mechanism in the guest",
-                    report,
-                );
-            }
-        },
+        &|node, _| !node.as_str().is_some_and(is_no_new_privileges),
+        "there is no such mechanism in the guest",
     );
-    visit(model, &["services", "*", "logging"], &mut |node, path| {
-        let driver = node.get("driver").and_then(Node::as_str);
-        let plain = matches!(driver, None | Some("json-file" | "local"));
-        if !plain || node.get("options").is_some() {
-            no_effect(
-                node,
-                path,
-                "output is kept by the daemon, which limits its size",
-                report,
-            );
-        }
-    });
+    ask(
+        &["services", "*", "logging"],
+        &|node, _| {
+            let driver = node.get("driver").and_then(Node::as_str);
+            let plain = matches!(driver, None | Some("json-file" | "local"));
+            !plain || node.get("options").is_some()
+        },
+        "output is kept by the daemon, which limits its size",
+    );
 }
 
-fn no_effect(node: &Node, path: &Path, reason: &str, report: &mut Report) {
-    let message = format!("`{path}` has no effect: {reason}");
-    report.push(Problem::warning(codes::IGNORED, message).at(node.place(), "has no effect"));
+fn no_effect(found: &[(Span, String)], reason: &str, report: &mut Report) {
+    let Some((_, path)) = found.first() else {
+        return;
+    };
+    let places = match found.len() {
+        1 => String::new(),
+        2 => ", here and at another place".to_owned(),
+        count => format!(", here and at {} other places", count - 1),
+    };
+    let message = format!("`{path}` has no effect{places}: {reason}");
+    let mut problem = Problem::warning(codes::IGNORED, message);
+    for (i, (at, _)) in found.iter().take(MOST_PLACES).enumerate() {
+        problem = problem.at(
+            *at,
+            if i == 0 {
+                "has no effect"
+            } else {
+                "nor has this"
+            },
+        );
+    }
+    report.push(problem);
 }
 
 /// Reports what must not be left out.

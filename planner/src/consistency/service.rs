@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Check, entries, items};
 use crate::diagnostic::{Problem, codes};
+use crate::suggest;
 use crate::tree::{Node, Span};
 
 impl Check<'_> {
@@ -14,6 +15,9 @@ impl Check<'_> {
             .iter()
             .all(|key| service.get(key).is_none())
         {
+            let others = self.services.keys().map(String::as_str);
+            let others = others.filter(|other| *other != self.name && !self.report.is_full());
+            let near = suggest::nearest(self.name, others);
             let problem = Problem::error(
                 codes::NO_IMAGE,
                 format!("`{}` has neither `image` nor `build`", self.name),
@@ -21,7 +25,12 @@ impl Check<'_> {
             self.push(
                 problem
                     .at(service.place(), "what should run here?")
-                    .help("write `image: …`"),
+                    .help(match near {
+                        Some(near) => {
+                            format!("write `image: …`, or did you mean the service `{near}`?")
+                        }
+                        None => "write `image: …`".to_owned(),
+                    }),
             );
         }
         let Some(build) = service.get("build") else {

@@ -7,7 +7,9 @@ use super::{DotenvError, parse, parse_raw};
 fn read(text: &str) -> Result<BTreeMap<String, String>, DotenvError> {
     let mut out = BTreeMap::new();
     let lookup = |name: &str| (name == "SHELL_VAR").then(|| "sh".to_owned());
-    parse(text, &mut out, &lookup, &mut |_, _| {}).map(|()| out)
+    parse(text, &mut out, &lookup, &mut |_, _| {})
+        .map(|()| out)
+        .map_err(|mut errors| errors.remove(0))
 }
 
 #[test]
@@ -70,4 +72,16 @@ fn raw_values_stay() {
             .collect::<Vec<_>>(),
         ["A=\"$B\" # d", "SAME=same"]
     );
+}
+
+#[test]
+fn all_mistakes_are_found_and_the_other_lines_read() {
+    let mut out = BTreeMap::new();
+    let text = "A=1\nB C=2\nD=3\n=x\nE=${\nF=4\nG!=1\nH='5'\nI=\"x\nJ=6\n";
+    let errors = parse(text, &mut out, &|_| None, &mut |_, _| {}).unwrap_err();
+    let at: Vec<_> = errors.iter().map(|error| error.at).collect();
+    let wanted = ["B C", "=x", "${", "!=1", "\"x"].map(|part| text.find(part).unwrap());
+    assert_eq!(at, wanted);
+    let names: Vec<_> = out.keys().map(String::as_str).collect();
+    assert_eq!(names, ["A", "D", "F", "H", "J"]);
 }
