@@ -217,9 +217,11 @@ fn digest(bytes: &[u8]) -> String {
     format!("sha256:{}", hex.concat())
 }
 
+/// A file of an artifact: media type, annotations, content.
+type File<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str);
+
 impl Registry {
-    /// Files of the artifact: media type, annotation, name, content.
-    fn serve(files: &[(&str, &[(&str, &str)], &str)]) -> Registry {
+    fn serve(files: &[File<'_>]) -> Registry {
         let mut content: BTreeMap<String, Bytes> = BTreeMap::new();
         let mut layers = Vec::new();
         for (kind, annotations, text) in files {
@@ -338,7 +340,7 @@ fn an_artifact_of_a_registry() {
 
 #[test]
 fn an_artifact_cannot_write_elsewhere() {
-    let files: [(&str, &[(&str, &str)], &str); 2] = [
+    let files: [File<'_>; 2] = [
         ("file+yaml", &[("file", "compose.yaml")], "services: {}\n"),
         ("envfile", &[("envfile", "../../../../x.env")], "X=1\n"),
     ];

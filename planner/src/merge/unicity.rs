@@ -102,14 +102,13 @@ fn keep_last(items: &mut Vec<Node>, identity: Identity) {
 }
 
 fn all_differ(items: &[Node], identity: Identity) -> bool {
-    let mut seen: [Cow<'_, str>; FEW] = Default::default();
-    let mut count = 0;
-    for key in items.iter().filter_map(|item| identity_of(item, identity)) {
-        if seen[..count].contains(&key) {
+    let mut seen: [Option<Cow<'_, str>>; FEW] = Default::default();
+    for (i, item) in items.iter().enumerate() {
+        let key = identity_of(item, identity);
+        if key.is_some() && seen[..i].contains(&key) {
             return false;
         }
-        seen[count] = key;
-        count += 1;
+        seen[i] = key;
     }
     true
 }
