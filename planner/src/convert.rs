@@ -31,6 +31,12 @@ pub struct Converted {
 #[error("{0}")]
 pub struct ConvertError(String);
 
+/// A word that a command line to convert may begin with: `docker`, `podman`, …
+/// or `sudo`.
+pub fn is_program(word: &str) -> bool {
+    word == "sudo" || write::is_program(word)
+}
+
 /// A stack file from lines with `docker run`, `docker create`, `podman run` and
 /// the like; `docker network create` and `docker volume create` are understood
 /// too. Lines may go on after a backslash.

@@ -16,6 +16,8 @@ use crate::yaml;
 
 /// Comment that keeps what follows as it is.
 const IGNORE: &str = "stack-fmt: ignore";
+/// Bytes of a file at most: a layout takes a hundred times as much memory.
+const MAX_TEXT: usize = 2 << 20;
 /// Rounds until the layout must be settled.
 const ROUNDS: usize = 4;
 
@@ -34,6 +36,10 @@ pub enum FormatError {
 /// # Errors
 /// See [`FormatError`]. `path` is what diagnostics call the file.
 pub fn format(text: &str, path: &Path) -> Result<String, FormatError> {
+    if text.len() > MAX_TEXT {
+        let reason = format!("it has more than {MAX_TEXT} bytes");
+        return Err(FormatError::Refused(reason));
+    }
     let mut report = Report::default();
     let mut files = Files::default();
     let file = files.add(path, Arc::from(text));

@@ -3,6 +3,7 @@
 use std::io::{IsTerminal, Read};
 use std::path::PathBuf;
 
+use clap::Parser;
 use stack_planner::Source;
 use stack_planner::convert::{self, Converted};
 
@@ -53,8 +54,22 @@ enum To {
     DockerRun,
 }
 
+/// Options behind a quoted text or services, where a command's own would be.
+#[derive(Debug, clap::Parser)]
+#[command(no_binary_name = true, disable_help_flag = true)]
+struct Late {
+    words: Vec<String>,
+
+    #[arg(long, value_enum)]
+    to: Option<To>,
+
+    #[arg(short, long)]
+    output: Option<PathBuf>,
+}
+
 impl Convert {
-    pub(super) fn run(self, context: &Context) -> Result<u8, Error> {
+    pub(super) fn run(mut self, context: &Context) -> Result<u8, Error> {
+        self.take_late_options()?;
         let converted = match self.to {
             To::Stack => self.stack()?,
             To::DockerRun => self.docker_run(context)?,
@@ -71,6 +86,23 @@ impl Convert {
             None => ui::print(converted.text)?,
         }
         Ok(exit::OK)
+    }
+
+    /// The words of a command belong to it; behind anything else options are
+    /// ours.
+    fn take_late_options(&mut self) -> Result<(), Error> {
+        let first = self.words.first().map_or("", String::as_str);
+        if convert::is_program(first) || first.contains('=') && !first.contains(' ') {
+            return Ok(());
+        }
+        let late = Late::try_parse_from(&self.words).map_err(|_| {
+            let message = format!("the options behind {first} cannot be understood");
+            Error::usage(message, "options stand in front of the words")
+        })?;
+        self.words = late.words;
+        self.to = late.to.unwrap_or(self.to);
+        self.output = late.output.or(self.output.take());
+        Ok(())
     }
 
     fn stack(&self) -> Result<Converted, Error> {

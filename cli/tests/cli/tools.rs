@@ -177,6 +177,16 @@ fn docker_run_is_converted_there_and_back() {
         "{}",
         run.out
     );
+    home.run(&["convert", "docker run x:1", "-o", "out.yaml"])
+        .ended_with(0);
+    let text = std::fs::read_to_string(home.work().join("out.yaml")).unwrap();
+    assert!(text.contains("image: x:1\n"), "{text}");
+    let run = home
+        .run(&["convert", "web", "--to", "docker-run"])
+        .ended_with(0);
+    assert!(run.out.contains("--name shop-web-1"), "{}", run.out);
+    home.run(&["convert", "docker run x:1", "--frob"])
+        .ended_with(2);
     home.run(&["convert", "ls"]).ended_with(2);
     home.run(&["convert", "--to", "docker-run", "nope"])
         .ended_with(15);

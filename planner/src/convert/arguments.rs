@@ -46,7 +46,7 @@ impl Arguments {
 
     fn flag<'a>(
         &mut self,
-        flag: &'static Flag,
+        flag: Flag,
         value: Option<String>,
         words: &mut impl Iterator<Item = &'a String>,
     ) {

@@ -26,6 +26,7 @@ pub(super) enum To {
 }
 
 /// A flag: long name, short name, whether it has a value, what becomes of it.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Flag {
     pub(super) long: &'static str,
     pub(super) short: Option<char>,
@@ -61,15 +62,85 @@ const fn switch(long: &'static str, short: Option<char>, to: To) -> Flag {
 }
 
 /// The flag of a long name.
-pub(super) fn long(name: &str) -> Option<&'static Flag> {
-    FLAGS.iter().find(|flag| flag.long == name)
+pub(super) fn long(name: &str) -> Option<Flag> {
+    if let Some(flag) = FLAGS.iter().find(|flag| flag.long == name) {
+        return Some(*flag);
+    }
+    let value = PODMAN_VALUES.iter().find(|known| **known == name);
+    let value = value.map(|name| with(name, PODMAN));
+    value.or_else(|| {
+        let name = PODMAN_SWITCHES.iter().find(|known| **known == name)?;
+        Some(switch(name, None, PODMAN))
+    })
 }
 
 /// The flag of a letter.
-pub(super) fn letter(letter: char) -> Option<&'static Flag> {
-    FLAGS.iter().find(|flag| flag.short == Some(letter))
+pub(super) fn letter(letter: char) -> Option<Flag> {
+    FLAGS
+        .iter()
+        .find(|flag| flag.short == Some(letter))
+        .copied()
 }
 
+/// Flags of podman alone that have a value.
+const PODMAN_VALUES: &[&str] = &[
+    "arch",
+    "authfile",
+    "cgroups",
+    "chrootdirs",
+    "conmon-pidfile",
+    "decryption-key",
+    "gidmap",
+    "group-entry",
+    "health-log-destination",
+    "health-max-log-count",
+    "health-max-log-size",
+    "health-on-failure",
+    "health-startup-cmd",
+    "health-startup-interval",
+    "health-startup-retries",
+    "health-startup-success",
+    "health-startup-timeout",
+    "hostuser",
+    "image-volume",
+    "init-path",
+    "os",
+    "passwd-entry",
+    "personality",
+    "pidfile",
+    "pod-id-file",
+    "preserve-fd",
+    "preserve-fds",
+    "rdt-class",
+    "retry",
+    "retry-delay",
+    "sdnotify",
+    "seccomp-policy",
+    "shm-size-systemd",
+    "subgidname",
+    "subuidname",
+    "systemd",
+    "timeout",
+    "tz",
+    "uidmap",
+    "umask",
+    "unsetenv",
+    "variant",
+];
+/// Flags of podman alone that have none.
+const PODMAN_SWITCHES: &[&str] = &[
+    "env-host",
+    "http-proxy",
+    "no-hostname",
+    "no-hosts",
+    "passwd",
+    "read-only-tmpfs",
+    "rmi",
+    "rootfs",
+    "unsetenv-all",
+];
+
+const PODMAN: To = To::Lost("only podman has it");
 const WINDOWS: To = To::Lost("it is for Windows containers");
 const CLIENT: To = To::Nothing;
 

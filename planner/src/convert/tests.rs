@@ -92,12 +92,13 @@ volumes:
 #[test]
 fn what_has_no_counterpart_is_said() {
     let converted = from_commands(
-        "docker run --rm --user $(id) --gpus all --frobnicate=3 --cidfile x nginx\ncd /tmp\ndocker ps\n",
+        "podman run --rm --tz local --user $(id) --gpus all --frobnicate=3 --cidfile x nginx\ncd /tmp\ndocker ps\n",
     )
     .unwrap();
     let all = converted.notes.join("\n");
     for part in [
         "--rm",
+        "--tz local",
         "--frobnicate=3",
         "--cidfile x",
         "`cd /tmp`",

@@ -17,6 +17,11 @@ const PROGRAMS: [&str; 4] = ["docker", "podman", "nerdctl", "finch"];
 /// Services at most.
 const MAX_SERVICES: usize = 1000;
 
+/// The word names one of the programs.
+pub(super) fn is_program(word: &str) -> bool {
+    PROGRAMS.contains(&word.rsplit('/').next().unwrap_or(word))
+}
+
 #[derive(Default)]
 struct Stack {
     services: Vec<Service>,
@@ -57,9 +62,8 @@ pub(super) fn stack_file(commands: Vec<Command>) -> Result<Converted, ConvertErr
 impl Stack {
     fn command(&mut self, command: &Command) -> Result<(), ConvertError> {
         let words: Vec<&str> = command.words.iter().map(String::as_str).collect();
-        let is_program = |word: &&str| PROGRAMS.contains(&word.rsplit('/').next().unwrap_or(word));
         // `sudo`, and variables for the command, may stand in front.
-        let program = words.iter().position(is_program);
+        let program = words.iter().position(|word| is_program(word));
         let at = program.filter(|at| {
             words[..*at]
                 .iter()

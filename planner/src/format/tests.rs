@@ -95,6 +95,11 @@ fn what_would_change_is_refused() {
     // The empty lines are part of the text.
     let found = format("a: |+\n  text\n\n\nb: 1\n", Path::new("x"));
     assert!(matches!(found, Err(FormatError::Refused(why)) if why.contains("text")));
+    let long = "# x\n".repeat(1 << 20);
+    assert!(matches!(
+        format(&long, Path::new("x")),
+        Err(FormatError::Refused(_))
+    ));
 }
 
 #[test]

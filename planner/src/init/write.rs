@@ -56,7 +56,17 @@ services:
 }
 
 fn write_app(out: &mut String, app: &App, answers: &Answers) {
-    let _ = writeln!(out, "  {}:\n    # {}", app.service, comment(&app.reason));
+    let found = if app.dockerfile || !app.command.is_empty() {
+        "Found in this folder: "
+    } else {
+        ""
+    };
+    let _ = writeln!(
+        out,
+        "  {}:\n    # {found}{}",
+        app.service,
+        comment(&app.reason)
+    );
     if app.dockerfile && builds() {
         out.push_str("    build: .\n");
     } else {

@@ -63,9 +63,16 @@ fn no_use(
     dependency: &Node,
     (service, target): (&Node, &Node),
 ) {
-    let shares_namespace = ["network_mode", "pid", "ipc"]
-        .iter()
-        .any(|key| text(service, key).strip_prefix("service:") == Some(other));
+    let joins = |node: &Node, whom: &str| {
+        ["network_mode", "pid", "ipc"]
+            .iter()
+            .any(|key| text(node, key).strip_prefix("service:") == Some(whom))
+    };
+    let mode = text(service, "network_mode");
+    let shares_namespace = joins(service, other)
+        || joins(target, name)
+        || (!mode.is_empty() && mode != "none" && mode == text(target, "network_mode"))
+        || target.get("provider").is_some();
     let host = |node: &Node| text(node, "network_mode") == "host";
     let networks = |node: &Node| -> Vec<String> {
         entries(node.get("networks"))

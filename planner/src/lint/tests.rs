@@ -187,6 +187,7 @@ fn what_is_right_is_left_alone() {
         "services: {a: {image: \"x:1\", environment: {DB_PASSWORD: \"${PW:-x}\", TOKEN: , KEY_FILE: /a}}}",
         "services:\n  a: {image: \"x:1\", ports: [\"127.0.0.1:80:80\"]}\n  b: {image: \"x:1\", ports: [\"127.0.0.2:80:80\", \"80:80/udp\"]}",
         "services:\n  a: {image: \"x:1\", network_mode: \"service:b\"}\n  b: {image: \"x:1\"}",
+        "services:\n  a: {image: \"x:1\", depends_on: [b], network_mode: bridge}\n  b: {image: \"x:1\", network_mode: bridge}",
         "services: {a: {image: \"x:1\", ports: [80:80, \"22:22\", 22]}}",
     ] {
         assert_eq!(codes(text), Vec::<&str>::new(), "{text}");
