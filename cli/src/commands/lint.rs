@@ -1,16 +1,15 @@
 //! `stack lint`
 
-mod json;
-
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use stack_planner::lint::{self, Fix, Lint as Found};
-use stack_planner::{Diagnostic, Source};
+use stack_planner::{Diagnostic, Loaded, Source};
 
 use super::fmt::replace::replace;
 use crate::context::Context;
 use crate::error::Error;
+use crate::project::diagnostics::Form;
 use crate::source::Files;
 use crate::ui::human;
 use crate::{exit, ui};
@@ -76,7 +75,7 @@ impl Lint {
         match self.format {
             Format::Json => {
                 for lint in &found {
-                    ui::print_line(json::line(lint, &linted.loaded))?;
+                    ui::print_line(json(context, lint, &linted.loaded)?)?;
                 }
             }
             Format::Text => {
@@ -96,11 +95,24 @@ impl Lint {
     }
 }
 
+/// A finding as `--diagnostics json` writes it, and whether --fix can put it right.
+fn json(context: &Context, lint: &Found, loaded: &Loaded) -> Result<serde_json::Value, Error> {
+    let text = |file: &Path| loaded.source_text(file).map(str::to_owned);
+    let line = context.finding_json(&lint.diagnostic, text);
+    let line = serde_json::from_str(&line).map_err(std::io::Error::from);
+    let mut line: serde_json::Value = line.map_err(Error::Output)?;
+    line["fixable"] = lint.fix.is_some().into();
+    Ok(line)
+}
+
 fn can_be_written(fix: &Fix) -> bool {
     fix.file.as_os_str() != "-"
 }
 
 fn summary(context: &Context, found: &[Found]) {
+    if context.global.diagnostics == Form::Json {
+        return;
+    }
     if found.is_empty() {
         context.ui.note("nothing found");
         return;

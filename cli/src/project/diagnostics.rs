@@ -1,6 +1,6 @@
 //! What the planner found, drawn with the lines of the file.
 
-mod json;
+pub(super) mod json;
 #[cfg(test)]
 mod tests;
 

@@ -24,6 +24,15 @@ impl Context {
         diagnostics::show_all(self, found, text);
     }
 
+    /// A finding as `--diagnostics json` writes it.
+    pub(crate) fn finding_json(
+        &self,
+        found: &Diagnostic,
+        text: impl Fn(&Path) -> Option<String>,
+    ) -> String {
+        diagnostics::json::line(found, text)
+    }
+
     /// A path as the user would write it here.
     pub(crate) fn shown(&self, path: &Path) -> PathBuf {
         let here = std::env::current_dir().unwrap_or_default();

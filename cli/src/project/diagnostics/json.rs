@@ -39,7 +39,7 @@ struct Marked<'a> {
 }
 
 /// One finding as a line without its end.
-pub(super) fn line<'a>(
+pub(in crate::project) fn line<'a>(
     diagnostic: &'a Diagnostic,
     text: impl Fn(&Path) -> Option<String>,
 ) -> String {
