@@ -2,6 +2,9 @@
 
 use crate::diagnostic::Severity;
 
+/// Characters of a line at most.
+const WIDTH: usize = 80;
+
 /// What there is to say about a code.
 #[derive(Debug, Clone, Copy)]
 pub struct Explanation {
@@ -28,11 +31,31 @@ impl Explanation {
             example,
         } = self;
         format!(
-            "# {title}\n\n{why}\n\n## Better\n\n```yaml\n{example}```\n\n## On purpose\n\n\
+            "# {title}\n\n{}\n\n## Better\n\n```yaml\n{example}```\n\n## On purpose\n\n\
              Write `# stack-lint: allow({code})` on the line or above it, or\n\
-             `x-stack: {{lint: {{allow: [{code}]}}}}` for a service or the whole file.\n"
+             `x-stack: {{lint: {{allow: [{code}]}}}}` for a service or the whole file.\n",
+            wrapped(why)
         )
     }
+}
+
+/// The text in lines of a terminal's width.
+fn wrapped(text: &str) -> String {
+    let mut out = String::new();
+    let mut width = 0;
+    for word in text.split_whitespace() {
+        let length = word.chars().count();
+        if width > 0 && width + 1 + length > WIDTH {
+            out.push('\n');
+            width = 0;
+        } else if width > 0 {
+            out.push(' ');
+            width += 1;
+        }
+        out.push_str(word);
+        width += length;
+    }
+    out
 }
 
 /// The text about a code of a lint.

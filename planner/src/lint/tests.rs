@@ -162,6 +162,12 @@ fn examples_do_it_better() {
             assert!(!codes(&text).contains(&about.code), "{}", about.code);
         }
         assert!(
+            about
+                .markdown()
+                .lines()
+                .all(|line| line.chars().count() <= 90)
+        );
+        assert!(
             about.why.ends_with('.') && !about.title.ends_with('.'),
             "{}",
             about.code
