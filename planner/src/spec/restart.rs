@@ -3,18 +3,22 @@
 use stack_api::spec::Restart;
 
 use super::unusable;
-use crate::diagnostic::Report;
+use crate::diagnostic::{Problem, Report, codes};
+use crate::suggest;
 use crate::tree::Node;
 
 /// `restart` counts when both are given.
 pub(super) fn restart(node: &Node, report: &mut Report) -> Restart {
     if let Some(policy) = node.get("restart") {
         return written(policy.as_str().unwrap_or_default()).unwrap_or_else(|| {
-            unusable(
-                policy,
-                "is not `no`, `always`, `unless-stopped` or `on-failure[:times]`",
-                report,
-            );
+            let text = policy.as_str().unwrap_or_default();
+            let message =
+                format!("`{text}` is not `no`, `always`, `unless-stopped` or `on-failure[:times]`");
+            let known = ["no", "always", "unless-stopped", "on-failure"];
+            let problem = Problem::error(codes::UNUSABLE_VALUE, message)
+                .on(policy, "cannot be used")
+                .maybe_help(suggest::did_you_mean(text, known.into_iter()));
+            report.push(problem);
             Restart::No
         });
     }
