@@ -21,7 +21,7 @@ use crate::profiles;
 use crate::project::{Parts, Project};
 use crate::read;
 use crate::source::{Source, parent};
-use crate::tree::{Mapping, Node, Span};
+use crate::tree::{Mapping, Node, Span, Value};
 
 /// What came of the files.
 #[derive(Debug, Clone)]
@@ -195,6 +195,7 @@ impl Loader<'_> {
         }
         let mut model = bind(tree, &mut self.report);
         self.put_name(&mut model, &name);
+        fill_resources(&mut model);
         extension::check(&model, &mut self.report);
         let all_profiles = profiles::all(&model);
         let mut wanted = options.profiles.clone();
@@ -249,8 +250,15 @@ impl Loader<'_> {
         folder: PathBuf,
         environment: BTreeMap<String, String>,
     ) -> Project {
-        let mut model = sorted(tree);
-        self.put_name(&mut model, &name);
+        let mut tree = tree;
+        if let Some(entries) = tree.as_mapping_mut() {
+            entries.shift_remove("include");
+            if self.options.normalize {
+                let place = entries.get("name").map_or(Span::NONE, |node| node.span);
+                entries.insert("name".to_owned(), Node::string(&name, place));
+            }
+        }
+        let model = sorted(tree);
         Project::new(Parts {
             name,
             folder,
@@ -309,5 +317,18 @@ impl Loader<'_> {
             }
         }
         all
+    }
+}
+
+/// A network or volume of which nothing is said is one with nothing in it.
+/// With `normalize` it has a name by now.
+fn fill_resources(model: &mut Node) {
+    for kind in ["networks", "volumes"] {
+        let resources = model.get_mut(kind).and_then(Node::as_mapping_mut);
+        for resource in resources.into_iter().flat_map(Mapping::values_mut) {
+            if resource.is_null() {
+                resource.value = Value::Mapping(Mapping::new());
+            }
+        }
     }
 }

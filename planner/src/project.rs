@@ -158,9 +158,10 @@ impl Project {
         Self::sorted(self.section("networks").map(|(name, _)| name))
     }
 
-    /// Models by their keys, sorted.
+    /// What models are called where they come from (`model:`), sorted.
     pub fn models(&self) -> Vec<String> {
-        Self::sorted(self.section("models").map(|(name, _)| name))
+        let models = self.section("models");
+        Self::sorted(models.filter_map(|(_, model)| model.get("model")?.as_str()))
     }
 
     /// Profiles that any service names, sorted.

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::fake::Answer;
+use crate::fake::{Answer, done, finished};
 use crate::home::{Home, Run};
 
 const RESOLVE: &str = "POST /v1/images/resolve";
@@ -41,7 +41,7 @@ TAG                 false               1                   \n";
         run.out
     );
     let models = ["config", "--models", "--no-interpolate"];
-    assert_eq!(home.run(&models).ended_with(0).out, "m\n");
+    assert_eq!(home.run(&models).ended_with(0).out, "x\n");
     home.run(&["config", "--models", "--images"]).ended_with(2);
 }
 
@@ -105,4 +105,27 @@ fn the_env_file_says_which_files_and_how_to_talk() {
     assert_eq!(Run::of(off.unwrap()).ended_with(0).out, "db\nweb\n");
     let named = home.run(&["-f", "sub/one.yaml", "config", "--images"]);
     assert_eq!(named.ended_with(0).out, "i:inner-inner\n");
+}
+
+#[test]
+fn variables_about_orphans_and_progress_count_in_the_env_file() {
+    const UP: &str = "PUT /v1/stacks/shop";
+    let home = Home::new();
+    let daemon = home.daemon();
+    let events = vec![finished("container", "shop-db-1", "started"), done()];
+    daemon.on(UP, Answer::Lines(events));
+    let write = |text: &str| std::fs::write(home.work().join(".env"), text).unwrap();
+    write("COMPOSE_IGNORE_ORPHANS=true\nCOMPOSE_STATUS_STDOUT=1\n");
+    let run = home.run(&["up", "-d"]).ended_with(0);
+    assert_eq!(run.out, "container shop-db-1 started\n");
+    let body = daemon.seen(UP).pop().unwrap().body;
+    assert_eq!(
+        (&body["ignore_orphans"], &body["remove_orphans"]),
+        (&json!(true), &json!(false))
+    );
+    home.run(&["up", "-d", "--remove-orphans"]).ended_with(2);
+    write("COMPOSE_REMOVE_ORPHANS=yes\nCOMPOSE_PROGRESS=quiet\n");
+    let run = home.run(&["up", "-d"]).ended_with(0);
+    assert!(!run.err.contains("shop-db-1"), "{}", run.err);
+    assert_eq!(daemon.seen(UP).pop().unwrap().body["remove_orphans"], true);
 }

@@ -40,6 +40,7 @@ impl Loader<'_> {
         environment: &BTreeMap<String, String>,
     ) {
         for service in services(model) {
+            inherit(service, environment);
             let own = texts(service.get("environment"));
             let mut values: BTreeMap<String, String> = BTreeMap::new();
             values.extend(
@@ -216,6 +217,16 @@ fn services(model: &mut Node) -> impl Iterator<Item = &mut Node> {
         .and_then(Node::as_mapping_mut)
         .into_iter()
         .flat_map(Mapping::values_mut)
+}
+
+/// Gives variables without a value that of the project's environment.
+fn inherit(service: &mut Node, environment: &BTreeMap<String, String>) {
+    let own = service.get_mut("environment");
+    for (name, node) in own.and_then(Node::as_mapping_mut).into_iter().flatten() {
+        if let Some(value) = environment.get(name).filter(|_| node.is_null()) {
+            node.value = Value::String(value.clone());
+        }
+    }
 }
 
 fn texts(node: Option<&Node>) -> BTreeMap<String, Option<String>> {

@@ -105,12 +105,20 @@ fn is_old_boolean(text: &str) -> bool {
 /// Text that YAML 1.1 readers take for a number in base 60, e.g. `22:22`.
 fn is_sexagesimal(text: &str) -> bool {
     let text = text.strip_prefix(['-', '+']).unwrap_or(text);
-    let mut parts = text.split(':');
-    let digits =
-        |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit() || b == b'_');
-    let first = parts.next().is_some_and(digits);
-    let rest: Vec<&str> = parts.collect();
-    first && !rest.is_empty() && rest.iter().all(|part| digits(part) && part.len() <= 2)
+    let digit_or_line = |b: u8| b.is_ascii_digit() || b == b'_';
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let mut parts = whole.split(':');
+    let first = parts.next().unwrap_or_default();
+    let mut rest = parts.peekable();
+    first.starts_with(|c: char| c.is_ascii_digit())
+        && first.bytes().all(digit_or_line)
+        && fraction.bytes().all(digit_or_line)
+        && rest.peek().is_some()
+        && rest.all(|part| match part.as_bytes() {
+            [ones] => ones.is_ascii_digit(),
+            [tens, ones] => matches!(tens, b'0'..=b'5') && ones.is_ascii_digit(),
+            _ => false,
+        })
 }
 
 fn double_quoted(text: &str) -> String {
