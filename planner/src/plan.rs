@@ -68,6 +68,7 @@ pub fn plan(request: &Up, observed: &Observed) -> Result<Plan, NoSuchService> {
         observed,
         selected: &selected,
         first: &first,
+        awaited: services::awaited(&spec.services),
     }
     .plan(&mut plan);
     handover::order(request, observed, &mut plan);

@@ -1,7 +1,7 @@
 //! Ports that go from one service to another: who takes one waits for the
 //! step that frees it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use stack_api::request::Up;
 use stack_api::spec::{PortSpec, ServiceSpec};
@@ -13,15 +13,19 @@ use super::step::{Action, Plan, Step};
 /// ones. Where two services swap ports there is no good order: the earlier
 /// step then fails and says which port is in use.
 pub(super) fn order(request: &Up, observed: &Observed, plan: &mut Plan) {
+    let by_name: BTreeMap<&str, &ObservedContainer> = observed
+        .containers
+        .iter()
+        .map(|old| (old.container.name.as_str(), old))
+        .collect();
     let (mut taken, mut freed) = (Vec::new(), Vec::new());
     for (n, step) in plan.steps.iter().enumerate() {
         let Some((service, name)) = step.action.container() else {
             continue;
         };
         let spec = request.spec.services.get(service);
-        let mut containers = observed.containers.iter();
-        let old =
-            containers.find(|old| old.container.name == name && old.container.service == service);
+        let old = by_name.get(name).copied();
+        let old = old.filter(|old| old.container.service == service);
         let takes = spec.map_or(Vec::new(), |spec| takes(&step.action, spec, old));
         let frees = old.map_or(Vec::new(), |old| frees(&step.action, spec, old));
         if !takes.is_empty() {

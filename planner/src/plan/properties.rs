@@ -271,6 +271,22 @@ proptest! {
         reach(if back { &old } else { &new }, &mut observed, order);
     }
 
+    /// Who asks for one service gets steps for it alone.
+    #[test]
+    fn the_others_are_left_alone(old in request(), new in request(), which in 0..NAMES.len()) {
+        let mut observed = Observed::default();
+        reach(&old, &mut observed, 1);
+        let name = NAMES[which].to_owned();
+        prop_assume!(new.spec.services.contains_key(&name));
+        let request = Up { services: vec![name.clone()], no_deps: true, ..new };
+        let plan = plan(&request, &observed).unwrap();
+        for step in &plan.steps {
+            let service = step.action.container().map(|(service, _)| service);
+            let own = service.is_none_or(|service| service == name);
+            prop_assert!(own || step.reason == Reason::Orphan, "{step}");
+        }
+    }
+
     /// What did not change is not touched, unless what it depends on asks
     /// for it, or what it stands on changes.
     #[test]

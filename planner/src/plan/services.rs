@@ -21,6 +21,18 @@ pub(super) struct Services<'a> {
     pub observed: &'a Observed,
     pub selected: &'a BTreeSet<String>,
     pub first: &'a Groundwork,
+    /// Services that others wait for to complete.
+    pub awaited: BTreeSet<&'a str>,
+}
+
+/// Services that others wait for to complete.
+pub(super) fn awaited(services: &BTreeMap<String, ServiceSpec>) -> BTreeSet<&str> {
+    services
+        .values()
+        .flat_map(|service| &service.depends_on)
+        .filter(|(_, how)| how.condition == Condition::ServiceCompletedSuccessfully)
+        .map(|(name, _)| name.as_str())
+        .collect()
 }
 
 /// What has been planned for the services before.
@@ -60,22 +72,30 @@ impl Services<'_> {
     /// Adds the steps, dependencies first.
     pub(super) fn plan(&self, plan: &mut Plan) {
         let mut before = Before::default();
+        let mut existing: BTreeMap<&str, Vec<&ObservedContainer>> = BTreeMap::new();
+        for found in &self.observed.containers {
+            let service = found.container.service.as_str();
+            existing.entry(service).or_default().push(found);
+        }
         for name in waves(&self.request.spec.services).into_iter().flatten() {
             if self.selected.contains(&name) {
-                self.service(&self.request.spec.services[&name], &mut before, plan);
+                let spec = &self.request.spec.services[&name];
+                self.service(spec, &existing, &mut before, plan);
             }
         }
     }
 
-    fn service(&self, spec: &ServiceSpec, before: &mut Before, plan: &mut Plan) {
+    fn service(
+        &self,
+        spec: &ServiceSpec,
+        existing: &BTreeMap<&str, Vec<&ObservedContainer>>,
+        before: &mut Before,
+        plan: &mut Plan,
+    ) {
         let scale = self.request.scale.get(&spec.name).copied();
         let replicas = scale.unwrap_or(spec.replicas);
-        let existing: Vec<&ObservedContainer> = self
-            .observed
-            .containers
-            .iter()
-            .filter(|c| c.container.service == spec.name)
-            .collect();
+        let existing = existing.get(spec.name.as_str());
+        let existing = existing.map_or(&[][..], Vec::as_slice);
         for surplus in existing.iter().filter(|c| c.container.number > replicas) {
             plan.add(
                 Action::remove(&surplus.container),
@@ -85,7 +105,7 @@ impl Services<'_> {
         }
         let cases: Vec<(Case<'_>, Fate)> = (1..=replicas)
             .map(|number| {
-                let case = self.case(spec, number, &existing, plan);
+                let case = self.case(spec, number, existing, plan);
                 let fate = self.fate(spec, case.old);
                 (case, fate)
             })
@@ -474,11 +494,7 @@ impl Services<'_> {
     /// A service that others wait for to complete, and that has: once is
     /// enough.
     fn is_completed(&self, spec: &ServiceSpec, container: &Container) -> bool {
-        let awaited = self.request.spec.services.values().any(|other| {
-            other.depends_on.get(&spec.name).is_some_and(|dependency| {
-                dependency.condition == Condition::ServiceCompletedSuccessfully
-            })
-        });
+        let awaited = self.awaited.contains(spec.name.as_str());
         awaited && container.state == State::Exited && container.exit_code == Some(0)
     }
 }

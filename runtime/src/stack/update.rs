@@ -20,6 +20,8 @@ use crate::daemon::Daemon;
 
 /// How long the guest's word about another health check may take.
 const WORD: Duration = Duration::from_secs(5);
+/// How long the guest may take for all of it.
+const ANSWER: Duration = Duration::from_secs(30);
 /// Pause after a conversation that was cut.
 const AGAIN: Duration = Duration::from_millis(20);
 
@@ -106,10 +108,14 @@ async fn tell(handle: &Arc<Handle>, new: &Record) -> Outcome {
     while let Some(agent) = agent(handle).await {
         let mut word = handle.probe.subscribe();
         word.mark_unchanged();
-        match agent
-            .request(Command::Update(Box::new(update.clone())))
-            .await
-        {
+        let request = agent.request(Command::Update(Box::new(update.clone())));
+        let Ok(answer) = tokio::time::timeout(ANSWER, request).await else {
+            let name = &new.container.name;
+            let message = format!("{name} cannot be updated: its VM does not answer");
+            return Err(ApiError::new("update_refused", message)
+                .help("restart it, then `stack up` tries again"));
+        };
+        match answer {
             Ok(GuestOutcome::Error { message, .. }) if message.contains("not running") => break,
             Ok(GuestOutcome::Error { message, .. }) => {
                 let name = &new.container.name;
