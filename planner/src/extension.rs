@@ -13,7 +13,7 @@
 //!       machine: {memory: 2g, kernel: ./vmlinux-debug}
 //! ```
 
-use stack_api::spec::MachineSpec;
+use stack_api::spec::{Boot, MachineSpec};
 
 use crate::bind::quantity::parse_bytes;
 use crate::diagnostic::{Problem, Report, codes};
@@ -27,7 +27,7 @@ pub(crate) const KEY: &str = "x-stack";
 /// What may be in `x-stack`.
 pub(crate) const SECTIONS: [&str; 2] = ["lint", "machine"];
 /// What may be in `x-stack.machine`.
-pub(crate) const MACHINE: [&str; 3] = ["kernel", "memory", "vcpus"];
+pub(crate) const MACHINE: [&str; 4] = ["boot", "kernel", "memory", "vcpus"];
 /// What may be in `x-stack.lint`.
 pub(crate) const LINT: [&str; 1] = ["allow"];
 
@@ -82,6 +82,7 @@ pub(crate) fn machine(model: &Node, service: &Node, report: &mut Report) -> Mach
         kernel: own.kernel.or(all.kernel),
         vcpus: own.vcpus.or(all.vcpus),
         memory: own.memory.or(all.memory),
+        boot: own.boot.or(all.boot),
     }
 }
 
@@ -140,6 +141,13 @@ fn read(machine: &Node, report: &mut Report) -> MachineSpec {
         match node.as_str().filter(|path| !path.is_empty()) {
             Some(path) => spec.kernel = Some(path.into()),
             None => wrong(node, "is not the path of a kernel".to_owned()),
+        }
+    }
+    if let Some(node) = machine.get("boot") {
+        match node.as_str() {
+            Some("cold") => spec.boot = Some(Boot::Cold),
+            Some("template") => spec.boot = Some(Boot::Template),
+            _ => wrong(node, "is neither `cold` nor `template`".to_owned()),
         }
     }
     if let Some(node) = machine.get("vcpus") {

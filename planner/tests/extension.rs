@@ -39,12 +39,14 @@ fn a_service_over_the_whole_file() {
         kernel: Some("/x/vmlinux".into()),
         vcpus: Some(2),
         memory: Some(512 << 20),
+        boot: None,
     };
     assert_eq!(machine(&base, "web"), web);
     let db = MachineSpec {
         vcpus: Some(2),
         memory: Some(1 << 30),
         kernel: None,
+        boot: None,
     };
     assert_eq!(machine(&base, "db"), db);
 }

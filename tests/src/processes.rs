@@ -12,12 +12,14 @@ pub struct Running {
     pub pid: i32,
     /// File name of its program.
     pub program: String,
+    /// It is a VM that is only made to be saved.
+    is_template: bool,
 }
 
 impl Running {
-    /// Is it a VM?
+    /// Is it the VM of a service?
     pub fn is_vm(&self) -> bool {
-        self.program.starts_with("qemu-system")
+        self.program.starts_with("qemu-system") && !self.is_template
     }
 
     /// Sends SIGKILL.
@@ -45,8 +47,15 @@ pub(crate) fn of_home(home: &Path) -> Vec<Running> {
             let program = arguments.split(|byte| *byte == 0).next()?;
             let program = String::from_utf8_lossy(program).into_owned();
             let program = program.rsplit('/').next()?.to_owned();
+            let is_template = arguments
+                .split(|byte| *byte == 0)
+                .any(|argument| argument.starts_with(b"stack-template"));
             let own = u32::try_from(pid) == Ok(std::process::id());
-            (ours && !own).then_some(Running { pid, program })
+            (ours && !own).then_some(Running {
+                pid,
+                program,
+                is_template,
+            })
         })
         .collect()
 }

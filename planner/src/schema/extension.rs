@@ -18,6 +18,7 @@ pub(super) static MACHINE: Object = Object {
         field("vcpus", Kind::IntBetween(1, 64)),
         field("memory", Kind::Bytes(Size::IntOrText)),
         field("kernel", Kind::Text),
+        field("boot", Kind::OneOf(&["cold", "template"])),
     ],
 };
 

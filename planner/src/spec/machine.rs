@@ -38,8 +38,9 @@ pub(crate) fn with_machine(hash: String, machine: &MachineSpec) -> String {
         kernel,
         vcpus,
         memory,
+        boot,
     } = machine;
-    let text = format!("{hash} machine {kernel:?} {vcpus:?} {memory:?}");
+    let text = format!("{hash} machine {kernel:?} {vcpus:?} {memory:?} {boot:?}");
     let digest = Sha256::digest(text.as_bytes());
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }

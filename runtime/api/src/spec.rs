@@ -173,6 +173,20 @@ pub struct MachineSpec {
     pub vcpus: Option<u32>,
     /// Bytes of memory, what the guest's kernel needs included.
     pub memory: Option<u64>,
+    /// How it comes to run; `None` is [`Boot::Template`].
+    #[serde(default)]
+    pub boot: Option<Boot>,
+}
+
+/// How a virtual machine comes to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Boot {
+    /// Its kernel boots each time.
+    Cold,
+    /// It is restored from a machine that has booted, when there is one of
+    /// its shape.
+    Template,
 }
 
 impl ServiceSpec {

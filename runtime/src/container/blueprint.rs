@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use stack_api::event::ApiError;
-use stack_api::spec::ServiceSpec;
+use stack_api::spec::{Boot, ServiceSpec};
 use stack_images::{Image, ImageConfig};
 use stack_protocol::config::{File, Interface, Root, VmConfig};
 
@@ -40,6 +40,9 @@ pub struct Blueprint {
     /// A kernel of the service's own.
     #[serde(default)]
     pub kernel: Option<PathBuf>,
+    /// It boots each time.
+    #[serde(default)]
+    pub boots: bool,
     /// Signal name or number.
     pub stop_signal: String,
     /// Volumes without a name: target in the container, volume name.
@@ -181,6 +184,7 @@ pub fn draw(site: &Site<'_>, spec: &ServiceSpec, image: &Image) -> Result<Bluepr
         memory,
         cpus,
         kernel,
+        boots: spec.machine.boot == Some(Boot::Cold),
         stop_signal: stop_signal(spec, &image.config),
         anonymous: resolved
             .anonymous

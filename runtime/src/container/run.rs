@@ -183,7 +183,7 @@ async fn boot(daemon: &Arc<Daemon>, handle: &Arc<Handle>) -> Result<(Vm, GuestHe
             })
             .collect(),
         name: record.container.name.clone(),
-        template: daemon.assets.templates,
+        template: daemon.assets.templates && !blueprint.boots,
     };
     let began = Instant::now();
     let process = daemon.backend.start(&spec).await.map_err(vm_error)?;

@@ -1,6 +1,6 @@
 //! `x-stack.machine` down to the VM.
 
-use stack_api::spec::MachineSpec;
+use stack_api::spec::{Boot, MachineSpec};
 
 use crate::world::{World, service};
 
@@ -17,6 +17,7 @@ async fn a_machine_gets_what_the_service_asks_for() {
         kernel: Some(kernel.clone()),
         vcpus: Some(7),
         memory: Some(700 << 20),
+        boot: Some(Boot::Cold),
     };
     let plain = service("plain", &["serve"], &[]);
     world.up(&world.stack(vec![own, plain])).await.unwrap();
@@ -25,6 +26,7 @@ async fn a_machine_gets_what_the_service_asks_for() {
     let (own, plain) = (of("shop-own-1"), of("shop-plain-1"));
     assert_eq!(own.kernel, kernel);
     assert_eq!((own.cpus, own.memory), (7, 700 << 20));
+    assert!(!own.template && plain.template);
     assert_ne!(plain.kernel, kernel);
     assert_eq!(plain.memory, 1 << 30);
 }

@@ -31,6 +31,10 @@ pub(super) const ABOUT: &[About] = &[
                 "kernel",
                 "Path of a kernel. Default: the one that comes with stack.",
             ),
+            (
+                "boot",
+                "`template` restores the machine from one that has booted, when there is one of its shape; `cold` boots each time. Default: `template`.",
+            ),
         ],
     },
     About {
