@@ -1,67 +1,56 @@
 #!/bin/sh
-# Says what each group of options costs: builds the kernel without it and
-# compares.
+# Says what the parts of the guest's kernel cost.
 #
-# usage: kernel/measure.sh [NAME…]
+# usage: kernel/measure.sh
 #
-#   NAME   groups to leave out, one at a time (default: all below)
-#
-# x86_64 only. Prints size of the stripped vmlinux, guest instructions from
-# the first to /init (`-icount`: one instruction is one tick of the time stamp
-# counter, so machine and load do not matter), and what /proc/meminfo shows
-# there in a VM of 256 MiB. Some minutes a group; the build directory,
-# target/kernel-measure, is kept so that a second call is quicker.
+# x86_64 only; builds the kernel once more, in target/kernel-measure, for the
+# object files are needed. Prints for each part the size of its code and data
+# (nothing is a module: it is all in memory), and the guest instructions that
+# its initcalls take at each boot: QEMU's `-icount` makes one instruction one
+# tick of the guest's clock, and `initcall_debug` prints the ticks, so that
+# machine and load do not matter.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
 work="$here/../target/kernel-measure"
 source=$(ls /usr/src/linux-source-*.tar.xz | sort -V | tail -n 1)
 
-groups() {
+# name | objects, by folder or file | initcalls, as an extended expression
+parts() {
     cat <<'END'
-ipv6         IPV6
-nftables     NETFILTER
-bpf          BPF_SYSCALL
-io_uring     IO_URING
-psi          PSI
-9p           NETWORK_FILESYSTEMS NET_9P
-fuse         FUSE_FS
-pci          PCI
-acpi         ACPI
-hotplug      MEMORY_HOTPLUG VIRTIO_MEM
-lsm          SECURITY
-bridge       BRIDGE VETH TUN DUMMY
-hugepages    HUGETLBFS TRANSPARENT_HUGEPAGE
-userfault    USERFAULTFD
-accounting   TASKSTATS
-packet       PACKET PACKET_DIAG
-qdiscs       NET_SCHED
-vsock        VSOCKETS
-crypto-api   CRYPTO_USER_API_HASH CRYPTO_USER_API_SKCIPHER
-ikconfig     IKCONFIG
-kallsyms     KALLSYMS
-mitigations  CPU_MITIGATIONS
+ACPI|drivers/acpi drivers/pnp|acpi_.*|pnp.*|ged_driver_init
+PCI|drivers/pci arch/x86/pci|pci_.*|pcibios.*
+virtio|drivers/virtio drivers/block/virtio_blk.o drivers/net/virtio_net.o drivers/char/virtio_console.o drivers/char/hw_random|virtio_(blk|console|net|mmio|pci|mem|rng|balloon).*|hwrng_modinit
+EROFS|fs/erofs lib/zstd|erofs_.*
+ext4|fs/ext4 fs/jbd2|ext4_.*|journal_init|mbcache_init
+overlayfs|fs/overlayfs|ovl_init
+FUSE, virtiofs|fs/fuse|fuse_init|virtio_fs_init
+9p|fs/9p net/9p fs/netfs|init_p9|init_v9fs|p9_virtio_init|netfs_init
+inotify, fanotify|fs/notify|inotify_user_setup|fanotify_user_setup|dnotify_init
+IPv4, TCP, UDP|net/ipv4|inet_init|sysctl_ipv4_init|inet_diag_init
+IPv6|net/ipv6|inet6_init|sit_init
+nftables, conntrack|net/netfilter net/ipv4/netfilter net/ipv6/netfilter|nf_.*|nfnetlink_init|nft_.*
+bridge, veth, tun, dummy|net/bridge drivers/net/veth.o drivers/net/tun.o drivers/net/dummy.o|br_init|tun_init|dummy_init_module|veth_init
+vsock|net/vmw_vsock|vsock_.*|virtio_vsock_init
+queueing disciplines|net/sched|fq_.*|pktsched_init
+BPF and its compiler|kernel/bpf arch/x86/net|bpf_.*
+io_uring|io_uring|io_uring_init
+control groups|kernel/cgroup mm/memcontrol.o mm/memcontrol-v1.o block/blk-cgroup.o|cgroup_.*|mem_cgroup_init
+landlock and LSM hooks|security|landlock_init|init_root_keyring
+huge pages, userfaultfd|mm/hugetlb.o mm/huge_memory.o mm/khugepaged.o fs/hugetlbfs fs/userfaultfd.o|hugetlb.*|hugepage_init|init_hugetlbfs_fs|userfaultfd_init
+memory hot-plug, balloon|mm/memory_hotplug.o mm/balloon_compaction.o mm/page_reporting.o drivers/base/memory.o|memory_.*
+serial ports|drivers/tty|serial.*|pty_init|.*8250.*
+cryptography|crypto lib/crypto arch/x86/crypto|crypto_.*|af_alg_init|algif.*
+names of symbols|kernel/kallsyms.o .tmp_vmlinux2.kallsyms.o|kallsyms_.*
 END
 }
 
 init() {
     mkdir -p "$work/root/proc" "$work/root/dev"
     cat >"$work/init.c" <<'END'
-#include <fcntl.h>
-#include <sys/mount.h>
-#include <stdio.h>
-#include <unistd.h>
 #include <sys/reboot.h>
+#include <unistd.h>
 int main(void) {
-    unsigned lo, hi;
-    __asm__ volatile("rdtsc" : "=a"(lo), "=d"(hi));
-    mount("proc", "/proc", "proc", 0, 0);
-    mount("devtmpfs", "/dev", "devtmpfs", 0, 0);
-    char text[4096];
-    int memory = open("/proc/meminfo", O_RDONLY), console = open("/dev/console", O_WRONLY);
-    ssize_t length = read(memory, text, sizeof text);
-    dprintf(console, "TICKS %llu\n", (unsigned long long)hi << 32 | lo);
-    write(console, text, length);
     reboot(RB_AUTOBOOT);
     for (;;) pause();
 }
@@ -70,59 +59,53 @@ END
     (cd "$work/root" && find . | cpio --quiet -o -H newc -R 0:0) >"$work/init.cpio"
 }
 
-measure() { # vmlinux
-    timeout 120 qemu-system-x86_64 -nodefaults -no-user-config -no-reboot -display none \
+build() {
+    mkdir -p "$work/src"
+    cd "$work/src"
+    [ -f Makefile ] || tar -xf "$source" --strip-components=1
+    make -s ARCH=x86_64 allnoconfig >/dev/null
+    cat "$here/config/common.config" "$here/config/x86_64.config" >>.config
+    make -s ARCH=x86_64 olddefconfig >/dev/null 2>&1
+    make -s -j"$(nproc)" ARCH=x86_64 vmlinux >"$work/build.log" 2>&1 || {
+        tail -n 20 "$work/build.log" >&2
+        exit 1
+    }
+}
+
+# Name and thousands of instructions of each initcall; the last line is the
+# start of the first process.
+initcalls() {
+    timeout 300 qemu-system-x86_64 -nodefaults -no-user-config -no-reboot -display none \
         -machine microvm,acpi=on,pit=off,pic=off,rtc=on,isa-serial=on \
         -accel tcg -cpu max -icount shift=0,sleep=off -m 256M -serial stdio \
-        -kernel "$1" -initrd "$work/init.cpio" \
-        -append "quiet console=ttyS0 reboot=t panic=-1 tsc=reliable no_timer_check tsc_early_khz=1000000" \
-        </dev/null | tr -d '\r' | awk '
-            /^TICKS/ { ticks = $2 }
-            /^MemTotal/ { total = $2 }
-            /^MemFree/ { free = $2 }
-            END { print ticks, total, free }'
+        -kernel "$work/src/vmlinux" -initrd "$work/init.cpio" \
+        -append "ignore_loglevel initcall_debug log_buf_len=1M console=ttyS0 reboot=t panic=-1 \
+tsc=reliable no_timer_check tsc_early_khz=1000000" </dev/null 2>"$work/qemu.log" |
+        tr -d '\r' | sed -n -E \
+            -e 's/.*initcall ([A-Za-z0-9_]+)\+.* after ([0-9]+) usecs.*/\1 \2/p' \
+            -e 's/^\[ *([0-9]+)\.([0-9]+)\] Run \/init as init process/total \1\2/p'
 }
 
-build() { # name, options to leave out
-    name=$1; shift
-    out="$work/$name.vmlinux"
-    if [ ! -f "$out" ]; then
-        make -s ARCH=x86_64 allnoconfig >/dev/null
-        cat "$here/config/common.config" "$here/config/x86_64.config" >>.config
-        for option in "$@"; do echo "CONFIG_$option=n" >>.config; done
-        make -s ARCH=x86_64 olddefconfig >/dev/null 2>&1
-        for option in "$@"; do
-            ! grep -q "^CONFIG_$option=y" .config || echo "$name: CONFIG_$option stays" >&2
-        done
-        make -s -j"$(nproc)" ARCH=x86_64 vmlinux >"$work/$name.log" 2>&1 || {
-            echo "$name: it does not build; $work/$name.log" >&2
-            return 0
-        }
-        strip -g -o "$out" vmlinux
-    fi
-    set -- $(measure "$out")
-    echo "$name $(stat -c %s "$out") ${1:-0} ${2:-0} ${3:-0}"
+size_of() { # folders and objects
+    for place in "$@"; do
+        if [ -d "$place" ]; then
+            # What is linked from others is in them already.
+            find "$place" -name '*.o' ! -name 'built-in.o' ! -name '*.mod.o'
+        elif [ -f "$place" ]; then
+            echo "$place"
+        fi
+    done | sort -u | xargs -r size | awk 'NR > 1 && $1 ~ /^[0-9]+$/ { sum += $4 } END { print int(sum / 1024) }'
 }
 
-compare() {
-    awk '
-        NR == 1 { size = $2; ticks = $3; total = $4; free = $5
-            printf "everything: %.1f MB, %.1f million instructions, %d KiB used by the kernel\n\n", size / 1e6, ticks / 1e6, 262144 - free
-            print "| group | file, KiB | instructions, million | memory, KiB |"; print "|---|---|---|---|"; next }
-        $3 == 0 { printf "| %s | %d | does not boot | |\n", $1, (size - $2) / 1024; next }
-        { printf "| %s | %d | %.1f | %d |\n", $1, (size - $2) / 1024, (ticks - $3) / 1e6, $5 - free }'
-}
-
-mkdir -p "$work/src"
 init
-cd "$work/src"
-[ -f Makefile ] || tar -xf "$source" --strip-components=1
-wanted=" $* "
-{
-    build everything
-    groups | while read -r name options; do
-        case $wanted in
-            "  " | *" $name "*) build "$name" $options ;;
-        esac
-    done
-} | tee "$work/results" | compare
+build
+initcalls >"$work/initcalls"
+echo "| part | code and data, KiB | instructions at boot, thousand |"
+echo "|---|---|---|"
+parts | while IFS='|' read -r name objects calls; do
+    thousand=$(awk -v calls="^(${calls})\$" '$1 ~ calls { sum += $2 } END { print sum + 0 }' "$work/initcalls")
+    # shellcheck disable=SC2086
+    echo "| $name | $(size_of $objects) | $thousand |"
+done
+awk '$1 != "total" { sum += $2 } $1 == "total" { total = $2 }
+    END { printf "| all initcalls | | %d |\n", sum }' "$work/initcalls"
