@@ -88,10 +88,14 @@ registry: images ## a registry on loopback that has them
 	@tests/setup/registry.sh push
 
 .PHONY: bench
-bench: packages build kernel initramfs registry ## how long things take; BENCH="--only ab" for some
+bench: bench-packages build kernel initramfs registry ## how long things take; BENCH="--only ab" for some
 	@cargo build --release --quiet --package stack-vmm --example floor
 	@cargo build --release --quiet --package stack-images --example unpack
 	@tests/bench/bench.py $(BENCH)
+
+.PHONY: bench-packages
+bench-packages: toolchain
+	@tests/setup/packages.sh bench
 
 .PHONY: bench-plan
 bench-plan: toolchain ## how long stack files take to read and plan

@@ -1,11 +1,12 @@
 #!/bin/bash
 # Installs what building, running and testing `stack` needs on Debian 12.
 #
-# usage: tests/setup/packages.sh [check] [build|all]      default: all
+# usage: tests/setup/packages.sh [check] [build|all|bench]      default: all
 #
 #   check   only report what is missing; exit 1 when something is
 #   build   what building and running takes
 #   all     also what the demo's images, the registry and the tests take
+#   bench   also the peers of `make bench`
 #
 # A second run finds everything and ends at once. On anything but Debian 12
 # nothing is installed: the missing packages are listed by their Debian names.
@@ -38,6 +39,10 @@ needs_tests='
     /usr/bin/python3:python3
     setpriv:util-linux
     tmux:tmux
+    git:git
+'
+needs_bench='
+    umoci:umoci
 '
 case $(uname -m) in
     aarch64) needs_build="$needs_build qemu-system-aarch64:qemu-system-arm" ;;
@@ -51,7 +56,8 @@ for argument in "$@"; do
         check) mode=check ;;
         build) needs=$needs_build ;;
         all) ;;
-        *) sed -n '2,11s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+        bench) needs="$needs $needs_bench" ;;
+        *) sed -n '2,12s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
     esac
 done
 
