@@ -10,6 +10,7 @@ pub(crate) mod untrusted;
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anstyle::{AnsiColor, Style};
@@ -142,6 +143,21 @@ pub(crate) fn print(text: impl Display) -> Result<(), Error> {
     write!(out, "{text}")
         .and_then(|()| out.flush())
         .map_err(Error::Output)
+}
+
+/// Writes into this file, or to standard output when there is none.
+///
+/// # Errors
+/// It could not be written.
+pub(crate) fn print_into(file: Option<PathBuf>, text: String) -> Result<(), Error> {
+    match file {
+        Some(path) => std::fs::write(&path, text).map_err(|source| Error::File {
+            doing: "cannot write",
+            path,
+            source,
+        }),
+        None => print(text),
+    }
 }
 
 /// A line to standard output.

@@ -25,7 +25,7 @@ pub use catalog::{Explanation, all, explain, table};
 
 use crate::diagnostic::{Diagnostic, Problem, Report, Severity};
 use crate::project::{Parts, Project};
-use crate::tree::{Mapping, Node, Span};
+use crate::tree::{Node, Span, entries, items, text};
 
 /// One finding.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,20 +128,6 @@ impl<'a> Lints<'a> {
     fn written(&self, span: Span) -> &'a str {
         self.parts.sources.text_at(span).unwrap_or_default()
     }
-}
-
-fn entries(node: Option<&Node>) -> impl Iterator<Item = (&String, &Node)> {
-    node.and_then(Node::as_mapping)
-        .into_iter()
-        .flat_map(Mapping::iter)
-}
-
-fn items(node: Option<&Node>) -> &[Node] {
-    node.and_then(Node::as_sequence).unwrap_or_default()
-}
-
-fn text<'a>(node: &'a Node, key: &str) -> &'a str {
-    node.get(key).and_then(Node::as_str).unwrap_or_default()
 }
 
 fn is_true(node: Option<&Node>) -> bool {

@@ -20,7 +20,7 @@ use crate::bind::quantity::parse_bytes;
 use crate::diagnostic::{Problem, Report, codes};
 use crate::project::Parts;
 use crate::support;
-use crate::tree::Node;
+use crate::tree::{Node, entries, items};
 
 /// The whole stack. What cannot be honoured goes to `report`.
 pub(crate) fn stack(parts: &Parts, report: &mut Report) -> StackSpec {
@@ -100,14 +100,6 @@ fn unusable(node: &Node, why: &str, report: &mut Report) {
     report.push(
         Problem::error(codes::UNUSABLE_VALUE, format!("`{text}` {why}")).on(node, "cannot be used"),
     );
-}
-
-fn entries(node: Option<&Node>) -> impl Iterator<Item = (&String, &Node)> {
-    node.and_then(Node::as_mapping).into_iter().flatten()
-}
-
-fn items(node: Option<&Node>) -> &[Node] {
-    node.and_then(Node::as_sequence).unwrap_or_default()
 }
 
 fn text(node: &Node, key: &str) -> Option<String> {

@@ -1,10 +1,12 @@
 //! A YAML document as a tree that remembers where each piece was written.
 
+mod look;
 mod path;
 mod visit;
 
 use indexmap::IndexMap;
 
+pub(crate) use look::{entries, items, text};
 pub(crate) use path::Path;
 pub(crate) use visit::{same, visit, visit_mut};
 

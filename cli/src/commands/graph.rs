@@ -86,14 +86,7 @@ impl Graph {
                 text.map_err(Error::Output)? + "\n"
             }
         };
-        match self.output {
-            Some(path) => std::fs::write(&path, text).map_err(|source| Error::File {
-                doing: "cannot write",
-                path,
-                source,
-            })?,
-            None => ui::print(text)?,
-        }
+        ui::print_into(self.output, text)?;
         Ok(exit::OK)
     }
 }

@@ -24,14 +24,7 @@ impl Schema {
     pub(super) fn run(self) -> Result<u8, Error> {
         let schema = serde_json::to_string_pretty(&stack_planner::json_schema());
         let text = schema.map_err(|error| Error::Output(error.into()))? + "\n";
-        match self.output {
-            Some(path) => std::fs::write(&path, text).map_err(|source| Error::File {
-                doing: "cannot write",
-                path,
-                source,
-            })?,
-            None => ui::print(text)?,
-        }
+        ui::print_into(self.output, text)?;
         Ok(exit::OK)
     }
 }

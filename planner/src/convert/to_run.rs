@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use super::Converted;
 use crate::project::Project;
-use crate::tree::{Mapping, Node};
+use crate::tree::{Node, entries, items, text};
 
 /// Attributes that become a flag with their text.
 const TEXTS: &[(&str, &str)] = &[
@@ -401,20 +401,6 @@ fn pair(name: &str, value: &Node) -> String {
         Some(value) => format!("{name}={value}"),
         None => name.to_owned(),
     }
-}
-
-fn entries(node: Option<&Node>) -> impl Iterator<Item = (&String, &Node)> {
-    node.and_then(Node::as_mapping)
-        .into_iter()
-        .flat_map(Mapping::iter)
-}
-
-fn items(node: Option<&Node>) -> &[Node] {
-    node.and_then(Node::as_sequence).unwrap_or_default()
-}
-
-fn text<'a>(node: &'a Node, key: &str) -> &'a str {
-    node.get(key).and_then(Node::as_str).unwrap_or_default()
 }
 
 fn is_true(node: &Node, key: &str) -> bool {
