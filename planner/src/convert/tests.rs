@@ -66,7 +66,7 @@ services:
       back:
         ipv4_address: 10.9.0.7
     ports:
-      - \"8080:80\"
+      - 8080:80
     stdin_open: true
     tmpfs:
       - /run
