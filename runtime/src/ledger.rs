@@ -18,6 +18,8 @@ CREATE TABLE IF NOT EXISTS networks (
     name TEXT PRIMARY KEY, project TEXT NOT NULL, record TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS volumes (
     name TEXT PRIMARY KEY, project TEXT NOT NULL, record TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS worked (
+    name TEXT PRIMARY KEY, project TEXT NOT NULL, record TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS history (
     project TEXT NOT NULL, number INTEGER NOT NULL, definition TEXT NOT NULL,
     PRIMARY KEY (project, number));
@@ -32,6 +34,8 @@ pub enum Table {
     Networks,
     /// By full name.
     Volumes,
+    /// What was applied last without a failure, by project.
+    Worked,
 }
 
 impl Table {
@@ -40,6 +44,7 @@ impl Table {
             Table::Containers => ("containers", "id"),
             Table::Networks => ("networks", "name"),
             Table::Volumes => ("volumes", "name"),
+            Table::Worked => ("worked", "name"),
         }
     }
 }

@@ -21,6 +21,10 @@ pub struct Volume {
     pub project: String,
     /// Made without a name for this container.
     pub anonymous_of: Option<String>,
+    /// Its container is being replaced: the next container of this name gets
+    /// it, at this path.
+    #[serde(default)]
+    pub awaits: Option<(String, String)>,
     /// Never removed with the stack.
     pub external: bool,
     /// The disk.
@@ -71,11 +75,78 @@ impl Daemon {
             name: name.to_owned(),
             project: project.to_owned(),
             anonymous_of: anonymous_of.map(str::to_owned),
+            awaits: None,
             external: false,
             path,
         };
         self.ledger.put(Table::Volumes, name, project, &volume)?;
         Ok((volume, !existed))
+    }
+
+    /// Notes that volumes without a name, each with its path in the container,
+    /// are for the next container of this name: whatever happens in between.
+    ///
+    /// # Errors
+    /// The ledger cannot be read or written.
+    pub fn bequeath<'a>(
+        &self,
+        volumes: impl Iterator<Item = (&'a String, &'a String)>,
+        container: &str,
+    ) -> Result<(), ApiError> {
+        let all = self.volumes()?;
+        for (target, name) in volumes {
+            if let Some(volume) = all.iter().find(|volume| volume.name == *name) {
+                let volume = Volume {
+                    awaits: Some((container.to_owned(), target.clone())),
+                    ..volume.clone()
+                };
+                self.ledger
+                    .put(Table::Volumes, name, &volume.project, &volume)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The containers of these volumes are there: they wait for none.
+    ///
+    /// # Errors
+    /// The ledger cannot be read or written.
+    pub fn inherited<'a>(&self, names: impl Iterator<Item = &'a String>) -> Result<(), ApiError> {
+        let all = self.volumes()?;
+        for name in names {
+            let waiting = |volume: &&Volume| volume.name == *name && volume.awaits.is_some();
+            if let Some(volume) = all.iter().find(waiting) {
+                let volume = Volume {
+                    awaits: None,
+                    ..volume.clone()
+                };
+                self.ledger
+                    .put(Table::Volumes, name, &volume.project, &volume)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The volume that a container of this name was left for this path.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub fn bequeathed(
+        &self,
+        project: &str,
+        container: &str,
+        target: &str,
+    ) -> Result<Option<String>, ApiError> {
+        let handles = self.handles(Some(project));
+        let is_it = |volume: &Volume| {
+            let awaits = volume.awaits.as_ref();
+            let owner = volume.anonymous_of.as_ref();
+            volume.project == project
+                && awaits.is_some_and(|(c, t)| c == container && t == target)
+                && !handles.iter().any(|handle| Some(&handle.id) == owner)
+        };
+        let found = self.volumes()?.into_iter().find(is_it);
+        Ok(found.map(|volume| volume.name))
     }
 
     /// All volumes.

@@ -213,7 +213,8 @@ impl Services<'_> {
             let ends_batch = last || pace.begins(done + 1);
             done += 1;
             names.push(case.name.clone());
-            if start_first && let Some(old) = case.old {
+            // One that stood by for a successor that never came is no peer.
+            if start_first && let Some(old) = case.old.filter(|old| !old.standby) {
                 self.beside(&case, old, &reason, pace.times(last), before, plan);
                 // The next one begins when the old one has gone.
                 started.push(plan.steps.len() - 1);

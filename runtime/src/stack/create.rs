@@ -92,7 +92,8 @@ pub(super) fn volume(daemon: &Daemon, progress: &Progress, spec: &StackSpec, key
 /// without a name, by target.
 #[derive(Debug, Default)]
 pub(super) struct Inherited {
-    anonymous: BTreeMap<String, String>,
+    /// Path in the container, name of the volume.
+    pub anonymous: BTreeMap<String, String>,
 }
 
 impl From<&Record> for Inherited {
@@ -193,6 +194,7 @@ pub(super) fn container(
         &stack.name,
         &record,
     )?;
+    daemon.inherited(record.blueprint.anonymous.iter().map(|(_, name)| name))?;
     Ok(daemon.insert(record))
 }
 
@@ -297,7 +299,12 @@ fn mounts(
     let mut anonymous = Vec::new();
     for target in nameless {
         let old = inherited.and_then(|inherited| inherited.anonymous.get(target));
-        let name = old.cloned().unwrap_or_else(random_id);
+        let name = match old {
+            Some(old) => old.clone(),
+            None => daemon
+                .bequeathed(&stack.name, order.name, target)?
+                .unwrap_or_else(random_id),
+        };
         let (volume, _) = daemon.ensure_volume(&name, &stack.name, None, Some(id))?;
         anonymous.push((target.to_owned(), name, volume.path));
     }

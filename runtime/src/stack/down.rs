@@ -75,6 +75,7 @@ pub async fn down(
         }
         daemon.ledger.forget_history(&project)?;
     }
+    daemon.ledger.forget(Table::Worked, &project)?;
     daemon.ledger.forget_stack(&project)
 }
 

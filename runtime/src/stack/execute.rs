@@ -83,9 +83,12 @@ pub(super) async fn execute(context: &Context, plan: &Plan) -> Result<(), Broken
             let casualties = &casualties;
             async move {
                 let result = one(shared, step, marks, failed, casualties).await;
-                let result = result.map_err(|error| Broken {
-                    error,
-                    service: step.action.container().map(|(name, _)| name.to_owned()),
+                let result = result.map_err(|broken| {
+                    let own = || step.action.container().map(|(name, _)| name.to_owned());
+                    Broken {
+                        service: broken.service.or_else(own),
+                        ..broken
+                    }
                 });
                 let mark = if let Ok(true) = result {
                     Mark::Done
@@ -114,7 +117,7 @@ async fn one(
     marks: &[watch::Sender<Mark>],
     failed: &watch::Sender<bool>,
     casualties: &Casualties<'_>,
-) -> Result<bool, ApiError> {
+) -> Result<bool, Broken> {
     for before in &step.after {
         let mut mark = marks[*before].subscribe();
         let seen = mark.wait_for(|mark| *mark != Mark::Pending).await;
@@ -125,7 +128,11 @@ async fn one(
     let mut stop = failed.subscribe();
     for needed in &step.wait_for {
         tokio::select! {
-            result = condition(context, step, needed) => result?,
+            // It is not this step's service that failed.
+            result = condition(context, step, needed) => result.map_err(|error| Broken {
+                error,
+                service: Some(needed.service.clone()),
+            })?,
             _ = stop.wait_for(|failed| *failed) => return Ok(false),
         }
     }
@@ -166,7 +173,7 @@ async fn one(
         Ok(()) => Ok(true),
         Err(error) => {
             let name = action.subject().1.to_owned();
-            settle(context, casualties, &action, &name, error)
+            Ok(settle(context, casualties, &action, &name, error)?)
         }
     }
 }
@@ -268,6 +275,9 @@ impl Context {
                 let old = self.find(id)?;
                 self.progress.step("container", name, "recreating");
                 let inherited = create::Inherited::from(&old.record());
+                // Should the new container not come about, the next one of
+                // this name gets them.
+                self.daemon.bequeath(inherited.anonymous.iter(), name)?;
                 down::remove(&self.daemon, &self.progress, &old, self.grace(), false).await?;
                 self.create(service, *number, name, Some(&inherited), false)
             }

@@ -111,7 +111,7 @@ pub(super) fn pins(
     let mut pins = BTreeMap::new();
     for (reference, id) in then {
         let now = daemon.images.get(reference).map_err(images::error)?;
-        if now.is_none_or(|image| image.id == *id) {
+        if now.is_some_and(|image| image.id == *id) {
             continue;
         }
         if daemon.images.get(id).map_err(images::error)?.is_some() {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use stack_api::event::ApiError;
+use stack_api::history::Definition;
 use stack_api::request::Up;
 use stack_api::rollout::FailureAction;
 use stack_api::spec::{PullPolicy, StackSpec};
@@ -17,6 +18,7 @@ use super::images::{self, PullOrder, Wanted};
 use super::observe::observe;
 use super::{Outcome, history, resources, rollback, rollout, wait};
 use crate::daemon::Daemon;
+use crate::ledger::Table;
 use crate::progress::Progress;
 
 /// What to bring about, and with which images.
@@ -74,9 +76,15 @@ pub(super) async fn carry_out(
     turn: OwnedMutexGuard<()>,
 ) -> Outcome {
     let project = order.request.spec.name.clone();
-    // What there was, for the way back.
-    let before = history::present(&daemon, &project)?;
-    let images_before = running_images(&daemon, &project);
+    // What there was, for the way back: what worked, not what was tried.
+    let worked = worked(&daemon, &project)?;
+    let (before, images_before) = match worked {
+        Some(worked) => (Some(worked.spec), worked.images),
+        None => (
+            history::present(&daemon, &project)?,
+            running_images(&daemon, &project),
+        ),
+    };
     let mut plan = plan_order(&daemon, &order)?;
     images::ensure(&daemon, &progress, pulls(&order.request, &plan)).await?;
     let is_pull = |step: &Step| matches!(step.action, Action::Pull { .. });
@@ -126,10 +134,25 @@ pub(super) async fn carry_out(
             None => broken.error,
         });
     }
+    let worked = Definition {
+        spec: history::scaled(&context.request),
+        images: running_images(&context.daemon, &project),
+        ..Definition::default()
+    };
+    context
+        .daemon
+        .ledger
+        .put(Table::Worked, &project, &project, &worked)?;
     if context.request.wait {
         wait_all(&context, &selected).await?;
     }
     history::note(&context, by)
+}
+
+/// What was applied last without a failure.
+fn worked(daemon: &Daemon, project: &str) -> Result<Option<Definition>, ApiError> {
+    let all: Vec<Definition> = daemon.ledger.all(Table::Worked)?;
+    Ok(all.into_iter().find(|worked| worked.spec.name == project))
 }
 
 /// Image ids of the containers by reference.

@@ -1,8 +1,8 @@
 //! Changes that a container takes without a restart.
 //!
-//! First what can be refused (ports, then the guest), then the record: when
-//! the daemon ends in between, the next plan finds the old spec in the ledger
-//! and does all of it again, which is harmless.
+//! First what can be refused (ports, then the guest), then the record. Until
+//! then the container has no hash: when the daemon ends in between, the next
+//! plan tells it again what is wanted, the new or the old.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,11 +51,25 @@ pub(super) async fn update(
     let old = handle.record();
     let mut new = redraw(&old, spec, &image.config, &networks);
     rename(&mut new);
-    let bound = daemon.republish(handle, &new).await?;
+    // Until it is done no definition is its own: whichever is wanted next, it
+    // is told again.
+    handle.update(|record| record.container.config_hash.clear());
+    let restore = || {
+        let hash = &old.container.config_hash;
+        handle.update(|record| record.container.config_hash.clone_from(hash));
+    };
+    let bound = match daemon.republish(handle, &new).await {
+        Ok(bound) => bound,
+        Err(error) => {
+            restore();
+            return Err(error);
+        }
+    };
     loop {
         let boot = handle.container().boot_id;
         if let Err(error) = tell(handle, &new).await {
             daemon.republish(handle, &old).await?;
+            restore();
             return Err(error);
         }
         handle.update(|record| {
@@ -71,8 +85,12 @@ pub(super) async fn update(
                 record.container.memory = new.container.memory;
             }
         });
-        // A VM that was restarted in between has read the old record.
+        // A VM that was restarted in between has read the old record, and was
+        // announced by it.
         if handle.container().boot_id == boot {
+            if let Some(bound) = daemon.republish(handle, &handle.record()).await? {
+                handle.update(|record| record.container.ports = bound);
+            }
             return Ok(());
         }
     }

@@ -211,3 +211,21 @@ async fn scale_leaves_the_others_alone() {
     world.up(&shop).await.unwrap();
     assert_eq!(world.containers(), before[..1]);
 }
+
+/// An update that was cut off is told again, also when the file is the old one
+/// by then.
+#[tokio::test]
+async fn an_update_that_was_cut_off() {
+    let world = World::new().await;
+    let shop = world.stack(vec![service("web", &["serve"], &[])]);
+    world.up(&shop).await.unwrap();
+    let before = world.containers().remove(0);
+    let handle = world.daemon.handles(Some("shop")).remove(0);
+    handle.update(|record| record.container.config_hash.clear());
+    assert!(!world.plan(&shop).is_empty());
+    world.up(&shop).await.unwrap();
+    let after = world.containers().remove(0);
+    assert_eq!((&after.id, after.pid), (&before.id, before.pid));
+    assert_eq!(after.config_hash, before.config_hash);
+    assert!(world.plan(&shop).is_empty());
+}

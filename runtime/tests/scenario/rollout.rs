@@ -3,7 +3,7 @@
 use stack_api::container::State;
 use stack_api::request::Down;
 use stack_api::rollout::{FailureAction, Order, Rollout};
-use stack_api::spec::{PortSpec, StackSpec};
+use stack_api::spec::{MountSource, MountSpec, PortSpec, StackSpec};
 
 use crate::world::{World, service};
 
@@ -247,4 +247,53 @@ async fn the_way_back_leads_to_the_images_of_then() {
     world.up(&shop).await.unwrap_err();
     assert_eq!(world.container("web").image_id, now);
     assert_eq!(world.container("web").state, State::Running);
+}
+
+/// What was tried and did not work is nothing to go back to.
+#[tokio::test]
+async fn the_way_back_leads_to_what_worked() {
+    let world = World::new().await;
+    let mut shop = three(&world, Rollout::default());
+    world.up(&shop).await.unwrap();
+    let good = hashes(&world);
+    command(&mut shop, "web", &["missing"]);
+    world.up(&shop).await.unwrap_err();
+    assert_eq!(hashes(&world)[0], "shop-web-1 missing");
+    command(&mut shop, "web", &["missing", "too"]);
+    let update = shop.services.get_mut("web").unwrap().update.as_mut();
+    update.unwrap().failure_action = FailureAction::Rollback;
+    let error = world.up(&shop).await.unwrap_err();
+    assert!(error.message.contains("rolled back"), "{error}");
+    assert_eq!(hashes(&world), good);
+}
+
+/// Data in a volume without a name outlives a replacement that does not come
+/// about.
+#[tokio::test]
+async fn a_nameless_volume_waits_for_its_next_container() {
+    let world = World::new().await;
+    let mut db = service("db", &["serve"], &[]);
+    db.mounts = vec![MountSpec {
+        target: "/data".to_owned(),
+        read_only: false,
+        source: MountSource::Anonymous,
+    }];
+    let mut shop = world.stack(vec![db]);
+    world.up(&shop).await.unwrap();
+    let volumes = || {
+        let all = world.daemon.volumes().unwrap().into_iter();
+        all.map(|volume| volume.name).collect::<Vec<_>>()
+    };
+    let first = volumes();
+    assert_eq!(first.len(), 1);
+    command(&mut shop, "db", &["serve", "two"]);
+    let db = shop.services.get_mut("db").unwrap();
+    db.machine.kernel = Some("/no/such/vmlinux".into());
+    world.up(&shop).await.unwrap_err();
+    assert!(world.containers().is_empty());
+    shop.services.get_mut("db").unwrap().machine.kernel = None;
+    world.up(&shop).await.unwrap();
+    assert_eq!(volumes(), first);
+    let owner = &world.daemon.volumes().unwrap()[0].anonymous_of;
+    assert_eq!(owner.as_deref(), Some(world.containers()[0].id.as_str()));
 }

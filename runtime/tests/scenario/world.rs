@@ -23,7 +23,7 @@ use crate::image;
 /// The world of one test.
 pub(crate) struct World {
     home: tempfile::TempDir,
-    daemon: Arc<Daemon>,
+    pub daemon: Arc<Daemon>,
 }
 
 /// A service with the only image there is.
