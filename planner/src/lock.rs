@@ -16,7 +16,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::budget::Budget;
-use crate::diagnostic::{Files, Report};
+use crate::diagnostic::{Files, Position, Report};
 use crate::tree::{Node, Value};
 use crate::yaml;
 
@@ -65,7 +65,11 @@ impl Lock {
             .find(|found| found.is_error())
         {
             let at = first.labels.first().map_or(0, |label| label.span.start);
-            return Err(format!("line {}: {}", line(text, at), first.message));
+            return Err(format!(
+                "line {}: {}",
+                Position::of(text, at).line,
+                first.message
+            ));
         }
         let Some([root]) = documents.as_deref() else {
             return Err("it is not one document".to_owned());
@@ -84,7 +88,7 @@ impl Lock {
         for (reference, node) in entries {
             let digest = node.as_str().unwrap_or_default();
             if !is_digest(digest) {
-                let line = line(text, node.value_place().start as usize);
+                let line = Position::of(text, node.value_place().start as usize).line;
                 return Err(format!(
                     "line {line}: {reference} needs `sha256:` and 64 hexadecimal digits"
                 ));
@@ -137,10 +141,6 @@ fn is_digest(text: &str) -> bool {
     let hex = |b: u8| b.is_ascii_digit() || matches!(b, b'a'..=b'f');
     text.strip_prefix("sha256:")
         .is_some_and(|digits| digits.len() == 64 && digits.bytes().all(hex))
-}
-
-fn line(text: &str, at: usize) -> usize {
-    1 + text.bytes().take(at).filter(|b| *b == b'\n').count()
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use stack_api::spec::StackSpec;
 
 use crate::diagnostic::{Diagnostic, Files, Problem, Report};
 use crate::graph::{Graph, States};
-use crate::tree::{Mapping, Node, Span};
+use crate::tree::{Mapping, Node};
 use crate::variables::{Variable, variables};
 use crate::yaml::emit;
 use crate::{hash, profiles, spec};
@@ -255,13 +255,6 @@ impl Project {
         let mut report = Report::default();
         let spec = spec::stack(&self.parts, &mut report);
         (spec, report)
-    }
-
-    /// The file of a place and its text up to there.
-    pub(crate) fn text_before(&self, place: Span) -> Option<(&Path, &str)> {
-        let path = self.parts.sources.path(place)?;
-        let text = self.parts.sources.text(path)?;
-        Some((path, text.get(..place.start as usize)?))
     }
 
     /// What has no effect here although it has one in Docker.

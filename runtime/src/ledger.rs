@@ -252,6 +252,22 @@ impl Ledger {
         Ok(out)
     }
 
+    /// The record with this key.
+    ///
+    /// # Errors
+    /// The file is damaged.
+    pub fn get<T: DeserializeOwned>(&self, table: Table, key: &str) -> Result<Option<T>, ApiError> {
+        let (table, column) = table.name();
+        let query = format!("SELECT record FROM {table} WHERE {column} = ?1");
+        let json: Option<String> = self
+            .db()
+            .query_row(&query, [key], |row| row.get(0))
+            .optional()
+            .map_err(failed)?;
+        json.map(|json| serde_json::from_str(&json).map_err(failed))
+            .transpose()
+    }
+
     /// Forgets a record.
     ///
     /// # Errors

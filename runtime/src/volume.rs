@@ -93,16 +93,8 @@ impl Daemon {
         volumes: impl Iterator<Item = (&'a String, &'a String)>,
         container: &str,
     ) -> Result<(), ApiError> {
-        let all = self.volumes()?;
         for (target, name) in volumes {
-            if let Some(volume) = all.iter().find(|volume| volume.name == *name) {
-                let volume = Volume {
-                    awaits: Some((container.to_owned(), target.clone())),
-                    ..volume.clone()
-                };
-                self.ledger
-                    .put(Table::Volumes, name, &volume.project, &volume)?;
-            }
+            self.set_awaits(name, Some((container.to_owned(), target.clone())))?;
         }
         Ok(())
     }
@@ -112,19 +104,20 @@ impl Daemon {
     /// # Errors
     /// The ledger cannot be read or written.
     pub fn inherited<'a>(&self, names: impl Iterator<Item = &'a String>) -> Result<(), ApiError> {
-        let all = self.volumes()?;
         for name in names {
-            let waiting = |volume: &&Volume| volume.name == *name && volume.awaits.is_some();
-            if let Some(volume) = all.iter().find(waiting) {
-                let volume = Volume {
-                    awaits: None,
-                    ..volume.clone()
-                };
-                self.ledger
-                    .put(Table::Volumes, name, &volume.project, &volume)?;
-            }
+            self.set_awaits(name, None)?;
         }
         Ok(())
+    }
+
+    fn set_awaits(&self, name: &str, awaits: Option<(String, String)>) -> Result<(), ApiError> {
+        let known: Option<Volume> = self.ledger.get(Table::Volumes, name)?;
+        let Some(mut volume) = known.filter(|volume| volume.awaits != awaits) else {
+            return Ok(());
+        };
+        volume.awaits = awaits;
+        self.ledger
+            .put(Table::Volumes, name, &volume.project, &volume)
     }
 
     /// The volume that a container of this name was left for this path.

@@ -10,6 +10,7 @@ use super::change::{Change, HIDDEN};
 use super::class::{self, Class};
 use super::observed::Room;
 use super::{secret, show};
+use crate::hash;
 
 /// Lists whose items stand for themselves: what was inserted at the front
 /// has changed, what moved back has not.
@@ -231,7 +232,7 @@ fn file_name(file: &FileSpec) -> String {
 fn file_text(file: &FileSpec) -> String {
     let content = if file.source.starts_with("configs.") {
         let hash = Sha256::digest(&file.content);
-        let hash: String = hash[..4].iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash = hash::hex(&hash[..4]);
         format!("{} bytes, sha256 {hash}…", file.content.len())
     } else {
         HIDDEN.to_owned()

@@ -3,7 +3,7 @@
 use super::change::{Change, Place};
 use super::step::{Action, Plan, Reason};
 use crate::project::Project;
-use crate::tree::{Node, Span};
+use crate::tree::Node;
 
 /// Other places where the file may say the same.
 const ALSO: [(&str, &str); 5] = [
@@ -17,6 +17,7 @@ const ALSO: [(&str, &str); 5] = [
 impl Plan {
     /// Adds the lines of the new values, as far as the project knows them.
     pub fn locate(&mut self, project: &Project) {
+        let mut lines = project.parts().sources.lines();
         for step in &mut self.steps {
             let Reason::Changed { changes } = &mut step.reason else {
                 continue;
@@ -26,17 +27,23 @@ impl Plan {
                 action => action.container().map(|(service, _)| service.to_owned()),
             };
             for change in changes.iter_mut().filter(|change| change.to.is_some()) {
-                change.place = place(project, service.as_deref(), change);
+                change.place = node(project, service.as_deref(), change)
+                    .and_then(|node| lines.place(node.value_place()))
+                    .map(|(file, line)| Place {
+                        file: file.to_path_buf(),
+                        line,
+                    });
             }
         }
     }
 }
 
-fn place(project: &Project, service: Option<&str>, change: &Change) -> Option<Place> {
+/// What the project's files say of a changed attribute.
+fn node<'a>(project: &'a Project, service: Option<&str>, change: &Change) -> Option<&'a Node> {
     let attribute = change.attribute.as_str();
     let model = project.model();
     let top = || find(model, attribute);
-    let node = match service {
+    match service {
         None => top(),
         Some(_) if attribute.starts_with("configs.") || attribute.starts_with("secrets.") => top(),
         Some(service) => {
@@ -46,8 +53,7 @@ fn place(project: &Project, service: Option<&str>, change: &Change) -> Option<Pl
                 .or_else(|| also.rev().find_map(|(_, other)| find(service, other)))
                 .or_else(|| tmpfs(service, attribute))
         }
-    }?;
-    project.line(node.value_place())
+    }
 }
 
 /// The tmpfs mounts come behind the volumes.
@@ -82,17 +88,6 @@ fn find<'a>(node: &'a Node, path: &str) -> Option<&'a Node> {
     keys.sort_by_key(|(key, ..)| std::cmp::Reverse(key.len()));
     keys.into_iter()
         .find_map(|(_, child, rest)| find(child, rest))
-}
-
-impl Project {
-    /// The line of a place.
-    fn line(&self, span: Span) -> Option<Place> {
-        let (file, before) = self.text_before(span)?;
-        Some(Place {
-            file: file.to_path_buf(),
-            line: before.bytes().filter(|byte| *byte == b'\n').count() + 1,
-        })
-    }
 }
 
 #[cfg(test)]

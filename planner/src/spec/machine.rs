@@ -6,6 +6,7 @@ use stack_api::spec::MachineSpec;
 use super::limits;
 use crate::diagnostic::{Problem, Report, codes};
 use crate::extension;
+use crate::hash;
 use crate::project::Parts;
 use crate::tree::Node;
 
@@ -41,6 +42,5 @@ pub(crate) fn with_machine(hash: String, machine: &MachineSpec) -> String {
         boot,
     } = machine;
     let text = format!("{hash} machine {kernel:?} {vcpus:?} {memory:?} {boot:?}");
-    let digest = Sha256::digest(text.as_bytes());
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    hash::hex(&Sha256::digest(text.as_bytes()))
 }

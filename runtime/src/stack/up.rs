@@ -77,9 +77,9 @@ pub(super) async fn carry_out(
 ) -> Outcome {
     let project = order.request.spec.name.clone();
     // What there was, for the way back: what worked, not what was tried.
-    let worked = worked(&daemon, &project)?;
-    let (before, images_before) = match worked {
-        Some(worked) => (Some(worked.spec), worked.images),
+    let last: Option<Definition> = daemon.ledger.get(Table::Worked, &project)?;
+    let (before, images_before) = match last.clone() {
+        Some(last) => (Some(last.spec), last.images),
         None => (
             history::present(&daemon, &project)?,
             running_images(&daemon, &project),
@@ -139,20 +139,14 @@ pub(super) async fn carry_out(
         images: running_images(&context.daemon, &project),
         ..Definition::default()
     };
-    context
-        .daemon
-        .ledger
-        .put(Table::Worked, &project, &project, &worked)?;
+    if last.as_ref() != Some(&worked) {
+        let ledger = &context.daemon.ledger;
+        ledger.put(Table::Worked, &project, &project, &worked)?;
+    }
     if context.request.wait {
         wait_all(&context, &selected).await?;
     }
     history::note(&context, by)
-}
-
-/// What was applied last without a failure.
-fn worked(daemon: &Daemon, project: &str) -> Result<Option<Definition>, ApiError> {
-    let all: Vec<Definition> = daemon.ledger.all(Table::Worked)?;
-    Ok(all.into_iter().find(|worked| worked.spec.name == project))
 }
 
 /// Image ids of the containers by reference.
