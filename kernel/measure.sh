@@ -108,4 +108,4 @@ parts | while IFS='|' read -r name objects calls; do
     echo "| $name | $(size_of $objects) | $thousand |"
 done
 awk '$1 != "total" { sum += $2 } $1 == "total" { total = $2 }
-    END { printf "| all initcalls | | %d |\n", sum }' "$work/initcalls"
+    END { printf "| all initcalls, of %d to `/init` | | %d |\n", total, sum }' "$work/initcalls"
