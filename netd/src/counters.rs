@@ -53,8 +53,15 @@ pub(crate) struct Counters {
 impl Counters {
     /// Counts one dropped frame.
     pub(crate) fn drop(&mut self, reason: DropReason) {
-        *self.drops.entry(reason).or_default() += 1;
-        tracing::trace!(?reason, "dropped");
+        self.drop_many(reason, 1);
+    }
+
+    /// Counts `count` dropped frames.
+    pub(crate) fn drop_many(&mut self, reason: DropReason, count: u64) {
+        if count > 0 {
+            *self.drops.entry(reason).or_default() += count;
+            tracing::trace!(?reason, count, "dropped");
+        }
     }
 
     /// Drops by name.

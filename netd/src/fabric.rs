@@ -28,11 +28,12 @@ pub(crate) use tcp::HostFailure;
 use crate::config::{Endpoint, Network, Publish};
 use crate::counters::{Counters, DropReason};
 use crate::dns::{Ask, Forwarder, Zone};
+use crate::frame::{Frame, FrameRef, LONGEST};
 use crate::ids::{AssociationId, FlowId, Ids, NetworkId, PortId, PublishId, QueryId};
 use crate::noise::Noise;
 use crate::tcp::{Close, Connection};
 use crate::udp::{Associations, Sessions};
-use crate::wire::{MAX_FRAME, Mac, Route};
+use crate::wire::{Mac, Route};
 use flows::Flows;
 
 /// Bytes that may wait for a port before flows to it stop sending.
@@ -136,16 +137,22 @@ pub(crate) struct Fabric {
     associations: Associations,
     sessions: Sessions,
     forwarder: Forwarder,
-    frames: VecDeque<(PortId, Vec<u8>)>,
+    frames: VecDeque<(PortId, Frame)>,
     events: VecDeque<Event>,
     counters: Counters,
 }
 
 impl Fabric {
     /// A frame came from a guest. Where else it goes as it is.
-    pub(crate) fn handle_frame(&mut self, from: PortId, frame: &[u8], now: Instant) -> Delivery {
+    pub(crate) fn handle_frame<'a>(
+        &mut self,
+        from: PortId,
+        frame: impl Into<FrameRef<'a>>,
+        now: Instant,
+    ) -> Delivery {
+        let frame = frame.into();
         self.counters.frames_in += 1;
-        if frame.len() > MAX_FRAME {
+        if frame.bytes.len() > LONGEST {
             self.drop(DropReason::TooLarge);
             return Delivery::None;
         }
@@ -155,7 +162,7 @@ impl Fabric {
         let Some(network) = self.networks.get(&port.network) else {
             return Delivery::None;
         };
-        let verdict = match switch::judge(frame, port, network) {
+        let verdict = match switch::judge(frame.bytes, port, network) {
             Ok(verdict) => verdict,
             Err(reason) => {
                 self.counters.drop(reason);
@@ -175,7 +182,7 @@ impl Fabric {
                     .copied()
                     .filter(|port| *port != from)
                     .collect();
-                self.handle_flooded(from, frame);
+                self.handle_flooded(from, frame.bytes);
                 Delivery::Many(others)
             }
         }
@@ -205,7 +212,7 @@ impl Fabric {
     }
 
     /// The next frame of our own for a guest.
-    pub(crate) fn next_frame(&mut self) -> Option<(PortId, Vec<u8>)> {
+    pub(crate) fn next_frame(&mut self) -> Option<(PortId, Frame)> {
         self.frames.pop_front()
     }
 
@@ -268,7 +275,7 @@ impl Fabric {
         self.counters.drop(reason);
     }
 
-    fn send(&mut self, port: PortId, frame: Vec<u8>) {
+    fn send(&mut self, port: PortId, frame: Frame) {
         if let Some(port) = self.ports.get_mut(&port) {
             port.queued += frame.len();
         }

@@ -13,6 +13,8 @@ mod frame_port;
 mod holder;
 mod host_stream;
 mod listener;
+mod mmsg;
+mod port;
 mod publish;
 mod resolver;
 mod sources;

@@ -19,6 +19,7 @@ pub mod control;
 mod counters;
 mod dns;
 mod fabric;
+mod frame;
 mod ids;
 mod io;
 mod noise;

@@ -20,9 +20,6 @@ pub(crate) const MTU: usize = 65_520;
 /// Bytes of an Ethernet header.
 pub(crate) const ETHERNET: usize = 14;
 
-/// Largest frame.
-pub(crate) const MAX_FRAME: usize = MTU + ETHERNET;
-
 /// Largest UDP payload that one frame carries.
 pub(crate) const MAX_DATAGRAM: usize = MTU - 20 - 8;
 

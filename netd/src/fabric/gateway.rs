@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::Fabric;
 use crate::counters::DropReason;
+use crate::frame::FrameRef;
 use crate::ids::PortId;
 use crate::wire::{
     self, ArpOperation, ArpPacket, ArpRepr, EthernetProtocol, Ip, IpProtocol, Unreachable,
@@ -21,14 +22,17 @@ pub(super) enum Destination {
 
 impl Fabric {
     /// A frame for the gateway alone; its sender is checked.
-    pub(super) fn handle_gateway(&mut self, from: PortId, frame: &[u8], now: Instant) {
-        let Some(view) = wire::ethernet(frame) else {
+    pub(super) fn handle_gateway(&mut self, from: PortId, frame: FrameRef<'_>, now: Instant) {
+        let Some(view) = wire::ethernet(frame.bytes) else {
             return;
         };
         match view.ethertype() {
             EthernetProtocol::Arp => self.handle_arp(from, view.payload()),
             EthernetProtocol::Ipv4 => match wire::ip(view.payload()) {
-                Some(ip) => self.handle_ip(from, &ip, now),
+                Some(mut ip) => {
+                    ip.unsummed = frame.offload.checksum.is_some();
+                    self.handle_ip(from, &ip, now);
+                }
                 None => self.drop(DropReason::Malformed),
             },
             EthernetProtocol::Ipv6 | EthernetProtocol::Unknown(_) => {

@@ -53,7 +53,7 @@ fn out(dst: [u8; 4]) -> Route {
     }
 }
 
-fn syn(dst: [u8; 4], port: u16) -> Vec<u8> {
+fn syn(dst: [u8; 4], port: u16) -> Frame {
     let header = Header {
         syn: true,
         seq: Seq(100),
@@ -63,7 +63,7 @@ fn syn(dst: [u8; 4], port: u16) -> Vec<u8> {
     wire::tcp(&out(dst), (4000, port), &header, [&[], &[]])
 }
 
-fn drain(fabric: &mut Fabric, now: Instant) -> (Vec<(PortId, Vec<u8>)>, Vec<Event>) {
+fn drain(fabric: &mut Fabric, now: Instant) -> (Vec<(PortId, Frame)>, Vec<Event>) {
     let (mut frames, mut events) = (vec![], vec![]);
     loop {
         while let Some(flow) = fabric.next_ready() {
@@ -277,10 +277,10 @@ proptest! {
             };
             let frame = match kind {
                 0 => bytes,
-                1 => wire::udp(&route, (4000, port), &bytes),
-                2 => wire::echo_reply(&route, &[&[8, 0, 0, 0, 0, 0, 0, 0], &bytes[..]].concat()),
-                3 => wire::arp_reply(&route),
-                _ => wire::tcp(&route, (4000 + x % 3, port), &header, [&bytes, &[]]),
+                1 => wire::udp(&route, (4000, port), &bytes).to_vec(),
+                2 => wire::echo_reply(&route, &[&[8, 0, 0, 0, 0, 0, 0, 0], &bytes[..]].concat()).to_vec(),
+                3 => wire::arp_reply(&route).to_vec(),
+                _ => wire::tcp(&route, (4000 + x % 3, port), &header, [&bytes, &[]]).to_vec(),
             };
             fabric.handle_frame(ports[from], &frame, now);
             let (_, events) = drain(&mut fabric, now);

@@ -66,7 +66,7 @@ impl Loop {
         for opened in changes.opened {
             match FramePort::open(opened.port, &opened.local, &opened.peer, &mut self.sources) {
                 Ok(port) => {
-                    self.ports.insert(opened.port, port);
+                    self.ports.insert(opened.port, Box::new(port));
                 }
                 Err(error) => {
                     // Forgotten, so that the next configuration tries again.

@@ -4,7 +4,6 @@
     reason = "the loop is where the time comes from"
 )]
 
-use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -18,15 +17,17 @@ use mio::{Events, Interest, Poll, Token};
 use super::Options;
 use super::control_server::ControlServer;
 use super::descriptors::Descriptors;
-use super::frame_port::FramePort;
 use super::host_stream::{HostStream, Progress, failure, refuse};
 use super::listener::{Listener, receive_from};
+use super::mmsg::MANY;
+use super::port::{Outcome, Port};
 use super::resolver::{Heard, Resolver};
 use super::sources::{Source, Sources};
 use super::store;
 use crate::control::Response;
 use crate::dns::nameservers;
 use crate::fabric::{Delivery, Event, Fabric, HostFailure};
+use crate::frame::{Batch, Frame, Parts};
 use crate::ids::{AssociationId, FlowId, PortId, PublishId, QueryId};
 use crate::tcp::Close;
 
@@ -35,8 +36,8 @@ const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// How often it is looked at, while there is traffic.
 const RESOLV_CONF_AGE: Duration = Duration::from_secs(1);
 
-/// Frames, datagrams or clients taken from one socket before the others have
-/// their turn.
+/// Datagrams or clients taken from one socket before the others have their
+/// turn; of frames it is one batch.
 const BUDGET: usize = 64;
 
 /// The daemon's state.
@@ -45,7 +46,7 @@ pub(super) struct Loop {
     poll: Poll,
     pub(super) sources: Sources,
     pub(super) fabric: Fabric,
-    pub(super) ports: HashMap<PortId, FramePort>,
+    pub(super) ports: HashMap<PortId, Box<dyn Port>>,
     pub(super) listeners: HashMap<PublishId, Listener>,
     pub(super) config_file: PathBuf,
     streams: HashMap<FlowId, HostStream>,
@@ -59,6 +60,9 @@ pub(super) struct Loop {
     retries: BTreeSet<PortId>,
     _signal: mio::net::UnixStream,
     buffer: Vec<u8>,
+    batch: Batch,
+    // Which of the batch's frames go to which port.
+    deliveries: Vec<(PortId, usize)>,
     resolv_conf: Option<(Instant, Option<SystemTime>)>,
     stopping: bool,
 }
@@ -94,6 +98,8 @@ impl Loop {
             retries: BTreeSet::new(),
             _signal: signal,
             buffer: vec![0; 128 << 10],
+            batch: Batch::new(),
+            deliveries: Vec::new(),
             resolv_conf: options.resolvers.is_empty().then(|| (Instant::now(), None)),
             stopping: false,
         };
@@ -128,7 +134,10 @@ impl Loop {
             now = Instant::now();
             self.refresh_resolvers(now);
             for source in std::mem::take(&mut self.unread) {
-                self.read(source, now);
+                match source {
+                    Source::Frames(id) => self.read_frames(id, now),
+                    _ => self.read(source, now),
+                }
             }
             for event in &events {
                 if let Some(source) = self.sources.get(event.token()) {
@@ -201,15 +210,11 @@ impl Loop {
             }
             Source::Control => self.control.accept(&mut self.sources, now),
             Source::Client(id) => self.handle_client(id, now),
-            Source::FramesOut(id) => {
-                self.retries.insert(id);
-                self.flush(id, now);
-            }
+            Source::FramesOut(id) => self.flush(id, now),
             Source::Stream(flow) => self.handle_stream(flow, event, now),
             Source::Query(query) => self.handle_resolver(query, now),
-            Source::Frames(_) | Source::Publish(_) | Source::Association(_) => {
-                self.read(source, now);
-            }
+            Source::Frames(id) => self.read_frames(id, now),
+            Source::Publish(_) | Source::Association(_) => self.read(source, now),
         }
     }
 
@@ -227,7 +232,6 @@ impl Loop {
         let mut more = true;
         for _ in 0..BUDGET {
             more = match source {
-                Source::Frames(id) => self.read_frame(id, &mut buffer, now),
                 Source::Publish(id) => self.read_publish(id, &mut buffer, now),
                 Source::Association(id) => self.read_association(id, &mut buffer, now),
                 _ => false,
@@ -242,24 +246,42 @@ impl Loop {
         }
     }
 
-    fn read_frame(&mut self, id: PortId, buffer: &mut [u8], now: Instant) -> bool {
-        let Some(port) = self.ports.get(&id) else {
-            return false;
+    /// Takes a batch of frames from a port, and hands them on.
+    fn read_frames(&mut self, id: PortId, now: Instant) {
+        let Some(port) = self.ports.get_mut(&id) else {
+            return;
         };
-        let Some(length) = port.receive(buffer) else {
-            return false;
-        };
-        let frame = &buffer[..length];
-        match self.fabric.handle_frame(id, frame, now) {
-            Delivery::None => {}
-            Delivery::One(to) => self.send(to, Cow::Borrowed(frame), now),
-            Delivery::Many(all) => {
-                for to in all {
-                    self.send(to, Cow::Borrowed(frame), now);
-                }
+        if port.receive(&mut self.batch) && !self.unread.contains(&Source::Frames(id)) {
+            self.unread.push(Source::Frames(id));
+        }
+        for n in 0..self.batch.len() {
+            match self.fabric.handle_frame(id, self.batch.get(n), now) {
+                Delivery::None => {}
+                Delivery::One(to) => self.deliveries.push((to, n)),
+                Delivery::Many(all) => self.deliveries.extend(all.into_iter().map(|to| (to, n))),
             }
         }
-        true
+        self.deliver(now);
+        self.batch.clear();
+    }
+
+    /// Sends the batch's frames where they go: to each port all at once.
+    fn deliver(&mut self, now: Instant) {
+        let mut deliveries = std::mem::take(&mut self.deliveries);
+        let batch = std::mem::replace(&mut self.batch, Batch::none());
+        deliveries.sort_by_key(|(to, _)| *to);
+        for same in deliveries.chunk_by(|a, b| a.0 == b.0) {
+            let mut frames = [Parts::EMPTY; MANY];
+            for some in same.chunks(MANY) {
+                for (frame, (_, n)) in frames.iter_mut().zip(some) {
+                    *frame = batch.get(*n).into();
+                }
+                self.send(some[0].0, &frames[..some.len()], now);
+            }
+        }
+        self.batch = batch;
+        deliveries.clear();
+        self.deliveries = deliveries;
     }
 
     fn read_publish(&mut self, id: PublishId, buffer: &mut [u8], now: Instant) -> bool {
@@ -331,7 +353,7 @@ impl Loop {
         self.fabric.timeout(now);
         self.control.expire(&mut self.sources, now);
         for id in self.retries.clone() {
-            match self.ports.get(&id).and_then(FramePort::retry) {
+            match self.ports.get(&id).and_then(|port| port.retry()) {
                 Some(at) if at > now => {}
                 _ => self.flush(id, now),
             }
@@ -345,9 +367,7 @@ impl Loop {
     /// Does what the core wants until it wants no more.
     fn settle(&mut self, now: Instant) {
         loop {
-            while let Some((port, frame)) = self.fabric.next_frame() {
-                self.send(port, Cow::Owned(frame), now);
-            }
+            self.send_own(now);
             if let Some(event) = self.fabric.next_event() {
                 self.perform(event, now);
             } else if let Some(flow) = self.fabric.next_ready() {
@@ -484,35 +504,52 @@ impl Loop {
         Ok((socket, token))
     }
 
-    /// Sends a frame to a VMM.
-    fn send(&mut self, to: PortId, frame: Cow<'_, [u8]>, now: Instant) {
-        let Some(port) = self.ports.get_mut(&to) else {
-            return;
-        };
-        match port.send(frame, now) {
-            Ok(()) => self.fabric.counters().frames_out += 1,
-            Err(reason) => self.fabric.counters().drop(reason),
+    /// Sends the frames that the core has made.
+    fn send_own(&mut self, now: Instant) {
+        let mut own: Vec<Frame> = Vec::new();
+        let mut next = self.fabric.next_frame();
+        while let Some((to, frame)) = next.take() {
+            own.push(frame);
+            next = self.fabric.next_frame();
+            if own.len() == MANY || next.as_ref().is_none_or(|(other, _)| *other != to) {
+                let mut frames = [Parts::EMPTY; MANY];
+                for (parts, frame) in frames.iter_mut().zip(&own) {
+                    *parts = frame.into();
+                }
+                self.send(to, &frames[..own.len()], now);
+                own.clear();
+            }
         }
-        if port.retry().is_some() {
-            self.retries.insert(to);
+    }
+
+    /// Sends frames to a VMM.
+    fn send(&mut self, to: PortId, frames: &[Parts<'_>], now: Instant) {
+        if let Some(port) = self.ports.get_mut(&to) {
+            let outcome = port.send(frames, now);
+            self.sent(to, outcome);
         }
-        self.fabric.set_queued(to, port.queued());
     }
 
     /// Sends what waits for a VMM.
     fn flush(&mut self, id: PortId, now: Instant) {
-        self.retries.remove(&id);
-        let Some(port) = self.ports.get_mut(&id) else {
+        if let Some(port) = self.ports.get_mut(&id) {
+            let outcome = port.flush(now);
+            self.sent(id, outcome);
+        }
+    }
+
+    fn sent(&mut self, id: PortId, outcome: Outcome) {
+        self.fabric.counters().frames_out += outcome.taken;
+        for (reason, count) in outcome.lost() {
+            self.fabric.counters().drop_many(reason, count);
+        }
+        let Some(port) = self.ports.get(&id) else {
             return;
         };
-        let (_, lost) = port.flush(now);
-        for _ in 0..lost {
-            self.fabric
-                .counters()
-                .drop(crate::counters::DropReason::NoPeer);
-        }
         if port.retry().is_some() {
             self.retries.insert(id);
+        } else {
+            self.retries.remove(&id);
         }
         self.fabric.set_queued(id, port.queued());
     }

@@ -5,7 +5,6 @@
 //! the VMM's path, so that the kernel tells when its queue has place, and is
 //! connected again when the VMM is a new one.
 
-use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
@@ -16,8 +15,10 @@ use mio::net::UnixDatagram;
 use mio::{Interest, Token};
 use socket2::SockRef;
 
+use super::mmsg;
+use super::port::{Outcome, Port};
 use super::sources::{Source, Sources};
-use crate::counters::DropReason;
+use crate::frame::{Batch, Features, Frame, Parts};
 use crate::ids::PortId;
 
 /// Frames and bytes that wait for one VMM.
@@ -44,7 +45,7 @@ pub(super) struct FramePort {
     out: UnixDatagram,
     out_token: Token,
     connected: bool,
-    queue: VecDeque<Vec<u8>>,
+    queue: VecDeque<Frame>,
     queued: usize,
     retry: Option<Instant>,
     pause: Duration,
@@ -83,94 +84,15 @@ impl FramePort {
         })
     }
 
-    /// Closes both sockets and removes the path.
-    pub(super) fn close(mut self, sources: &mut Sources) {
-        sources.remove(&mut self.socket, self.token);
-        sources.remove(&mut self.out, self.out_token);
-        if let Err(error) = remove_socket(&self.local) {
-            tracing::warn!(%error, path = %self.local.display(), "a socket stays");
-        }
-    }
-
-    /// The next frame; `None` when there is none now.
-    pub(super) fn receive(&self, buffer: &mut [u8]) -> Option<usize> {
-        loop {
-            match self.socket.recv(buffer) {
-                Ok(length) => return Some(length),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return None,
-                Err(error) => {
-                    tracing::debug!(%error, "receiving a frame failed");
-                    return None;
-                }
-            }
-        }
-    }
-
-    /// Bytes that wait for the VMM.
-    pub(super) fn queued(&self) -> usize {
-        self.queued
-    }
-
-    /// When [`flush`](Self::flush) is to be tried whatever the poller says.
-    pub(super) fn retry(&self) -> Option<Instant> {
-        self.retry
-    }
-
-    /// Sends a frame now or as soon as there is place.
-    pub(super) fn send(&mut self, frame: Cow<'_, [u8]>, now: Instant) -> Result<(), DropReason> {
-        if self.queue.is_empty() {
-            match self.try_send(&frame, now) {
-                Sent::Yes => return Ok(()),
-                Sent::Full => self.retry = Some(now + self.pause),
-                Sent::Absent => return Err(DropReason::NoPeer),
-            }
-        }
-        if self.queue.len() >= QUEUE.0 || self.queued + frame.len() > QUEUE.1 {
-            return Err(DropReason::QueueFull);
-        }
-        self.queued += frame.len();
-        self.queue.push_back(frame.into_owned());
-        Ok(())
-    }
-
-    /// Sends what waits, as far as it goes; how many were sent, and how many
-    /// are lost because the VMM is gone.
-    pub(super) fn flush(&mut self, now: Instant) -> (u64, u64) {
-        let mut sent = 0;
-        self.retry = None;
-        while let Some(frame) = self.queue.pop_front() {
-            match self.try_send(&frame, now) {
-                Sent::Yes => {
-                    self.queued -= frame.len();
-                    self.pause = RETRY.0;
-                    sent += 1;
-                }
-                Sent::Full => {
-                    self.queue.push_front(frame);
-                    self.retry = Some(now + self.pause);
-                    self.pause = (self.pause * 2).min(RETRY.1);
-                    break;
-                }
-                Sent::Absent => {
-                    let lost = 1 + self.queue.len() as u64;
-                    self.queue.clear();
-                    self.queued = 0;
-                    return (sent, lost);
-                }
-            }
-        }
-        (sent, 0)
-    }
-
-    fn try_send(&mut self, frame: &[u8], now: Instant) -> Sent {
+    /// Sends the first of `frames`; how many there is place for.
+    fn try_send(&mut self, frames: &[Parts<'_>], now: Instant) -> Sent {
         // A second try if the VMM that we were connected to is gone.
         for _ in 0..2 {
             if !self.connected && !self.connect(now) {
                 return Sent::Absent;
             }
-            match self.out.send(frame) {
-                Ok(_) => return Sent::Yes,
+            match mmsg::send(&self.out, frames) {
+                Ok(sent) => return Sent::Some(sent),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error)
                     if error.kind() == ErrorKind::WouldBlock
@@ -187,6 +109,27 @@ impl FramePort {
         Sent::Absent
     }
 
+    /// Keeps frames until there is place; returns how many.
+    fn keep(&mut self, frames: &[Parts<'_>]) -> u64 {
+        let mut kept = 0;
+        for frame in frames {
+            if self.queue.len() >= QUEUE.0 || self.queued + frame.len() > QUEUE.1 {
+                break;
+            }
+            self.queued += frame.len();
+            self.queue.push_back(frame.to_frame());
+            kept += 1;
+        }
+        kept
+    }
+
+    fn clear(&mut self) -> u64 {
+        let lost = self.queue.len() as u64;
+        self.queue = VecDeque::new();
+        self.queued = 0;
+        lost
+    }
+
     fn connect(&mut self, now: Instant) -> bool {
         if self.absent_until.is_some_and(|until| now < until) {
             return false;
@@ -197,8 +140,100 @@ impl FramePort {
     }
 }
 
+impl Port for FramePort {
+    fn receive(&mut self, batch: &mut Batch) -> bool {
+        match mmsg::receive(&self.socket, batch) {
+            Ok(more) => more,
+            Err(error) if error.kind() == ErrorKind::Interrupted => true,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => false,
+            Err(error) => {
+                tracing::debug!(%error, "receiving frames failed");
+                false
+            }
+        }
+    }
+
+    fn send(&mut self, frames: &[Parts<'_>], now: Instant) -> Outcome {
+        debug_assert!(frames.iter().all(|f| self.features().take(&f.offload)));
+        let mut rest = frames;
+        while self.queue.is_empty() && !rest.is_empty() {
+            match self.try_send(rest, now) {
+                Sent::Some(sent) => rest = &rest[sent..],
+                Sent::Full => {
+                    self.retry = Some(now + self.pause);
+                    break;
+                }
+                Sent::Absent => {
+                    return Outcome {
+                        taken: (frames.len() - rest.len()) as u64,
+                        absent: rest.len() as u64,
+                        ..Outcome::default()
+                    };
+                }
+            }
+        }
+        let kept = self.keep(rest);
+        let full = rest.len() as u64 - kept;
+        Outcome {
+            taken: frames.len() as u64 - full,
+            full,
+            ..Outcome::default()
+        }
+    }
+
+    fn flush(&mut self, now: Instant) -> Outcome {
+        self.retry = None;
+        while !self.queue.is_empty() {
+            let waiting = std::mem::take(&mut self.queue);
+            let frames: Vec<Parts<'_>> = waiting.iter().take(mmsg::MANY).map(Parts::from).collect();
+            let sent = self.try_send(&frames, now);
+            drop(frames);
+            self.queue = waiting;
+            match sent {
+                Sent::Some(sent) => {
+                    let gone = self.queue.drain(..sent).map(|frame| frame.len());
+                    self.queued -= gone.sum::<usize>();
+                    self.pause = RETRY.0;
+                }
+                Sent::Full => {
+                    self.retry = Some(now + self.pause);
+                    self.pause = (self.pause * 2).min(RETRY.1);
+                    break;
+                }
+                Sent::Absent => {
+                    return Outcome {
+                        absent: self.clear(),
+                        ..Outcome::default()
+                    };
+                }
+            }
+        }
+        Outcome::default()
+    }
+
+    fn queued(&self) -> usize {
+        self.queued
+    }
+
+    fn retry(&self) -> Option<Instant> {
+        self.retry
+    }
+
+    fn features(&self) -> Features {
+        Features::default()
+    }
+
+    fn close(mut self: Box<Self>, sources: &mut Sources) {
+        sources.remove(&mut self.socket, self.token);
+        sources.remove(&mut self.out, self.out_token);
+        if let Err(error) = remove_socket(&self.local) {
+            tracing::warn!(%error, path = %self.local.display(), "a socket stays");
+        }
+    }
+}
+
 enum Sent {
-    Yes,
+    Some(usize),
     Full,
     Absent,
 }

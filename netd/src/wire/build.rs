@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 
 use super::checksum::Sum;
 use super::{ArpOperation, ArpPacket, ArpRepr, ETHERNET, EthernetFrame, EthernetProtocol, Mac};
+use crate::frame::Frame;
 use crate::tcp::Header;
 
 const IP: usize = 20;
@@ -22,12 +23,7 @@ pub(crate) struct Route {
 }
 
 /// A TCP segment; the payload may come in two pieces.
-pub(crate) fn tcp(
-    route: &Route,
-    ports: (u16, u16),
-    header: &Header,
-    payload: [&[u8]; 2],
-) -> Vec<u8> {
+pub(crate) fn tcp(route: &Route, ports: (u16, u16), header: &Header, payload: [&[u8]; 2]) -> Frame {
     let options = if header.syn {
         options(header)
     } else {
@@ -78,7 +74,7 @@ fn options(header: &Header) -> ([u8; 8], usize) {
 
 /// A UDP datagram; `payload` is at most [`MAX_DATAGRAM`](super::MAX_DATAGRAM)
 /// long.
-pub(crate) fn udp(route: &Route, ports: (u16, u16), payload: &[u8]) -> Vec<u8> {
+pub(crate) fn udp(route: &Route, ports: (u16, u16), payload: &[u8]) -> Frame {
     let length = 8 + payload.len();
     let mut frame = packet(route, 17, length);
     let start = frame.len();
@@ -97,7 +93,7 @@ pub(crate) fn udp(route: &Route, ports: (u16, u16), payload: &[u8]) -> Vec<u8> {
 }
 
 /// The answer to an ICMP echo request, whose message is `request`.
-pub(crate) fn echo_reply(route: &Route, request: &[u8]) -> Vec<u8> {
+pub(crate) fn echo_reply(route: &Route, request: &[u8]) -> Frame {
     let mut frame = packet(route, 1, request.len());
     let start = frame.len();
     frame.extend_from_slice(request);
@@ -117,7 +113,7 @@ pub(crate) enum Unreachable {
 }
 
 /// Tells the sender of `original`, an IPv4 packet, that it did not arrive.
-pub(crate) fn unreachable(route: &Route, why: Unreachable, original: &[u8]) -> Vec<u8> {
+pub(crate) fn unreachable(route: &Route, why: Unreachable, original: &[u8]) -> Frame {
     let quoted = &original[..original.len().min(IP + 8 + 40)];
     let mut frame = packet(route, 1, 8 + quoted.len());
     let start = frame.len();
@@ -133,7 +129,7 @@ fn seal_icmp(frame: &mut [u8], start: usize) {
 }
 
 /// The gateway's answer to an ARP request.
-pub(crate) fn arp_reply(route: &Route) -> Vec<u8> {
+pub(crate) fn arp_reply(route: &Route) -> Frame {
     let repr = ArpRepr::EthernetIpv4 {
         operation: ArpOperation::Reply,
         source_hardware_addr: route.src_mac,
@@ -141,7 +137,8 @@ pub(crate) fn arp_reply(route: &Route) -> Vec<u8> {
         target_hardware_addr: route.dst_mac,
         target_protocol_addr: route.dst,
     };
-    let mut frame = vec![0; ETHERNET + repr.buffer_len()];
+    let mut frame = Frame::with_capacity(ETHERNET + repr.buffer_len());
+    frame.resize(ETHERNET + repr.buffer_len());
     ethernet(&mut frame, route, EthernetProtocol::Arp);
     repr.emit(&mut ArpPacket::new_unchecked(&mut frame[ETHERNET..]));
     frame
@@ -149,10 +146,10 @@ pub(crate) fn arp_reply(route: &Route) -> Vec<u8> {
 
 /// Ethernet and IPv4 headers before `length` bytes of `protocol`, with room
 /// for those.
-fn packet(route: &Route, protocol: u8, length: usize) -> Vec<u8> {
+fn packet(route: &Route, protocol: u8, length: usize) -> Frame {
     let total = IP + length;
-    let mut frame = Vec::with_capacity(ETHERNET + total);
-    frame.resize(ETHERNET + IP, 0);
+    let mut frame = Frame::with_capacity(ETHERNET + total);
+    frame.resize(ETHERNET + IP);
     ethernet(&mut frame, route, EthernetProtocol::Ipv4);
     let header = &mut frame[ETHERNET..];
     header[0] = 0x45;
@@ -167,8 +164,8 @@ fn packet(route: &Route, protocol: u8, length: usize) -> Vec<u8> {
     frame
 }
 
-fn ethernet(frame: &mut [u8], route: &Route, kind: EthernetProtocol) {
-    let mut view = EthernetFrame::new_unchecked(frame);
+fn ethernet(frame: &mut Frame, route: &Route, kind: EthernetProtocol) {
+    let mut view = EthernetFrame::new_unchecked(&mut **frame);
     view.set_src_addr(route.src_mac);
     view.set_dst_addr(route.dst_mac);
     view.set_ethertype(kind);

@@ -88,6 +88,7 @@ proptest! {
         // The checksum would stop nearly everything here: go around it.
         let inner = Ip {
             src: route().src, dst: route().dst, protocol: IpProtocol::Tcp, fragment: false,
+            unsummed: false,
             packet: &bytes, payload: &bytes,
         };
         let _ = segment(&inner);

@@ -24,6 +24,9 @@ pub(crate) struct Ip<'a> {
     pub(crate) protocol: IpProtocol,
     /// It is a part of a packet.
     pub(crate) fragment: bool,
+    /// The checksum of what it carries is not complete, and need not be
+    /// checked: the frame has not been on any wire.
+    pub(crate) unsummed: bool,
     /// The whole packet, without padding.
     pub(crate) packet: &'a [u8],
     /// What follows the header.
@@ -43,6 +46,7 @@ pub(crate) fn ip(bytes: &[u8]) -> Option<Ip<'_>> {
         dst: view.dst_addr(),
         protocol: view.next_header(),
         fragment: view.more_frags() || view.frag_offset() != 0,
+        unsummed: false,
         payload: packet.get(header..)?,
         packet,
     })
@@ -69,7 +73,8 @@ pub(crate) fn datagram<'a>(ip: &Ip<'a>) -> Option<Datagram<'a>> {
             .is_valid()
     };
     // A checksum of zero means that there is none (RFC 768).
-    if view.src_port() == 0 || view.dst_port() == 0 || view.checksum() != 0 && !valid() {
+    let unsummed = ip.unsummed || view.checksum() == 0;
+    if view.src_port() == 0 || view.dst_port() == 0 || !unsummed && !valid() {
         return None;
     }
     Some(Datagram {
@@ -91,9 +96,10 @@ pub(crate) fn segment<'a>(ip: &Ip<'a>) -> Option<(u16, u16, Header, &'a [u8])> {
     let view = TcpPacket::new_checked(bytes).ok()?;
     if view.src_port() == 0
         || view.dst_port() == 0
-        || !Sum::pseudo(ip.src, ip.dst, 6, bytes.len())
-            .add(bytes)
-            .is_valid()
+        || !ip.unsummed
+            && !Sum::pseudo(ip.src, ip.dst, 6, bytes.len())
+                .add(bytes)
+                .is_valid()
     {
         return None;
     }
