@@ -1,10 +1,15 @@
 //! What the daemon is told to serve.
 
-use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
+mod check;
+mod subnet;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+
+/// Largest IP packet of a network that says nothing else, in bytes.
+pub const DEFAULT_MTU: u16 = 1500;
 
 /// The whole wanted state of one stack's networks.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -15,23 +20,55 @@ pub struct Config {
     pub publish: Vec<Publish>,
 }
 
-/// One network: a switch with a gateway.
+/// One network: a switch with a gateway. It has IPv4, IPv6 or both.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Network {
     /// Name, unique in the configuration.
     pub name: String,
-    /// Network address and prefix length.
-    pub subnet: (Ipv4Addr, u8),
-    /// The daemon's own address in the subnet: router and name server.
-    pub gateway: Ipv4Addr,
+    /// IPv4 network address and prefix length (1 to 30).
+    #[serde(default)]
+    pub subnet: Option<(Ipv4Addr, u8)>,
+    /// The daemon's own address in `subnet`: router and name server. There
+    /// is one exactly if there is a subnet.
+    #[serde(default)]
+    pub gateway: Option<Ipv4Addr>,
+    /// IPv6 network address and prefix length (8 to 126).
+    #[serde(default)]
+    pub subnet6: Option<(Ipv6Addr, u8)>,
+    /// The daemon's own address in `subnet6`.
+    #[serde(default)]
+    pub gateway6: Option<Ipv6Addr>,
+    /// Largest IP packet that the guests' devices take, in bytes; at least
+    /// 1280 with IPv6 (RFC 8200, section 5), else 576.
+    #[serde(default = "default_mtu")]
+    pub mtu: u16,
     /// No way out, and no published ports.
     pub internal: bool,
     /// Who is on it.
     pub endpoints: Vec<Endpoint>,
 }
 
+impl Default for Network {
+    fn default() -> Network {
+        Network {
+            name: String::new(),
+            subnet: None,
+            gateway: None,
+            subnet6: None,
+            gateway6: None,
+            mtu: DEFAULT_MTU,
+            internal: false,
+            endpoints: Vec::new(),
+        }
+    }
+}
+
+fn default_mtu() -> u16 {
+    DEFAULT_MTU
+}
+
 /// One network device of one VM.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Endpoint {
     /// Unique in the configuration.
     pub id: String,
@@ -42,9 +79,44 @@ pub struct Endpoint {
     /// Hardware address, `02:57:0a:59:00:02`.
     pub mac: String,
     /// Address in the network's subnet.
-    pub ipv4: Ipv4Addr,
-    /// Service name, container name, aliases; endpoints may share a name.
+    #[serde(default)]
+    pub ipv4: Option<Ipv4Addr>,
+    /// Address in the network's IPv6 subnet.
+    #[serde(default)]
+    pub ipv6: Option<Ipv6Addr>,
+    /// The VM's default route leads through this endpoint. Services then see
+    /// the real addresses of clients of published ports; elsewhere the
+    /// answers would not come back here, and clients show as the gateway.
+    #[serde(default)]
+    pub default_route: bool,
+    /// Service name, container name, host name, aliases; endpoints may share
+    /// a name. The first one is what a reverse lookup gives.
     pub names: Vec<String>,
+    /// Names that only this endpoint can look up, each with the name on this
+    /// network that it stands for (Compose's `links`).
+    #[serde(default)]
+    pub links: Vec<(String, String)>,
+    /// Name servers for what the network does not know, in place of the
+    /// host's (Compose's `dns`).
+    #[serde(default)]
+    pub dns: Vec<IpAddr>,
+    /// Search domains, told to guests that ask by DHCP.
+    #[serde(default)]
+    pub search: Vec<String>,
+    /// What SRV lookups find: `_label._tcp.name` for each of the names.
+    #[serde(default)]
+    pub services: Vec<Service>,
+}
+
+/// A port of a guest that an SRV lookup finds (RFC 2782).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Service {
+    /// Without the underscore: `http`, or a port number.
+    pub label: String,
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// Port of the guest.
+    pub port: u16,
 }
 
 /// One port of the host that leads to a port of an endpoint.
@@ -71,157 +143,4 @@ pub enum Protocol {
     Tcp,
     /// User datagram protocol.
     Udp,
-}
-
-impl Config {
-    /// Checks what the types cannot say: addresses in their subnets, nothing
-    /// twice, subnets apart.
-    ///
-    /// # Errors
-    /// The first thing that is wrong, as a sentence.
-    pub fn check(&self) -> Result<(), String> {
-        let mut ids = BTreeSet::new();
-        let mut names = BTreeSet::new();
-        for (n, network) in self.networks.iter().enumerate() {
-            network.check()?;
-            if !names.insert(&network.name) {
-                return Err(format!("network {}: defined twice", network.name));
-            }
-            if let Some(other) = self.networks[..n]
-                .iter()
-                .find(|other| network.overlaps(other))
-            {
-                return Err(format!(
-                    "networks {} and {} overlap",
-                    other.name, network.name
-                ));
-            }
-            for endpoint in &network.endpoints {
-                if !ids.insert(&endpoint.id) {
-                    return Err(format!("endpoint {}: defined twice", endpoint.id));
-                }
-            }
-        }
-        let mut published = BTreeSet::new();
-        for publish in &self.publish {
-            if !published.insert(&publish.id) {
-                return Err(format!("published port {}: defined twice", publish.id));
-            }
-            if !ids.contains(&publish.endpoint) {
-                return Err(format!(
-                    "published port {}: no endpoint {}",
-                    publish.id, publish.endpoint
-                ));
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Network {
-    /// `address` is in the subnet.
-    pub(crate) fn contains(&self, address: Ipv4Addr) -> bool {
-        (u32::from(address) ^ u32::from(self.subnet.0)) & self.mask() == 0
-    }
-
-    /// The highest address of the subnet.
-    pub(crate) fn broadcast(&self) -> Ipv4Addr {
-        Ipv4Addr::from(u32::from(self.subnet.0) | !self.mask())
-    }
-
-    fn mask(&self) -> u32 {
-        u32::MAX
-            .checked_shl(32 - u32::from(self.subnet.1))
-            .unwrap_or(0)
-    }
-
-    fn overlaps(&self, other: &Network) -> bool {
-        self.contains(other.subnet.0) || other.contains(self.subnet.0)
-    }
-
-    fn check(&self) -> Result<(), String> {
-        let name = &self.name;
-        if !(1..=30).contains(&self.subnet.1) {
-            return Err(format!(
-                "network {name}: the prefix must be between 1 and 30"
-            ));
-        }
-        if !self.contains(self.gateway) {
-            return Err(format!("network {name}: the gateway is not in the subnet"));
-        }
-        let mut addresses = BTreeSet::from([self.gateway, self.broadcast()]);
-        let mut macs = BTreeSet::from([crate::wire::gateway_mac(self.gateway)]);
-        for endpoint in &self.endpoints {
-            let id = &endpoint.id;
-            let mac = crate::wire::parse_mac(&endpoint.mac).ok_or_else(|| {
-                format!("endpoint {id}: `{}` is no hardware address", endpoint.mac)
-            })?;
-            if !self.contains(endpoint.ipv4) || !addresses.insert(endpoint.ipv4) {
-                return Err(format!(
-                    "endpoint {id}: address {} is taken or outside",
-                    endpoint.ipv4
-                ));
-            }
-            if !macs.insert(mac) {
-                return Err(format!(
-                    "endpoint {id}: hardware address {} is taken",
-                    endpoint.mac
-                ));
-            }
-        }
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn network(name: &str, base: [u8; 4], prefix: u8) -> Network {
-        let base = Ipv4Addr::from(base);
-        let gateway = Ipv4Addr::from(u32::from(base) + 1);
-        Network {
-            name: name.into(),
-            subnet: (base, prefix),
-            gateway,
-            internal: false,
-            endpoints: vec![],
-        }
-    }
-
-    #[test]
-    fn overlapping_subnets_are_refused() {
-        let mut config = Config {
-            networks: vec![
-                network("a", [10, 0, 0, 0], 16),
-                network("b", [10, 0, 7, 0], 24),
-            ],
-            publish: vec![],
-        };
-        assert!(config.check().unwrap_err().contains("overlap"));
-        config.networks[1] = network("b", [10, 1, 0, 0], 24);
-        config.check().unwrap();
-    }
-
-    #[test]
-    fn addresses_must_be_inside_and_unique() {
-        let mut net = network("a", [10, 0, 0, 0], 24);
-        let endpoint = |id: &str, last: u8| Endpoint {
-            id: id.into(),
-            local: "/l".into(),
-            peer: "/p".into(),
-            mac: format!("02:57:0a:00:00:{last:02x}"),
-            ipv4: Ipv4Addr::new(10, 0, 0, last),
-            names: vec![],
-        };
-        net.endpoints = vec![endpoint("x", 2), endpoint("y", 3)];
-        net.check().unwrap();
-        net.endpoints[1].ipv4 = net.endpoints[0].ipv4;
-        assert!(net.check().is_err());
-        net.endpoints[1] = endpoint("y", 255);
-        assert!(net.check().is_err());
-        net.endpoints[1] = endpoint("y", 3);
-        net.endpoints[1].mac = "02:57".into();
-        assert!(net.check().is_err());
-    }
 }

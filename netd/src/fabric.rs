@@ -115,13 +115,13 @@ struct Net {
 
 impl Net {
     /// From the gateway's side to `port`, with `src` as the sender.
-    fn route(&self, src: Ipv4Addr, port: &Port) -> Route {
-        Route {
+    fn route(&self, src: Ipv4Addr, port: &Port) -> Option<Route> {
+        Some(Route {
             src_mac: self.mac,
             dst_mac: port.mac,
             src,
-            dst: port.endpoint.ipv4,
-        }
+            dst: port.endpoint.ipv4?,
+        })
     }
 }
 
@@ -285,16 +285,12 @@ impl Fabric {
     /// From the gateway's side to `port`, with `src` as the sender.
     fn route(&self, port: PortId, src: Ipv4Addr) -> Option<Route> {
         let port = self.ports.get(&port)?;
-        Some(self.networks.get(&port.network)?.route(src, port))
+        self.networks.get(&port.network)?.route(src, port)
     }
 
     fn gateway(&self, port: PortId) -> Option<Ipv4Addr> {
-        Some(
-            self.networks
-                .get(&self.ports.get(&port)?.network)?
-                .config
-                .gateway,
-        )
+        let network = self.networks.get(&self.ports.get(&port)?.network)?;
+        network.config.gateway
     }
 
     /// The port of an endpoint.

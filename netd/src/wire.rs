@@ -5,8 +5,6 @@ mod build;
 mod checksum;
 mod view;
 
-use std::net::Ipv4Addr;
-
 pub(crate) use build::{Route, Unreachable, arp_reply, echo_reply, tcp, udp, unreachable};
 pub(crate) use smoltcp::wire::{
     ArpOperation, ArpPacket, ArpRepr, EthernetAddress as Mac, EthernetFrame, EthernetProtocol,
@@ -22,14 +20,6 @@ pub(crate) const ETHERNET: usize = 14;
 
 /// Largest UDP payload that one frame carries.
 pub(crate) const MAX_DATAGRAM: usize = MTU - 20 - 8;
-
-/// The hardware address of a network's gateway: locally administered, and
-/// from the address, so that guests may keep what they learnt when the
-/// daemon is started again.
-pub(crate) fn gateway_mac(gateway: Ipv4Addr) -> Mac {
-    let [a, b, c, d] = gateway.octets();
-    Mac([0x02, 0x67, a, b, c, d])
-}
 
 /// Reads `02:57:0a:59:00:02`; unicast addresses only.
 pub(crate) fn parse_mac(text: &str) -> Option<Mac> {

@@ -21,22 +21,24 @@ fn endpoint(last: u8, names: &[&str]) -> Endpoint {
         local: "/l".into(),
         peer: "/p".into(),
         mac: format!("02:57:00:00:00:{last:02x}"),
-        ipv4: Ipv4Addr::new(10, 89, 0, last),
+        ipv4: Some(Ipv4Addr::new(10, 89, 0, last)),
         names: names.iter().map(|name| (*name).to_owned()).collect(),
+        ..Endpoint::default()
     }
 }
 
 fn zone(internal: bool) -> Zone {
     let mut network = Network {
         name: "front".into(),
-        subnet: (Ipv4Addr::new(10, 89, 0, 0), 24),
-        gateway: Ipv4Addr::new(10, 89, 0, 1),
+        subnet: Some((Ipv4Addr::new(10, 89, 0, 0), 24)),
+        gateway: Some(Ipv4Addr::new(10, 89, 0, 1)),
         internal,
         endpoints: vec![
             endpoint(2, &["web", "web-1"]),
             endpoint(3, &["web", "web-2"]),
             endpoint(4, &["Api.Example.com"]),
         ],
+        ..Network::default()
     };
     for last in 10..60 {
         network.endpoints.push(endpoint(last, &["crowd"]));

@@ -55,9 +55,11 @@ impl Zone {
         let mut reverse = HashMap::new();
         if !network.internal {
             for name in HOST_NAMES {
-                names.insert(name.to_owned(), vec![network.gateway]);
+                names.insert(name.to_owned(), network.gateway.into_iter().collect());
             }
-            reverse.insert(network.gateway, HOST_NAMES[1].to_owned());
+            if let Some(gateway) = network.gateway {
+                reverse.insert(gateway, HOST_NAMES[1].to_owned());
+            }
         }
         let mut own: HashSet<String> = HashSet::new();
         for endpoint in &network.endpoints {
@@ -67,12 +69,12 @@ impl Zone {
                     names.remove(&name);
                 }
                 let addresses = names.entry(name).or_default();
-                if !addresses.contains(&endpoint.ipv4) {
-                    addresses.push(endpoint.ipv4);
+                if let Some(address) = endpoint.ipv4.filter(|a| !addresses.contains(a)) {
+                    addresses.push(address);
                 }
             }
-            if let Some(name) = endpoint.names.first() {
-                reverse.insert(endpoint.ipv4, canonical(name));
+            if let (Some(name), Some(address)) = (endpoint.names.first(), endpoint.ipv4) {
+                reverse.insert(address, canonical(name));
             }
         }
         let elsewhere = all
@@ -143,7 +145,7 @@ impl Zone {
                 Some(_) => Some(Ok(vec![])),
                 None => self
                     .network
-                    .contains(address)
+                    .contains(address.into())
                     .then_some(Err(RCODE::NameError)),
             };
         }

@@ -116,7 +116,7 @@ impl Fabric {
             table.insert(mac, port);
         }
         let net = Net {
-            mac: wire::gateway_mac(network.gateway),
+            mac: network.gateway_mac(),
             zone: Zone::new(network, all),
             table,
             config: network.clone(),
@@ -180,7 +180,11 @@ impl Fabric {
 }
 
 fn same_network(old: &Network, new: &Network) -> bool {
-    (old.subnet, old.gateway, old.internal) == (new.subnet, new.gateway, new.internal)
+    let what = |n: &Network| {
+        let four = (n.subnet, n.gateway);
+        (four, (n.subnet6, n.gateway6), n.internal, n.mtu)
+    };
+    what(old) == what(new)
 }
 
 /// Names can change while the endpoint lives.
@@ -190,4 +194,5 @@ fn same_endpoint(old: &Endpoint, new: &Endpoint) -> bool {
         && old.peer == new.peer
         && old.mac == new.mac
         && old.ipv4 == new.ipv4
+        && old.ipv6 == new.ipv6
 }

@@ -91,8 +91,8 @@ impl Fabric {
             return Err(DropReason::NotRoutable);
         };
         for (id, network) in &self.networks {
-            if network.config.contains(dst) {
-                return match (*id == port.network, network.config.gateway == dst) {
+            if network.config.contains(dst.into()) {
+                return match (*id == port.network, network.config.gateway == Some(dst)) {
                     (true, true) => Ok(Destination::Host),
                     (true, false) => Err(DropReason::NotRoutable),
                     (false, _) => Err(DropReason::OtherNetwork),

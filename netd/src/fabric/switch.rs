@@ -28,7 +28,7 @@ pub(super) fn judge(frame: &[u8], port: &Port, network: &Net) -> Result<Verdict,
             let src = frame
                 .get(ETHERNET + 12..ETHERNET + 16)
                 .ok_or(DropReason::Malformed)?;
-            if src != port.endpoint.ipv4.octets() {
+            if !is_own(src, port) {
                 return Err(DropReason::SpoofedAddress);
             }
         }
@@ -62,8 +62,14 @@ fn check_arp(bytes: &[u8], port: &Port) -> Result<(), DropReason> {
         return Err(DropReason::SpoofedMac);
     }
     let src = arp.source_protocol_addr();
-    if src != port.endpoint.ipv4.octets() && src != [0; 4] {
+    if !is_own(src, port) && src != [0; 4] {
         return Err(DropReason::SpoofedAddress);
     }
     Ok(())
+}
+
+fn is_own(address: &[u8], port: &Port) -> bool {
+    port.endpoint
+        .ipv4
+        .is_some_and(|own| address == own.octets())
 }

@@ -202,7 +202,9 @@ impl Fabric {
         let Some(network) = self.networks.get(&port.network) else {
             return;
         };
-        let route = network.route(*key.remote.ip(), port);
+        let Some(route) = network.route(*key.remote.ip(), port) else {
+            return;
+        };
         flow.connection.set_limit(limit);
         loop {
             let data = port.queued < PORT_ROOM;

@@ -20,18 +20,19 @@ fn endpoint(net: u8, last: u8) -> Endpoint {
         local: format!("/l{net}-{last}").into(),
         peer: format!("/p{net}-{last}").into(),
         mac: format!("02:57:0a:{net:02x}:00:{last:02x}"),
-        ipv4: Ipv4Addr::new(10, net, 0, last),
+        ipv4: Some(Ipv4Addr::new(10, net, 0, last)),
         names: vec![format!("s{last}")],
+        ..Endpoint::default()
     }
 }
 
 fn network(net: u8, lasts: &[u8]) -> Network {
     Network {
         name: format!("n{net}"),
-        subnet: (Ipv4Addr::new(10, net, 0, 0), 24),
-        gateway: Ipv4Addr::new(10, net, 0, 1),
-        internal: false,
+        subnet: Some((Ipv4Addr::new(10, net, 0, 0), 24)),
+        gateway: Some(Ipv4Addr::new(10, net, 0, 1)),
         endpoints: lasts.iter().map(|last| endpoint(net, *last)).collect(),
+        ..Network::default()
     }
 }
 
@@ -47,7 +48,7 @@ fn fabric() -> (Fabric, [PortId; 3]) {
 fn out(dst: [u8; 4]) -> Route {
     Route {
         src_mac: wire::parse_mac("02:57:0a:01:00:02").unwrap(),
-        dst_mac: wire::gateway_mac(Ipv4Addr::new(10, 1, 0, 1)),
+        dst_mac: network(1, &[]).gateway_mac(),
         src: Ipv4Addr::new(10, 1, 0, 2),
         dst: dst.into(),
     }
@@ -210,9 +211,9 @@ fn what_stays_the_same_is_not_touched() {
     let changes = fabric.apply(&[first.clone(), network(2, &[2])]);
     assert!(changes.closed.is_empty() && changes.opened.is_empty());
     // Another address is another endpoint; another gateway another network.
-    first.endpoints[0].ipv4 = Ipv4Addr::new(10, 1, 0, 9);
+    first.endpoints[0].ipv4 = Some(Ipv4Addr::new(10, 1, 0, 9));
     let mut second = network(2, &[2]);
-    second.gateway = Ipv4Addr::new(10, 2, 0, 7);
+    second.gateway = Some(Ipv4Addr::new(10, 2, 0, 7));
     let mut closed = fabric.apply(&[first, second]).closed;
     closed.sort();
     assert_eq!(closed, [a, c]);

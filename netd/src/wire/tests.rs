@@ -1,6 +1,8 @@
 //! Views and builders against each other, against smoltcp's checks, and
 //! against arbitrary bytes.
 
+use std::net::Ipv4Addr;
+
 use proptest::prelude::*;
 use smoltcp::wire::{IpAddress, Ipv4Packet, TcpPacket, UdpPacket};
 
@@ -10,7 +12,7 @@ use crate::tcp::{Header, Seq};
 fn route() -> Route {
     let (src, dst) = (Ipv4Addr::new(10, 89, 0, 1), Ipv4Addr::new(10, 89, 0, 2));
     Route {
-        src_mac: gateway_mac(src),
+        src_mac: Mac([2, 0x67, 10, 89, 0, 1]),
         dst_mac: Mac([2, 0x57, 10, 89, 0, 2]),
         src,
         dst,

@@ -155,20 +155,20 @@ impl Guest {
         let mut config = Config::new(EthernetAddress::from_bytes(&mac).into());
         config.random_seed = seed;
         let mut interface = Interface::new(config, &mut card, Instant::ZERO);
+        let (address, gateway) = (endpoint.ipv4.unwrap(), network.gateway.unwrap());
         interface.update_ip_addrs(|addresses| {
-            addresses
-                .push(IpCidr::new(endpoint.ipv4.into(), network.subnet.1))
-                .unwrap();
+            let prefix = network.subnet.unwrap().1;
+            addresses.push(IpCidr::new(address.into(), prefix)).unwrap();
         });
         interface
             .routes_mut()
-            .add_default_ipv4_route(network.gateway)
+            .add_default_ipv4_route(gateway)
             .unwrap();
         Guest {
             card,
             sockets: SocketSet::new(vec![]),
-            address: endpoint.ipv4,
-            gateway: network.gateway,
+            address,
+            gateway,
             interface,
             start: Clock::now(),
             port: 40_000,

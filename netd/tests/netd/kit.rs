@@ -126,15 +126,16 @@ impl Daemon {
             local: self.path(&format!("{name}.d")),
             peer: self.path(&format!("{name}.q")),
             mac: format!("02:57:0a:{number:02x}:00:{:02x}", n + 2),
-            ipv4: address(n as u8 + 2),
+            ipv4: Some(address(n as u8 + 2)),
             names: vec![(*name).to_owned()],
+            ..Endpoint::default()
         };
         Network {
             name: format!("net{number}"),
-            subnet: (address(0), 24),
-            gateway: address(254),
-            internal: false,
+            subnet: Some((address(0), 24)),
+            gateway: Some(address(254)),
             endpoints: names.iter().enumerate().map(endpoint).collect(),
+            ..Network::default()
         }
     }
 }

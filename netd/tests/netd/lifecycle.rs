@@ -208,7 +208,7 @@ fn arp_to_everybody(mac: &str, network: &stack_netd::config::Network) -> Vec<u8>
         .split(':')
         .map(|byte| u8::from_str_radix(byte, 16).unwrap())
         .collect();
-    let address = network.endpoints[0].ipv4.octets();
+    let address = network.endpoints[0].ipv4.unwrap().octets();
     let mut frame = vec![0xff; 6];
     frame.extend_from_slice(&mac);
     frame.extend_from_slice(&[8, 6, 0, 1, 8, 0, 6, 4, 0, 1]);

@@ -54,7 +54,7 @@ fn the_gateway_answers_pings_and_nobody_else_answers_for_strangers() {
     let network = daemon.network(77, &["a"]);
     daemon.apply(&config(&[&network]));
     let mut guest = daemon.guest(&network, "a");
-    assert_eq!(ping(&mut guest, network.gateway, 5), 5);
+    assert_eq!(ping(&mut guest, network.gateway.unwrap(), 5), 5);
     guest.work(Duration::from_millis(1000));
     assert_eq!(ping(&mut guest, Ipv4Address::new(10, 77, 0, 9), 2), 0);
     assert!(daemon.drops("ArpNotForUs") > 0);
@@ -95,7 +95,7 @@ fn networks_do_not_reach_each_other() {
     // Routed through the gateway, to the guest and to the other gateway.
     let socket = a.dial((there, 80));
     assert_eq!(ping(&mut a, there, 2), 0);
-    assert_eq!(ping(&mut a, back.gateway, 2), 0);
+    assert_eq!(ping(&mut a, back.gateway.unwrap(), 2), 0);
     assert!(!a.tcp(socket).may_send());
     assert!(daemon.drops("OtherNetwork") >= 5);
     // With the other guest's hardware address.
@@ -168,9 +168,9 @@ fn whoever_claims_to_be_somebody_else_is_not_heard() {
     let mut a = daemon.guest(&network, "a");
     let mut b = daemon.guest(&network, "b");
     let (mine, theirs) = (&network.endpoints[0], &network.endpoints[1]);
-    let honest = arp(&mine.mac, mine.ipv4, theirs.ipv4);
-    let wrong_address = arp(&mine.mac, network.gateway, theirs.ipv4);
-    let wrong_mac = arp(&theirs.mac, mine.ipv4, theirs.ipv4);
+    let honest = arp(&mine.mac, mine.ipv4.unwrap(), theirs.ipv4.unwrap());
+    let wrong_address = arp(&mine.mac, network.gateway.unwrap(), theirs.ipv4.unwrap());
+    let wrong_mac = arp(&theirs.mac, mine.ipv4.unwrap(), theirs.ipv4.unwrap());
     let mut inner_mac = honest.clone();
     inner_mac[22..28].copy_from_slice(mac(&theirs.mac).as_bytes());
     for frame in [&wrong_address, &wrong_mac, &inner_mac, &honest] {
@@ -190,7 +190,7 @@ fn whoever_claims_to_be_somebody_else_is_not_heard() {
     frame[..6].copy_from_slice(mac(&theirs.mac).as_bytes());
     frame[6..12].copy_from_slice(mac(&mine.mac).as_bytes());
     frame[12..15].copy_from_slice(&[8, 0, 0x45]);
-    frame[26..30].copy_from_slice(&network.gateway.octets());
+    frame[26..30].copy_from_slice(&network.gateway.unwrap().octets());
     a.card.send(&frame);
     a.work(Duration::from_millis(50));
     assert_eq!(daemon.drops("SpoofedAddress"), 2);
@@ -206,7 +206,7 @@ fn an_internal_network_has_no_way_out() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let mut a = daemon.guest(&network, "a");
-    assert!(a.connect((network.gateway, port)).is_none());
+    assert!(a.connect((network.gateway.unwrap(), port)).is_none());
     let out = a.dial((Ipv4Address::new(192, 0, 2, 1), 80));
     a.work(Duration::from_millis(200));
     assert!(!a.tcp(out).may_send());

@@ -162,10 +162,11 @@ impl Daemon {
                     .iter()
                     .flat_map(|r| self.endpoints(r, &network.name))
                     .collect(),
-                subnet: (network.subnet.base(), network.subnet.prefix()),
-                gateway: network.gateway,
+                subnet: Some((network.subnet.base(), network.subnet.prefix())),
+                gateway: Some(network.gateway),
                 internal: network.internal,
                 name: network.name,
+                ..NetdNetwork::default()
             })
             .collect::<Vec<_>>();
         let internal = |name: &str| networks.iter().any(|n| n.name == name && n.internal);
@@ -209,12 +210,13 @@ impl Daemon {
                 local: dir.join(format!("n{n}.d")),
                 peer: dir.join(format!("n{n}.q")),
                 mac: nic.mac.clone(),
-                ipv4: nic.ipv4,
+                ipv4: Some(nic.ipv4),
                 names: if record.standby {
                     Vec::new()
                 } else {
                     nic.names.clone()
                 },
+                ..Endpoint::default()
             })
             .collect()
     }
