@@ -9,8 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use mio::unix::SourceFd;
 use mio::{Interest, Token};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::{RecvFlags, recv};
-use vhost::vhost_user::BackendReqHandler;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
+use vhost::vhost_user::message::{FrontendReq, MAX_MSG_SIZE};
+use vhost::vhost_user::{BackendReqHandler, Error, VhostUserBackendReqHandlerMut};
 
 use super::super::sources::{Source, Sources};
 use super::session::{RECEIVE, Session, TRANSMIT};
@@ -18,6 +19,10 @@ use crate::ids::PortId;
 
 /// Bytes before each request: kind, flags, length.
 const HEADER: usize = 12;
+/// Flags of a message: the version, that it is an answer, that it wants one.
+const VERSION: u32 = 1;
+const REPLY: u32 = 1 << 2;
+const NEED_REPLY: u32 = 1 << 3;
 
 /// The connection.
 pub(super) struct Connection {
@@ -69,13 +74,37 @@ impl Connection {
     /// Answers the requests that are there. An error is the end of the
     /// connection.
     pub(super) fn answer(&mut self, sources: &mut Sources) -> Result<(), String> {
-        while is_whole(&self.socket).map_err(|error| error.to_string())? {
-            self.requests
-                .handle_request()
-                .map_err(|error| error.to_string())?;
+        while let Some(request) = next(&self.socket).map_err(|error| error.to_string())? {
+            let early = request.is(FrontendReq::SET_VRING_ENABLE) && !self.session().chosen;
+            let handled = match early {
+                true => self.enable_early(request),
+                false => self.requests.handle_request(),
+            };
+            handled.map_err(|error| error.to_string())?;
             self.rewire(sources).map_err(|error| error.to_string())?;
         }
         Ok(())
+    }
+
+    /// QEMU enables rings before it says which features were chosen when it
+    /// connects again, and the library refuses that.
+    fn enable_early(&self, request: Request) -> vhost::vhost_user::Result<()> {
+        let mut message = [0; HEADER + 8];
+        let (read, _) = recv(&self.socket, &mut message, RecvFlags::DONTWAIT)
+            .map_err(|error| Error::SocketError(error.into()))?;
+        if read != message.len() || request.size != 8 {
+            return Err(Error::InvalidMessage);
+        }
+        let word = |at: usize| u32::from_ne_bytes([0, 1, 2, 3].map(|n| message[at + n]));
+        let (index, enable) = (word(HEADER), word(HEADER + 4));
+        let outcome = self.session().set_vring_enable(index, enable == 1);
+        if request.flags & NEED_REPLY != 0 {
+            let words = [request.kind, VERSION | REPLY, 8, outcome.is_err().into(), 0];
+            let answer = words.map(u32::to_ne_bytes).concat();
+            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+            send(&self.socket, &answer, flags).map_err(|error| Error::SocketError(error.into()))?;
+        }
+        outcome
     }
 
     /// Polls the kicks that there are now.
@@ -116,36 +145,50 @@ impl Connection {
     }
 }
 
-/// A whole request has come, and there is place for its answer: then handling
-/// it does not block, as the library would. A VMM that does not read the
-/// answers is as good as gone.
-fn is_whole(socket: &UnixStream) -> io::Result<bool> {
+/// A request's header.
+#[derive(Debug, Clone, Copy)]
+struct Request {
+    kind: u32,
+    flags: u32,
+    size: u32,
+}
+
+impl Request {
+    fn is(self, kind: FrontendReq) -> bool {
+        self.kind == u32::from(kind)
+    }
+}
+
+/// The next request, if it has come as a whole, and there is place for its
+/// answer: then handling it does not block, as the library would. A VMM that
+/// does not read the answers is as good as gone.
+fn next(socket: &UnixStream) -> io::Result<Option<Request>> {
     let mut header = [0; HEADER];
     let peeked = match recv(socket, &mut header, RecvFlags::PEEK | RecvFlags::DONTWAIT) {
         Ok((peeked, _)) => peeked,
-        Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
-        Err(error) if error.kind() == ErrorKind::Interrupted => return is_whole(socket),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
+        Err(error) if error.kind() == ErrorKind::Interrupted => return next(socket),
         Err(error) => return Err(error.into()),
     };
     if peeked == 0 {
         return Err(io::Error::new(ErrorKind::UnexpectedEof, "it hung up"));
     }
-    let size = u32::from_ne_bytes([header[8], header[9], header[10], header[11]]);
-    let size = u64::from(size) + HEADER as u64;
-    let waiting = rustix::io::ioctl_fionread(socket)?;
-    // A wrong size is for the library to refuse: the header is enough.
-    let needed = if size > vhost::vhost_user::message::MAX_MSG_SIZE as u64 {
-        HEADER as u64
-    } else {
-        size
+    let word = |at: usize| u32::from_ne_bytes([0, 1, 2, 3].map(|n| header[at + n]));
+    let request = Request {
+        kind: word(0),
+        flags: word(4),
+        size: word(8),
     };
-    if peeked < HEADER || waiting < needed {
-        return Ok(false);
+    // A wrong size is for the library to refuse, and the header enough.
+    let body = Some(request.size as usize).filter(|size| *size <= MAX_MSG_SIZE);
+    let needed = (HEADER + body.unwrap_or(0)) as u64;
+    if peeked < HEADER || rustix::io::ioctl_fionread(socket)? < needed {
+        return Ok(None);
     }
     let mut writable = [PollFd::new(socket, PollFlags::OUT)];
     poll(&mut writable, Some(&Timespec::default()))?;
     match writable[0].revents().contains(PollFlags::OUT) {
-        true => Ok(true),
+        true => Ok(Some(request)),
         false => Err(io::Error::other("it does not read what it is answered")),
     }
 }

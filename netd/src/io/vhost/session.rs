@@ -30,6 +30,8 @@ pub(super) const TRANSMIT: usize = 1;
 pub(super) struct Session {
     /// Features that guest and VMM chose.
     pub(super) features: u64,
+    /// They have done so.
+    pub(super) chosen: bool,
     pub(super) memory: Memory,
     /// [`RECEIVE`] and [`TRANSMIT`].
     pub(super) rings: [Setup; 2],
@@ -143,6 +145,7 @@ impl VhostUserBackendReqHandlerMut for Session {
             return Err(refused(&format!("features {chosen:#x}")));
         }
         self.features = chosen;
+        self.chosen = true;
         if chosen & features::PROTOCOL == 0 {
             self.rings.iter_mut().for_each(|setup| setup.enabled = true);
         }
