@@ -72,10 +72,13 @@ fn default_mtu() -> u16 {
 pub struct Endpoint {
     /// Unique in the configuration.
     pub id: String,
-    /// The datagram socket that the daemon binds and the VMM sends to.
+    /// The socket that the daemon binds, and the VMM sends or connects to.
     pub local: PathBuf,
     /// The datagram socket that the VMM binds.
     pub peer: PathBuf,
+    /// How frames go to and fro.
+    #[serde(default)]
+    pub transport: Transport,
     /// Hardware address, `02:57:0a:59:00:02`.
     pub mac: String,
     /// Address in the network's subnet.
@@ -117,6 +120,18 @@ pub struct Service {
     pub protocol: Protocol,
     /// Port of the guest.
     pub port: u16,
+}
+
+/// How frames go between the daemon and a VMM.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Transport {
+    /// One Ethernet frame in each unix datagram.
+    #[default]
+    Datagram,
+    /// Through the VM's memory (vhost-user; Linux only): `local` is a stream
+    /// socket that the VMM connects to, and `peer` is not used.
+    VhostUser,
 }
 
 /// One port of the host that leads to a port of an endpoint.

@@ -23,6 +23,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Instant;
 
+pub(crate) use apply::Opened;
 pub(crate) use tcp::HostFailure;
 
 use crate::config::{Endpoint, Network, Publish};

@@ -19,6 +19,8 @@ mod publish;
 mod resolver;
 mod sources;
 mod store;
+#[cfg(target_os = "linux")]
+mod vhost;
 
 use std::io;
 use std::net::SocketAddr;

@@ -23,6 +23,7 @@ mod frame;
 mod ids;
 mod io;
 mod noise;
+mod offload;
 mod tcp;
 mod timers;
 mod udp;

@@ -7,7 +7,7 @@ use std::io;
 use std::path::Path;
 
 /// Drivers of devices that are other ones after the restore.
-const DRIVERS: [&str; 2] = ["virtio_blk", "9pnet_virtio"];
+const DRIVERS: [&str; 3] = ["virtio_blk", "9pnet_virtio", "virtio_net"];
 const BUS: &str = "/sys/bus/virtio";
 
 /// This VM boots to be saved, or was saved as such.
@@ -18,7 +18,7 @@ pub(crate) fn is_one() -> bool {
     })
 }
 
-/// Lets go of disks and shared directories.
+/// Lets go of disks, shared directories and network devices.
 pub(crate) fn let_go() -> io::Result<()> {
     for driver in DRIVERS {
         let dir = Path::new(BUS).join("drivers").join(driver);

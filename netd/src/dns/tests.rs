@@ -20,6 +20,7 @@ fn endpoint(last: u8, names: &[&str]) -> Endpoint {
         id: last.to_string(),
         local: "/l".into(),
         peer: "/p".into(),
+        transport: crate::config::Transport::Datagram,
         mac: format!("02:57:00:00:00:{last:02x}"),
         ipv4: Some(Ipv4Addr::new(10, 89, 0, last)),
         names: names.iter().map(|name| (*name).to_owned()).collect(),

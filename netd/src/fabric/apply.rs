@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::flows::Kind;
 use super::{Event, Fabric, Net, Port};
-use crate::config::{Endpoint, Network, Publish};
+use crate::config::{Endpoint, Network, Publish, Transport};
 use crate::dns::Zone;
 use crate::ids::{NetworkId, PortId, PublishId};
 use crate::wire;
@@ -31,6 +31,8 @@ pub(crate) struct Opened {
     pub(crate) local: PathBuf,
     /// The VMM's.
     pub(crate) peer: PathBuf,
+    /// What kind of sockets these are.
+    pub(crate) transport: Transport,
 }
 
 impl Fabric {
@@ -97,6 +99,7 @@ impl Fabric {
                         endpoint: endpoint.id.clone(),
                         local: endpoint.local.clone(),
                         peer: endpoint.peer.clone(),
+                        transport: endpoint.transport,
                     });
                     let endpoint = endpoint.clone();
                     let waiting = HashSet::new();
@@ -192,6 +195,7 @@ fn same_endpoint(old: &Endpoint, new: &Endpoint) -> bool {
     old.id == new.id
         && old.local == new.local
         && old.peer == new.peer
+        && old.transport == new.transport
         && old.mac == new.mac
         && old.ipv4 == new.ipv4
         && old.ipv6 == new.ipv6

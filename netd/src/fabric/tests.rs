@@ -19,6 +19,7 @@ fn endpoint(net: u8, last: u8) -> Endpoint {
         id: format!("{net}/{last}"),
         local: format!("/l{net}-{last}").into(),
         peer: format!("/p{net}-{last}").into(),
+        transport: crate::config::Transport::Datagram,
         mac: format!("02:57:0a:{net:02x}:00:{last:02x}"),
         ipv4: Some(Ipv4Addr::new(10, net, 0, last)),
         names: vec![format!("s{last}")],

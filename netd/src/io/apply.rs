@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use super::event_loop::Loop;
-use super::frame_port::FramePort;
 use super::listener::Listener;
+use super::port;
 use super::publish::bind;
 use super::store;
 use crate::config::{Config, Publish};
@@ -64,9 +64,9 @@ impl Loop {
         }
         let mut unserved = Vec::new();
         for opened in changes.opened {
-            match FramePort::open(opened.port, &opened.local, &opened.peer, &mut self.sources) {
+            match port::open(&opened, &mut self.sources) {
                 Ok(port) => {
-                    self.ports.insert(opened.port, Box::new(port));
+                    self.ports.insert(opened.port, port);
                 }
                 Err(error) => {
                     // Forgotten, so that the next configuration tries again.

@@ -20,7 +20,7 @@ use super::descriptors::Descriptors;
 use super::host_stream::{HostStream, Progress, failure, refuse};
 use super::listener::{Listener, receive_from};
 use super::mmsg::MANY;
-use super::port::{Outcome, Port};
+use super::port::{self, Outcome, Port};
 use super::resolver::{Heard, Resolver};
 use super::sources::{Source, Sources};
 use super::store;
@@ -211,6 +211,7 @@ impl Loop {
             Source::Control => self.control.accept(&mut self.sources, now),
             Source::Client(id) => self.handle_client(id, now),
             Source::FramesOut(id) => self.flush(id, now),
+            Source::Vmm(id) => self.control_port(id, now),
             Source::Stream(flow) => self.handle_stream(flow, event, now),
             Source::Query(query) => self.handle_resolver(query, now),
             Source::Frames(id) => self.read_frames(id, now),
@@ -525,8 +526,17 @@ impl Loop {
     /// Sends frames to a VMM.
     fn send(&mut self, to: PortId, frames: &[Parts<'_>], now: Instant) {
         if let Some(port) = self.ports.get_mut(&to) {
-            let outcome = port.send(frames, now);
+            let outcome = port::send(port.as_mut(), frames, now);
             self.sent(to, outcome);
+        }
+    }
+
+    /// A VMM has something to say.
+    fn control_port(&mut self, id: PortId, now: Instant) {
+        if let Some(port) = self.ports.get_mut(&id) {
+            port.control(&mut self.sources, now);
+            self.read_frames(id, now);
+            self.flush(id, now);
         }
     }
 

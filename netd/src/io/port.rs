@@ -1,11 +1,19 @@
 //! What all kinds of connections to a VMM have in common.
 
 use std::fmt::Debug;
+use std::io;
 use std::time::Instant;
 
+use super::frame_port::FramePort;
+use super::mmsg::MANY;
 use super::sources::Sources;
+#[cfg(target_os = "linux")]
+use super::vhost::VhostPort;
+use crate::config::Transport;
 use crate::counters::DropReason;
-use crate::frame::{Batch, Features, Parts};
+use crate::fabric::Opened;
+use crate::frame::{Batch, Features, Frame, Parts};
+use crate::offload;
 
 /// One endpoint's connection to its VMM. Nothing here blocks.
 ///
@@ -36,8 +44,50 @@ pub(super) trait Port: Debug {
     /// What the VMM takes unfinished.
     fn features(&self) -> Features;
 
+    /// Something happened to the port's [`Vmm`](super::sources::Source::Vmm)
+    /// token. What waits on either side is to be looked at after that.
+    fn control(&mut self, _sources: &mut Sources, _now: Instant) {}
+
     /// Closes sockets and removes paths.
     fn close(self: Box<Self>, sources: &mut Sources);
+}
+
+/// Opens the sockets of an endpoint.
+pub(super) fn open(wanted: &Opened, sources: &mut Sources) -> io::Result<Box<dyn Port>> {
+    let (id, local) = (wanted.port, &wanted.local);
+    Ok(match wanted.transport {
+        Transport::Datagram => Box::new(FramePort::open(id, local, &wanted.peer, sources)?),
+        #[cfg(target_os = "linux")]
+        Transport::VhostUser => Box::new(VhostPort::open(id, local, sources)?),
+        #[cfg(not(target_os = "linux"))]
+        Transport::VhostUser => return Err(io::ErrorKind::Unsupported.into()),
+    })
+}
+
+/// Sends frames through `port`, finished in software as far as the VMM does not
+/// take them.
+pub(super) fn send(port: &mut dyn Port, frames: &[Parts<'_>], now: Instant) -> Outcome {
+    let features = port.features();
+    if frames.iter().all(|frame| features.take(&frame.offload)) {
+        return port.send(frames, now);
+    }
+    let mut outcome = Outcome::default();
+    let mut finished: Vec<Frame> = Vec::new();
+    for frame in frames {
+        let can_be = offload::finish(frame, features, |frame| finished.push(frame.to_frame()));
+        outcome.malformed += u64::from(!can_be);
+        if finished.len() >= MANY {
+            outcome.add(send_all(port, &finished, now));
+            finished.clear();
+        }
+    }
+    outcome.add(send_all(port, &finished, now));
+    outcome
+}
+
+fn send_all(port: &mut dyn Port, frames: &[Frame], now: Instant) -> Outcome {
+    let frames: Vec<Parts<'_>> = frames.iter().map(Parts::from).collect();
+    port.send(&frames, now)
 }
 
 /// What became of frames.
@@ -49,14 +99,35 @@ pub(super) struct Outcome {
     pub(super) full: u64,
     /// Frames lost because there is no VMM.
     pub(super) absent: u64,
+    /// Frames lost because no buffer of the guest holds them.
+    pub(super) unfit: u64,
+    /// Frames that could not be finished: their headers do not fit.
+    pub(super) malformed: u64,
 }
 
 impl Outcome {
     /// The losses by reason.
-    pub(super) fn lost(&self) -> [(DropReason, u64); 2] {
+    pub(super) fn lost(&self) -> [(DropReason, u64); 4] {
         [
             (DropReason::QueueFull, self.full),
             (DropReason::NoPeer, self.absent),
+            (DropReason::TooLarge, self.unfit),
+            (DropReason::Malformed, self.malformed),
         ]
+    }
+
+    fn add(&mut self, other: Outcome) {
+        let Outcome {
+            taken,
+            full,
+            absent,
+            unfit,
+            malformed,
+        } = other;
+        self.taken += taken;
+        self.full += full;
+        self.absent += absent;
+        self.unfit += unfit;
+        self.malformed += malformed;
     }
 }

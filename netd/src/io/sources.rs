@@ -20,6 +20,8 @@ pub(super) enum Source {
     Frames(PortId),
     /// Place for frames to a VMM.
     FramesOut(PortId),
+    /// A VMM that connects, or its requests.
+    Vmm(PortId),
     /// The host's socket of a flow.
     Stream(FlowId),
     /// A published port.

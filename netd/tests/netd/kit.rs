@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use stack_netd::config::{Config, Endpoint, Network, Protocol, Publish};
+use stack_netd::config::{Config, Endpoint, Network, Protocol, Publish, Transport};
 use stack_netd::control::{Request, Response, call};
 use tempfile::TempDir;
 
@@ -125,6 +125,7 @@ impl Daemon {
             id: (*name).to_owned(),
             local: self.path(&format!("{name}.d")),
             peer: self.path(&format!("{name}.q")),
+            transport: Transport::Datagram,
             mac: format!("02:57:0a:{number:02x}:00:{:02x}", n + 2),
             ipv4: Some(address(n as u8 + 2)),
             names: vec![(*name).to_owned()],

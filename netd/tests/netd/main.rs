@@ -14,3 +14,8 @@ mod publish;
 mod switch;
 mod tcp;
 mod udp;
+#[cfg(target_os = "linux")]
+mod vhost;
+#[cfg(target_os = "linux")]
+#[path = "../support/vhost_card.rs"]
+mod vhost_card;

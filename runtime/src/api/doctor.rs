@@ -60,6 +60,11 @@ async fn vmm(qemu: &Qemu, checks: &mut Vec<Check>) {
                     Some("VMs are emulated, several times slower: use a machine with KVM".into());
             }
             checks.push(accel);
+            checks.push(check(
+                "network",
+                "ok",
+                format!("{} ({})", probe.transport, probe.transport_reason),
+            ));
         }
         Err(error) => {
             let mut failed = check("qemu", "error", error.to_string());

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use stack_api::container::{Container, State};
 use stack_api::event::ApiError;
 use stack_api::spec::ServiceSpec;
-use stack_vmm::{Agent, Process};
+use stack_vmm::{Agent, Process, Transport};
 use tokio::sync::{Notify, watch};
 
 use crate::ledger::{Ledger, Table};
@@ -39,6 +39,9 @@ pub struct Record {
     pub process: Option<Process>,
     /// The user wants it to run.
     pub wanted: bool,
+    /// How the frames of its VM travel; fixed while there is one.
+    #[serde(default)]
+    pub transport: Transport,
     /// Another container has the names and ports that it is meant for.
     #[serde(default)]
     pub standby: bool,

@@ -130,6 +130,9 @@ fn lost(name: &str) -> Ended {
 }
 
 async fn boot(daemon: &Arc<Daemon>, handle: &Arc<Handle>) -> Result<(Vm, GuestHello), ApiError> {
+    // The network daemon has to know it as long as this VM runs.
+    let transport = daemon.backend.transport().await;
+    handle.update(|record| record.transport = transport);
     let record = handle.record();
     let dir = daemon.paths.vm(&handle.id);
     let _ = std::fs::remove_dir_all(&dir);
@@ -149,6 +152,7 @@ async fn boot(daemon: &Arc<Daemon>, handle: &Arc<Handle>) -> Result<(Vm, GuestHe
             .enumerate()
             .map(|(n, nic)| stack_vmm::Nic {
                 mac: nic.mac.clone(),
+                transport,
                 local: dir.join(format!("n{n}.q")),
                 remote: dir.join(format!("n{n}.d")),
             })

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use stack_api::container::Published;
 use stack_api::event::ApiError;
 use stack_api::spec::PortSpec;
-use stack_netd::config::{Config, Endpoint, Network as NetdNetwork, Protocol, Publish};
+use stack_netd::config::{Config, Endpoint, Network as NetdNetwork, Protocol, Publish, Transport};
 
 use super::{Daemon, guard};
 use crate::container::{Handle, Record};
@@ -209,6 +209,10 @@ impl Daemon {
                 id: format!("{}/{network}", record.container.id),
                 local: dir.join(format!("n{n}.d")),
                 peer: dir.join(format!("n{n}.q")),
+                transport: match record.transport {
+                    stack_vmm::Transport::Datagram => Transport::Datagram,
+                    stack_vmm::Transport::VhostUser => Transport::VhostUser,
+                },
                 mac: nic.mac.clone(),
                 ipv4: Some(nic.ipv4),
                 names: if record.standby {

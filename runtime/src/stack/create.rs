@@ -185,6 +185,7 @@ pub(super) fn container(
         nics: places.into_iter().map(|(_, nic, _)| nic).collect(),
         blueprint,
         process: None,
+        transport: stack_vmm::Transport::default(),
         wanted: false,
         standby: order.standby,
     };

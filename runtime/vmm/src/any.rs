@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::{Backend, Error, Fake, Process, Qemu, VmSpec};
+use crate::{Backend, Error, Fake, Process, Qemu, Transport, VmSpec};
 
 /// One of the backends.
 #[derive(Debug)]
@@ -31,6 +31,17 @@ impl AnyBackend {
             AnyBackend::Qemu(backend) => backend.default_cpus().await,
             AnyBackend::Fake(_) => 1,
         }
+    }
+}
+
+impl AnyBackend {
+    /// How the frames of VMs that are started now go to the network daemon.
+    pub async fn transport(&self) -> Transport {
+        match self {
+            AnyBackend::Qemu(backend) => backend.probe().await.map(|probe| probe.transport),
+            AnyBackend::Fake(_) => Ok(Transport::Datagram),
+        }
+        .unwrap_or_default()
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 /// A VM to start.
 #[derive(Debug, Clone)]
 pub struct VmSpec {
@@ -40,15 +42,37 @@ pub struct Disk {
     pub read_only: bool,
 }
 
-/// A network device: Ethernet frames as unix datagrams.
+/// A network device.
 #[derive(Debug, Clone)]
 pub struct Nic {
     /// Hardware address.
     pub mac: String,
-    /// Socket that the VMM binds.
+    /// How its frames travel.
+    pub transport: Transport,
+    /// Socket that the VMM binds, for datagrams.
     pub local: PathBuf,
     /// Socket of the network daemon.
     pub remote: PathBuf,
+}
+
+/// How frames go between a VM and the network daemon.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Transport {
+    /// As unix datagrams.
+    #[default]
+    Datagram,
+    /// Through the VM's memory (vhost-user).
+    VhostUser,
+}
+
+impl std::fmt::Display for Transport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Transport::Datagram => "dgram",
+            Transport::VhostUser => "vhost-user",
+        })
+    }
 }
 
 /// A host directory shared by virtio-9p.

@@ -2,8 +2,8 @@
 //! and is restored as any.
 //!
 //! The host boots it with [`KERNEL_ARGUMENT`]; the agent then lets go of the
-//! disks and shared directories, which will be other ones, before it opens
-//! its port. `Configure` takes up those that are there.
+//! disks, shared directories and network devices, which will be other ones,
+//! before it opens its port. `Configure` takes up those that are there.
 
 /// On the kernel's command line of a VM that is to be saved.
 pub const KERNEL_ARGUMENT: &str = "stack.template";

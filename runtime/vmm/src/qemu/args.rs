@@ -2,6 +2,7 @@
 //! the agent port.
 
 mod aarch64;
+mod network;
 mod x86_64;
 
 use std::path::Path;
@@ -78,7 +79,7 @@ pub(super) fn build(spec: &VmSpec, probe: &Probe, start: Start) -> Result<Vec<St
         format!("virtio-balloon-{}{reporting}", machine.bus),
     );
     disks(&mut args, spec, &machine);
-    nics(&mut args, spec, &machine);
+    network::nics(&mut args, spec, probe, &machine);
     shares(&mut args, spec, &machine);
     Ok(args.0)
 }
@@ -198,32 +199,6 @@ fn disks(args: &mut Args, spec: &VmSpec, machine: &Machine) {
             format!(
                 "virtio-blk-{},drive=d{n},serial={}",
                 machine.bus, disk.serial
-            ),
-        );
-    }
-}
-
-fn nics(args: &mut Args, spec: &VmSpec, machine: &Machine) {
-    for (n, nic) in spec.nics.iter().enumerate() {
-        args.add(
-            "-netdev",
-            format!(
-                "dgram,id=n{n},local.type=unix,local.path={},remote.type=unix,remote.path={}",
-                escape(&nic.local),
-                escape(&nic.remote)
-            ),
-        );
-        // Without its ROM: nothing is booted from the network.
-        let rom = if machine.bus == "pci" {
-            ",romfile="
-        } else {
-            ""
-        };
-        args.add(
-            "-device",
-            format!(
-                "virtio-net-{},netdev=n{n},mac={},host_mtu=65520{rom}",
-                machine.bus, nic.mac
             ),
         );
     }

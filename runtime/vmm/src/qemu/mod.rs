@@ -7,6 +7,7 @@ mod launch;
 mod probe;
 mod qmp;
 mod template;
+mod transport;
 mod tsc;
 
 use std::path::{Path, PathBuf};

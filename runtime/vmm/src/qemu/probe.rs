@@ -7,11 +7,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::process::Command;
 
-use super::{accelerator, tsc};
-use crate::Error;
+use super::{accelerator, transport, tsc};
+use crate::{Error, Transport};
 
 /// The oldest QEMU that has `-netdev dgram`.
 const OLDEST: (u32, u32) = (7, 2);
+/// The first QEMU whose sockets have `reconnect-ms`.
+const RECONNECT_MS: (u32, u32) = (9, 2);
 /// A question that takes longer is not answered.
 const LIMIT: Duration = Duration::from_secs(10);
 /// How QEMU locks itself in.
@@ -43,6 +45,12 @@ pub struct Probe {
     /// How fast the processor's time stamp counter runs, in kHz: what an
     /// emulated processor shows is the host's (x86_64 only).
     pub tsc_khz: Option<u64>,
+    /// How frames go to the network daemon.
+    pub transport: Transport,
+    /// Why so.
+    pub transport_reason: String,
+    /// A socket that was closed can be tried again in less than a second.
+    pub reconnect_ms: bool,
     key: String,
 }
 
@@ -60,7 +68,8 @@ pub(super) async fn probe(cache: &Path) -> Result<Probe, Error> {
     let forced = std::env::var("STACK_ACCEL")
         .ok()
         .filter(|accel| !accel.is_empty());
-    let key = key(&binary, forced.as_deref());
+    let wished = transport::wish();
+    let key = key(&binary, forced.as_deref(), wished.as_deref());
     let file = cache.join("probe.json");
     if let Ok(text) = std::fs::read_to_string(&file)
         && let Ok(known) = serde_json::from_str::<Probe>(&text)
@@ -68,7 +77,7 @@ pub(super) async fn probe(cache: &Path) -> Result<Probe, Error> {
     {
         return Ok(known);
     }
-    let version = version(&binary).await?;
+    let (version, number) = version(&binary).await?;
     let choice = async {
         match forced {
             Some(accel) => (accel, "set by STACK_ACCEL".to_owned()),
@@ -99,7 +108,13 @@ pub(super) async fn probe(cache: &Path) -> Result<Probe, Error> {
         true => ask(&binary, &["-machine", "microvm,help"]).await?,
         false => None,
     };
+    let netdevs = ask(&binary, &["-netdev", "help"]).await?;
+    let (transport, transport_reason) =
+        transport::choose(wished.as_deref(), &netdevs.unwrap_or_default());
     let found = Probe {
+        transport,
+        transport_reason,
+        reconnect_ms: number >= RECONNECT_MS,
         binary,
         version,
         accelerator,
@@ -126,13 +141,13 @@ pub(super) async fn probe(cache: &Path) -> Result<Probe, Error> {
 
 /// The result holds for one version of this crate, one program, one boot of
 /// the host and as long as the accelerator may be used or not.
-fn key(binary: &Path, forced: Option<&str>) -> String {
+fn key(binary: &Path, forced: Option<&str>, transport: Option<&str>) -> String {
     let modified = std::fs::metadata(binary).and_then(|m| m.modified()).ok();
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let usable = accelerator::usable().is_ok();
     let version = env!("CARGO_PKG_VERSION");
     format!(
-        "{version} {} {modified:?} {} {forced:?} {usable}",
+        "{version} {} {modified:?} {} {forced:?} {usable} {transport:?}",
         binary.display(),
         boot.trim()
     )
@@ -164,7 +179,7 @@ async fn ask(binary: &Path, args: &[&str]) -> Result<Option<String>, Error> {
     Ok(output.status.success().then_some(text))
 }
 
-async fn version(binary: &Path) -> Result<String, Error> {
+async fn version(binary: &Path) -> Result<(String, (u32, u32)), Error> {
     let text = ask(binary, &["--version"]).await?.unwrap_or_default();
     let (version, number) = parse_version(&text).ok_or_else(|| {
         Error::BadQemu(format!(
@@ -178,7 +193,7 @@ async fn version(binary: &Path) -> Result<String, Error> {
             OLDEST.0, OLDEST.1
         )));
     }
-    Ok(version)
+    Ok((version, number))
 }
 
 /// `QEMU emulator version 10.0.2 (…)`

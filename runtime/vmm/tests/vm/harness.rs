@@ -11,7 +11,7 @@ use stack_protocol::log::{Record, Stream};
 use stack_protocol::message::{Command, Event, Exit, Outcome};
 use stack_vmm::{
     Agent, AgentEvent, Backend, Disk, Error, ExecSession, GuestHello, Nic, Process, Qemu, Share,
-    VmSpec,
+    Transport, VmSpec,
 };
 use tempfile::TempDir;
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
@@ -212,6 +212,7 @@ impl Machine {
         let remote = self.dir.path().join(format!("{name}.d"));
         self.spec.nics.push(Nic {
             mac: mac.to_owned(),
+            transport: Transport::Datagram,
             local,
             remote,
         });

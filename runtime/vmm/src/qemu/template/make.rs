@@ -11,7 +11,7 @@ use crate::qemu::args::{self, Start};
 use crate::qemu::launch::{Life, launch};
 use crate::qemu::probe::Probe;
 use crate::qemu::qmp::Qmp;
-use crate::{Disk, Error, Nic, Share, VmSpec, process};
+use crate::{Disk, Error, Nic, Share, Transport, VmSpec, process};
 
 /// Boot and saving, at most.
 const LIMIT: Duration = Duration::from_secs(90);
@@ -94,6 +94,9 @@ fn shape(dir: &Path, placeholder: &Path, like: &VmSpec) -> VmSpec {
     };
     let nic = |n| Nic {
         mac: stack_protocol::template::hardware_address(n),
+        // Nobody is there. The driver lets go of the device before it is
+        // saved, and agrees with the real one on everything anew.
+        transport: Transport::Datagram,
         local: dir.join(format!("n{n}.q")),
         remote: dir.join(format!("n{n}.d")),
     };
