@@ -445,7 +445,7 @@ fn what_has_no_effect_is_named() {
         ("tmpfs: ['/x:uid=5']", "uid=5"),
         (
             "networks: {default: {link_local_ips: [169.254.1.1]}}",
-            "services.a.networks.default.mac_address",
+            "services.a.networks.default.link_local_ips",
         ),
         (
             "volumes: [{type: bind, source: /x, target: /y, bind: {propagation: shared}}]",

@@ -213,7 +213,7 @@ pub const ATTRIBUTES: &[Attribute] = &[
         "counts at the next `up`, `stop` and `down`",
     ),
     same("extra_hosts", Class::Live, "`/etc/hosts` is written again"),
-    same("dns", Class::Live, "`/etc/resolv.conf` is written again"),
+    same("dns", Class::Live, "whom the network's name server asks"),
     same(
         "dns_search",
         Class::Live,

@@ -6,7 +6,9 @@ mod down;
 mod execute;
 mod history;
 mod images;
+mod networks;
 mod observe;
+mod places;
 mod replace;
 mod resources;
 mod rollback;
@@ -19,6 +21,8 @@ pub use action::act;
 pub use down::down;
 pub use history::entries;
 pub use images::{load, pull, resolve};
+pub use networks::ensure as ensure_network;
+pub use places::Placed;
 pub use rollback::{plan_rollback, rollback};
 pub use up::{plan, up};
 
