@@ -21,7 +21,10 @@ pub use action::act;
 pub use down::down;
 pub use history::entries;
 pub use images::{load, pull, resolve};
-pub use networks::ensure as ensure_network;
+pub use networks::{
+    create as create_network, inspect as inspect_network, list as list_networks,
+    prune as prune_networks, remove as remove_network,
+};
 pub use places::Placed;
 pub use rollback::{plan_rollback, rollback};
 pub use up::{plan, up};

@@ -1,15 +1,16 @@
 //! Making and changing networks.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+mod pools;
 
-use ipnet::{Ipv4Net, Ipv6Net};
 use stack_api::event::ApiError;
+use stack_api::network::{Member, NetworkInfo};
 use stack_api::spec::{NetworkSpec, StackSpec};
 
 use super::Outcome;
+use crate::container::MTU;
 use crate::daemon::Daemon;
 use crate::ledger::Table;
-use crate::network::{Network, free_subnet, host_routes, unique_local};
+use crate::network::Network;
 use crate::progress::Progress;
 use crate::time::now_ms;
 
@@ -32,7 +33,7 @@ pub(super) fn network(
 ///
 /// # Errors
 /// Somebody else has one of that name, or its addresses cannot be.
-pub fn ensure(
+fn ensure(
     daemon: &Daemon,
     project: &str,
     wanted: &NetworkSpec,
@@ -56,8 +57,8 @@ pub fn ensure(
         created_ms: now_ms(),
         ..Network::default()
     });
-    (network.subnet, network.gateway) = ipv4(wanted, &network, &existing)?;
-    (network.subnet6, network.gateway6) = ipv6(daemon, wanted, &network)?;
+    (network.subnet, network.gateway) = pools::ipv4(wanted, &network, &existing)?;
+    (network.subnet6, network.gateway6) = pools::ipv6(daemon, wanted, &network)?;
     network.range = wanted.range;
     network.range6 = wanted.range6;
     network.reserved = wanted.reserved.values().copied().collect();
@@ -78,47 +79,6 @@ pub fn ensure(
         .ledger
         .put(Table::Networks, &network.name, project, &network)?;
     Ok((network, known.is_none()))
-}
-
-type Four = (Option<Ipv4Net>, Option<Ipv4Addr>);
-type Six = (Option<Ipv6Net>, Option<Ipv6Addr>);
-
-fn ipv4(wanted: &NetworkSpec, known: &Network, existing: &[Network]) -> Result<Four, ApiError> {
-    if wanted.no_ipv4 {
-        return Ok((None, None));
-    }
-    let subnet = match wanted.subnet.or(known.subnet) {
-        Some(subnet) => subnet,
-        None => {
-            // No two networks share a subnet: their guests can be told apart,
-            // and what the host reaches otherwise stays within reach.
-            let mut taken: Vec<Ipv4Net> = existing.iter().filter_map(|n| n.subnet).collect();
-            let ours = taken.clone();
-            taken.extend(host_routes());
-            free_subnet(&taken)
-                .or_else(|| free_subnet(&ours))
-                .ok_or_else(|| ApiError::new("no_subnet", "no subnet is free for a network"))?
-        }
-    };
-    let inside = |address: &Ipv4Addr| subnet.contains(address);
-    let kept = known.gateway.filter(inside);
-    let gateway = wanted.gateway.or(kept).or_else(|| subnet.hosts().next());
-    Ok((Some(subnet), gateway))
-}
-
-fn ipv6(daemon: &Daemon, wanted: &NetworkSpec, known: &Network) -> Result<Six, ApiError> {
-    if !wanted.ipv6 {
-        return Ok((None, None));
-    }
-    let own = || unique_local(&daemon.paths.data, &wanted.name);
-    let subnet = wanted
-        .subnet6
-        .or(known.subnet6)
-        .or_else(own)
-        .ok_or_else(|| ApiError::new("no_subnet", "no IPv6 subnet is free for a network"))?;
-    let first = Ipv6Addr::from(u128::from(subnet.network()).saturating_add(1));
-    let kept = known.gateway6.filter(|address| subnet.contains(address));
-    Ok((Some(subnet), wanted.gateway6.or(kept).or(Some(first))))
 }
 
 /// The external networks of the services are there.
@@ -190,7 +150,7 @@ pub async fn remove(daemon: &Daemon, name: &str) -> Outcome {
 ///
 /// # Errors
 /// There is none.
-pub fn find(daemon: &Daemon, name: &str) -> Result<Network, ApiError> {
+fn find(daemon: &Daemon, name: &str) -> Result<Network, ApiError> {
     let networks = daemon.all_networks()?;
     let known: Vec<String> = networks.iter().map(|n| n.name.clone()).collect();
     networks
@@ -207,11 +167,107 @@ pub fn find(daemon: &Daemon, name: &str) -> Result<Network, ApiError> {
 }
 
 /// Names of the containers with a place on a network.
-pub fn users(daemon: &Daemon, name: &str) -> Vec<String> {
+fn users(daemon: &Daemon, name: &str) -> Vec<String> {
     let handles = daemon.handles(None);
     let records = handles.iter().map(|handle| handle.record());
     records
         .filter(|record| record.nics.iter().any(|nic| nic.network == name))
         .map(|record| record.container.name)
         .collect()
+}
+
+/// All networks by name.
+///
+/// # Errors
+/// The ledger cannot be read.
+pub fn list(daemon: &Daemon) -> Result<Vec<NetworkInfo>, ApiError> {
+    let mut networks = daemon.all_networks()?;
+    networks.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(networks.into_iter().map(|n| info(daemon, n)).collect())
+}
+
+/// One network.
+///
+/// # Errors
+/// There is none of that name.
+pub fn inspect(daemon: &Daemon, name: &str) -> Result<NetworkInfo, ApiError> {
+    Ok(info(daemon, find(daemon, name)?))
+}
+
+/// Makes a network that belongs to no stack.
+///
+/// # Errors
+/// There is one of that name, or its addresses cannot be.
+pub fn create(daemon: &Daemon, wanted: &NetworkSpec) -> Result<NetworkInfo, ApiError> {
+    if daemon.all_networks()?.iter().any(|n| n.name == wanted.name) {
+        let message = format!("there is a network {} already", wanted.name);
+        return Err(ApiError::new("network_exists", message)
+            .help(format!("see `stack network inspect {}`", wanted.name)));
+    }
+    let (network, _) = ensure(daemon, "", wanted)?;
+    Ok(info(daemon, network))
+}
+
+/// Removes networks that nobody has a place on; those of a stack only when
+/// there is no stack any more.
+///
+/// # Errors
+/// One cannot be removed; others may have been.
+pub async fn prune(daemon: &Daemon) -> Result<Vec<String>, ApiError> {
+    let mut removed = Vec::new();
+    for network in daemon.all_networks()? {
+        let orphan = network.project.is_empty()
+            || daemon
+                .ledger
+                .stack::<StackSpec>(&network.project)?
+                .is_none();
+        if orphan && users(daemon, &network.name).is_empty() {
+            remove(daemon, &network.name).await?;
+            removed.push(network.name);
+        }
+    }
+    Ok(removed)
+}
+
+fn info(daemon: &Daemon, network: Network) -> NetworkInfo {
+    let handles = daemon.handles(None);
+    let records = handles.iter().map(|handle| handle.record());
+    let members = records.flat_map(|record| {
+        let container = record.container;
+        let nics = record
+            .nics
+            .into_iter()
+            .filter(|nic| nic.network == network.name);
+        let members: Vec<Member> = nics
+            .map(|nic| Member {
+                id: container.id.clone(),
+                name: container.name.clone(),
+                project: container.project.clone(),
+                service: container.service.clone(),
+                state: container.state,
+                mac: nic.mac,
+                ipv4: nic.ipv4,
+                ipv6: nic.ipv6,
+                names: nic.names,
+                default_route: nic.default_route,
+            })
+            .collect();
+        members
+    });
+    NetworkInfo {
+        members: members.collect(),
+        name: network.name.clone(),
+        project: network.project,
+        internal: network.internal,
+        subnet: network.subnet,
+        gateway: network.gateway,
+        range: network.range,
+        subnet6: network.subnet6,
+        gateway6: network.gateway6,
+        range6: network.range6,
+        reserved: network.reserved,
+        mtu: network.mtu.unwrap_or(MTU),
+        labels: network.labels,
+        created_ms: network.created_ms,
+    }
 }
