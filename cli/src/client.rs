@@ -67,6 +67,16 @@ impl Client {
         answer(response).await
     }
 
+    /// `DELETE path`.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub(crate) async fn delete(&self, path: &str) -> Result<(), Error> {
+        let request = self.request::<()>(Method::DELETE, path, None)?;
+        let (response, _connection) = self.send(request).await?;
+        answer(response).await
+    }
+
     /// A call that answers with events.
     ///
     /// # Errors

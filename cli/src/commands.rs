@@ -19,6 +19,7 @@ mod load;
 mod lock;
 mod logs;
 mod ls;
+mod network;
 mod plan;
 mod port;
 mod ps;
@@ -71,6 +72,7 @@ pub(crate) enum Command {
     Images(images::Images),
     Lock(lock::Lock),
     Ls(ls::Ls),
+    Network(network::Network),
     Port(port::Port),
     Explain(explain::Explain),
     Doctor(doctor::Doctor),
@@ -116,6 +118,7 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<u8, Error> {
         Command::Images(command) => wait(command.run(context)),
         Command::Lock(command) => wait(command.run(context)),
         Command::Ls(command) => wait(command.run(context)),
+        Command::Network(command) => wait(command.run(context)),
         Command::Port(command) => wait(command.run(context)),
         Command::Doctor(command) => wait(command.run(context)),
         Command::Version(command) => wait(command.run(context)),

@@ -31,7 +31,7 @@ mod world;
 use std::collections::{BTreeMap, BTreeSet};
 
 use stack_api::request::Up;
-use stack_api::spec::PullPolicy;
+use stack_api::spec::{NetworkSpec, PullPolicy};
 
 pub use change::{Change, HIDDEN, Place};
 pub use class::{ATTRIBUTES, Attribute, Class, table};
@@ -120,7 +120,9 @@ fn networks(
         .flat_map(|name| spec.services[name].networks.keys())
         .collect();
     let mut steps = BTreeMap::new();
-    for (key, wanted) in spec.networks.iter().filter(|(key, _)| used.contains(key)) {
+    // An external one is somebody else's: the daemon checks that it is there.
+    let own = |(key, wanted): &(&String, &NetworkSpec)| used.contains(key) && !wanted.external;
+    for (key, wanted) in spec.networks.iter().filter(own) {
         let name = wanted.name.clone();
         let network = key.clone();
         let (action, reason) = match observed.networks.get(&name) {

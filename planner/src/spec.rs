@@ -1,5 +1,6 @@
 //! The model as the daemon takes it.
 
+mod attachment;
 mod files;
 mod health;
 mod limits;
@@ -47,7 +48,14 @@ pub(crate) fn stack(parts: &Parts, report: &mut Report) -> StackSpec {
         }
     }
     for (name, node) in entries(model.get("services")) {
-        let service = service::service(parts, name, node, report);
+        let mut service = service::service(parts, name, node, report);
+        if let Some(address) = attachment::binding(model, &service) {
+            let open = service
+                .ports
+                .iter_mut()
+                .filter(|port| port.host_ip.is_none());
+            open.for_each(|port| port.host_ip = Some(address));
+        }
         for key in service
             .networks
             .keys()
@@ -67,7 +75,7 @@ pub(crate) fn stack(parts: &Parts, report: &mut Report) -> StackSpec {
         }
         spec.services.insert(name.clone(), service);
     }
-    network::link_aliases(model, &mut spec.services);
+    attachment::check(model, &spec.networks, report);
     spec
 }
 

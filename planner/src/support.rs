@@ -80,10 +80,6 @@ const IGNORED: &[Ignored] = &[
     (&["services", "*", "memswap_limit"], "there is no swap"),
     (&["services", "*", "mem_swappiness"], "there is no swap"),
     (
-        &["services", "*", "mac_address"],
-        "addresses of network cards are chosen by the daemon",
-    ),
-    (
         &["services", "*", "oom_kill_disable"],
         "memory is limited by the virtual machine",
     ),
@@ -138,24 +134,12 @@ const IGNORED: &[Ignored] = &[
         "there are none",
     ),
     (
-        &["services", "*", "networks", "*", "ipv6_address"],
-        "networks have IPv4 addresses only",
-    ),
-    (
         &["services", "*", "networks", "*", "link_local_ips"],
-        "networks have IPv4 addresses only",
-    ),
-    (
-        &["services", "*", "networks", "*", "mac_address"],
-        "addresses of network cards are chosen by the daemon",
+        "a card has the addresses that the daemon knows, so that nobody can pose as another",
     ),
     (
         &["services", "*", "networks", "*", "driver_opts"],
-        "networks have no options",
-    ),
-    (
-        &["services", "*", "networks", "*", "interface_name"],
-        "network cards are named by the guest",
+        "network cards have no options, use `sysctls`",
     ),
     (
         &["services", "*", "deploy", "placement"],
@@ -182,28 +166,12 @@ const IGNORED: &[Ignored] = &[
         "a bind mount shows the whole directory",
     ),
     (
-        &["networks", "*", "driver_opts"],
-        "networks have no options",
-    ),
-    (
-        &["networks", "*", "enable_ipv6"],
-        "networks have IPv4 addresses only",
-    ),
-    (
         &["networks", "*", "ipam", "driver"],
         "addresses are given by the daemon",
     ),
     (
         &["networks", "*", "ipam", "options"],
         "addresses are given by the daemon",
-    ),
-    (
-        &["networks", "*", "ipam", "config", "*", "ip_range"],
-        "any address of the subnet is given",
-    ),
-    (
-        &["networks", "*", "ipam", "config", "*", "aux_addresses"],
-        "any address of the subnet is given",
     ),
     (
         &["configs", "*", "template_driver"],
@@ -267,9 +235,23 @@ const REFUSED: &[Refused] = &[
     ),
     (
         &["services", "*", "network_mode"],
-        foreign_network,
-        "every service has network cards of its own",
-        "publish what must be reached with `ports`, and join others with `networks`",
+        |node| node.as_str() == Some("host"),
+        "every service is a virtual machine, which the host's network cards are not in",
+        "leave it out: publish what must be reached with `ports`, and reach services of the host \
+         as `host.docker.internal`",
+    ),
+    (
+        &["services", "*", "network_mode"],
+        of_another,
+        "every service is a virtual machine with network cards of its own",
+        "leave it out: both services are in one network then, where the other is reached under \
+         its name instead of `localhost`; its `ports` stay with the service that listens",
+    ),
+    (
+        &["services", "*", "network_mode"],
+        unknown_network,
+        "`network_mode` is `bridge` or `none` here",
+        "write `networks` to name the networks that the service is in",
     ),
     (
         &["services", "*", "use_api_socket"],
@@ -440,8 +422,13 @@ fn shared(node: &Node) -> bool {
     })
 }
 
-fn foreign_network(node: &Node) -> bool {
-    !matches!(node.as_str(), Some("none" | "bridge" | "default"))
+fn of_another(node: &Node) -> bool {
+    let is_other = |text: &str| text.starts_with("service:") || text.starts_with("container:");
+    node.as_str().is_some_and(is_other)
+}
+
+fn unknown_network(node: &Node) -> bool {
+    !of_another(node) && !matches!(node.as_str(), Some("none" | "bridge" | "default" | "host"))
 }
 
 /// The socket of an engine, in a bind mount.

@@ -327,8 +327,8 @@ networks:
     );
     let front = &all.networks["front"];
     assert_eq!(
-        (front.name.as_str(), front.internal, front.subnet.as_deref()),
-        ("app_front", true, Some("10.5.0.0/16"))
+        (front.name.as_str(), front.internal, front.subnet),
+        ("app_front", true, "10.5.0.0/16".parse().ok())
     );
     assert_eq!(front.gateway, Some([10, 5, 0, 1].into()));
     assert_eq!(
@@ -345,8 +345,10 @@ networks:
     );
     assert_eq!(
         (a["front"].aliases.as_slice(), a["back"].aliases.as_slice()),
-        (&["x".to_owned()][..], &["alpha".to_owned()][..])
+        (&["x".to_owned()][..], &[][..])
     );
+    let link = ("alpha".to_owned(), "a".to_owned());
+    assert_eq!(all.services["b"].links, [link]);
     assert!(all.services["c"].networks.is_empty());
     assert_eq!(all.networks["default"].name, "app_default");
     assert!(all.services["d"].networks.contains_key("default"));
@@ -442,8 +444,8 @@ fn what_has_no_effect_is_named() {
         ),
         ("tmpfs: ['/x:uid=5']", "uid=5"),
         (
-            "networks: {default: {mac_address: x}}",
-            "services.a.networks.default.mac_address",
+            "networks: {default: {link_local_ips: [169.254.1.1]}}",
+            "services.a.networks.default.link_local_ips",
         ),
         (
             "volumes: [{type: bind, source: /x, target: /y, bind: {propagation: shared}}]",

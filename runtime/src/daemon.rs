@@ -1,6 +1,7 @@
 //! The daemon's state: every container, and what they share.
 
 mod endpoints;
+mod view;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -131,46 +132,51 @@ impl Daemon {
     /// # Errors
     /// The ledger cannot be read.
     pub fn networks(&self, project: &str) -> Result<Vec<Network>, ApiError> {
-        let mut networks: Vec<Network> = self.ledger.all(Table::Networks)?;
+        let mut networks = self.all_networks()?;
         networks.retain(|network| network.project == project);
         Ok(networks)
     }
 
-    /// The stack's network daemon.
-    pub fn netd(&self, project: &str) -> Netd {
-        let dir = self.paths.nets().join(short(project));
+    /// All networks there are.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub fn all_networks(&self) -> Result<Vec<Network>, ApiError> {
+        self.ledger.all(Table::Networks)
+    }
+
+    /// The network daemon of a stack or of a network made by hand
+    /// ([`Network::home`]).
+    pub fn netd(&self, home: &str) -> Netd {
+        let dir = self.paths.nets().join(short(home));
         let make = || match self.backend {
             AnyBackend::Fake(_) => Netd::pretend(),
             AnyBackend::Qemu(_) => Netd::new(&self.assets.netd, &dir),
         };
         guard(&self.netds)
-            .entry(project.to_owned())
+            .entry(home.to_owned())
             .or_insert_with(make)
             .clone()
     }
 
-    /// Ends the stack's network daemon.
-    pub async fn end_netd(&self, project: &str) {
-        let netd = self.netd(project);
-        guard(&self.netds).remove(project);
+    /// Ends a network daemon.
+    pub async fn end_netd(&self, home: &str) {
+        let netd = self.netd(home);
+        guard(&self.netds).remove(home);
         netd.shutdown().await;
     }
 
     async fn revive_netds(&self) {
         loop {
             tokio::time::sleep(REVIVE_EVERY).await;
-            let projects: std::collections::BTreeSet<String> = guard(&self.live)
-                .values()
-                .map(|r| r.container.project.clone())
-                .collect();
-            for project in projects {
-                let netd = self.netd(&project);
+            for home in self.live_homes() {
+                let netd = self.netd(&home);
                 if netd.alive().await {
                     continue;
                 }
-                tracing::warn!(project, "the network daemon is gone: starting it again");
-                if let Err(error) = netd.apply(|| self.netd_config(&project)).await {
-                    tracing::error!(%error, project, "the network daemon does not come back");
+                tracing::warn!(home, "the network daemon is gone: starting it again");
+                if let Err(error) = netd.apply(|| self.netd_config(&home)).await {
+                    tracing::error!(%error, home, "the network daemon does not come back");
                 }
             }
         }

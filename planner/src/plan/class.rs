@@ -165,17 +165,41 @@ pub const ATTRIBUTES: &[Attribute] = &[
         Class::Live,
         "names are looked up anew each time",
     ),
-    same(
+    line(
         "networks.*.ipv4",
+        "networks.*.ipv4_address",
         Class::Recreate,
         "addresses are given once",
     ),
     line(
-        "networks.*.priority",
-        "networks.*.gw_priority, networks.*.priority",
+        "networks.*.ipv6",
+        "networks.*.ipv6_address",
+        Class::Recreate,
+        "addresses are given once",
+    ),
+    line(
+        "networks.*.mac",
+        "mac_address, networks.*.mac_address",
+        Class::Recreate,
+        "network cards are plugged in at the start",
+    ),
+    line(
+        "networks.*.interface",
+        "networks.*.interface_name",
+        Class::Recreate,
+        "network cards are named at the start",
+    ),
+    same(
+        "networks.*.gw_priority",
         Class::Recreate,
         "routes are set at the start",
     ),
+    same(
+        "networks.*.priority",
+        Class::Recreate,
+        "network cards are plugged in at the start",
+    ),
+    same("links", Class::Live, "names are looked up anew each time"),
     line("mounts", "volumes, tmpfs", Class::Recreate, ROOT),
     line(
         "files",
@@ -189,7 +213,7 @@ pub const ATTRIBUTES: &[Attribute] = &[
         "counts at the next `up`, `stop` and `down`",
     ),
     same("extra_hosts", Class::Live, "`/etc/hosts` is written again"),
-    same("dns", Class::Live, "`/etc/resolv.conf` is written again"),
+    same("dns", Class::Live, "whom the network's name server asks"),
     same(
         "dns_search",
         Class::Live,

@@ -215,6 +215,9 @@ fn written(path: &[&str]) -> String {
         ["memory"] => "mem_limit".clone_into(&mut words[0]),
         ["no_new_privileges"] => "security_opt".clone_into(&mut words[0]),
         ["networks", _, "ipv4"] => "ipv4_address".clone_into(&mut words[2]),
+        ["networks", _, "ipv6"] => "ipv6_address".clone_into(&mut words[2]),
+        ["networks", _, "mac"] => "mac_address".clone_into(&mut words[2]),
+        ["networks", _, "interface"] => "interface_name".clone_into(&mut words[2]),
         _ => {}
     }
     words.join(".")

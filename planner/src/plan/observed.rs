@@ -1,7 +1,10 @@
 //! What there is, as far as the plan must know it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
+use ipnet::{Ipv4Net, Ipv6Net};
 use stack_api::container::Container;
 use stack_api::spec::{NetworkSpec, ServiceSpec};
 
@@ -77,8 +80,16 @@ impl Room {
 pub struct ObservedNetwork {
     /// No way out.
     pub internal: bool,
-    /// `address/prefix`.
-    pub subnet: String,
+    /// IPv4 addresses; `None`: it has none.
+    pub subnet: Option<Ipv4Net>,
+    /// Router of those.
+    pub gateway: Option<Ipv4Addr>,
+    /// IPv6 addresses; `None`: it has none.
+    pub subnet6: Option<Ipv6Net>,
+    /// Router of those.
+    pub gateway6: Option<Ipv6Addr>,
+    /// Largest packet in bytes, where one was asked for.
+    pub mtu: Option<u16>,
 }
 
 impl ObservedNetwork {
@@ -86,15 +97,63 @@ impl ObservedNetwork {
     /// subnet that nobody asked for may be any.
     pub(super) fn differences(&self, wanted: &NetworkSpec) -> Vec<(&'static str, String, String)> {
         let mut found = Vec::new();
-        if self.internal != wanted.internal {
-            let (from, to) = (self.internal.to_string(), wanted.internal.to_string());
-            found.push(("internal", from, to));
+        let mut compare = |what, from: String, to: String| {
+            if from != to {
+                found.push((what, from, to));
+            }
+        };
+        let shown = |value: Option<&dyn fmt::Display>| {
+            value.map_or_else(|| "none".to_owned(), |value| value.to_string())
+        };
+        compare(
+            "internal",
+            self.internal.to_string(),
+            wanted.internal.to_string(),
+        );
+        let (ipv4, ipv6) = (self.subnet.is_some(), self.subnet6.is_some());
+        compare(
+            "enable_ipv4",
+            ipv4.to_string(),
+            (!wanted.no_ipv4).to_string(),
+        );
+        compare("enable_ipv6", ipv6.to_string(), wanted.ipv6.to_string());
+        // What the file leaves open may be anything.
+        let pairs: [(_, Option<&dyn fmt::Display>, Option<&dyn fmt::Display>); 4] = [
+            (
+                "ipam.config[0].subnet",
+                of(&self.subnet),
+                of(&wanted.subnet),
+            ),
+            (
+                "ipam.config[0].gateway",
+                of(&self.gateway),
+                of(&wanted.gateway),
+            ),
+            (
+                "ipam.config[0].subnet",
+                of(&self.subnet6),
+                of(&wanted.subnet6),
+            ),
+            (
+                "ipam.config[0].gateway",
+                of(&self.gateway6),
+                of(&wanted.gateway6),
+            ),
+        ];
+        for (what, from, to) in pairs {
+            if to.is_some() {
+                compare(what, shown(from), shown(to));
+            }
         }
-        if let Some(subnet) = &wanted.subnet
-            && *subnet != self.subnet
-        {
-            found.push(("ipam.config[0].subnet", self.subnet.clone(), subnet.clone()));
-        }
+        compare(
+            "driver_opts.com.docker.network.driver.mtu",
+            shown(of(&self.mtu)),
+            shown(of(&wanted.mtu)),
+        );
         found
     }
+}
+
+fn of<T: fmt::Display>(value: &Option<T>) -> Option<&dyn fmt::Display> {
+    value.as_ref().map(|value| value as &dyn fmt::Display)
 }

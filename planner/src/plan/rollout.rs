@@ -86,7 +86,11 @@ pub(super) fn obstacle(
     if let Some(disk) = disk {
         return Some(format!("{disk} is a disk, which one machine alone can use"));
     }
-    let fixed = spec.networks.values().find_map(|place| place.ipv4);
+    let fixed = spec.networks.values().find_map(|place| {
+        let ipv4 = place.ipv4.map(|address| address.to_string());
+        let ipv6 = || place.ipv6.map(|address| address.to_string());
+        ipv4.or_else(ipv6).or_else(|| place.mac.clone())
+    });
     fixed.map(|address| format!("{address} can be given to one machine alone"))
 }
 

@@ -34,9 +34,16 @@ pub(super) fn carry_out_one(request: &Up, step: &Step, observed: &mut Observed) 
         }
         Action::CreateNetwork { network, name } | Action::UpdateNetwork { network, name } => {
             let wanted = &request.spec.networks[network];
-            let subnet = wanted.subnet.clone().unwrap_or_default();
-            let internal = wanted.internal;
-            let made = ObservedNetwork { internal, subnet };
+            let any = ("10.0.0.0/24".parse(), "fd00::/64".parse());
+            let (subnet, subnet6) = (wanted.subnet.or(any.0.ok()), wanted.subnet6.or(any.1.ok()));
+            let made = ObservedNetwork {
+                internal: wanted.internal,
+                subnet: subnet.filter(|_| !wanted.no_ipv4),
+                gateway: wanted.gateway,
+                subnet6: subnet6.filter(|_| wanted.ipv6),
+                gateway6: wanted.gateway6,
+                mtu: wanted.mtu,
+            };
             observed.networks.insert(name.clone(), made);
         }
         Action::CreateVolume { name, .. } => {

@@ -3,8 +3,8 @@
 use stack_api::spec::{Condition, Dependency, PullPolicy, ServiceSpec};
 
 use super::{
-    entries, files, flag, health, items, limits, machine, mounts, network, ports, restart, rollout,
-    text, texts, texts_by_key, unusable,
+    attachment, entries, files, flag, health, items, limits, machine, mounts, ports, restart,
+    rollout, text, texts, texts_by_key, unusable,
 };
 use crate::bind::quantity::parse_duration;
 use crate::diagnostic::Report;
@@ -63,7 +63,8 @@ pub(super) fn service(parts: &Parts, name: &str, node: &Node, report: &mut Repor
             .map(|check| health::check(check, report)),
         labels: texts_by_key(node, "labels"),
         ports: ports::ports(node, report),
-        networks: network::attachments(node, report),
+        networks: attachment::attachments(node, report),
+        links: attachment::links(node),
         mounts: mounts::mounts(&parts.model, node, report),
         files: files::files(parts, node, report),
         depends_on: entries(node.get("depends_on"))

@@ -33,6 +33,7 @@ const CARRIED: &[&str] = &[
     "labels",
     "links",
     "logging",
+    "mac_address",
     "mem_limit",
     "networks",
     "oom_score_adj",

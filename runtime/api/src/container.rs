@@ -1,7 +1,7 @@
 //! A container as it is: what `ps` shows and the plan compares with.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -49,7 +49,7 @@ pub struct Container {
     /// Published ports that are bound.
     pub ports: Vec<Published>,
     /// Networks: full name and address.
-    pub networks: Vec<(String, Ipv4Addr)>,
+    pub networks: Vec<(String, IpAddr)>,
     /// Its command, for show.
     pub command: String,
     /// Grants to resources: memory of the VM in bytes.

@@ -9,6 +9,7 @@ pub mod container;
 pub mod event;
 pub mod history;
 pub mod logs;
+pub mod network;
 pub mod request;
 pub mod rollout;
 pub mod routes;

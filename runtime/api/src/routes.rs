@@ -20,6 +20,11 @@
 //! | `POST /v1/images/load` | [`Load`](crate::request::Load) | events |
 //! | `POST /v1/images/pull` | [`Pull`](crate::request::Pull) | events |
 //! | `POST /v1/images/resolve` | [`Resolve`](crate::request::Resolve) | list of [`Resolved`](crate::request::Resolved) |
+//! | `GET /v1/networks` | | list of [`NetworkInfo`](crate::network::NetworkInfo) |
+//! | `POST /v1/networks` | [`NetworkSpec`](crate::spec::NetworkSpec) | [`NetworkInfo`](crate::network::NetworkInfo) |
+//! | `GET /v1/networks/{name}` | | [`NetworkInfo`](crate::network::NetworkInfo) |
+//! | `DELETE /v1/networks/{name}` | | nothing |
+//! | `POST /v1/networks/prune` | | list of names that were removed |
 //! | `POST /v1/shutdown` | | 200; VMs go on |
 //!
 //! A call that answers with events is cancelled when the client closes the

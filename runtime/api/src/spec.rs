@@ -2,9 +2,10 @@
 //! no relative path and no profile is left in it.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
+use ipnet::{Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
 use crate::rollout::Rollout;
@@ -30,17 +31,35 @@ pub struct StackSpec {
     pub volumes: BTreeMap<String, VolumeSpec>,
 }
 
-/// A network.
+/// A network. What an older record lacks has its default.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct NetworkSpec {
     /// Full name, e.g. `shop_default`.
     pub name: String,
     /// No way out.
     pub internal: bool,
-    /// Wanted subnet, e.g. `10.89.0.0/24`.
-    pub subnet: Option<String>,
+    /// Nothing but IPv6 (`enable_ipv4: false`).
+    pub no_ipv4: bool,
+    /// Wanted subnet, e.g. `10.89.0.0/24`; `None`: the daemon chooses.
+    pub subnet: Option<Ipv4Net>,
     /// Wanted gateway.
     pub gateway: Option<Ipv4Addr>,
+    /// Addresses that are not given by hand come from here.
+    pub range: Option<Ipv4Net>,
+    /// Also IPv6 (`enable_ipv6`).
+    pub ipv6: bool,
+    /// Wanted IPv6 subnet; `None`: a unique local one (RFC 4193).
+    pub subnet6: Option<Ipv6Net>,
+    /// Wanted IPv6 gateway.
+    pub gateway6: Option<Ipv6Addr>,
+    /// As `range`.
+    pub range6: Option<Ipv6Net>,
+    /// Addresses that nobody is given (`aux_addresses`), by the name that
+    /// the file gives them.
+    pub reserved: BTreeMap<String, IpAddr>,
+    /// Largest packet in bytes.
+    pub mtu: Option<u16>,
     /// Must exist already.
     pub external: bool,
     /// Labels.
@@ -136,6 +155,8 @@ pub struct ServiceSpec {
     pub ports: Vec<PortSpec>,
     /// Attachments by network key.
     pub networks: BTreeMap<String, AttachSpec>,
+    /// Names that this service alone has for others: name, service.
+    pub links: Vec<(String, String)>,
     /// Mounts in order.
     pub mounts: Vec<MountSpec>,
     /// Configs and secrets as files.
@@ -190,6 +211,13 @@ pub enum Boot {
 }
 
 impl ServiceSpec {
+    /// Its networks in the order of its cards: by priority, then by key.
+    pub fn cards(&self) -> Vec<(&String, &AttachSpec)> {
+        let mut cards: Vec<_> = self.networks.iter().collect();
+        cards.sort_by_key(|(_, place)| std::cmp::Reverse(place.priority));
+        cards
+    }
+
     /// Keys of the named volumes it mounts.
     pub fn volume_keys(&self) -> impl Iterator<Item = &String> {
         self.mounts.iter().filter_map(|mount| match &mount.source {
@@ -274,12 +302,21 @@ pub struct PortSpec {
 
 /// A service's place on a network.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct AttachSpec {
     /// More names.
     pub aliases: Vec<String>,
     /// Fixed address.
     pub ipv4: Option<Ipv4Addr>,
-    /// Higher goes first (default gateway).
+    /// Fixed IPv6 address.
+    pub ipv6: Option<Ipv6Addr>,
+    /// Hardware address, `02:42:ac:11:00:02`.
+    pub mac: Option<String>,
+    /// Name of the card in the service; default `eth0`, `eth1`…
+    pub interface: Option<String>,
+    /// The default route is by the network with the highest.
+    pub gw_priority: i64,
+    /// Cards are in the order of it, the highest first.
     pub priority: i64,
 }
 

@@ -23,7 +23,7 @@ impl From<ApiError> for Failure {
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let status = match self.0.code.as_str() {
-            "not_found" | "no_such_service" => StatusCode::NOT_FOUND,
+            "not_found" | "no_such_service" | "no_such_network" => StatusCode::NOT_FOUND,
             "not_running" => StatusCode::CONFLICT,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };

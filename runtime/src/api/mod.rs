@@ -6,6 +6,7 @@ mod exec;
 mod history;
 mod images;
 mod logs;
+mod networks;
 mod stacks;
 
 use std::os::unix::fs::PermissionsExt;
@@ -58,6 +59,12 @@ pub async fn serve(daemon: Arc<Daemon>) -> std::io::Result<()> {
         .route("/v1/stacks/{name}/action", post(stacks::action))
         .route("/v1/stacks/{name}/logs", get(logs::logs))
         .route("/v1/stacks/{name}/exec", post(exec::exec))
+        .route("/v1/networks", get(networks::list).post(networks::create))
+        .route("/v1/networks/prune", post(networks::prune))
+        .route(
+            "/v1/networks/{name}",
+            get(networks::inspect).delete(networks::remove),
+        )
         .route("/v1/images", get(images::list))
         .route("/v1/images/load", post(images::load))
         .route("/v1/images/pull", post(images::pull))

@@ -2,7 +2,7 @@
 //! used at each of its starts.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -14,9 +14,10 @@ use stack_protocol::config::{File, Interface, Root, VmConfig};
 use super::mounts::Parts;
 use super::process;
 use crate::network::{Network, Nic};
+use crate::stack::Placed;
 
 /// Largest frame: what one unix datagram carries without fragments.
-pub const MTU: u32 = 65_520;
+pub const MTU: u16 = 65_520;
 
 /// Memory of a VM whose service has no limit.
 pub(super) const DEFAULT_MEMORY: u64 = 1 << 30;
@@ -72,8 +73,8 @@ pub struct Resolved {
 pub struct Site<'a> {
     /// 64 hexadecimal digits.
     pub id: &'a str,
-    /// Its networks, its place in each, and the priority of that.
-    pub networks: &'a [(Network, Nic, i64)],
+    /// Its places on networks, in the order of its cards.
+    pub networks: &'a [Placed],
     /// Its mounts.
     pub resolved: &'a Resolved,
     /// Its scratch disk.
@@ -113,14 +114,15 @@ pub fn draw(site: &Site<'_>, spec: &ServiceSpec, image: &Image) -> Result<Bluepr
     };
     let mounts = parts.mounts(spec, resolved)?;
 
-    let (interfaces, gateway) = interfaces(networks);
-    let mut nameservers = spec.dns.clone();
-    if nameservers.is_empty() {
-        nameservers = networks
-            .iter()
-            .map(|(network, ..)| network.gateway.to_string())
-            .collect();
-    }
+    let interfaces = interfaces(networks);
+    let gateway = networks
+        .iter()
+        .find(|place| place.nic.default_route)
+        .and_then(|place| place.network.router());
+    let nameservers = nameservers(
+        spec,
+        networks.iter().map(|place| (&place.network, &place.nic)),
+    );
     let hostname = spec.hostname.clone().unwrap_or_else(|| id[..12].to_owned());
     let config = VmConfig {
         hostname,
@@ -217,38 +219,55 @@ pub(super) fn stop_signal(spec: &ServiceSpec, image: &ImageConfig) -> String {
     signal.unwrap_or_else(|| "SIGTERM".to_owned())
 }
 
-fn interfaces(networks: &[(Network, Nic, i64)]) -> (Vec<Interface>, Option<Ipv4Addr>) {
-    // The default route goes out by the network of highest priority that
-    // has a way out (compose spec, networks.priority).
-    let route = networks
+fn interfaces(places: &[Placed]) -> Vec<Interface> {
+    let named: Vec<&String> = places
         .iter()
-        .filter(|(network, ..)| !network.internal)
-        .max_by_key(|(network, _, priority)| (*priority, std::cmp::Reverse(&network.name)))
-        .map(|(network, ..)| network.name.clone());
-    let mut gateway = None;
-    let interfaces = networks
-        .iter()
-        .enumerate()
-        .map(|(n, (network, nic, _))| {
-            let default_route = route.as_ref() == Some(&network.name);
-            if default_route {
-                gateway = Some(network.gateway);
-            }
-            Interface {
-                mac: nic.mac.clone(),
-                name: format!("eth{n}"),
-                ipv4: Some((nic.ipv4, network.subnet.prefix())),
-                gateway4: default_route.then_some(network.gateway),
-                ipv6: None,
-                gateway6: None,
-                mtu: MTU,
-            }
-        })
+        .filter_map(|place| place.wanted.interface.as_ref())
         .collect();
-    (interfaces, gateway)
+    let mut numbers = (0..)
+        .map(|n| format!("eth{n}"))
+        .filter(|name| !named.contains(&name));
+    let interfaces = places.iter().map(|place| {
+        let Placed {
+            network,
+            nic,
+            wanted,
+        } = place;
+        let name = wanted.interface.clone().or_else(|| numbers.next());
+        let routed = nic.default_route;
+        let prefix = network.subnet.map(|net| net.prefix_len());
+        let prefix6 = network.subnet6.map(|net| net.prefix_len());
+        Interface {
+            mac: nic.mac.clone(),
+            name: name.unwrap_or_default(),
+            ipv4: nic.ipv4.zip(prefix),
+            gateway4: network.gateway.filter(|_| routed && nic.ipv4.is_some()),
+            ipv6: nic.ipv6.zip(prefix6),
+            gateway6: network.gateway6.filter(|_| routed && nic.ipv6.is_some()),
+            mtu: network.mtu.unwrap_or(MTU).into(),
+        }
+    });
+    interfaces.collect()
 }
 
-pub(super) fn hosts(spec: &ServiceSpec, gateway: Option<Ipv4Addr>) -> Vec<(String, String)> {
+/// The networks' name servers, that of the default route first: they know
+/// the names, and ask the service's own `dns` for others. Without a network,
+/// those are all there is.
+pub(super) fn nameservers<'n>(
+    spec: &ServiceSpec,
+    networks: impl Iterator<Item = (&'n Network, &'n Nic)>,
+) -> Vec<String> {
+    let mut known: Vec<(bool, String)> = networks
+        .filter_map(|(network, nic)| Some((!nic.default_route, network.router()?.to_string())))
+        .collect();
+    known.sort_by_key(|(after, _)| *after);
+    if known.is_empty() {
+        return spec.dns.clone();
+    }
+    known.into_iter().map(|(_, address)| address).collect()
+}
+
+pub(super) fn hosts(spec: &ServiceSpec, gateway: Option<IpAddr>) -> Vec<(String, String)> {
     spec.extra_hosts
         .iter()
         .filter_map(|(name, address)| {

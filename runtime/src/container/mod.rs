@@ -21,7 +21,7 @@ use tokio::sync::{Notify, watch};
 use crate::ledger::{Ledger, Table};
 use crate::network::Nic;
 use crate::time::now_ms;
-pub use blueprint::Blueprint;
+pub use blueprint::{Blueprint, MTU};
 pub use redraw::{redraw, room};
 
 /// What the ledger keeps of a container.

@@ -1,11 +1,13 @@
 //! A container's record after changes that its VM can take as it is.
 
+use std::net::IpAddr;
+
 use stack_api::spec::ServiceSpec;
 use stack_images::ImageConfig;
 use stack_planner::plan::Room;
 
 use super::{Record, blueprint, process};
-use crate::network::Network;
+use crate::network::{Network, Nic};
 
 /// The record with another spec. What is fixed at the start (mounts, network
 /// cards, the process) stays; a VM that does not run gets the size that the
@@ -25,17 +27,15 @@ pub fn redraw(
         new.container.memory = new.blueprint.memory;
     }
     let config = &mut new.blueprint.config;
-    let gateway = config.interfaces.iter().find_map(|place| place.gateway4);
+    let gateway = config.interfaces.iter().find_map(|place| {
+        let ipv4 = place.gateway4.map(IpAddr::from);
+        ipv4.or(place.gateway6.map(IpAddr::from))
+    });
     config.healthcheck = process::healthcheck(spec, image);
     config.hosts = blueprint::hosts(spec, gateway);
-    config.nameservers.clone_from(&spec.dns);
-    if config.nameservers.is_empty() {
-        let of = |name: &String| networks.iter().find(|network| network.name == *name);
-        let gateways = record.nics.iter().filter_map(|nic| of(&nic.network));
-        config.nameservers = gateways
-            .map(|network| network.gateway.to_string())
-            .collect();
-    }
+    let of = |nic: &'_ Nic| networks.iter().find(|network| network.name == nic.network);
+    let places = record.nics.iter().filter_map(|nic| Some((of(nic)?, nic)));
+    config.nameservers = blueprint::nameservers(spec, places);
     config.search.clone_from(&spec.dns_search);
     config.resolver_options.clone_from(&spec.dns_opt);
     config.memory_limit = spec.memory;

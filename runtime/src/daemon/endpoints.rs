@@ -1,16 +1,17 @@
 //! What the network daemons are told of the containers: their places on the
 //! networks, their names and their published ports.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use stack_api::container::Published;
 use stack_api::event::ApiError;
 use stack_api::spec::PortSpec;
-use stack_netd::config::{Config, Endpoint, Network as NetdNetwork, Protocol, Publish, Transport};
+use stack_netd::config::Config;
 
+use super::view::View;
 use super::{Daemon, guard};
 use crate::container::{Handle, Record};
-use crate::network;
+use crate::network::{self, Network};
 
 impl Daemon {
     /// Gives a container its places on its networks and binds its ports.
@@ -19,10 +20,11 @@ impl Daemon {
     /// A port is in use; nothing of this container is announced then.
     pub async fn announce_endpoints(&self, handle: &Handle) -> Result<Vec<Published>, ApiError> {
         let record = handle.record();
-        let project = record.container.project.clone();
         guard(&self.live).insert(handle.id.clone(), record.clone());
-        let applied = self.apply(&project).await?;
-        let bound = self.bound(&record, &applied);
+        let bound = match self.apply(&self.homes(&[&record])?).await {
+            Ok(applied) => self.bound(&record, &applied),
+            Err(error) => Err(error),
+        };
         if bound.is_err() {
             self.forget_endpoints(handle).await;
         }
@@ -43,8 +45,8 @@ impl Daemon {
         let Some(old) = self.exchange(record) else {
             return Ok(None);
         };
-        let project = &record.container.project;
-        let result = match self.apply(project).await {
+        let homes = self.homes(&[&old, record])?;
+        let result = match self.apply(&homes).await {
             Ok(applied) => self.bound(record, &applied),
             Err(error) => Err(error),
         };
@@ -53,7 +55,7 @@ impl Daemon {
             Err(error) => {
                 tracing::info!(%error, container = handle.id, "its ports stay as they were");
                 self.exchange(&old);
-                self.apply(project).await?;
+                self.apply(&homes).await?;
                 Err(error)
             }
         }
@@ -70,8 +72,8 @@ impl Daemon {
             .into_iter()
             .flatten()
             .collect();
-        let project = &to.container.project;
-        let result = match self.apply(project).await {
+        let homes = self.homes(&[from, to])?;
+        let result = match self.apply(&homes).await {
             Ok(applied) => self.bound(to, &applied),
             Err(error) => Err(error),
         };
@@ -79,7 +81,7 @@ impl Daemon {
             for record in &before {
                 self.exchange(record);
             }
-            self.apply(project).await?;
+            self.apply(&homes).await?;
         }
         result
     }
@@ -91,9 +93,47 @@ impl Daemon {
         Some(std::mem::replace(known, record.clone()))
     }
 
-    async fn apply(&self, project: &str) -> Result<network::Applied, ApiError> {
-        let config = || self.netd_config(project);
-        self.netd(project).apply(config).await
+    async fn apply(&self, homes: &BTreeSet<String>) -> Result<network::Applied, ApiError> {
+        let mut all = network::Applied::default();
+        for home in homes {
+            let config = || self.netd_config(home);
+            let applied = self.netd(home).apply(config).await?;
+            all.published.extend(applied.published);
+            all.failed.extend(applied.failed);
+        }
+        Ok(all)
+    }
+
+    /// The network daemons that must hear of changes of these containers:
+    /// those of their networks, and those that answer neighbours' questions
+    /// for their names.
+    fn homes(&self, records: &[&Record]) -> Result<BTreeSet<String>, ApiError> {
+        let networks = self.all_networks()?;
+        let live = guard(&self.live);
+        let on = |record: &Record| -> BTreeSet<String> {
+            let nics = record.nics.iter();
+            nics.map(|nic| nic.network.clone()).collect()
+        };
+        let mine: BTreeSet<String> = records.iter().flat_map(|record| on(record)).collect();
+        let mut affected = mine.clone();
+        for other in live.values().map(on) {
+            if !other.is_disjoint(&mine) {
+                affected.extend(other);
+            }
+        }
+        let of = |name: &String| networks.iter().find(|network| network.name == *name);
+        Ok(affected.iter().filter_map(of).map(Network::home).collect())
+    }
+
+    /// The network daemons that somebody needs now.
+    pub(super) fn live_homes(&self) -> BTreeSet<String> {
+        let networks = self.all_networks().unwrap_or_default();
+        let live = guard(&self.live);
+        let nics = live.values().flat_map(|record| &record.nics);
+        let of = |name: &String| networks.iter().find(|network| network.name == *name);
+        nics.filter_map(|nic| of(&nic.network))
+            .map(Network::home)
+            .collect()
     }
 
     /// The ports of a container that were bound.
@@ -138,97 +178,47 @@ impl Daemon {
 
     /// Takes a container off its networks and frees its ports.
     pub async fn forget_endpoints(&self, handle: &Handle) {
+        let homes = self.homes(&[&handle.record()]);
         if guard(&self.live).remove(&handle.id).is_none() {
             return;
         }
-        let project = handle.container().project;
-        if let Err(error) = self.apply(&project).await {
-            tracing::warn!(%error, project, "the network daemon was not told");
+        let told = match homes {
+            Ok(homes) => self.apply(&homes).await.map(|_| homes),
+            Err(error) => Err(error),
+        };
+        match told {
+            // A network of its own has a daemon as long as somebody is on it.
+            Ok(homes) => {
+                let needed = self.live_homes();
+                for home in homes {
+                    if home.starts_with(network::OWN_HOME) && !needed.contains(&home) {
+                        self.end_netd(&home).await;
+                    }
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, container = handle.id, "the network daemon was not told");
+            }
         }
     }
 
-    pub(super) fn netd_config(&self, project: &str) -> Result<Config, ApiError> {
+    /// Everything that the network daemon of a stack, or of a network made by
+    /// hand, has to serve.
+    pub(super) fn netd_config(&self, home: &str) -> Result<Config, ApiError> {
+        let all = self.all_networks()?;
         let live = guard(&self.live);
-        let records: Vec<&Record> = live
-            .values()
-            .filter(|record| record.container.project == project)
-            .collect();
-        let mut publish = Vec::new();
-        let networks = self
-            .networks(project)?
-            .into_iter()
-            .map(|network| NetdNetwork {
-                endpoints: records
-                    .iter()
-                    .flat_map(|r| self.endpoints(r, &network.name))
-                    .collect(),
-                subnet: Some((network.subnet.base(), network.subnet.prefix())),
-                gateway: Some(network.gateway),
-                internal: network.internal,
-                name: network.name,
-                ..NetdNetwork::default()
-            })
-            .collect::<Vec<_>>();
-        let internal = |name: &str| networks.iter().any(|n| n.name == name && n.internal);
-        for record in &records {
-            let id = &record.container.id;
-            if record.standby {
-                continue;
-            }
-            // Ports lead to the first network that has a way out.
-            let Some(nic) = record.nics.iter().find(|nic| !internal(&nic.network)) else {
-                continue;
-            };
-            for (publish_id, port) in publish_ids(record) {
-                publish.push(Publish {
-                    id: publish_id,
-                    host_ip: port.host_ip,
-                    host_port: port.published.unwrap_or(0),
-                    protocol: if port.udp {
-                        Protocol::Udp
-                    } else {
-                        Protocol::Tcp
-                    },
-                    endpoint: format!("{id}/{}", nic.network),
-                    container_port: port.target,
-                });
-            }
-        }
-        Ok(Config { networks, publish })
-    }
-
-    fn endpoints(&self, record: &Record, network: &str) -> Vec<Endpoint> {
-        let dir = self.paths.vm(&record.container.id);
-        let places = record
-            .nics
-            .iter()
-            .enumerate()
-            .filter(|(_, nic)| nic.network == network);
-        places
-            .map(|(n, nic)| Endpoint {
-                id: format!("{}/{network}", record.container.id),
-                local: dir.join(format!("n{n}.d")),
-                peer: dir.join(format!("n{n}.q")),
-                transport: match record.transport {
-                    stack_vmm::Transport::Datagram => Transport::Datagram,
-                    stack_vmm::Transport::VhostUser => Transport::VhostUser,
-                },
-                mac: nic.mac.clone(),
-                ipv4: Some(nic.ipv4),
-                names: if record.standby {
-                    Vec::new()
-                } else {
-                    nic.names.clone()
-                },
-                ..Endpoint::default()
-            })
-            .collect()
+        let view = View {
+            paths: &self.paths,
+            networks: &all,
+            records: live.values().collect(),
+        };
+        Ok(view.config(home))
     }
 }
 
 /// The ports of a container with their ids: by what they are, so that those
 /// that stay when others go are the same.
-fn publish_ids(record: &Record) -> Vec<(String, &PortSpec)> {
+pub(super) fn publish_ids(record: &Record) -> Vec<(String, &PortSpec)> {
     let mut known: BTreeMap<String, u32> = BTreeMap::new();
     let ids = record.spec.ports.iter().map(|port| {
         let ip = port.host_ip.map_or(String::new(), |ip| ip.to_string());

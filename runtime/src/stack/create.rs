@@ -1,84 +1,24 @@
 //! Making a container: addresses, volumes, blueprint, record. It is in the
 //! ledger, whole, or it is not there.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use stack_api::container::{Container, State};
 use stack_api::event::ApiError;
-use stack_api::spec::{AttachSpec, MountSource, ServiceSpec, StackSpec};
+use stack_api::spec::{MountSource, ServiceSpec, StackSpec};
 use stack_images::Image;
 
 use super::Outcome;
+use super::places::places;
 use crate::container::blueprint::{self, Resolved, Site};
 use crate::container::{Handle, Record};
 use crate::daemon::Daemon;
 use crate::ledger::Table;
-use crate::network::{Network, Nic, Subnet, free_subnet, mac_for};
+use crate::network::Nic;
 use crate::progress::Progress;
 use crate::time::now_ms;
-
-/// Makes or changes the network with this key in the file.
-pub(super) fn network(
-    daemon: &Daemon,
-    progress: &Progress,
-    spec: &StackSpec,
-    key: &str,
-) -> Outcome {
-    let wanted = &spec.networks[key];
-    let _alone = daemon.creation();
-    let existing: Vec<Network> = daemon.ledger.all(Table::Networks)?;
-    let known = existing.iter().find(|n| n.name == wanted.name);
-    if let Some(other) = known.filter(|known| known.project != spec.name) {
-        return Err(ApiError::new(
-            "network_in_use",
-            format!("network {} belongs to stack {}", wanted.name, other.project),
-        )
-        .help("a network serves one stack: give this one another `name:`"));
-    }
-    if wanted.external {
-        return Err(ApiError::new(
-            "external_network",
-            format!(
-                "network {}: external networks are not supported yet",
-                wanted.name
-            ),
-        )
-        .help("remove `external: true`: the stack then makes a network of its own"));
-    }
-    let subnet = match (&wanted.subnet, known) {
-        (Some(text), _) => text
-            .parse()
-            .map_err(|why: String| ApiError::new("bad_subnet", why))?,
-        (None, Some(known)) => known.subnet,
-        (None, None) => {
-            // Two stacks never share a subnet: their guests can be told apart.
-            let taken: Vec<Subnet> = existing.iter().map(|n| n.subnet).collect();
-            free_subnet(&taken)
-                .ok_or_else(|| ApiError::new("no_subnet", "no subnet is free for a network"))?
-        }
-    };
-    let gateway = wanted.gateway.or_else(|| subnet.hosts().next());
-    let status = if known.is_some() {
-        "updated"
-    } else {
-        "created"
-    };
-    let network = Network {
-        name: wanted.name.clone(),
-        project: spec.name.clone(),
-        subnet,
-        gateway: gateway.unwrap_or(Ipv4Addr::UNSPECIFIED),
-        internal: wanted.internal,
-    };
-    daemon
-        .ledger
-        .put(Table::Networks, &network.name, &spec.name, &network)?;
-    progress.finish("network", &network.name, status);
-    Ok(())
-}
 
 /// Makes the volume with this key in the file.
 pub(super) fn volume(daemon: &Daemon, progress: &Progress, spec: &StackSpec, key: &str) -> Outcome {
@@ -94,12 +34,15 @@ pub(super) fn volume(daemon: &Daemon, progress: &Progress, spec: &StackSpec, key
 pub(super) struct Inherited {
     /// Path in the container, name of the volume.
     pub anonymous: BTreeMap<String, String>,
+    /// Its places on networks, for their addresses.
+    pub nics: Vec<Nic>,
 }
 
 impl From<&Record> for Inherited {
     fn from(record: &Record) -> Inherited {
         Inherited {
             anonymous: record.blueprint.anonymous.iter().cloned().collect(),
+            nics: record.nics.clone(),
         }
     }
 }
@@ -129,6 +72,7 @@ pub(super) fn container(
         number,
         name,
         image,
+        inherited,
         ..
     } = *order;
     let _alone = daemon.creation();
@@ -144,7 +88,8 @@ pub(super) fn container(
             format!("the name {name} is taken by a container of stack {project}"),
         ));
     }
-    let places = places(daemon, stack, spec, name, &id)?;
+    let before = inherited.map_or(&[][..], |old| &old.nics);
+    let places = places(daemon, stack, spec, name, &id, before)?;
     let resolved = mounts(daemon, progress, order, &id)?;
     let site = Site {
         id: &id,
@@ -175,14 +120,14 @@ pub(super) fn container(
             created_ms: now_ms(),
             networks: places
                 .iter()
-                .map(|(n, nic, _)| (n.name.clone(), nic.ipv4))
+                .filter_map(|place| Some((place.nic.network.clone(), place.nic.address()?)))
                 .collect(),
             command: blueprint.config.process.args.join(" "),
             memory: blueprint.memory,
             ..Container::default()
         },
         spec: spec.clone(),
-        nics: places.into_iter().map(|(_, nic, _)| nic).collect(),
+        nics: places.into_iter().map(|place| place.nic).collect(),
         blueprint,
         process: None,
         transport: stack_vmm::Transport::default(),
@@ -197,63 +142,6 @@ pub(super) fn container(
     )?;
     daemon.inherited(record.blueprint.anonymous.iter().map(|(_, name)| name))?;
     Ok(daemon.insert(record))
-}
-
-fn places(
-    daemon: &Daemon,
-    stack: &StackSpec,
-    spec: &ServiceSpec,
-    name: &str,
-    id: &str,
-) -> Result<Vec<(Network, Nic, i64)>, ApiError> {
-    let mut places = Vec::new();
-    let networks = daemon.networks(&stack.name)?;
-    for (key, attach) in &spec.networks {
-        let name_of = |key: &String| stack.networks.get(key).map(|wanted| &wanted.name);
-        let Some(network) = networks.iter().find(|n| Some(&n.name) == name_of(key)) else {
-            return Err(ApiError::new(
-                "no_such_network",
-                format!("service {}: network {key} does not exist", spec.name),
-            ));
-        };
-        let taken: BTreeSet<Ipv4Addr> = daemon
-            .handles(Some(&network.project))
-            .iter()
-            .flat_map(|handle| handle.record().nics)
-            .filter(|nic| nic.network == network.name)
-            .map(|nic| nic.ipv4)
-            .collect();
-        let ipv4 = match attach.ipv4 {
-            Some(wanted) if taken.contains(&wanted) => {
-                return Err(ApiError::new(
-                    "address_in_use",
-                    format!("service {}: {wanted} is taken in network {key}", spec.name),
-                ));
-            }
-            Some(wanted) => wanted,
-            None => network.free_address(&taken).ok_or_else(|| {
-                ApiError::new("network_full", format!("network {key} has no address left"))
-            })?,
-        };
-        let names = names(spec, name, id, attach);
-        let nic = Nic {
-            network: network.name.clone(),
-            mac: mac_for(ipv4),
-            ipv4,
-            names,
-        };
-        places.push((network.clone(), nic, attach.priority));
-    }
-    Ok(places)
-}
-
-/// The names of a container in a network.
-pub(super) fn names(spec: &ServiceSpec, name: &str, id: &str, attach: &AttachSpec) -> Vec<String> {
-    let mut names = vec![spec.name.clone(), name.to_owned(), id[..12].to_owned()];
-    names.extend(attach.aliases.iter().cloned());
-    names.extend(spec.hostname.iter().cloned());
-    names.dedup();
-    names
 }
 
 fn mounts(

@@ -8,7 +8,7 @@ use stack_api::request::Down;
 use stack_api::spec::{ServiceSpec, StackSpec};
 use stack_planner::plan;
 
-use super::Outcome;
+use super::{Outcome, networks};
 use crate::container::{Handle, Wish};
 use crate::daemon::Daemon;
 use crate::ledger::Table;
@@ -54,11 +54,7 @@ pub async fn down(
     if !daemon.handles(Some(&project)).is_empty() || !request.services.is_empty() {
         return Ok(());
     }
-    daemon.end_netd(&project).await;
-    for network in daemon.networks(&project)? {
-        daemon.ledger.forget(Table::Networks, &network.name)?;
-        progress.finish("network", &network.name, "removed");
-    }
+    networks::remove_all(&daemon, &progress, &project).await?;
     if request.volumes {
         let spec: Option<StackSpec> = daemon.ledger.stack(&project)?;
         let external: BTreeSet<String> = spec

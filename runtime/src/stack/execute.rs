@@ -17,7 +17,7 @@ use stack_planner::plan::{Action, Plan, Step, WaitFor};
 use tokio::sync::{OwnedMutexGuard, watch};
 
 use super::rollout::{Casualties, Verdict};
-use super::{Outcome, create, down, images, replace, rollout, update, wait};
+use super::{Outcome, create, down, images, networks, replace, rollout, update, wait};
 use crate::container::Handle;
 use crate::daemon::Daemon;
 use crate::progress::Progress;
@@ -234,7 +234,7 @@ impl Context {
             // Done before the final plan was made, or by the caller.
             Action::Pull { .. } | Action::Watch { .. } => Ok(()),
             Action::CreateNetwork { network, .. } | Action::UpdateNetwork { network, .. } => {
-                create::network(&self.daemon, &self.progress, &self.request.spec, network)
+                networks::network(&self.daemon, &self.progress, &self.request.spec, network)
             }
             Action::CreateVolume { volume, .. } => {
                 create::volume(&self.daemon, &self.progress, &self.request.spec, volume)

@@ -6,7 +6,9 @@ mod down;
 mod execute;
 mod history;
 mod images;
+mod networks;
 mod observe;
+mod places;
 mod replace;
 mod resources;
 mod rollback;
@@ -19,6 +21,11 @@ pub use action::act;
 pub use down::down;
 pub use history::entries;
 pub use images::{load, pull, resolve};
+pub use networks::{
+    create as create_network, inspect as inspect_network, list as list_networks,
+    prune as prune_networks, remove as remove_network,
+};
+pub use places::Placed;
 pub use rollback::{plan_rollback, rollback};
 pub use up::{plan, up};
 

@@ -31,12 +31,15 @@ pub(super) fn observe(daemon: &Daemon, spec: &StackSpec) -> Result<Observed, Api
         .networks(&spec.name)?
         .into_iter()
         .map(|network| {
-            let subnet = network.subnet.to_string();
             (
                 network.name,
                 ObservedNetwork {
                     internal: network.internal,
-                    subnet,
+                    subnet: network.subnet,
+                    gateway: network.gateway,
+                    subnet6: network.subnet6,
+                    gateway6: network.gateway6,
+                    mtu: network.mtu,
                 },
             )
         })

@@ -16,7 +16,7 @@ use tokio::sync::OwnedMutexGuard;
 use super::execute::{self, Context};
 use super::images::{self, PullOrder, Wanted};
 use super::observe::observe;
-use super::{Outcome, history, resources, rollback, rollout, wait};
+use super::{Outcome, history, networks, resources, rollback, rollout, wait};
 use crate::daemon::Daemon;
 use crate::ledger::Table;
 use crate::progress::Progress;
@@ -85,6 +85,7 @@ pub(super) async fn carry_out(
             running_images(&daemon, &project),
         ),
     };
+    networks::check_external(&daemon, &order.request.spec)?;
     let mut plan = plan_order(&daemon, &order)?;
     images::ensure(&daemon, &progress, pulls(&order.request, &plan)).await?;
     let is_pull = |step: &Step| matches!(step.action, Action::Pull { .. });

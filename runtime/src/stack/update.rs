@@ -14,7 +14,7 @@ use stack_protocol::config::VmConfig;
 use stack_protocol::message::{Command, Outcome as GuestOutcome};
 use stack_vmm::Agent;
 
-use super::{Outcome, create, images};
+use super::{Outcome, images, places};
 use crate::container::{Handle, Record, redraw, vm_error};
 use crate::daemon::Daemon;
 
@@ -47,7 +47,7 @@ pub(super) async fn update(
         )
         .help("get it with `stack pull`")
     })?;
-    let networks = daemon.networks(&handle.container().project)?;
+    let networks = daemon.all_networks()?;
     let old = handle.record();
     let mut new = redraw(&old, spec, &image.config, &networks);
     rename(&mut new);
@@ -99,9 +99,9 @@ pub(super) async fn update(
 /// The names in networks by the record's spec and name.
 pub(super) fn rename(record: &mut Record) {
     let container = &record.container;
-    // Cards are in the order of the spec's networks.
-    for (nic, attach) in record.nics.iter_mut().zip(record.spec.networks.values()) {
-        nic.names = create::names(&record.spec, &container.name, &container.id, attach);
+    for (nic, (_, wanted)) in record.nics.iter_mut().zip(record.spec.cards()) {
+        nic.names = places::names(&record.spec, &container.name, &container.id, wanted);
+        nic.links.clone_from(&record.spec.links);
     }
 }
 

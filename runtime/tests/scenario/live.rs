@@ -83,7 +83,9 @@ async fn what_a_vm_can_take_leaves_it_running() {
     assert_eq!(record.blueprint.stop_signal, "SIGINT");
     assert_eq!(record.blueprint.config.memory_limit, Some(256 << 20));
     assert_eq!(record.blueprint.config.pids_limit, Some(64));
-    assert_eq!(record.blueprint.config.nameservers, ["10.0.0.1"]);
+    // The network's name server is told whom to ask.
+    assert_eq!(record.blueprint.config.nameservers, ["10.89.0.1"]);
+    assert_eq!(record.spec.dns, ["10.0.0.1"]);
     assert!(record.nics[0].names.contains(&"shop".to_owned()));
     // So does a daemon that was started anew.
     let world = world.restarted().await;

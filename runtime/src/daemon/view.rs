@@ -1,0 +1,125 @@
+//! The containers and networks that there are, as a network daemon is told of
+//! them.
+
+use stack_netd::config::{Config, Endpoint, Network as NetdNetwork, Protocol, Publish, Transport};
+
+use super::endpoints::publish_ids;
+use crate::container::{MTU, Record};
+use crate::network::{Network, Nic};
+use crate::paths::Paths;
+
+/// What is announced now.
+pub(super) struct View<'a> {
+    pub paths: &'a Paths,
+    pub networks: &'a [Network],
+    pub records: Vec<&'a Record>,
+}
+
+impl View<'_> {
+    /// What the network daemon with this home serves.
+    pub(super) fn config(&self, home: &str) -> Config {
+        let own = |network: &&Network| network.home() == home;
+        let networks = self.networks.iter().filter(own);
+        let networks = networks.map(|network| self.network(network)).collect();
+        let records = self.records.iter().filter(|record| !record.standby);
+        let publish = records
+            .filter_map(|record| {
+                let nic = self.way_in(record)?;
+                let network = self.find(&nic.network)?;
+                (network.home() == home).then(|| publishes(record, nic))
+            })
+            .flatten()
+            .collect();
+        Config { networks, publish }
+    }
+
+    fn find(&self, name: &str) -> Option<&Network> {
+        self.networks.iter().find(|network| network.name == name)
+    }
+
+    /// Ports lead to the network with the default route: answers to clients
+    /// elsewhere leave by it. Without one, to the first that has a way out.
+    fn way_in<'r>(&self, record: &'r Record) -> Option<&'r Nic> {
+        let open = |nic: &&Nic| self.find(&nic.network).is_some_and(|n| !n.internal);
+        let mut nics = record.nics.iter();
+        let routed = nics.find(|nic| nic.default_route && open(nic));
+        routed.or_else(|| record.nics.iter().find(open))
+    }
+
+    fn network(&self, network: &Network) -> NetdNetwork {
+        let pair4 = network.subnet.map(|net| (net.network(), net.prefix_len()));
+        let pair6 = network.subnet6.map(|net| (net.network(), net.prefix_len()));
+        NetdNetwork {
+            name: network.name.clone(),
+            subnet: pair4,
+            gateway: network.gateway,
+            subnet6: pair6,
+            gateway6: network.gateway6,
+            mtu: network.mtu.unwrap_or(MTU),
+            internal: network.internal,
+            endpoints: self
+                .records
+                .iter()
+                .flat_map(|record| self.endpoints(record, network))
+                .collect(),
+        }
+    }
+
+    fn endpoints(&self, record: &Record, network: &Network) -> Vec<Endpoint> {
+        let dir = self.paths.vm(&record.container.id);
+        let way_in = self.way_in(record).map(|nic| &nic.network);
+        let places = record.nics.iter().enumerate();
+        places
+            .filter(|(_, nic)| nic.network == network.name)
+            .map(|(n, nic)| Endpoint {
+                id: endpoint_id(record, nic),
+                local: dir.join(format!("n{n}.d")),
+                peer: dir.join(format!("n{n}.q")),
+                transport: match record.transport {
+                    stack_vmm::Transport::Datagram => Transport::Datagram,
+                    stack_vmm::Transport::VhostUser => Transport::VhostUser,
+                },
+                mac: nic.mac.clone(),
+                ipv4: nic.ipv4,
+                ipv6: nic.ipv6,
+                default_route: nic.default_route && way_in == Some(&nic.network),
+                names: if record.standby {
+                    Vec::new()
+                } else {
+                    nic.names.clone()
+                },
+                links: nic.links.clone(),
+                dns: record
+                    .spec
+                    .dns
+                    .iter()
+                    .filter_map(|dns| dns.parse().ok())
+                    .collect(),
+                search: record.spec.dns_search.clone(),
+                ..Endpoint::default()
+            })
+            .collect()
+    }
+}
+
+fn endpoint_id(record: &Record, nic: &Nic) -> String {
+    format!("{}/{}", record.container.id, nic.network)
+}
+
+fn publishes(record: &Record, nic: &Nic) -> Vec<Publish> {
+    let ports = publish_ids(record).into_iter();
+    ports
+        .map(|(id, port)| Publish {
+            id,
+            host_ip: port.host_ip,
+            host_port: port.published.unwrap_or(0),
+            protocol: if port.udp {
+                Protocol::Udp
+            } else {
+                Protocol::Tcp
+            },
+            endpoint: endpoint_id(record, nic),
+            container_port: port.target,
+        })
+        .collect()
+}

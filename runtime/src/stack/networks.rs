@@ -1,0 +1,273 @@
+//! Making and changing networks.
+
+mod pools;
+
+use stack_api::event::ApiError;
+use stack_api::network::{Member, NetworkInfo};
+use stack_api::spec::{NetworkSpec, StackSpec};
+
+use super::Outcome;
+use crate::container::MTU;
+use crate::daemon::Daemon;
+use crate::ledger::Table;
+use crate::network::Network;
+use crate::progress::Progress;
+use crate::time::now_ms;
+
+/// Makes or changes the network with this key in the file.
+pub(super) fn network(
+    daemon: &Daemon,
+    progress: &Progress,
+    spec: &StackSpec,
+    key: &str,
+) -> Outcome {
+    let wanted = &spec.networks[key];
+    let (network, new) = ensure(daemon, &spec.name, wanted)?;
+    let status = if new { "created" } else { "updated" };
+    progress.finish("network", &network.name, status);
+    Ok(())
+}
+
+/// Makes or changes a network; the second value says that it is new.
+/// `project` is empty for one that is made by hand.
+///
+/// # Errors
+/// Somebody else has one of that name, or its addresses cannot be.
+fn ensure(
+    daemon: &Daemon,
+    project: &str,
+    wanted: &NetworkSpec,
+) -> Result<(Network, bool), ApiError> {
+    let _alone = daemon.creation();
+    let existing = daemon.all_networks()?;
+    let known = existing.iter().find(|n| n.name == wanted.name);
+    if let Some(other) = known.filter(|known| known.project != project) {
+        let owner = match other.project.as_str() {
+            "" => "was made with `stack network create`".to_owned(),
+            project => format!("belongs to stack {project}"),
+        };
+        return Err(
+            ApiError::new("network_in_use", format!("network {} {owner}", wanted.name))
+                .help("write `external: true` to use that one, or give this one another `name:`"),
+        );
+    }
+    let mut network = known.cloned().unwrap_or_else(|| Network {
+        name: wanted.name.clone(),
+        project: project.to_owned(),
+        created_ms: now_ms(),
+        ..Network::default()
+    });
+    (network.subnet, network.gateway) = pools::ipv4(wanted, &network, &existing)?;
+    (network.subnet6, network.gateway6) = pools::ipv6(daemon, wanted, &network)?;
+    network.range = wanted.range;
+    network.range6 = wanted.range6;
+    network.reserved = wanted.reserved.values().copied().collect();
+    network.mtu = wanted.mtu;
+    network.internal = wanted.internal;
+    network.labels.clone_from(&wanted.labels);
+    let others = existing
+        .iter()
+        .filter(|n| n.project == project && n.name != network.name);
+    if let Some(why) = others
+        .filter(|_| !project.is_empty())
+        .find_map(|n| n.overlaps(&network))
+    {
+        return Err(ApiError::new("subnet_in_use", why)
+            .help("the networks of a stack need subnets that do not overlap"));
+    }
+    daemon
+        .ledger
+        .put(Table::Networks, &network.name, project, &network)?;
+    Ok((network, known.is_none()))
+}
+
+/// The external networks of the services are there.
+///
+/// # Errors
+/// One is not.
+pub(super) fn check_external(daemon: &Daemon, spec: &StackSpec) -> Outcome {
+    let existing = daemon.all_networks()?;
+    let used = |key: &String| spec.services.values().any(|s| s.networks.contains_key(key));
+    for (key, network) in &spec.networks {
+        if network.external && used(key) && !existing.iter().any(|n| n.name == network.name) {
+            let name = &network.name;
+            return Err(ApiError::new(
+                "no_such_network",
+                format!("network {name} is external, and there is none of that name"),
+            )
+            .help(format!("make it with `stack network create {name}`")));
+        }
+    }
+    Ok(())
+}
+
+/// Removes a stack's networks, but for those that others are on.
+pub(super) async fn remove_all(daemon: &Daemon, progress: &Progress, project: &str) -> Outcome {
+    let mut kept = false;
+    for network in daemon.networks(project)? {
+        let users = users(daemon, &network.name);
+        if users.is_empty() {
+            daemon.ledger.forget(Table::Networks, &network.name)?;
+            progress.finish("network", &network.name, "removed");
+        } else {
+            kept = true;
+            let (name, users) = (&network.name, users.join(", "));
+            progress.warn(format!("network {name} stays: it is used by {users}"));
+        }
+    }
+    if !kept {
+        daemon.end_netd(project).await;
+    }
+    Ok(())
+}
+
+/// Removes a network.
+///
+/// # Errors
+/// There is none of that name, or somebody is on it.
+pub async fn remove(daemon: &Daemon, name: &str) -> Outcome {
+    let home = {
+        let _alone = daemon.creation();
+        let network = find(daemon, name)?;
+        let users = users(daemon, name);
+        if !users.is_empty() {
+            let users = users.join(", ");
+            let message = format!("network {name} is used by {users}");
+            return Err(ApiError::new("network_in_use", message).help(
+                "remove these containers, or take them off with `stack network disconnect`",
+            ));
+        }
+        daemon.ledger.forget(Table::Networks, name)?;
+        network.home()
+    };
+    if !daemon.all_networks()?.iter().any(|n| n.home() == home) {
+        daemon.end_netd(&home).await;
+    }
+    Ok(())
+}
+
+/// The network of this name.
+///
+/// # Errors
+/// There is none.
+fn find(daemon: &Daemon, name: &str) -> Result<Network, ApiError> {
+    let networks = daemon.all_networks()?;
+    let known: Vec<String> = networks.iter().map(|n| n.name.clone()).collect();
+    networks
+        .into_iter()
+        .find(|n| n.name == name)
+        .ok_or_else(|| {
+            let message = format!("there is no network {name}");
+            let error = ApiError::new("no_such_network", message);
+            match known.is_empty() {
+                true => error,
+                false => error.help(format!("there are: {}", known.join(", "))),
+            }
+        })
+}
+
+/// Names of the containers with a place on a network.
+fn users(daemon: &Daemon, name: &str) -> Vec<String> {
+    let handles = daemon.handles(None);
+    let records = handles.iter().map(|handle| handle.record());
+    records
+        .filter(|record| record.nics.iter().any(|nic| nic.network == name))
+        .map(|record| record.container.name)
+        .collect()
+}
+
+/// All networks by name.
+///
+/// # Errors
+/// The ledger cannot be read.
+pub fn list(daemon: &Daemon) -> Result<Vec<NetworkInfo>, ApiError> {
+    let mut networks = daemon.all_networks()?;
+    networks.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(networks.into_iter().map(|n| info(daemon, n)).collect())
+}
+
+/// One network.
+///
+/// # Errors
+/// There is none of that name.
+pub fn inspect(daemon: &Daemon, name: &str) -> Result<NetworkInfo, ApiError> {
+    Ok(info(daemon, find(daemon, name)?))
+}
+
+/// Makes a network that belongs to no stack.
+///
+/// # Errors
+/// There is one of that name, or its addresses cannot be.
+pub fn create(daemon: &Daemon, wanted: &NetworkSpec) -> Result<NetworkInfo, ApiError> {
+    if daemon.all_networks()?.iter().any(|n| n.name == wanted.name) {
+        let message = format!("there is a network {} already", wanted.name);
+        return Err(ApiError::new("network_exists", message)
+            .help(format!("see `stack network inspect {}`", wanted.name)));
+    }
+    let (network, _) = ensure(daemon, "", wanted)?;
+    Ok(info(daemon, network))
+}
+
+/// Removes networks that nobody has a place on; those of a stack only when
+/// there is no stack any more.
+///
+/// # Errors
+/// One cannot be removed; others may have been.
+pub async fn prune(daemon: &Daemon) -> Result<Vec<String>, ApiError> {
+    let mut removed = Vec::new();
+    for network in daemon.all_networks()? {
+        let orphan = network.project.is_empty()
+            || daemon
+                .ledger
+                .stack::<StackSpec>(&network.project)?
+                .is_none();
+        if orphan && users(daemon, &network.name).is_empty() {
+            remove(daemon, &network.name).await?;
+            removed.push(network.name);
+        }
+    }
+    Ok(removed)
+}
+
+fn info(daemon: &Daemon, network: Network) -> NetworkInfo {
+    let handles = daemon.handles(None);
+    let records = handles.iter().map(|handle| handle.record());
+    let members = records.flat_map(|record| {
+        let container = record.container;
+        let nics = record
+            .nics
+            .into_iter()
+            .filter(|nic| nic.network == network.name);
+        let members: Vec<Member> = nics
+            .map(|nic| Member {
+                id: container.id.clone(),
+                name: container.name.clone(),
+                project: container.project.clone(),
+                service: container.service.clone(),
+                state: container.state,
+                mac: nic.mac,
+                ipv4: nic.ipv4,
+                ipv6: nic.ipv6,
+                names: nic.names,
+                default_route: nic.default_route,
+            })
+            .collect();
+        members
+    });
+    NetworkInfo {
+        members: members.collect(),
+        name: network.name.clone(),
+        project: network.project,
+        internal: network.internal,
+        subnet: network.subnet,
+        gateway: network.gateway,
+        range: network.range,
+        subnet6: network.subnet6,
+        gateway6: network.gateway6,
+        range6: network.range6,
+        reserved: network.reserved,
+        mtu: network.mtu.unwrap_or(MTU),
+        labels: network.labels,
+        created_ms: network.created_ms,
+    }
+}

@@ -1,0 +1,137 @@
+//! Where a container is on its networks: addresses, names, the default route.
+
+use stack_api::event::ApiError;
+use stack_api::spec::{AttachSpec, ServiceSpec, StackSpec};
+
+use crate::daemon::Daemon;
+use crate::network::{Network, Nic, Place, Taken};
+
+/// A container's place on a network, with what was asked for.
+#[derive(Debug, Clone)]
+pub struct Placed {
+    /// The network.
+    pub network: Network,
+    /// The card.
+    pub nic: Nic,
+    /// As the file has it.
+    pub wanted: AttachSpec,
+}
+
+/// Places for a container that is not there yet, in the order of its cards.
+/// The caller holds [`Daemon::creation`].
+pub(super) fn places(
+    daemon: &Daemon,
+    stack: &StackSpec,
+    spec: &ServiceSpec,
+    name: &str,
+    id: &str,
+    before: &[Nic],
+) -> Result<Vec<Placed>, ApiError> {
+    let networks = daemon.all_networks()?;
+    let mut places = Vec::new();
+    for (key, wanted) in spec.cards() {
+        let definition = stack.networks.get(key);
+        let name_of = definition.map(|network| &network.name);
+        let Some(network) = networks.iter().find(|n| Some(&n.name) == name_of) else {
+            return Err(ApiError::new(
+                "no_such_network",
+                format!("service {}: network {key} does not exist", spec.name),
+            ));
+        };
+        let mut network = network.clone();
+        if let Some(definition) = definition.filter(|network| !network.external) {
+            network.range = definition.range;
+            network.range6 = definition.range6;
+            network.reserved = definition.reserved.values().copied().collect();
+        }
+        let nic =
+            find(daemon, stack, &network, (key, wanted), before).map_err(|error| ApiError {
+                message: format!("service {}: {}", spec.name, error.message),
+                ..error
+            })?;
+        let nic = Nic {
+            names: names(spec, name, id, wanted),
+            links: spec.links.clone(),
+            ..nic
+        };
+        let wanted = wanted.clone();
+        places.push(Placed {
+            network,
+            nic,
+            wanted,
+        });
+    }
+    overlapping(&places)?;
+    if let Some(n) = default_route(&places) {
+        places[n].nic.default_route = true;
+    }
+    Ok(places)
+}
+
+fn find(
+    daemon: &Daemon,
+    stack: &StackSpec,
+    network: &Network,
+    (key, wanted): (&String, &AttachSpec),
+    before: &[Nic],
+) -> Result<Nic, ApiError> {
+    let mut taken = Taken::default();
+    for handle in daemon.handles(None) {
+        let nics = handle.record().nics;
+        nics.iter()
+            .filter(|nic| nic.network == network.name)
+            .for_each(|nic| taken.add(nic));
+    }
+    for service in stack.services.values() {
+        if let Some(place) = service.networks.get(key) {
+            taken.keep(place);
+        }
+    }
+    let before = before.iter().find(|nic| nic.network == network.name);
+    Place {
+        network,
+        taken: &taken,
+        wanted,
+        before,
+    }
+    .find()
+}
+
+/// Two networks with the same addresses would be one for the guest.
+fn overlapping(places: &[Placed]) -> Result<(), ApiError> {
+    for (n, a) in places.iter().enumerate() {
+        for b in &places[..n] {
+            if let Some(why) = b.network.overlaps(&a.network) {
+                return Err(ApiError::new("subnet_in_use", why)
+                    .help("give one of the networks another `subnet`"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The default route goes out by the network of highest `gw_priority`, then
+/// `priority`, that has a way out; of equals, the first by name.
+fn default_route(places: &[Placed]) -> Option<usize> {
+    let open = places
+        .iter()
+        .enumerate()
+        .filter(|(_, place)| !place.network.internal);
+    let best = open.max_by_key(|(_, place)| {
+        let wanted = &place.wanted;
+        let name = std::cmp::Reverse(&place.network.name);
+        (wanted.gw_priority, wanted.priority, name)
+    });
+    best.map(|(n, _)| n)
+}
+
+/// The names of a container in a network.
+pub(super) fn names(spec: &ServiceSpec, name: &str, id: &str, attach: &AttachSpec) -> Vec<String> {
+    let mut names = vec![spec.name.clone(), name.to_owned(), id[..12].to_owned()];
+    names.extend(attach.aliases.iter().cloned());
+    names.extend(spec.hostname.iter().cloned());
+    let domain = spec.hostname.iter().zip(&spec.domainname);
+    names.extend(domain.map(|(host, domain)| format!("{host}.{domain}")));
+    names.dedup();
+    names
+}
