@@ -2,7 +2,9 @@
 
 mod files;
 mod health;
+mod hooks;
 mod limits;
+mod logging;
 pub(crate) mod machine;
 mod mounts;
 mod names;

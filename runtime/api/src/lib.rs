@@ -8,8 +8,12 @@
 pub mod container;
 pub mod event;
 pub mod history;
+pub mod hook;
+pub mod journal;
+pub mod logging;
 pub mod logs;
 pub mod request;
 pub mod rollout;
 pub mod routes;
+pub mod run;
 pub mod spec;

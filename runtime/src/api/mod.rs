@@ -1,11 +1,14 @@
 //! The HTTP API on the unix socket. The routes: [`stack_api::routes`].
 
 mod answer;
+mod attach;
 mod doctor;
+mod events;
 mod exec;
 mod history;
 mod images;
 mod logs;
+mod run;
 mod stacks;
 
 use std::os::unix::fs::PermissionsExt;
@@ -57,7 +60,10 @@ pub async fn serve(daemon: Arc<Daemon>) -> std::io::Result<()> {
         .route("/v1/stacks/{name}/down", post(stacks::down))
         .route("/v1/stacks/{name}/action", post(stacks::action))
         .route("/v1/stacks/{name}/logs", get(logs::logs))
+        .route("/v1/stacks/{name}/events", get(events::events))
         .route("/v1/stacks/{name}/exec", post(exec::exec))
+        .route("/v1/stacks/{name}/run", post(run::run))
+        .route("/v1/stacks/{name}/attach", post(attach::attach))
         .route("/v1/images", get(images::list))
         .route("/v1/images/load", post(images::load))
         .route("/v1/images/pull", post(images::pull))

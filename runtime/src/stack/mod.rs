@@ -7,6 +7,7 @@ mod execute;
 mod history;
 mod images;
 mod observe;
+mod one_off;
 mod replace;
 mod resources;
 mod rollback;
@@ -19,8 +20,10 @@ pub use action::act;
 pub use down::down;
 pub use history::entries;
 pub use images::{load, pull, resolve};
+pub use one_off::{reap, run};
 pub use rollback::{plan_rollback, rollback};
 pub use up::{plan, up};
+pub use wait::reached;
 
 use stack_api::event::ApiError;
 
