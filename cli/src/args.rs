@@ -127,8 +127,8 @@ const REPEATED: [(&str, &str); 3] = [
 ];
 
 /// The whole command line as clap sees it: the repeated options are accepted
-/// after the command as well. `-f` is, too, where it means nothing else
-/// (`logs -f` follows, `rm -f` forces).
+/// after the command as well. Short forms are, too, where they mean
+/// nothing else (`logs -f` follows, `run -p` publishes).
 pub(crate) fn command() -> clap::Command {
     let top = Cli::command().max_term_width(100);
     let repeated: Vec<Arg> = REPEATED
@@ -137,6 +137,11 @@ pub(crate) fn command() -> clap::Command {
             let arg = top.get_arguments().find(|arg| arg.get_id() == before)?;
             Some(arg.clone().id(*after))
         })
+        .collect();
+    let global: Vec<Arg> = top
+        .get_arguments()
+        .filter(|arg| arg.is_global_set())
+        .cloned()
         .collect();
     top.mut_subcommands(|command| {
         let command = compact(command);
@@ -155,7 +160,16 @@ pub(crate) fn command() -> clap::Command {
             Some(short) if is_taken(short) => arg.short(None),
             _ => arg,
         });
-        let args: Vec<Arg> = args.collect();
+        let mut args: Vec<Arg> = args.collect();
+        // What a command has itself does not come down to it.
+        let clashes = |arg: &&Arg| arg.get_short().is_some_and(is_taken);
+        args.extend(
+            global
+                .iter()
+                .filter(clashes)
+                .cloned()
+                .map(|arg| arg.short(None)),
+        );
         command.args(args)
     })
 }
@@ -252,6 +266,16 @@ mod tests {
             panic!("not logs")
         };
         assert!(logs.follow);
+    }
+
+    #[test]
+    fn run_p_publishes() {
+        let args = ["stack", "-p", "shop", "run", "-p", "80", "web", "ls", "-p"];
+        let cli = parse_from(args).unwrap();
+        assert_eq!(cli.global.project_name.as_deref(), Some("shop"));
+        let args = ["stack", "run", "--project-name", "shop", "web"];
+        let cli = parse_from(args).unwrap();
+        assert_eq!(cli.global.project_name.as_deref(), Some("shop"));
     }
 
     #[test]

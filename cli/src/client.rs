@@ -3,6 +3,7 @@
 
 pub(crate) mod daemon;
 mod lines;
+mod query;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use stack_api::event::{ApiError, Event};
+use stack_api::journal::{EventQuery, Happening};
 use stack_api::logs::LogLine;
 use stack_api::request::{ExecRequest, LogQuery};
 use tokio::net::UnixStream;
@@ -100,10 +102,37 @@ impl Client {
         stack: &str,
         query: &LogQuery,
     ) -> Result<Lines<LogLine>, Error> {
-        let path = format!("/v1/stacks/{stack}/logs?{}", log_query(query));
+        let path = format!("/v1/stacks/{stack}/logs?{}", query::logs(query));
         let (response, connection) = self
             .send(self.request::<()>(Method::GET, &path, None)?)
             .await?;
+        Ok(Lines::new(checked(response).await?.into_body(), connection))
+    }
+
+    /// What happens to the containers of a stack.
+    ///
+    /// # Errors
+    /// The daemon is not there or refuses.
+    pub(crate) async fn happenings(
+        &self,
+        stack: &str,
+        query: &EventQuery,
+    ) -> Result<Lines<Happening>, Error> {
+        let path = format!("/v1/stacks/{stack}/events?{}", query::events(query));
+        self.lines(Method::GET, &path, None::<&()>).await
+    }
+
+    /// A call that answers with a JSON value per line.
+    ///
+    /// # Errors
+    /// The daemon is not there or refuses.
+    pub(crate) async fn lines<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&impl Serialize>,
+    ) -> Result<Lines<T>, Error> {
+        let (response, connection) = self.send(self.request(method, path, body)?).await?;
         Ok(Lines::new(checked(response).await?.into_body(), connection))
     }
 
@@ -116,11 +145,20 @@ impl Client {
         stack: &str,
         request: &ExecRequest,
     ) -> Result<(TokioIo<Upgraded>, Connection), Error> {
-        let mut http = self.request(
-            Method::POST,
-            &format!("/v1/stacks/{stack}/exec"),
-            Some(request),
-        )?;
+        self.upgrade(&format!("/v1/stacks/{stack}/exec"), request)
+            .await
+    }
+
+    /// A call whose answer is a conversation in frames.
+    ///
+    /// # Errors
+    /// The daemon is not there, or refuses.
+    pub(crate) async fn upgrade(
+        &self,
+        path: &str,
+        request: &impl Serialize,
+    ) -> Result<(TokioIo<Upgraded>, Connection), Error> {
+        let mut http = self.request(Method::POST, path, Some(request))?;
         let headers = http.headers_mut();
         headers.insert(
             header::CONNECTION,
@@ -220,46 +258,4 @@ async fn bytes_of(response: Response<Incoming>) -> Result<Bytes, Error> {
         .await
         .map_err(|error| Error::Lost(error.to_string()))?;
     Ok(body.to_bytes())
-}
-
-fn log_query(query: &LogQuery) -> String {
-    let mut out = form_urlencoded::Serializer::new(String::new());
-    if let Some(services) = &query.services {
-        out.append_pair("services", services);
-    }
-    if query.follow {
-        out.append_pair("follow", "true");
-    }
-    let numbers = [
-        ("tail", query.tail),
-        ("since_ns", query.since_ns),
-        ("until_ns", query.until_ns),
-    ];
-    for (name, value) in numbers {
-        if let Some(value) = value {
-            out.append_pair(name, &value.to_string());
-        }
-    }
-    out.finish()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_query_holds_what_is_set() {
-        assert_eq!(log_query(&LogQuery::default()), "");
-        let query = LogQuery {
-            services: Some("web,db".to_owned()),
-            follow: true,
-            tail: Some(10),
-            since_ns: None,
-            until_ns: Some(7),
-        };
-        assert_eq!(
-            log_query(&query),
-            "services=web%2Cdb&follow=true&tail=10&until_ns=7"
-        );
-    }
 }

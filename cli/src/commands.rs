@@ -1,10 +1,12 @@
 //! The commands, one file each.
 
+mod attach;
 mod completion;
 mod config;
 mod convert;
 mod doctor;
 mod down;
+mod events;
 mod exec;
 mod exit_codes;
 mod explain;
@@ -25,7 +27,9 @@ mod port;
 mod ps;
 mod pull;
 mod rollback;
+mod run;
 mod schema;
+mod session;
 mod up;
 mod version;
 
@@ -50,6 +54,9 @@ pub(crate) enum Command {
     Ps(ps::Ps),
     Logs(logs::Logs),
     Exec(exec::Exec),
+    Run(Box<run::Run>),
+    Attach(attach::Attach),
+    Events(events::Events),
     Plan(plan::Plan),
     History(history::History),
     Rollback(rollback::Rollback),
@@ -102,6 +109,9 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<u8, Error> {
         Command::Ps(command) => wait(command.run(context)),
         Command::Logs(command) => wait(command.run(context)),
         Command::Exec(command) => wait(command.run(context)),
+        Command::Run(command) => wait(command.run(context)),
+        Command::Attach(command) => wait(command.run(context)),
+        Command::Events(command) => wait(command.run(context)),
         Command::Graph(command) => wait(command.run(context)),
         Command::Plan(command) => wait(command.run(context)),
         Command::History(command) => wait(command.run(context)),

@@ -23,6 +23,9 @@ use crate::ui;
 use lock::LockUse;
 use settings::Settings;
 
+/// What diagnostics call the file that is made of command-line options.
+const COMMAND_LINE: &str = "(command line)";
+
 /// What the loader is asked to leave out.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Phases {
@@ -142,9 +145,27 @@ impl Context {
         services: &[String],
         lock: LockUse,
     ) -> Result<(StackSpec, Project), Error> {
+        self.spec_with(services, lock, None)
+    }
+
+    /// The same with one more file, which is merged over the others.
+    ///
+    /// # Errors
+    /// As [`spec_and_project`](Self::spec_and_project).
+    pub(crate) fn spec_with(
+        &self,
+        services: &[String],
+        lock: LockUse,
+        extra: Option<String>,
+    ) -> Result<(StackSpec, Project), Error> {
         let settings = Settings::new(&self.global)?;
-        let source = Files::with(settings.remotes());
-        let files = settings.files(&source)?;
+        let mut source = Files::with(settings.remotes());
+        let mut files = settings.files(&source)?;
+        let extra_path = settings.working_dir.join(COMMAND_LINE);
+        if let Some(text) = extra {
+            source = source.and(extra_path.clone(), text);
+            files.push(extra_path.clone());
+        }
         let profiles = settings.profiles.clone();
         let phases = Phases::default();
         let loaded = self.load(&source, &settings, files, services, phases, profiles);
@@ -158,7 +179,10 @@ impl Context {
         };
         let project = self.locked(project, lock)?;
         match project.spec() {
-            Ok(spec) => Ok((spec, project)),
+            Ok(mut spec) => {
+                spec.files.retain(|file| *file != extra_path);
+                Ok((spec, project))
+            }
             _ => Err(Error::BadFile),
         }
     }

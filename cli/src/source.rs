@@ -27,9 +27,22 @@ pub(crate) struct Files {
     remotes: Option<Remotes>,
     /// What was fetched, by name: one name is one version as long as this lives.
     fetched: RefCell<BTreeMap<String, Option<Result<PathBuf, SourceError>>>>,
+    /// A file that is nowhere but here.
+    extra: Option<(PathBuf, String)>,
 }
 
 impl Files {
+    /// One more file, with this path and text.
+    pub(crate) fn and(mut self, path: PathBuf, text: String) -> Files {
+        self.extra = Some((path, text));
+        self
+    }
+
+    fn extra(&self, path: &Path) -> Option<&str> {
+        let (name, text) = self.extra.as_ref()?;
+        (name == path).then_some(text)
+    }
+
     /// The file system, and what may be fetched.
     pub(crate) fn with(remotes: Remotes) -> Files {
         Files {
@@ -44,6 +57,9 @@ impl Source for Files {
         if path == Path::new("-") {
             return self.stdin.get_or_init(|| read(io::stdin().lock())).clone();
         }
+        if let Some(text) = self.extra(path) {
+            return Ok(text.as_bytes().to_vec());
+        }
         let file = File::open(path).map_err(explain)?;
         let meta = file.metadata().map_err(explain)?;
         if meta.is_dir() {
@@ -53,7 +69,7 @@ impl Source for Files {
     }
 
     fn exists(&self, path: &Path) -> bool {
-        path == Path::new("-") || path.exists()
+        path == Path::new("-") || self.extra(path).is_some() || path.exists()
     }
 
     fn is_dir(&self, path: &Path) -> bool {

@@ -3,7 +3,9 @@
 mod attachment;
 mod files;
 mod health;
+mod hooks;
 mod limits;
+mod logging;
 pub(crate) mod machine;
 mod mounts;
 mod names;

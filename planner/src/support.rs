@@ -23,10 +23,6 @@ type Refused = (
 
 const IGNORED: &[Ignored] = &[
     (
-        &["services", "*", "attach"],
-        "the output of every service is followed",
-    ),
-    (
         &["services", "*", "build"],
         "images are not built, the service's `image` is pulled",
     ),
@@ -99,7 +95,6 @@ const IGNORED: &[Ignored] = &[
         &["services", "*", "userns_mode"],
         "every service has a kernel of its own",
     ),
-    (&["services", "*", "pre_stop"], "hooks are not run"),
     (
         &[
             "services",
@@ -278,12 +273,6 @@ const REFUSED: &[Refused] = &[
         "write a service for it, and `depends_on` with `service_completed_successfully`",
     ),
     (
-        &["services", "*", "post_start"],
-        always,
-        "hooks are not run",
-        "do it at the start of `command`, or in a service of its own",
-    ),
-    (
         &["services", "*", "models"],
         always,
         "there is no model runner, so its address would be missing",
@@ -337,13 +326,14 @@ pub(crate) fn warn(model: &Node, report: &mut Report) {
         "there is no such mechanism in the guest",
     );
     ask(
-        &["services", "*", "logging"],
-        &|node, _| {
-            let driver = node.get("driver").and_then(Node::as_str);
-            let plain = matches!(driver, None | Some("json-file" | "local"));
-            !plain || node.get("options").is_some()
-        },
+        &["services", "*", "logging", "driver"],
+        &|node, _| !matches!(node.as_str(), Some("json-file" | "local")),
         "output is kept by the daemon, which limits its size",
+    );
+    ask(
+        &["services", "*", "logging", "options", "*"],
+        &|_, path| !matches!(path.keys().last(), Some(&("max-size" | "max-file"))),
+        "output is kept by the daemon; `max-size` and `max-file` limit it",
     );
 }
 

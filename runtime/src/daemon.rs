@@ -112,6 +112,14 @@ impl Daemon {
         handles
     }
 
+    /// The containers of a stack that are replicas of its services: all but
+    /// those of `run`.
+    pub fn replicas(&self, project: &str) -> Vec<Arc<Handle>> {
+        let mut handles = self.handles(Some(project));
+        handles.retain(|handle| !handle.container().one_off);
+        handles
+    }
+
     /// The lock that lets one operation at a time change a stack.
     pub fn operation(&self, project: &str) -> Arc<tokio::sync::Mutex<()>> {
         Arc::clone(

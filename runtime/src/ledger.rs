@@ -3,6 +3,8 @@
 //! One SQLite file, written before the thing it describes is touched. Rows
 //! hold JSON: the schema changes with the types, not with migrations.
 
+mod journal;
+
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -23,6 +25,8 @@ CREATE TABLE IF NOT EXISTS worked (
 CREATE TABLE IF NOT EXISTS history (
     project TEXT NOT NULL, number INTEGER NOT NULL, definition TEXT NOT NULL,
     PRIMARY KEY (project, number));
+CREATE TABLE IF NOT EXISTS journal (
+    sequence INTEGER PRIMARY KEY AUTOINCREMENT, project TEXT NOT NULL, happening TEXT NOT NULL);
 ";
 
 /// The tables that hold one JSON record per key.
@@ -53,6 +57,8 @@ impl Table {
 #[derive(Debug)]
 pub struct Ledger {
     db: Mutex<Connection>,
+    /// Sequence number of the last entry of the journal.
+    last: tokio::sync::watch::Sender<u64>,
 }
 
 fn failed(error: impl std::fmt::Display) -> ApiError {
@@ -72,7 +78,11 @@ impl Ledger {
         db.pragma_update(None, "synchronous", "NORMAL")
             .map_err(failed)?;
         db.execute_batch(SCHEMA).map_err(failed)?;
-        Ok(Ledger { db: Mutex::new(db) })
+        let last = tokio::sync::watch::Sender::new(journal::last(&db)?);
+        Ok(Ledger {
+            db: Mutex::new(db),
+            last,
+        })
     }
 
     fn db(&self) -> std::sync::MutexGuard<'_, Connection> {
@@ -141,30 +151,6 @@ impl Ledger {
             )
             .map_err(failed)?;
         Ok(())
-    }
-
-    /// Stores several records: all of them or none.
-    ///
-    /// # Errors
-    /// The disk is full or the file is damaged.
-    pub fn put_all<T: Serialize>(
-        &self,
-        table: Table,
-        records: &[(&str, &str, &T)],
-    ) -> Result<(), ApiError> {
-        let (table, _) = table.name();
-        let mut db = self.db();
-        let transaction = db.transaction().map_err(failed)?;
-        for (key, project, record) in records {
-            let json = serde_json::to_string(record).map_err(failed)?;
-            transaction
-                .execute(
-                    &format!("INSERT OR REPLACE INTO {table} VALUES (?1, ?2, ?3)"),
-                    params![key, project, json],
-                )
-                .map_err(failed)?;
-        }
-        transaction.commit().map_err(failed)
     }
 
     /// The definitions of a stack that were reached, oldest first; those

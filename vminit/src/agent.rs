@@ -151,7 +151,8 @@ impl Agent {
         let kill = service.and_then(|service| service.kill_at);
         let probe = self.health.as_ref().and_then(Health::deadline);
         let sessions = self.sessions.values().filter_map(Session::deadline);
-        let Some(next) = sessions.chain(kill).chain(probe).min() else {
+        let line = self.output.deadline();
+        let Some(next) = sessions.chain(kill).chain(probe).chain(line).min() else {
             return PollTimeout::NONE;
         };
         // A whole millisecond more: poll(2) must not return just before.
@@ -254,6 +255,10 @@ impl Agent {
                 };
                 if let Some(data) = service.process.read(n, PIECE) {
                     self.output.push(stream, &data);
+                    // Somebody may sit there and see each key come back.
+                    if service.exec.tty {
+                        self.output.flush();
+                    }
                 }
             }
         }
@@ -313,6 +318,9 @@ impl Agent {
     /// What is due by the clock.
     fn keep_time(&mut self) {
         let now = Instant::now();
+        if self.output.deadline().is_some_and(|at| at <= now) {
+            self.output.flush();
+        }
         if let Stage::Running(service) = &mut self.stage
             && service.kill_at.is_some_and(|at| at <= now)
         {

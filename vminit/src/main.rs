@@ -21,6 +21,7 @@ mod net;
 mod output;
 mod port;
 mod process;
+mod processes;
 mod rootfs;
 mod service;
 mod spawn;

@@ -2,7 +2,7 @@
 //! has them on disk.
 
 use std::collections::VecDeque;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use stack_protocol::log::{MAX_DATA, Record, Stream};
 
@@ -11,6 +11,8 @@ const PIECE: usize = MAX_DATA;
 /// Beyond this many bytes that the host has not stored, the service's
 /// output is not read: a service that writes faster must wait.
 const KEEP: usize = 4 << 20;
+/// What has waited that long for its newline (a prompt, say) goes without.
+const PATIENCE: Duration = Duration::from_millis(40);
 
 /// Output on its way to the host.
 #[derive(Debug, Default)]
@@ -20,6 +22,8 @@ pub(crate) struct Output {
     sequence: u64,
     sent: u64,
     half: [Vec<u8>; 2],
+    /// Since when there has been half a line.
+    since: Option<Instant>,
 }
 
 fn now_ns() -> u64 {
@@ -48,16 +52,27 @@ impl Output {
             }
         }
         self.half[half] = pending;
+        if self.half.iter().all(Vec::is_empty) {
+            self.since = None;
+        } else if self.since.is_none() {
+            self.since = Some(Instant::now());
+        }
     }
 
-    /// The service has ended: what has no newline is a line too.
+    /// What has no newline goes without: nobody shall wait for it.
     pub(crate) fn flush(&mut self) {
         for (n, stream) in [(0, Stream::Stdout), (1, Stream::Stderr)] {
             let rest = std::mem::take(&mut self.half[n]);
             if !rest.is_empty() {
-                self.record(stream, rest, false);
+                self.record(stream, rest, true);
             }
         }
+        self.since = None;
+    }
+
+    /// When to call [`flush`](Self::flush).
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.since.map(|since| since + PATIENCE)
     }
 
     fn record(&mut self, stream: Stream, data: Vec<u8>, partial: bool) {
@@ -138,5 +153,23 @@ mod tests {
         output.acknowledge(2);
         assert_eq!(output.next_to_send().unwrap().sequence, 3);
         assert!(output.is_sent());
+    }
+
+    #[test]
+    fn half_a_line_goes_when_it_is_time_and_its_rest_ends_it() {
+        let mut output = Output::default();
+        output.push(Stream::Stdout, b"name? ");
+        assert!(output.deadline().is_some());
+        assert!(output.next_to_send().is_none());
+        output.flush();
+        assert!(output.deadline().is_none());
+        let first = output.next_to_send().unwrap().clone();
+        assert_eq!(
+            (first.data.as_slice(), first.partial),
+            (&b"name? "[..], true)
+        );
+        output.push(Stream::Stdout, b"\n");
+        let rest = output.next_to_send().unwrap();
+        assert_eq!((rest.data.len(), rest.partial), (0, false));
     }
 }

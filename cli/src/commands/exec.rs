@@ -1,9 +1,8 @@
 //! `stack exec`
 
-mod session;
-
 use stack_api::request::ExecRequest;
 
+use super::session::{self, Manner};
 use crate::context::{Context, containers};
 use crate::error::Error;
 use crate::terminal;
@@ -90,7 +89,13 @@ impl Exec {
             detach: self.detach,
         };
         match client.exec(&project.name, &request).await {
-            Ok((io, _connection)) => session::run(io, tty).await,
+            Ok((io, _connection)) => {
+                let manner = Manner {
+                    tty,
+                    ..Manner::default()
+                };
+                session::run(io, &manner).await
+            }
             Err(error) => {
                 // A name that is not there says more than "not running".
                 project.check_services(services, &containers(&client, &project.name).await?)?;
@@ -101,7 +106,7 @@ impl Exec {
 }
 
 /// `NAME` becomes `NAME=value`, as Docker does.
-fn with_value(entry: &str) -> String {
+pub(super) fn with_value(entry: &str) -> String {
     match (entry.contains('='), std::env::var(entry)) {
         (false, Ok(value)) => format!("{entry}={value}"),
         _ => entry.to_owned(),

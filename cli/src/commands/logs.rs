@@ -21,7 +21,9 @@ const SUCCESSOR: Duration = Duration::from_millis(600);
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example: the last ten lines of two services, then what they write next\n  \
-                  stack logs -f -n 10 web db"
+                  stack logs -f -n 10 web db\n\n\
+                  Example: what went wrong in the last half hour\n  \
+                  stack logs --since 30m --grep '(?i)error|panic'"
 )]
 pub(crate) struct Logs {
     /// Services (default: all)
@@ -44,6 +46,10 @@ pub(crate) struct Logs {
     /// Only lines before then; as --since
     #[arg(long, value_name = "TIME", value_parser = time)]
     until: Option<u64>,
+
+    /// Only lines that match this regular expression; (?i) ignores case
+    #[arg(short, long, value_name = "PATTERN")]
+    grep: Option<String>,
 
     /// Say when each line was written
     #[arg(short, long)]
@@ -91,6 +97,8 @@ impl Logs {
             },
             since_ns: self.since,
             until_ns: self.until,
+            grep: self.grep.clone(),
+            index: self.index,
         };
         let look = Look {
             paint: if self.no_color {
@@ -106,9 +114,7 @@ impl Logs {
             let mut lines = client.logs(&project.name, &query).await?;
             while let Some(line) = lines.next_or_idle(|| printer.flush()).await? {
                 query.since_ns = Some(line.time_ns.saturating_add(1));
-                if self.index.is_none_or(|index| index == line.number) {
-                    printer.line(&line)?;
-                }
+                printer.line(&line)?;
             }
             // The daemon follows until nothing runs, which may be the moment
             // between an old container and the new one in its place.
@@ -156,7 +162,8 @@ fn tail(text: &str) -> Result<Tail, String> {
     }
 }
 
-fn time(text: &str) -> Result<u64, String> {
+/// A moment on the command line, in nanoseconds since the epoch.
+pub(super) fn time(text: &str) -> Result<u64, String> {
     time_at(text, Timestamp::now())
 }
 

@@ -126,11 +126,25 @@ pub(crate) struct Up {
     timestamps: bool,
 }
 
+/// `--pull`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Pull {
+pub(super) enum Pull {
+    /// Every time.
     Always,
+    /// What is not there.
     Missing,
+    /// Nothing.
     Never,
+}
+
+impl Pull {
+    pub(super) fn policy(self) -> PullPolicy {
+        match self {
+            Pull::Always => PullPolicy::Always,
+            Pull::Missing => PullPolicy::Missing,
+            Pull::Never => PullPolicy::Never,
+        }
+    }
 }
 
 impl Up {
@@ -232,11 +246,7 @@ impl Up {
             force_recreate: self.force_recreate,
             no_recreate: self.no_recreate,
             no_start: self.no_start,
-            pull: self.pull.map(|pull| match pull {
-                Pull::Always => PullPolicy::Always,
-                Pull::Missing => PullPolicy::Missing,
-                Pull::Never => PullPolicy::Never,
-            }),
+            pull: self.pull.map(Pull::policy),
             scale: self.scale.iter().cloned().collect::<BTreeMap<_, _>>(),
             remove_orphans,
             ignore_orphans,

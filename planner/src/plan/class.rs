@@ -224,6 +224,14 @@ pub const ATTRIBUTES: &[Attribute] = &[
         Class::Live,
         "`/etc/resolv.conf` is written again",
     ),
+    same("attach", Class::Plan, "counts at the next `up`"),
+    same("logging", Class::Live, "counts for what is written next"),
+    line(
+        "hooks",
+        "post_start, pre_stop",
+        Class::Live,
+        "counts at the next start or stop",
+    ),
     line(
         "update",
         "deploy.update_config",
@@ -238,7 +246,7 @@ pub const ATTRIBUTES: &[Attribute] = &[
     ),
     line(
         "config_hash",
-        "logging and others without effect here",
+        "others without effect here",
         Class::Live,
         "only the container's record changes",
     ),

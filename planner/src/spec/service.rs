@@ -3,8 +3,8 @@
 use stack_api::spec::{Condition, Dependency, PullPolicy, ServiceSpec};
 
 use super::{
-    attachment, entries, files, flag, health, items, limits, machine, mounts, ports, restart,
-    rollout, text, texts, texts_by_key, unusable,
+    attachment, entries, files, flag, health, hooks, items, limits, logging, machine, mounts, ports,
+    restart, rollout, text, texts, texts_by_key, unusable,
 };
 use crate::bind::quantity::parse_duration;
 use crate::diagnostic::Report;
@@ -83,6 +83,9 @@ pub(super) fn service(parts: &Parts, name: &str, node: &Node, report: &mut Repor
         rollback: rollout::rollout(node.at(&["deploy", "rollback_config"]), report),
         config_hash: machine::with_machine(hash::config_hash(node, &parts.contents), &machine),
         machine,
+        logging: logging::logging(node, report),
+        hooks: hooks::hooks(node),
+        attach: node.get("attach").and_then(Node::as_bool),
     }
 }
 

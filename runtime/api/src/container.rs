@@ -60,6 +60,16 @@ pub struct Container {
     /// Processors of the VM at its last start; 0 before the first.
     #[serde(default)]
     pub cpus: u32,
+    /// It has a terminal.
+    #[serde(default)]
+    pub tty: bool,
+    /// Made by `run`: no replica of the service, no plan touches it.
+    #[serde(default)]
+    pub one_off: bool,
+    /// Milliseconds since the epoch at which its restart policy starts it
+    /// again; only while it is [`State::Restarting`].
+    #[serde(default)]
+    pub next_start_ms: Option<u64>,
 }
 
 /// Where a container is in its life.

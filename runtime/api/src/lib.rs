@@ -8,9 +8,13 @@
 pub mod container;
 pub mod event;
 pub mod history;
+pub mod hook;
+pub mod journal;
+pub mod logging;
 pub mod logs;
 pub mod network;
 pub mod request;
 pub mod rollout;
 pub mod routes;
+pub mod run;
 pub mod spec;

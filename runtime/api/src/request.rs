@@ -115,6 +115,11 @@ pub struct LogQuery {
     pub since_ns: Option<u64>,
     /// Nanoseconds since the epoch.
     pub until_ns: Option<u64>,
+    /// Regular expression that lines must match, in the syntax of the `regex`
+    /// crate.
+    pub grep: Option<String>,
+    /// Number of the container.
+    pub index: Option<u32>,
 }
 
 /// `POST /v1/stacks/{name}/exec`, upgraded to `stack-exec/1`: after the 101

@@ -15,7 +15,10 @@
 //! | `POST /v1/stacks/{name}/down` | [`Down`](crate::request::Down) | events |
 //! | `POST /v1/stacks/{name}/action` | [`Action`](crate::request::Action) | events |
 //! | `GET /v1/stacks/{name}/logs` | [`LogQuery`](crate::request::LogQuery) | log lines |
+//! | `GET /v1/stacks/{name}/events` | [`EventQuery`](crate::journal::EventQuery) | list of [`Happening`](crate::journal::Happening), one per line |
 //! | `POST /v1/stacks/{name}/exec` | [`ExecRequest`](crate::request::ExecRequest) | upgrade |
+//! | `POST /v1/stacks/{name}/run` | [`Run`](crate::run::Run) | events |
+//! | `POST /v1/stacks/{name}/attach` | [`Attach`](crate::run::Attach) | upgrade |
 //! | `GET /v1/images` | | list of [`ImageInfo`](crate::request::ImageInfo) |
 //! | `POST /v1/images/load` | [`Load`](crate::request::Load) | events |
 //! | `POST /v1/images/pull` | [`Pull`](crate::request::Pull) | events |

@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use ipnet::{Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
+use crate::hook::Hooks;
+use crate::logging::Logging;
 use crate::rollout::Rollout;
 
 /// A whole stack.
@@ -174,6 +176,12 @@ pub struct ServiceSpec {
     /// Wishes about the virtual machine.
     #[serde(default)]
     pub machine: MachineSpec,
+    /// What is kept of its output.
+    pub logging: Logging,
+    /// Commands after its start and before its stop.
+    pub hooks: Hooks,
+    /// `up` in the foreground shows its output; absent: it does.
+    pub attach: Option<bool>,
     /// How containers are replaced (`deploy.update_config`); `None`: all at
     /// once, stopping each before its successor starts.
     pub update: Option<Rollout>,

@@ -17,6 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf};
 
 use super::App;
 use super::answer::Failure;
+use crate::container::process::over;
 use crate::container::{Record, vm_error};
 
 pub(super) async fn exec(
@@ -32,7 +33,7 @@ pub(super) async fn exec(
         .map_err(|error| ApiError::new("bad_request", error.to_string()))?;
     let handle = app
         .daemon
-        .handles(Some(&name))
+        .replicas(&name)
         .into_iter()
         .filter(|handle| handle.container().service == request.service)
         .filter(|handle| request.index.is_none_or(|n| n == handle.container().number))
@@ -76,15 +77,9 @@ pub(super) async fn exec(
 
 fn process(request: &ExecRequest, record: &Record) -> Exec {
     let service = &record.blueprint.config.process;
-    let mut env = service.env.clone();
-    for entry in &request.env {
-        let name = entry.split('=').next().unwrap_or(entry);
-        env.retain(|old| old.split('=').next() != Some(name));
-        env.push(entry.clone());
-    }
     Exec {
         args: request.args.clone(),
-        env,
+        env: over(&service.env, &request.env),
         cwd: request.cwd.clone().unwrap_or_else(|| service.cwd.clone()),
         user: request.user.clone().unwrap_or_else(|| service.user.clone()),
         tty: request.tty,

@@ -1,156 +1,152 @@
 //! `GET /v1/stacks/{name}/logs`
 
-use std::collections::VecDeque;
+mod follower;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
+use regex::{Regex, RegexBuilder};
+use stack_api::event::ApiError;
 use stack_api::logs::LogLine;
 use stack_api::request::LogQuery;
 use tokio::sync::mpsc;
 
 use super::App;
-use super::answer::lines;
+use super::answer::{Failure, lines};
 use crate::container::Handle;
-use crate::logs::{Entry, Reader};
+use follower::{Follower, Wanted};
 
 /// New containers are looked for, and followers look again, this often even
 /// when nobody told them.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// A burst of lines is one answer.
+const GATHER: Duration = Duration::from_millis(5);
+/// Largest compiled pattern, in bytes.
+const PATTERN: usize = 1 << 20;
 
 pub(super) async fn logs(
     State(app): State<App>,
     Path(name): Path<String>,
     Query(query): Query<LogQuery>,
-) -> Response {
+) -> Result<Response, Failure> {
+    let wanted = Arc::new(Wanted {
+        since: query.since_ns.unwrap_or(0),
+        until: query.until_ns.unwrap_or(u64::MAX),
+        pattern: query.grep.as_deref().map(pattern).transpose()?,
+    });
     let (to, mut from) = mpsc::channel(1024);
-    let chosen: Option<Vec<String>> = query
-        .services
-        .as_ref()
-        .map(|list| list.split(',').map(str::to_owned).collect());
-    tokio::spawn(async move {
-        let pick = |handle: &Arc<Handle>| {
-            chosen
-                .as_ref()
-                .is_none_or(|names| names.contains(&handle.container().service))
-        };
-        let handles: Vec<_> = app
-            .daemon
-            .handles(Some(&name))
-            .into_iter()
-            .filter(pick)
-            .collect();
-        let mut followers: Vec<Follower> = handles
-            .iter()
-            .map(|handle| Follower::new(&app, handle, &query))
-            .collect();
-        let mut first: Vec<LogLine> = followers
-            .iter_mut()
-            .flat_map(|f| f.backlog(&query))
-            .collect();
-        first.sort_by_key(|line| line.time_ns);
-        for line in first {
-            if to.send(line).await.is_err() {
-                return;
-            }
+    let show = Show {
+        app,
+        name,
+        query,
+        wanted,
+        to,
+    };
+    tokio::spawn(async move { show.run().await });
+    Ok(lines(futures_util::stream::poll_fn(move |context| {
+        from.poll_recv(context)
+    })))
+}
+
+fn pattern(text: &str) -> Result<Regex, ApiError> {
+    RegexBuilder::new(text)
+        .size_limit(PATTERN)
+        .dfa_size_limit(PATTERN)
+        .build()
+        .map_err(|error| {
+            ApiError::new("bad_pattern", format!("`{text}` is not a pattern: {error}"))
+                .help("patterns are regular expressions as in Rust and RE2; `(?i)` ignores case")
+        })
+}
+
+/// One answer.
+struct Show {
+    app: App,
+    name: String,
+    query: LogQuery,
+    wanted: Arc<Wanted>,
+    to: mpsc::Sender<LogLine>,
+}
+
+impl Show {
+    /// `None` at any place: the client has gone.
+    async fn run(&self) -> Option<()> {
+        let mut followers: Vec<Follower> = self.handles().map(|h| self.follower(&h)).collect();
+        for follower in &mut followers {
+            follower.skip_to_tail(self.query.tail);
         }
-        if !query.follow {
-            return;
+        self.merge(&mut followers).await?;
+        if !self.query.follow {
+            for follower in &mut followers {
+                follower.end();
+            }
+            return self.merge(&mut followers).await;
         }
         loop {
-            let mut fresh: Vec<LogLine> = followers.iter_mut().flat_map(Follower::fresh).collect();
-            fresh.sort_by_key(|line| line.time_ns);
-            for line in fresh {
-                if to.send(line).await.is_err() {
-                    return;
-                }
-            }
-            for handle in app.daemon.handles(Some(&name)).iter().filter(|h| pick(h)) {
+            for handle in self.handles() {
                 if !followers.iter().any(|f| f.handle.id == handle.id) {
-                    followers.push(Follower::new(&app, handle, &query));
+                    followers.push(self.follower(&handle));
                 }
             }
-            if followers
+            // Asked before the last look: what was written until then is there.
+            let over = followers.iter().all(Follower::is_over);
+            let signals: Vec<_> = followers
                 .iter()
-                .all(|f| *f.handle.ended.borrow() || !f.handle.container().state.is_live())
-            {
-                // What was written before the end was recorded.
-                for line in followers.iter_mut().flat_map(Follower::fresh) {
-                    let _ = to.send(line).await;
-                }
-                return;
+                .map(|f| Arc::clone(&f.handle.logged))
+                .collect();
+            let mut news: Vec<_> = signals.iter().map(|s| Box::pin(s.notified())).collect();
+            for signal in &mut news {
+                signal.as_mut().enable();
             }
-            let news = followers
-                .iter()
-                .map(|f| Box::pin(f.handle.logged.notified()));
+            self.merge(&mut followers).await?;
+            if over {
+                for follower in &mut followers {
+                    follower.end();
+                }
+                return self.merge(&mut followers).await;
+            }
             tokio::select! {
-                _ = futures_util::future::select_all(news) => {
-                    // A burst of lines is one answer.
-                    tokio::time::sleep(Duration::from_millis(5)).await;
-                }
+                _ = futures_util::future::select_all(news) => tokio::time::sleep(GATHER).await,
                 () = tokio::time::sleep(LOOK_AGAIN) => {}
-                () = to.closed() => return,
+                () = self.to.closed() => return None,
             }
         }
-    });
-    lines(futures_util::stream::poll_fn(move |context| {
-        from.poll_recv(context)
-    }))
-}
-
-struct Follower {
-    handle: Arc<Handle>,
-    reader: Reader,
-    until: u64,
-}
-
-impl Follower {
-    fn new(app: &App, handle: &Arc<Handle>, query: &LogQuery) -> Follower {
-        let reader = Reader::open(&app.daemon.paths.log(&handle.id));
-        Follower {
-            handle: Arc::clone(handle),
-            reader,
-            until: query.until_ns.unwrap_or(u64::MAX),
-        }
     }
 
-    fn line(&self, entry: Entry) -> LogLine {
-        let container = self.handle.container();
-        LogLine {
-            container: container.name,
-            service: container.service,
-            number: container.number,
-            time_ns: entry.time_ns,
-            stderr: entry.stream == 2,
-            line: entry.line.trim_end_matches('\r').to_owned(),
-        }
+    fn follower(&self, handle: &Arc<Handle>) -> Follower {
+        let path = self.app.daemon.paths.log(&handle.id);
+        Follower::new(&path, handle, Arc::clone(&self.wanted))
     }
 
-    fn backlog(&mut self, query: &LogQuery) -> Vec<LogLine> {
-        let since = query.since_ns.unwrap_or(0);
-        let keep = query.tail.unwrap_or(u64::MAX);
-        let mut last: VecDeque<Entry> = VecDeque::new();
-        let mut push = |entry: Entry| {
-            if entry.time_ns >= since && entry.time_ns <= self.until {
-                last.push_back(entry);
-                if last.len() as u64 > keep {
-                    last.pop_front();
-                }
+    fn handles(&self) -> impl Iterator<Item = Arc<Handle>> {
+        let all = self.app.daemon.replicas(&self.name);
+        all.into_iter().filter(|handle| {
+            let container = handle.container();
+            let by_service = self
+                .query
+                .services
+                .as_ref()
+                .is_none_or(|list| list.split(',').any(|name| name == container.service));
+            let by_number = self.query.index.is_none_or(|n| n == container.number);
+            by_service && by_number
+        })
+    }
+
+    /// Sends all lines that there are now, by time.
+    async fn merge(&self, followers: &mut [Follower]) -> Option<()> {
+        loop {
+            let next = followers
+                .iter_mut()
+                .filter_map(|f| Some((f.peek()?, f)))
+                .min_by_key(|(time, _)| *time);
+            let Some((_, follower)) = next else {
+                return Some(());
+            };
+            if let Some(line) = follower.next_line() {
+                self.to.send(line).await.ok()?;
             }
-        };
-        while let Some(entry) = self.reader.next_entry() {
-            push(entry);
         }
-        if !query.follow {
-            self.reader.rest().for_each(push);
-        }
-        last.into_iter().map(|entry| self.line(entry)).collect()
-    }
-
-    fn fresh(&mut self) -> Vec<LogLine> {
-        let mut entries: Vec<Entry> = std::iter::from_fn(|| self.reader.next_entry()).collect();
-        entries.retain(|entry| entry.time_ns <= self.until);
-        entries.into_iter().map(|entry| self.line(entry)).collect()
     }
 }

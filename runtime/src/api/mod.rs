@@ -1,12 +1,15 @@
 //! The HTTP API on the unix socket. The routes: [`stack_api::routes`].
 
 mod answer;
+mod attach;
 mod doctor;
+mod events;
 mod exec;
 mod history;
 mod images;
 mod logs;
 mod networks;
+mod run;
 mod stacks;
 
 use std::os::unix::fs::PermissionsExt;
@@ -58,6 +61,7 @@ pub async fn serve(daemon: Arc<Daemon>) -> std::io::Result<()> {
         .route("/v1/stacks/{name}/down", post(stacks::down))
         .route("/v1/stacks/{name}/action", post(stacks::action))
         .route("/v1/stacks/{name}/logs", get(logs::logs))
+        .route("/v1/stacks/{name}/events", get(events::events))
         .route("/v1/stacks/{name}/exec", post(exec::exec))
         .route("/v1/networks", get(networks::list).post(networks::create))
         .route("/v1/networks/prune", post(networks::prune))
@@ -65,6 +69,8 @@ pub async fn serve(daemon: Arc<Daemon>) -> std::io::Result<()> {
             "/v1/networks/{name}",
             get(networks::inspect).delete(networks::remove),
         )
+        .route("/v1/stacks/{name}/run", post(run::run))
+        .route("/v1/stacks/{name}/attach", post(attach::attach))
         .route("/v1/images", get(images::list))
         .route("/v1/images/load", post(images::load))
         .route("/v1/images/pull", post(images::pull))

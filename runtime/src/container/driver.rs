@@ -7,6 +7,8 @@ use std::time::Duration;
 use stack_api::container::State;
 use stack_api::spec::Restart;
 
+use tokio::sync::watch;
+
 use super::run::{self, Ended};
 use super::{Handle, Wish};
 use crate::daemon::Daemon;
@@ -29,7 +31,7 @@ pub fn spawn(daemon: Arc<Daemon>, handle: Arc<Handle>) {
 
 async fn drive(daemon: &Arc<Daemon>, handle: &Arc<Handle>) {
     let mut wish = handle.wish.subscribe();
-    let mut pause = FIRST_PAUSE;
+    let mut pause = rest_of_pause(handle, &mut wish).await;
     // A VM from before the daemon's start is taken over, whatever is wished.
     let vm = daemon.paths.vm(&handle.id);
     let mut adopt = handle.record().process.is_some() || stack_vmm::leftover(&vm).is_some();
@@ -53,8 +55,11 @@ async fn drive(daemon: &Arc<Daemon>, handle: &Arc<Handle>) {
             pause = FIRST_PAUSE;
         }
         let again = matches!(*handle.wish.borrow(), Wish::Run(_)) && wants_restart(handle, &ended);
-        record_end(handle, &ended, again);
+        record_end(handle, &ended, again.then_some(pause));
         handle.logged.notify_waiters();
+        if handle.record().remove_at_end && !again {
+            tokio::spawn(crate::stack::reap(Arc::clone(daemon), Arc::clone(handle)));
+        }
         if !again {
             // The wish has been served: do not start until a new one comes.
             handle.wish.send_if_modified(|wish| {
@@ -71,10 +76,30 @@ async fn drive(daemon: &Arc<Daemon>, handle: &Arc<Handle>) {
         }
         wish.mark_unchanged();
         tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            _ = wish.changed() => {}
+            () = tokio::time::sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
+            // Somebody wants something: that is no flapping.
+            _ = wish.changed() => pause = FIRST_PAUSE,
         }
-        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// A daemon before this one may have ended during a pause: it goes on from
+/// there. Gives the length of the next one.
+async fn rest_of_pause(handle: &Handle, wish: &mut watch::Receiver<Wish>) -> Duration {
+    let container = handle.container();
+    let (State::Restarting, Some(next), Some(ended)) = (
+        container.state,
+        container.next_start_ms,
+        container.finished_ms,
+    ) else {
+        return FIRST_PAUSE;
+    };
+    let pause = Duration::from_millis(next.saturating_sub(ended)).min(LONGEST_PAUSE);
+    let left = Duration::from_millis(next.saturating_sub(now_ms())).min(pause);
+    wish.mark_unchanged();
+    tokio::select! {
+        () = tokio::time::sleep(left) => (pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE),
+        _ = wish.changed() => FIRST_PAUSE,
     }
 }
 
@@ -105,9 +130,13 @@ fn wants_restart(handle: &Handle, ended: &Ended) -> bool {
     }
 }
 
-fn record_end(handle: &Handle, ended: &Ended, again: bool) {
+/// `pause`: how long until it is started again, if it is.
+fn record_end(handle: &Handle, ended: &Ended, pause: Option<Duration>) {
     handle.update(|record| {
         let container = &mut record.container;
+        let now = now_ms();
+        let again = pause.is_some();
+        container.next_start_ms = pause.map(|pause| now + pause.as_millis() as u64);
         container.state = match (again, ended.ran) {
             (true, _) => State::Restarting,
             (false, true) => State::Exited,
@@ -116,7 +145,7 @@ fn record_end(handle: &Handle, ended: &Ended, again: bool) {
         container.exit_code = Some(ended.code);
         container.error.clone_from(&ended.error);
         container.oom = ended.oom;
-        container.finished_ms = Some(now_ms());
+        container.finished_ms = Some(now);
         container.health = None;
         container.ports.clear();
         container.pid = None;

@@ -1,9 +1,12 @@
 //! One container: one micro-VM with its disks, and the task that drives it.
 
+mod attend;
 pub mod blueprint;
 pub mod driver;
+mod hooks;
 mod mounts;
-mod process;
+pub mod news;
+pub mod process;
 mod redraw;
 mod run;
 pub mod signal;
@@ -18,7 +21,7 @@ use stack_api::spec::ServiceSpec;
 use stack_vmm::{Agent, Process, Transport};
 use tokio::sync::{Notify, watch};
 
-use crate::ledger::{Ledger, Table};
+use crate::ledger::Ledger;
 use crate::network::Nic;
 use crate::time::now_ms;
 pub use blueprint::{Blueprint, MTU};
@@ -45,6 +48,9 @@ pub struct Record {
     /// Another container has the names and ports that it is meant for.
     #[serde(default)]
     pub standby: bool,
+    /// It is removed, with its nameless volumes, when it has ended.
+    #[serde(default)]
+    pub remove_at_end: bool,
 }
 
 /// What the driver shall bring about.
@@ -88,6 +94,8 @@ pub struct Handle {
     pub probe: watch::Sender<Option<Probe>>,
     /// The driver has ended.
     pub ended: watch::Sender<bool>,
+    /// Clients that wait for its output and end.
+    pub attached: watch::Sender<usize>,
     ledger: Arc<Ledger>,
     // One change of the record at a time.
     changing: Mutex<()>,
@@ -112,6 +120,7 @@ impl Handle {
             logged: Arc::default(),
             probe: watch::Sender::new(None),
             ended: watch::Sender::new(false),
+            attached: watch::Sender::new(0),
             ledger,
             changing: Mutex::default(),
         })
@@ -127,6 +136,11 @@ impl Handle {
         self.record.borrow().clone()
     }
 
+    /// What is kept of its output.
+    pub fn logging(&self) -> stack_api::logging::Logging {
+        self.record.borrow().spec.logging.clone()
+    }
+
     /// Changes of anything.
     pub fn changes(&self) -> watch::Receiver<Record> {
         self.record.subscribe()
@@ -135,10 +149,11 @@ impl Handle {
     /// Changes the record, in the ledger first.
     pub fn update(&self, change: impl FnOnce(&mut Record)) {
         let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut record = self.record();
+        let before = self.record();
+        let mut record = before.clone();
         change(&mut record);
-        let (id, project) = (&record.container.id, &record.container.project);
-        if let Err(error) = self.ledger.put(Table::Containers, id, project, &record) {
+        let news = news::between(&before, &record);
+        if let Err(error) = self.ledger.put_containers(&[&record], &news) {
             tracing::error!(%error, container = record.container.name, "not recorded");
         }
         self.record.send_replace(record);
@@ -167,16 +182,23 @@ impl Handle {
             .changing
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let (mut a, mut b) = (self.record(), other.record());
+        let before = [self.record(), other.record()];
+        let [mut a, mut b] = before.clone();
         change(&mut a, &mut b);
-        let rows = [&a, &b].map(|record| {
-            let container = &record.container;
-            (container.id.as_str(), container.project.as_str(), record)
-        });
-        self.ledger.put_all(Table::Containers, &rows)?;
+        let mut news = news::between(&before[0], &a);
+        news.extend(news::between(&before[1], &b));
+        self.ledger.put_containers(&[&a, &b], &news)?;
         self.record.send_replace(a);
         other.record.send_replace(b);
         Ok(())
+    }
+
+    /// Tells the journal what cannot be seen from the record.
+    pub fn tell(&self, action: &str, details: &[(&str, String)]) {
+        let happening = news::happening(&self.record(), action, details);
+        if let Err(error) = self.ledger.tell(&[happening]) {
+            tracing::error!(%error, action, container = self.id, "not in the journal");
+        }
     }
 
     /// Asks for a start.

@@ -80,6 +80,17 @@ fn environment(spec: &ServiceSpec, image: &ImageConfig) -> Vec<String> {
         .collect()
 }
 
+/// `NAME=value` entries over others.
+pub fn over(base: &[String], own: &[String]) -> Vec<String> {
+    let name = |entry: &str| entry.split('=').next().unwrap_or_default().to_owned();
+    let mut merged = base.to_vec();
+    for entry in own {
+        merged.retain(|old| name(old) != name(entry));
+        merged.push(entry.clone());
+    }
+    merged
+}
+
 fn capabilities(spec: &ServiceSpec) -> Vec<String> {
     if spec.cap_add.is_empty() && spec.cap_drop.is_empty() {
         return Vec::new();

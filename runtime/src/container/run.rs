@@ -7,21 +7,20 @@ use std::time::{Duration, Instant};
 use stack_api::container::{Health, State};
 use stack_api::event::ApiError;
 use stack_protocol::config::VmConfig;
-use stack_protocol::message::{Command, Event, Exit, Health as GuestHealth, Outcome};
+use stack_protocol::message::{Command, Outcome};
 use stack_vmm::{Agent, AgentEvent, Backend, Disk, GuestHello, Process, Share, VmSpec};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
-use super::{Handle, Probe, Wish, vm_error};
+use super::attend::{api_health, attend};
+use super::{Handle, Wish, vm_error};
 use crate::daemon::Daemon;
-use crate::logs::Writer;
+use crate::logs::{Limits, Writer};
 use crate::time::{now_ms, now_ns};
 
 /// Boot and first answer, at most (emulation on a loaded machine).
 const BOOT_LIMIT: Duration = Duration::from_secs(90);
 /// From the shutdown request to the end of the VM's process.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
-/// How often stored log records are acknowledged.
-const ACK_EVERY: u64 = 64;
 
 /// How a run ended.
 #[derive(Debug, Default)]
@@ -37,7 +36,7 @@ pub(super) struct Ended {
 }
 
 impl Ended {
-    fn failed(error: &ApiError) -> Ended {
+    pub(super) fn failed(error: &ApiError) -> Ended {
         let error = match &error.help {
             Some(help) => format!("{} ({help})", error.message),
             None => error.message.clone(),
@@ -51,10 +50,11 @@ impl Ended {
     }
 }
 
-struct Vm {
-    process: Process,
-    agent: Agent,
-    events: mpsc::Receiver<AgentEvent>,
+/// A VM that answers.
+pub(super) struct Vm {
+    pub process: Process,
+    pub agent: Agent,
+    pub events: mpsc::Receiver<AgentEvent>,
 }
 
 /// Runs the container once. `adopt`: its VM may be there already.
@@ -75,7 +75,8 @@ pub(super) async fn once(daemon: &Arc<Daemon>, handle: &Arc<Handle>, adopt: bool
         daemon.forget_endpoints(handle).await;
         return lost(&handle.record().container.name);
     }
-    let writer = Writer::open(&log, known.is_some());
+    let limits = Limits::from(&handle.record().spec.logging);
+    let writer = Writer::open(&log, limits, known.is_some());
     let mut writer = match writer {
         Ok(writer) => writer,
         Err(error) => {
@@ -99,18 +100,18 @@ pub(super) async fn once(daemon: &Arc<Daemon>, handle: &Arc<Handle>, adopt: bool
     let ended = match configure(handle, &mut vm, &hello).await {
         Ok(()) => {
             handle.agent.send_replace(Some(vm.agent.clone()));
-            let mut wish = handle.wish.subscribe();
-            wish.mark_changed();
-            let ended = match hello.exit {
-                Some(exit) => finish(handle, &mut vm, &mut writer, exit).await,
-                None => attend(daemon, handle, &mut vm, &mut writer, wish).await,
-            };
+            let ended = attend(daemon, handle, &mut vm, &mut writer).await;
             handle.agent.send_replace(None);
             ended
         }
         Err(ended) => ended,
     };
-    handle.update(|record| record.container.state = State::Stopping);
+    // Whoever waits for its end need not wait for the VM's.
+    handle.update(|record| {
+        record.container.state = State::Stopping;
+        record.container.exit_code = Some(ended.code);
+        record.container.error.clone_from(&ended.error);
+    });
     let _ = tokio::time::timeout(SHUTDOWN_LIMIT, vm.agent.request(Command::Shutdown)).await;
     end_process(daemon, &vm.process).await;
     daemon.forget_endpoints(handle).await;
@@ -198,6 +199,8 @@ async fn boot(daemon: &Arc<Daemon>, handle: &Arc<Handle>) -> Result<(Vm, GuestHe
         record.container.ports = ports;
         record.container.cpus = spec.cpus;
         record.container.state = State::Starting;
+        record.container.next_start_ms = None;
+        record.container.exit_code = None;
     });
     let connected = connect_or_end(daemon, handle, process, 0).await;
     tracing::debug!(name = spec.name, took = ?began.elapsed(), "its agent has answered");
@@ -218,7 +221,7 @@ async fn connect_or_end(
     connected
 }
 
-async fn connect(
+pub(super) async fn connect(
     daemon: &Arc<Daemon>,
     handle: &Arc<Handle>,
     process: Process,
@@ -266,8 +269,17 @@ async fn configure(handle: &Arc<Handle>, vm: &mut Vm, hello: &GuestHello) -> Res
     });
     if hello.configured {
         handle.update(|record| {
-            record.container.state = State::Running;
-            record.container.health = api_health(hello.health);
+            let container = &mut record.container;
+            let hooked = !record.spec.hooks.post_start.is_empty();
+            // Its first commands were cut off: they are run again.
+            if !(hooked && container.state == State::Starting) {
+                container.state = if container.state == State::Paused {
+                    State::Paused
+                } else {
+                    State::Running
+                };
+            }
+            container.health = api_health(hello.health);
         });
         return Ok(());
     }
@@ -289,7 +301,9 @@ async fn configure(handle: &Arc<Handle>, vm: &mut Vm, hello: &GuestHello) -> Res
         }),
         Ok(_) => {
             handle.update(|record| {
-                record.container.state = State::Running;
+                if record.spec.hooks.post_start.is_empty() {
+                    record.container.state = State::Running;
+                }
                 record.container.started_ms = Some(now_ms());
                 record.container.finished_ms = None;
                 record.container.exit_code = None;
@@ -298,158 +312,6 @@ async fn configure(handle: &Arc<Handle>, vm: &mut Vm, hello: &GuestHello) -> Res
             Ok(())
         }
         Err(error) => Err(Ended::failed(&vm_error(error))),
-    }
-}
-
-/// The VM's life: output, health and wishes, until the service ends.
-async fn attend(
-    daemon: &Arc<Daemon>,
-    handle: &Arc<Handle>,
-    vm: &mut Vm,
-    writer: &mut Writer,
-    mut wish: watch::Receiver<Wish>,
-) -> Ended {
-    let mut acked = writer.sequence;
-    let process = vm.process.clone();
-    let gone = daemon.backend.wait(&process);
-    tokio::pin!(gone);
-    let mut connected = true;
-    loop {
-        tokio::select! {
-            event = vm.events.recv(), if connected => match event {
-                Some(AgentEvent::Log(record)) => {
-                    store(handle, writer, &record);
-                    if writer.sequence >= acked + ACK_EVERY || vm.events.is_empty() {
-                        acked = writer.sequence;
-                        let _ = vm.agent.notify(Command::LogAck { sequence: acked }).await;
-                    }
-                }
-                Some(AgentEvent::Event(Event::Exited(exit))) => {
-                    return finish(handle, vm, writer, exit).await;
-                }
-                Some(AgentEvent::Event(event)) => note(handle, &event),
-                Some(AgentEvent::Closed) | None => {
-                    connected = false;
-                    match reconnect(daemon, handle, vm, writer.sequence).await {
-                        Some(Some(exit)) => return finish(handle, vm, writer, exit).await,
-                        Some(None) => {
-                            handle.agent.send_replace(Some(vm.agent.clone()));
-                            connected = true;
-                        }
-                        None => {}
-                    }
-                }
-            },
-            () = &mut gone => {
-                // What the guest had sent before is still in the channel.
-                while let Ok(event) = vm.events.try_recv() {
-                    match event {
-                        AgentEvent::Log(record) => store(handle, writer, &record),
-                        AgentEvent::Event(Event::Exited(exit)) => return ended(exit),
-                        _ => {}
-                    }
-                }
-                let why = stack_vmm::last_words(&daemon.paths.vm(&handle.id));
-                return Ended {
-                    ran: true,
-                    code: 137,
-                    error: Some(format!("the VM ended unexpectedly: {why}")),
-                    oom: false,
-                };
-            }
-            changed = wish.changed() => {
-                let now = wish.borrow_and_update().clone();
-                let command = match (changed, now) {
-                    (Ok(()), Wish::Stop { signal, grace_ms }) => Command::Stop { signal, grace_ms },
-                    (Ok(()), Wish::Run(_)) => continue,
-                    _ => Command::Stop { signal: libc::SIGKILL, grace_ms: 0 },
-                };
-                handle.update(|record| record.container.state = State::Stopping);
-                let agent = vm.agent.clone();
-                tokio::spawn(async move { agent.request(command).await.is_ok() });
-            }
-        }
-    }
-}
-
-fn store(handle: &Handle, writer: &mut Writer, record: &stack_protocol::log::Record) {
-    if let Err(error) = writer.append(record) {
-        tracing::error!(%error, container = handle.id, "output lost: the log cannot be written");
-        writer.sequence = record.sequence;
-    }
-    handle.logged.notify_waiters();
-}
-
-async fn reconnect(
-    daemon: &Arc<Daemon>,
-    handle: &Arc<Handle>,
-    vm: &mut Vm,
-    sequence: u64,
-) -> Option<Option<Exit>> {
-    handle.agent.send_replace(None);
-    let (fresh, hello) = connect(daemon, handle, vm.process.clone(), sequence)
-        .await
-        .ok()?;
-    vm.agent = fresh.agent;
-    vm.events = fresh.events;
-    Some(hello.exit)
-}
-
-async fn finish(handle: &Handle, vm: &mut Vm, writer: &mut Writer, exit: Exit) -> Ended {
-    // After a takeover the exit comes before the output that is still owed.
-    let limit = tokio::time::sleep(Duration::from_millis(200));
-    tokio::pin!(limit);
-    loop {
-        tokio::select! {
-            event = vm.events.recv() => match event {
-                Some(AgentEvent::Log(record)) => store(handle, writer, &record),
-                Some(_) => {}
-                None => break,
-            },
-            () = tokio::time::sleep(Duration::from_millis(5)) => break,
-            () = &mut limit => break,
-        }
-    }
-    ended(exit)
-}
-
-fn ended(exit: Exit) -> Ended {
-    Ended {
-        ran: exit.error.is_none(),
-        code: exit.code,
-        error: exit.error,
-        oom: exit.oom,
-    }
-}
-
-fn note(handle: &Handle, event: &Event) {
-    match event {
-        Event::Health {
-            health,
-            code,
-            output,
-            ..
-        } => {
-            handle.probe.send_replace(Some(Probe {
-                code: *code,
-                output: output.clone(),
-            }));
-            let health = api_health(*health);
-            if handle.container().health != health {
-                handle.update(|record| record.container.health = health);
-            }
-        }
-        Event::OutOfMemory => handle.update(|record| record.container.oom = true),
-        _ => {}
-    }
-}
-
-fn api_health(health: GuestHealth) -> Option<Health> {
-    match health {
-        GuestHealth::None => None,
-        GuestHealth::Starting => Some(Health::Starting),
-        GuestHealth::Healthy => Some(Health::Healthy),
-        GuestHealth::Unhealthy => Some(Health::Unhealthy),
     }
 }
 

@@ -27,7 +27,11 @@ pub async fn act(
 ) -> Outcome {
     let lock = daemon.operation(&project);
     let _one = lock.lock().await;
-    let all = daemon.handles(Some(&project));
+    // What ends or removes things is for those of `run`, too.
+    let all = match action.verb {
+        Verb::Stop | Verb::Kill | Verb::Rm => daemon.handles(Some(&project)),
+        Verb::Start | Verb::Restart | Verb::Pause | Verb::Unpause => daemon.replicas(&project),
+    };
     for service in &action.services {
         if !all
             .iter()
@@ -110,6 +114,7 @@ async fn kill(progress: &Progress, chosen: &[Arc<Handle>], name: Option<&str>) -
         if !container.state.is_live() {
             continue;
         }
+        handle.tell("kill", &[("signal", number.to_string())]);
         if number == libc::SIGKILL {
             handle.stop(Some(0));
             handle.stopped().await;

@@ -13,7 +13,7 @@ use stack_images::Image;
 use super::Outcome;
 use super::places::places;
 use crate::container::blueprint::{self, Resolved, Site};
-use crate::container::{Handle, Record};
+use crate::container::{Handle, Record, news};
 use crate::daemon::Daemon;
 use crate::ledger::Table;
 use crate::network::Nic;
@@ -58,6 +58,17 @@ pub(super) struct Order<'a> {
     pub inherited: Option<&'a Inherited>,
     /// Another container has its names and ports for now.
     pub standby: bool,
+    /// It is no replica of its service.
+    pub one_off: Option<OneOff>,
+}
+
+/// A container of `run`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct OneOff {
+    /// It is found by the service's name and aliases, as a replica is.
+    pub named: bool,
+    /// It is removed when it has ended.
+    pub remove: bool,
 }
 
 /// Makes a container; it is not started.
@@ -89,7 +100,12 @@ pub(super) fn container(
         ));
     }
     let before = inherited.map_or(&[][..], |old| &old.nics);
-    let places = places(daemon, stack, spec, name, &id, before)?;
+    let mut places = places(daemon, stack, spec, name, &id, before)?;
+    if order.one_off.is_some_and(|one_off| !one_off.named) {
+        for place in &mut places {
+            place.nic.names = vec![name.to_owned(), id[..12].to_owned()];
+        }
+    }
     let resolved = mounts(daemon, progress, order, &id)?;
     let site = Site {
         id: &id,
@@ -124,8 +140,11 @@ pub(super) fn container(
                 .collect(),
             command: blueprint.config.process.args.join(" "),
             memory: blueprint.memory,
+            tty: spec.tty,
+            one_off: order.one_off.is_some(),
             ..Container::default()
         },
+        remove_at_end: order.one_off.is_some_and(|one_off| one_off.remove),
         spec: spec.clone(),
         nics: places.into_iter().map(|place| place.nic).collect(),
         blueprint,
@@ -134,12 +153,8 @@ pub(super) fn container(
         wanted: false,
         standby: order.standby,
     };
-    daemon.ledger.put(
-        Table::Containers,
-        &record.container.id,
-        &stack.name,
-        &record,
-    )?;
+    let news = [news::happening(&record, "create", &[])];
+    daemon.ledger.put_containers(&[&record], &news)?;
     daemon.inherited(record.blueprint.anonymous.iter().map(|(_, name)| name))?;
     Ok(daemon.insert(record))
 }

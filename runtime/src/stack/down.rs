@@ -9,7 +9,7 @@ use stack_api::spec::{ServiceSpec, StackSpec};
 use stack_planner::plan;
 
 use super::{Outcome, networks};
-use crate::container::{Handle, Wish};
+use crate::container::{Handle, Wish, news};
 use crate::daemon::Daemon;
 use crate::ledger::Table;
 use crate::progress::Progress;
@@ -123,7 +123,8 @@ pub(super) async fn remove(
             }
         }
     }
-    daemon.ledger.forget(Table::Containers, &handle.id)?;
+    let news = [news::happening(&handle.record(), "destroy", &[])];
+    daemon.ledger.forget_container(&handle.id, &news)?;
     daemon.remove(&handle.id);
     let _ = std::fs::remove_file(daemon.paths.scratch(&handle.id));
     let _ = std::fs::remove_dir_all(daemon.paths.vm(&handle.id));

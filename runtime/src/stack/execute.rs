@@ -338,6 +338,7 @@ impl Context {
             image: &image,
             inherited,
             standby,
+            one_off: None,
         };
         create::container(&self.daemon, &self.progress, &order)?;
         self.progress.step("container", name, "created");

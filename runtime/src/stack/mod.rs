@@ -8,6 +8,7 @@ mod history;
 mod images;
 mod networks;
 mod observe;
+mod one_off;
 mod places;
 mod replace;
 mod resources;
@@ -26,8 +27,10 @@ pub use networks::{
     prune as prune_networks, remove as remove_network,
 };
 pub use places::Placed;
+pub use one_off::{reap, run};
 pub use rollback::{plan_rollback, rollback};
 pub use up::{plan, up};
+pub use wait::reached;
 
 use stack_api::event::ApiError;
 

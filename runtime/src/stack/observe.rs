@@ -13,7 +13,7 @@ use crate::daemon::Daemon;
 /// Looks.
 pub(super) fn observe(daemon: &Daemon, spec: &StackSpec) -> Result<Observed, ApiError> {
     let containers = daemon
-        .handles(Some(&spec.name))
+        .replicas(&spec.name)
         .iter()
         .map(|handle| {
             let record = handle.record();

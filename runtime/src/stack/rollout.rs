@@ -88,7 +88,7 @@ pub(super) async fn watch(
     names: &[String],
     monitor_ms: u64,
 ) -> Vec<(String, ApiError)> {
-    let handles = context.daemon.handles(Some(&context.request.spec.name));
+    let handles = context.daemon.replicas(&context.request.spec.name);
     let all = names.iter().filter_map(|name| {
         let mut handles = handles.iter();
         handles.find(|handle| handle.container().name == *name)
@@ -138,7 +138,7 @@ const WORDS: usize = 5;
 
 /// The last output of the service's containers that do not run well.
 pub(super) fn last_words(context: &Context, service: &str) -> Vec<String> {
-    let handles = context.daemon.handles(Some(&context.request.spec.name));
+    let handles = context.daemon.replicas(&context.request.spec.name);
     let mut words = Vec::new();
     for handle in handles {
         let container = handle.container();
@@ -149,7 +149,7 @@ pub(super) fn last_words(context: &Context, service: &str) -> Vec<String> {
         let mut reader = logs::Reader::open(&context.daemon.paths.log(&handle.id));
         let mut lines: VecDeque<String> = VecDeque::new();
         while let Some(entry) = reader.next_entry() {
-            lines.push_back(entry.line);
+            lines.push_back(entry.text());
             if lines.len() > WORDS {
                 lines.pop_front();
             }

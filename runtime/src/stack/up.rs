@@ -152,7 +152,7 @@ pub(super) async fn carry_out(
 
 /// Image ids of the containers by reference.
 fn running_images(daemon: &Daemon, project: &str) -> BTreeMap<String, String> {
-    let handles = daemon.handles(Some(project));
+    let handles = daemon.replicas(project);
     let containers = handles.iter().map(|handle| handle.container());
     containers.map(|c| (c.image, c.image_id)).collect()
 }
@@ -252,7 +252,7 @@ fn pulls(request: &Up, plan: &Plan) -> BTreeSet<(Wanted, PullOrder)> {
 
 async fn wait_all(context: &Context, selected: &BTreeSet<String>) -> Outcome {
     let project = &context.request.spec.name;
-    let handles = context.daemon.handles(Some(project));
+    let handles = context.daemon.replicas(project);
     let chosen = handles
         .iter()
         .filter(|handle| selected.contains(&handle.container().service));
@@ -278,7 +278,7 @@ async fn wait_all(context: &Context, selected: &BTreeSet<String>) -> Outcome {
 }
 
 fn timed_out(context: &Context, selected: &BTreeSet<String>, seconds: u64) -> ApiError {
-    let handles = context.daemon.handles(Some(&context.request.spec.name));
+    let handles = context.daemon.replicas(&context.request.spec.name);
     let late: Vec<String> = handles
         .iter()
         .filter(|handle| selected.contains(&handle.container().service))

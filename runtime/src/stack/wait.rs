@@ -13,7 +13,7 @@ use crate::container::{Handle, Record};
 ///
 /// # Errors
 /// It cannot reach it any more.
-pub(super) async fn reached(handle: &Arc<Handle>, condition: Condition) -> Result<(), ApiError> {
+pub async fn reached(handle: &Arc<Handle>, condition: Condition) -> Result<(), ApiError> {
     let mut changes = handle.changes();
     loop {
         let verdict = judge(handle, &changes.borrow_and_update(), condition);

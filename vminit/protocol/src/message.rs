@@ -81,6 +81,8 @@ pub enum Command {
     /// Memory, processor and process counters; answered by
     /// [`Outcome::Stats`].
     Stats,
+    /// The processes of the service; answered by [`Outcome::Processes`].
+    Processes,
     /// Freezes (`true`) or thaws the service's control group.
     Freeze {
         /// Freeze or thaw.
@@ -134,6 +136,11 @@ pub enum Outcome {
     },
     /// Answer to [`Command::Stats`].
     Stats(Box<Stats>),
+    /// Answer to [`Command::Processes`].
+    Processes {
+        /// By process id.
+        list: Vec<ProcessInfo>,
+    },
 }
 
 /// Guest to host, unasked.
@@ -207,6 +214,28 @@ pub enum Health {
     Healthy,
     /// `retries` probes in a row failed.
     Unhealthy,
+}
+
+/// A process of the service.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessInfo {
+    /// Its id for the service.
+    pub pid: u32,
+    /// Its parent's; 0 when that is not of the service.
+    pub ppid: u32,
+    /// Name of its user in the service's `/etc/passwd`, else the number.
+    pub user: String,
+    /// Processor time in milliseconds.
+    pub cpu_ms: u64,
+    /// Milliseconds since it was started.
+    pub age_ms: u64,
+    /// Resident memory in bytes.
+    pub memory_bytes: u64,
+    /// `R`, `S`, `D`, `Z`… as in `/proc/PID/stat`.
+    pub state: char,
+    /// Its arguments with spaces in between, at most 4 KiB; in brackets its
+    /// name, when it has none.
+    pub command: String,
 }
 
 /// Counters of one VM.

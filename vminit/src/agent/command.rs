@@ -54,6 +54,9 @@ impl Agent {
                 Outcome::Ok
             }),
             Command::Stats => Ok(Outcome::Stats(Box::new(stats::read()))),
+            Command::Processes => Ok(Outcome::Processes {
+                list: crate::processes::list(),
+            }),
             Command::Freeze { frozen } => self.freeze(frozen),
             Command::Shutdown => {
                 self.shutdown = true;

@@ -106,6 +106,7 @@ impl Guest {
 
     fn answer(&mut self, request: Request, out: &mut Vec<u8>) {
         let mut events = Vec::new();
+        let hello = matches!(request.command, Command::Hello { .. });
         let outcome = match request.command {
             Command::Hello { log_sequence, .. } => {
                 self.output.retain(|record| record.sequence > log_sequence);
@@ -157,6 +158,7 @@ impl Guest {
                 Outcome::Ok
             }
             Command::Stats => Outcome::Stats(Box::default()),
+            Command::Processes => Outcome::Processes { list: Vec::new() },
             Command::Exec { .. } => Outcome::Error {
                 message: "a made-up VM runs no programs".to_owned(),
                 code: 126,
@@ -184,6 +186,9 @@ impl Guest {
                 payload,
             }
             .encode(out);
+        }
+        if hello && let Some(exit) = &self.exit {
+            say(out, &FromGuest::Event(Event::Exited(exit.clone())));
         }
     }
 

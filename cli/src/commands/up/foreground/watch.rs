@@ -188,9 +188,8 @@ async fn lines(what: &Foreground, client: &Client, since_ns: u64) -> Result<Line
     let query = LogQuery {
         services: Some(what.attached.join(",")),
         follow: true,
-        tail: None,
         since_ns: Some(since_ns),
-        until_ns: None,
+        ..LogQuery::default()
     };
     client.logs(&what.stack, &query).await
 }

@@ -1,5 +1,7 @@
-//! The conversation of `stack exec` with its process: frames in both
-//! directions over the upgraded connection.
+//! The conversation of `stack exec`, `run` and `attach` with a process: frames
+//! in both directions over the upgraded connection.
+
+mod keys;
 
 use std::io::{self, Read, Write};
 
@@ -14,31 +16,60 @@ use tokio::sync::mpsc;
 
 use crate::error::Error;
 use crate::{exit, terminal};
+pub(super) use keys::Keys;
 
 /// Bytes that are read at once.
 const CHUNK: usize = 32 << 10;
 
 type Io = TokioIo<Upgraded>;
 
+/// How a conversation is held.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Manner {
+    /// The process has a terminal, ours is its.
+    pub(super) tty: bool,
+    /// Our standard input stays ours.
+    pub(super) no_stdin: bool,
+    /// Keys that end the conversation and leave the process alone.
+    pub(super) detach: Option<Keys>,
+    /// Signals to us are passed on, not followed.
+    pub(super) pass_signals: bool,
+}
+
+/// How our side of a conversation ended.
+enum Left {
+    /// The detach keys were pressed.
+    Detached,
+    /// The connection broke.
+    Broke(Error),
+}
+
 /// Connects this process's standard streams with the other one's; gives its
 /// exit code.
 ///
 /// # Errors
 /// The connection broke.
-pub(super) async fn run(io: Io, tty: bool) -> Result<u8, Error> {
+pub(super) async fn run(io: Io, manner: &Manner) -> Result<u8, Error> {
     let (reader, writer) = tokio::io::split(io);
     // Restored when this function ends, however it ends.
-    let raw = if tty {
+    let raw = if manner.tty {
         Some(terminal::Raw::enter().map_err(lost)?)
     } else {
         None
     };
     let result = tokio::select! {
         result = output(reader) => result,
-        result = input(writer, tty) => Err(result),
+        left = input(writer, manner) => match left {
+            Left::Detached => {
+                drop(raw);
+                crate::ui::say("read escape sequence");
+                return Ok(exit::OK);
+            }
+            Left::Broke(error) => Err(error),
+        },
         // In raw mode Ctrl-C is a byte, but anyone may send a signal: the
         // terminal must be as before when this process ends.
-        code = killed(), if tty => Ok(code),
+        code = killed(), if manner.tty && !manner.pass_signals => Ok(code),
     };
     drop(raw);
     result
@@ -87,32 +118,91 @@ fn ended(end: &Exit) -> Result<u8, Error> {
     Ok(exit::clamp(end.code))
 }
 
-/// Sends what is read from standard input, and sizes of the terminal. Ends
-/// only when the connection does.
-async fn input(mut writer: WriteHalf<Io>, tty: bool) -> Error {
-    let mut stdin = read_stdin();
+/// Sends what is read from standard input, sizes of the terminal, and
+/// signals. Ends only when the connection does, or with the detach keys.
+async fn input(mut writer: WriteHalf<Io>, manner: &Manner) -> Left {
+    let mut stdin = if manner.no_stdin {
+        None
+    } else {
+        Some(read_stdin())
+    };
     let mut resized = match signal(SignalKind::window_change()) {
         Ok(resized) => resized,
-        Err(error) => return lost(error),
+        Err(error) => return Left::Broke(lost(error)),
     };
-    let mut open = true;
+    let mut signals = match Signals::take(manner.pass_signals) {
+        Ok(signals) => signals,
+        Err(error) => return Left::Broke(lost(error)),
+    };
+    let mut detach = manner.detach.clone();
     loop {
-        let frame = tokio::select! {
-            bytes = stdin.recv(), if open => {
-                // No bytes are the end of file.
-                open = bytes.is_some();
-                Frame::data(0, 0, bytes.unwrap_or_default())
+        let read = async {
+            match &mut stdin {
+                Some(stdin) => stdin.recv().await,
+                None => std::future::pending().await,
             }
-            _ = resized.recv(), if tty => match terminal::size() {
-                Some((rows, columns)) => Frame::control(&ExecInput::Resize { rows, columns }),
+        };
+        let frames = tokio::select! {
+            bytes = read => match (bytes, &mut detach) {
+                // No bytes are the end of file.
+                (None, _) => {
+                    stdin = None;
+                    vec![Frame::data(0, 0, Vec::new())]
+                }
+                (Some(bytes), None) => vec![Frame::data(0, 0, bytes)],
+                (Some(bytes), Some(keys)) => match keys.filter(&bytes) {
+                    Some(rest) if rest.is_empty() => continue,
+                    Some(rest) => vec![Frame::data(0, 0, rest)],
+                    None => return Left::Detached,
+                },
+            },
+            _ = resized.recv(), if manner.tty => match terminal::size() {
+                Some((rows, columns)) => {
+                    vec![Frame::control(&ExecInput::Resize { rows, columns })]
+                }
                 None => continue,
             },
-            else => std::future::pending().await,
+            signal = signals.next() => vec![Frame::control(&ExecInput::Signal { signal })],
         };
         // The reading side sees why the connection broke, or how it ended.
-        if writer.write_all(&frame.to_bytes()).await.is_err() {
-            std::future::pending::<()>().await;
+        for frame in frames {
+            if writer.write_all(&frame.to_bytes()).await.is_err() {
+                std::future::pending::<()>().await;
+            }
         }
+    }
+}
+
+/// Signals that are passed on.
+struct Signals(Vec<(i32, tokio::signal::unix::Signal)>);
+
+impl Signals {
+    fn take(wanted: bool) -> io::Result<Signals> {
+        let kinds = [
+            SignalKind::interrupt(),
+            SignalKind::terminate(),
+            SignalKind::hangup(),
+            SignalKind::quit(),
+            SignalKind::user_defined1(),
+            SignalKind::user_defined2(),
+        ];
+        let kinds: &[SignalKind] = if wanted { &kinds } else { &[] };
+        let taken = kinds
+            .iter()
+            .map(|kind| Ok((kind.as_raw_value(), signal(*kind)?)));
+        taken.collect::<io::Result<_>>().map(Signals)
+    }
+
+    async fn next(&mut self) -> i32 {
+        std::future::poll_fn(|context| {
+            for (number, signal) in &mut self.0 {
+                if signal.poll_recv(context).is_ready() {
+                    return std::task::Poll::Ready(*number);
+                }
+            }
+            std::task::Poll::Pending
+        })
+        .await
     }
 }
 

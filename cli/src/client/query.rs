@@ -1,0 +1,66 @@
+//! Queries of calls, as they stand in a path.
+
+use stack_api::journal::EventQuery;
+use stack_api::request::LogQuery;
+
+type Form = form_urlencoded::Serializer<'static, String>;
+
+/// The query of `logs`.
+pub(super) fn logs(query: &LogQuery) -> String {
+    let mut form = Form::new(String::new());
+    if let Some(services) = &query.services {
+        form.append_pair("services", services);
+    }
+    if query.follow {
+        form.append_pair("follow", "true");
+    }
+    number(&mut form, "tail", query.tail);
+    number(&mut form, "since_ns", query.since_ns);
+    number(&mut form, "until_ns", query.until_ns);
+    if let Some(pattern) = &query.grep {
+        form.append_pair("grep", pattern);
+    }
+    number(&mut form, "index", query.index.map(u64::from));
+    form.finish()
+}
+
+/// The query of `events`.
+pub(super) fn events(query: &EventQuery) -> String {
+    let mut form = Form::new(String::new());
+    if let Some(services) = &query.services {
+        form.append_pair("services", services);
+    }
+    number(&mut form, "since_ns", query.since_ns);
+    number(&mut form, "until_ns", query.until_ns);
+    number(&mut form, "after", query.after);
+    form.finish()
+}
+
+fn number(form: &mut Form, name: &str, value: Option<u64>) {
+    if let Some(value) = value {
+        form.append_pair(name, &value.to_string());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_holds_what_is_set() {
+        assert_eq!(logs(&LogQuery::default()), "");
+        let query = LogQuery {
+            services: Some("web,db".to_owned()),
+            follow: true,
+            tail: Some(10),
+            since_ns: None,
+            until_ns: Some(7),
+            grep: Some("a b".to_owned()),
+            index: None,
+        };
+        assert_eq!(
+            logs(&query),
+            "services=web%2Cdb&follow=true&tail=10&until_ns=7&grep=a+b"
+        );
+    }
+}

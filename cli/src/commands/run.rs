@@ -1,0 +1,229 @@
+//! `stack run`
+
+mod overlay;
+
+use std::collections::BTreeMap;
+
+use hyper::Method;
+use stack_api::request;
+use stack_api::run;
+use stack_api::spec::StackSpec;
+
+use super::session::{self, Keys, Manner};
+use super::up::Pull;
+use crate::client::Client;
+use crate::context::{Context, containers};
+use crate::error::Error;
+use crate::interrupt::Interrupts;
+use crate::progress::{Mode, Progress};
+use crate::project::lock::LockUse;
+use crate::{exit, terminal, ui};
+
+/// Run a command in a new container of a service
+///
+/// What the service depends on is started first. The container is made beside
+/// the service's own ones: it has its image, environment, volumes and
+/// networks, but not its ports and names unless they are asked for. The exit
+/// code is the command's.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example: migrate the database, and leave nothing behind\n  \
+                  stack run --rm web ./manage.py migrate"
+)]
+pub(crate) struct Run {
+    /// Remove the container when its command has ended
+    #[arg(long)]
+    rm: bool,
+
+    /// Leave it running in the background and print its id
+    #[arg(short, long)]
+    detach: bool,
+
+    #[command(flatten)]
+    overlay: overlay::Overlay,
+
+    /// Name of the container
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+
+    /// Do not give the command a terminal
+    #[arg(short = 'T', long = "no-TTY", alias = "no-tty")]
+    no_tty: bool,
+
+    /// Keep its standard input open; this is the default
+    #[arg(
+        short,
+        long,
+        value_name = "BOOL",
+        default_value_t = true,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        action = clap::ArgAction::Set
+    )]
+    interactive: bool,
+
+    /// Give it a terminal if there is one; this is the default
+    #[arg(short, long, hide = true)]
+    tty: bool,
+
+    /// Leave alone what the service depends on
+    #[arg(long)]
+    no_deps: bool,
+
+    /// Answer to the service's names in its networks
+    #[arg(long)]
+    use_aliases: bool,
+
+    /// When to pull images: always, missing or never (default: as in the file)
+    #[arg(long, value_enum, value_name = "WHEN", hide_possible_values = true)]
+    pull: Option<Pull>,
+
+    /// Do not show how pulling images gets on
+    #[arg(long)]
+    quiet_pull: bool,
+
+    /// Do not show progress
+    #[arg(short, long)]
+    quiet: bool,
+
+    /// Remove containers of services that are not in the file
+    #[arg(long)]
+    remove_orphans: bool,
+
+    /// Service
+    #[arg(value_name = "SERVICE")]
+    service: String,
+
+    /// Command and its arguments (default: the service's)
+    #[arg(
+        value_name = "COMMAND",
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
+    pub(crate) command: Vec<String>,
+}
+
+impl Run {
+    pub(super) async fn run(self: Box<Self>, context: &Context) -> Result<u8, Error> {
+        let services = [self.service.clone()];
+        let (spec, _) = context.spec_and_project(&services, LockUse::Advise)?;
+        if !spec.services.contains_key(&self.service) {
+            let known: Vec<String> = spec.services.keys().cloned().collect();
+            return Err(Error::usage(
+                format!("there is no service {}", self.service),
+                context.known(&known),
+            ));
+        }
+        let tty = !self.no_tty && !self.detach && terminal::is_interactive();
+        let stdin = self.interactive && !self.detach;
+        let text = self
+            .overlay
+            .text(&self.service, &self.command, tty, stdin, self.rm);
+        let (changed, _) = context.spec_with(&services, LockUse::Advise, Some(text))?;
+        let mut service = changed.services[&self.service].clone();
+        service.replicas = 1;
+        service.container_name = None;
+        let client = context.client().await?;
+        let mut interrupts = Interrupts::take()?;
+        if !self.no_deps {
+            self.start_dependencies(context, &client, &spec, &mut interrupts)
+                .await?;
+        }
+        let name = self
+            .name
+            .clone()
+            .unwrap_or_else(|| format!("{}-{}-run-{}", spec.name, self.service, random_suffix()));
+        let project = spec.name.clone();
+        let request = run::Run {
+            spec,
+            service,
+            name: name.clone(),
+            pull: self.pull.map(Pull::policy),
+            use_aliases: self.use_aliases,
+            remove: self.rm,
+            no_deps: self.no_deps,
+        };
+        let path = format!("/v1/stacks/{project}/run");
+        let events = client.events(Method::POST, &path, &request).await?;
+        self.progress(context)
+            .follow(events, &mut interrupts)
+            .await?;
+        drop(interrupts);
+        let attach = run::Attach {
+            container: Some(name.clone()),
+            service: self.service.clone(),
+            start: true,
+            size: if tty { terminal::size() } else { None },
+            detach: self.detach,
+            ..run::Attach::default()
+        };
+        let path = format!("/v1/stacks/{project}/attach");
+        let (io, _connection) = client.upgrade(&path, &attach).await?;
+        let manner = Manner {
+            tty,
+            no_stdin: !stdin,
+            detach: (tty && !self.rm).then(Keys::default),
+            pass_signals: !tty && !self.detach,
+        };
+        let code = session::run(io, &manner).await?;
+        if self.detach && code == exit::OK {
+            let list = containers(&client, &project).await?;
+            let made = list.iter().find(|container| container.name == name);
+            ui::print_line(made.map_or(name.as_str(), |container| &container.id))?;
+        }
+        Ok(code)
+    }
+
+    fn progress(&self, context: &Context) -> Progress {
+        let mode = if self.quiet {
+            Mode::Quiet
+        } else {
+            context.global.progress
+        };
+        let progress = Progress::new(context.ui, mode);
+        if self.quiet_pull {
+            progress.without_pulls()
+        } else {
+            progress
+        }
+    }
+
+    async fn start_dependencies(
+        &self,
+        context: &Context,
+        client: &Client,
+        spec: &StackSpec,
+        interrupts: &mut Interrupts,
+    ) -> Result<(), Error> {
+        let depends_on = &spec.services[&self.service].depends_on;
+        let services: Vec<String> = depends_on
+            .keys()
+            .filter(|name| spec.services.contains_key(*name))
+            .cloned()
+            .collect();
+        if services.is_empty() && !self.remove_orphans {
+            return Ok(());
+        }
+        let up = request::Up {
+            spec: spec.clone(),
+            services,
+            scale: BTreeMap::new(),
+            remove_orphans: self.remove_orphans,
+            ignore_orphans: true,
+            ..request::Up::default()
+        };
+        let path = format!("/v1/stacks/{}", spec.name);
+        let events = client.events(Method::PUT, &path, &up).await?;
+        self.progress(context).follow(events, interrupts).await?;
+        Ok(())
+    }
+}
+
+/// Twelve hexadecimal digits.
+fn random_suffix() -> String {
+    use std::hash::{BuildHasher, Hasher};
+    // Keyed from the system's random numbers, anew for each.
+    let word = std::hash::RandomState::new().build_hasher().finish();
+    format!("{:012x}", word & 0xffff_ffff_ffff)
+}

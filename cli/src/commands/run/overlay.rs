@@ -1,0 +1,148 @@
+//! The options of `run` that change the service, as a stack file that is
+//! merged over the others: they mean what the same words mean there.
+
+use serde_json::{Value, json};
+
+use super::super::exec::with_value;
+
+/// Options that change the service.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(super) struct Overlay {
+    /// Environment variable; without a value, the one it has here
+    #[arg(short, long, value_name = "NAME[=VALUE]")]
+    env: Vec<String>,
+
+    /// Mount, as under `volumes` in the stack file
+    #[arg(short, long = "volume", value_name = "SOURCE:TARGET[:ro]")]
+    volumes: Vec<String>,
+
+    /// Publish a port, as under `ports` in the stack file
+    #[arg(short = 'p', long = "publish", value_name = "[HOST:]PORT")]
+    publish: Vec<String>,
+
+    /// Publish the service's own ports
+    #[arg(short = 'P', long, conflicts_with = "publish")]
+    service_ports: bool,
+
+    /// Program that gets the command as its arguments
+    #[arg(long, value_name = "PROGRAM")]
+    entrypoint: Option<String>,
+
+    /// User (and group) to run as
+    #[arg(short, long, value_name = "USER[:GROUP]")]
+    user: Option<String>,
+
+    /// Directory to run in
+    #[arg(short, long, value_name = "DIR")]
+    workdir: Option<String>,
+
+    /// Label
+    #[arg(short, long = "label", value_name = "NAME[=VALUE]")]
+    labels: Vec<String>,
+
+    /// Capability to add
+    #[arg(long, value_name = "NAME")]
+    cap_add: Vec<String>,
+
+    /// Capability to drop
+    #[arg(long, value_name = "NAME")]
+    cap_drop: Vec<String>,
+}
+
+impl Overlay {
+    /// The file. JSON is YAML but for the tags.
+    pub(super) fn text(
+        &self,
+        service: &str,
+        command: &[String],
+        tty: bool,
+        stdin: bool,
+        remove: bool,
+    ) -> String {
+        let mut lines = vec![
+            line("tty", &json!(tty)),
+            line("stdin_open", &json!(stdin)),
+            "container_name: !reset null".to_owned(),
+        ];
+        if let Some(entrypoint) = &self.entrypoint {
+            // A text is taken apart as a shell does it; none clears it.
+            let value = if entrypoint.is_empty() {
+                json!([])
+            } else {
+                json!(entrypoint)
+            };
+            lines.push(line("entrypoint", &value));
+        }
+        if !command.is_empty() || self.entrypoint.is_some() {
+            lines.push(line("command", &json!(command)));
+        }
+        if !self.service_ports {
+            lines.push(format!("ports: !override {}", list(&self.publish)));
+        }
+        for (key, value) in [("user", &self.user), ("working_dir", &self.workdir)] {
+            if let Some(value) = value {
+                lines.push(line(key, &json!(value)));
+            }
+        }
+        let env: Vec<String> = self.env.iter().map(|entry| with_value(entry)).collect();
+        for (key, values) in [
+            ("environment", &env),
+            ("volumes", &self.volumes),
+            ("labels", &self.labels),
+            ("cap_add", &self.cap_add),
+            ("cap_drop", &self.cap_drop),
+        ] {
+            if !values.is_empty() {
+                lines.push(line(key, &json!(values)));
+            }
+        }
+        if remove {
+            lines.push(line("restart", &json!("no")));
+        }
+        format!(
+            "services: {{{}: {{{}}}}}\n",
+            json!(service),
+            lines.join(", ")
+        )
+    }
+}
+
+fn line(key: &str, value: &Value) -> String {
+    format!("{key}: {}", literal(value))
+}
+
+fn list(values: &[String]) -> String {
+    literal(&json!(values))
+}
+
+/// No variable is replaced in what was typed: the shell has done that.
+fn literal(value: &Value) -> String {
+    value.to_string().replace('$', "$$")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_become_a_file() {
+        let overlay = Overlay {
+            env: vec!["A=$1".to_owned()],
+            publish: vec!["8080:80".to_owned()],
+            entrypoint: Some("sh -c".to_owned()),
+            user: Some("7".to_owned()),
+            ..Overlay::default()
+        };
+        let text = overlay.text("web", &["echo \"hi\"".to_owned()], true, false, true);
+        assert_eq!(
+            text,
+            "services: {\"web\": {tty: true, stdin_open: false, container_name: !reset null, \
+             entrypoint: \"sh -c\", command: [\"echo \\\"hi\\\"\"], \
+             ports: !override [\"8080:80\"], user: \"7\", environment: [\"A=$$1\"], \
+             restart: \"no\"}}\n"
+        );
+        let plain = Overlay::default().text("web", &[], false, true, false);
+        assert!(!plain.contains("command"), "{plain}");
+        assert!(plain.contains("ports: !override []"), "{plain}");
+    }
+}

@@ -1,0 +1,29 @@
+//! `post_start` and `pre_stop`.
+
+use stack_api::hook::{Hook, Hooks};
+
+use super::{flag, text, texts};
+use crate::tree::{Node, entries, items};
+
+pub(super) fn hooks(service: &Node) -> Hooks {
+    Hooks {
+        post_start: list(service, "post_start"),
+        pre_stop: list(service, "pre_stop"),
+    }
+}
+
+fn list(service: &Node, key: &str) -> Vec<Hook> {
+    items(service.get(key)).iter().map(hook).collect()
+}
+
+fn hook(node: &Node) -> Hook {
+    Hook {
+        command: texts(node, "command"),
+        user: text(node, "user"),
+        privileged: flag(node, "privileged"),
+        working_dir: text(node, "working_dir"),
+        environment: entries(node.get("environment"))
+            .filter_map(|(name, value)| Some(format!("{name}={}", value.scalar_text()?)))
+            .collect(),
+    }
+}

@@ -1,0 +1,252 @@
+//! `POST /v1/stacks/{name}/attach`: the streams of a service's main process,
+//! over an upgraded connection.
+//!
+//! Output comes through the log, so that a slow client delays nobody; input
+//! goes straight to the agent.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{Request, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use hyper_util::rt::TokioIo;
+use stack_api::container::State as Life;
+use stack_api::event::ApiError;
+use stack_api::request::ExecInput;
+use stack_api::run::Attach;
+use stack_api::spec::Condition;
+use stack_protocol::frame::{Decoder, Frame, Kind};
+use stack_protocol::message::{Command, Exit};
+use stack_vmm::Agent;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+
+use super::App;
+use super::answer::Failure;
+use crate::container::{Handle, Record};
+use crate::daemon::Daemon;
+use crate::logs::{Entry, Reader};
+use crate::stack;
+
+/// Output is looked for this often even when nobody told of it.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// Largest request, in bytes.
+const REQUEST: usize = 1 << 20;
+
+type Io = TokioIo<hyper::upgrade::Upgraded>;
+
+pub(super) async fn attach(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    mut http: Request<Body>,
+) -> Result<Response, Failure> {
+    let upgrade = hyper::upgrade::on(&mut http);
+    let bad = |error: String| ApiError::new("bad_request", error);
+    let body = axum::body::to_bytes(http.into_body(), REQUEST)
+        .await
+        .map_err(|error| bad(error.to_string()))?;
+    let request: Attach = serde_json::from_slice(&body).map_err(|error| bad(error.to_string()))?;
+    let handle = find(&app.daemon, &name, &request)?;
+    tokio::spawn(async move {
+        match upgrade.await {
+            Ok(upgraded) => converse(handle, app.daemon, &request, TokioIo::new(upgraded)).await,
+            Err(error) => tracing::debug!(%error, "attached client cut"),
+        }
+    });
+    let headers = [
+        (header::CONNECTION, "upgrade"),
+        (header::UPGRADE, "stack-exec/1"),
+    ];
+    Ok((StatusCode::SWITCHING_PROTOCOLS, headers).into_response())
+}
+
+fn find(daemon: &Daemon, project: &str, request: &Attach) -> Result<Arc<Handle>, ApiError> {
+    let found = match &request.container {
+        Some(wanted) => daemon.handles(Some(project)).into_iter().find(|handle| {
+            let container = handle.container();
+            container.name == *wanted || container.id == *wanted
+        }),
+        None => daemon.replicas(project).into_iter().find(|handle| {
+            let container = handle.container();
+            container.service == request.service
+                && request.index.is_none_or(|n| n == container.number)
+                && (request.start || is_up(container.state))
+        }),
+    };
+    found.ok_or_else(|| {
+        let what = request.container.clone();
+        let what = what.unwrap_or_else(|| format!("service \"{}\"", request.service));
+        ApiError::new("not_running", format!("{what} is not running"))
+            .help("start it with `stack up -d` or `stack start`")
+    })
+}
+
+fn is_up(state: Life) -> bool {
+    matches!(state, Life::Running | Life::Paused)
+}
+
+/// Counts a client as long as it lives.
+struct Attached<'a>(&'a Handle);
+
+impl<'a> Attached<'a> {
+    fn new(handle: &'a Handle) -> Attached<'a> {
+        handle.attached.send_modify(|clients| *clients += 1);
+        Attached(handle)
+    }
+}
+
+impl Drop for Attached<'_> {
+    fn drop(&mut self) {
+        self.0.attached.send_modify(|clients| *clients -= 1);
+    }
+}
+
+async fn converse(handle: Arc<Handle>, daemon: Arc<Daemon>, request: &Attach, io: Io) {
+    let _attached = Attached::new(&handle);
+    let mut reader = Reader::at_end(&daemon.paths.log(&handle.id));
+    let before = handle.container().finished_ms;
+    let (from, mut to) = tokio::io::split(io);
+    if request.start {
+        handle.start();
+    }
+    if request.detach {
+        let exit = match stack::reached(&handle, Condition::ServiceStarted).await {
+            Ok(()) => Exit::default(),
+            Err(error) => Exit {
+                code: error.exit_code,
+                error: Some(error.message),
+                ..Exit::default()
+            },
+        };
+        let _ = to.write_all(&Frame::control(&exit).to_bytes()).await;
+        let _ = to.shutdown().await;
+        return;
+    }
+    let input = tokio::spawn(input(from, Arc::clone(&handle), request.size));
+    let sent = output(&mut to, &handle, &mut reader, before).await;
+    if sent.is_ok() {
+        let exit = exit(&handle.record());
+        let _ = to.write_all(&Frame::control(&exit).to_bytes()).await;
+    }
+    let _ = to.shutdown().await;
+    input.abort();
+}
+
+/// Sends output until the process has ended.
+async fn output(
+    to: &mut WriteHalf<Io>,
+    handle: &Handle,
+    reader: &mut Reader,
+    before: Option<u64>,
+) -> std::io::Result<()> {
+    let mut changes = handle.changes();
+    let mut gone = handle.ended.subscribe();
+    loop {
+        let mut news = Box::pin(handle.logged.notified());
+        news.as_mut().enable();
+        // Asked first: what was written until then is read below.
+        let over = has_ended(&changes.borrow_and_update(), before) || *gone.borrow_and_update();
+        let mut frames = Vec::new();
+        while let Some(entry) = reader.next_raw() {
+            encode(entry, &mut frames);
+            if frames.len() > 64 << 10 {
+                to.write_all(&std::mem::take(&mut frames)).await?;
+            }
+        }
+        if !frames.is_empty() {
+            to.write_all(&frames).await?;
+        }
+        if over {
+            return Ok(());
+        }
+        tokio::select! {
+            () = news => {}
+            _ = changes.changed() => {}
+            _ = gone.changed() => {}
+            () = tokio::time::sleep(LOOK_AGAIN) => {}
+        }
+    }
+}
+
+fn encode(entry: Entry, to: &mut Vec<u8>) {
+    if entry.stream == 0 {
+        return;
+    }
+    let mut data = entry.data;
+    if !entry.partial {
+        data.push(b'\n');
+    }
+    if !data.is_empty() {
+        Frame::data(0, u32::from(entry.stream), data).encode(to);
+    }
+}
+
+/// The run that the client came for is over.
+fn has_ended(record: &Record, before: Option<u64>) -> bool {
+    let container = &record.container;
+    match container.state {
+        Life::Exited | Life::Dead | Life::Restarting => container.finished_ms != before,
+        // Its process has ended, its VM has not.
+        Life::Stopping => container.exit_code.is_some(),
+        Life::Created | Life::Starting | Life::Running | Life::Paused => false,
+    }
+}
+
+fn exit(record: &Record) -> Exit {
+    let container = &record.container;
+    Exit {
+        code: container.exit_code.unwrap_or(-1),
+        oom: container.oom,
+        error: container.error.clone(),
+        ..Exit::default()
+    }
+}
+
+/// Passes on what the client sends, for as long as it does.
+async fn input(mut from: ReadHalf<Io>, handle: Arc<Handle>, size: Option<(u16, u16)>) {
+    let mut agents = handle.agent.subscribe();
+    let takes_input = handle.record().blueprint.config.process.stdin;
+    if let (Some((rows, columns)), Some(agent)) = (size, current(&mut agents).await) {
+        agent.service_input().resize(rows, columns).await;
+    }
+    let mut decoder = Decoder::default();
+    let mut buffer = vec![0; 32 << 10];
+    loop {
+        let read = match from.read(&mut buffer).await {
+            Ok(0) | Err(_) => return,
+            Ok(read) => read,
+        };
+        decoder.push(&buffer[..read]);
+        while let Ok(Some(frame)) = decoder.next_frame() {
+            let Some(agent) = current(&mut agents).await else {
+                return;
+            };
+            pass_on(&agent, frame, takes_input).await;
+        }
+    }
+}
+
+type Agents = tokio::sync::watch::Receiver<Option<Agent>>;
+
+/// The agent, as soon as there is one.
+async fn current(agents: &mut Agents) -> Option<Agent> {
+    let found = agents.wait_for(Option::is_some).await.ok()?;
+    found.clone()
+}
+
+async fn pass_on(agent: &Agent, frame: Frame, takes_input: bool) {
+    let input = agent.service_input();
+    match frame.kind {
+        Kind::Data if takes_input => input.write(frame.payload).await,
+        Kind::Control => match serde_json::from_slice(&frame.payload) {
+            Ok(ExecInput::Resize { rows, columns }) => input.resize(rows, columns).await,
+            Ok(ExecInput::Signal { signal }) => {
+                let session = 0;
+                let _ = agent.notify(Command::Signal { session, signal }).await;
+            }
+            Err(error) => tracing::debug!(%error, "not a message of an attached client"),
+        },
+        Kind::Data | Kind::Credit | Kind::Log => {}
+    }
+}

@@ -1,0 +1,105 @@
+//! The log of one container, as far as it is wanted.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::Arc;
+
+use regex::Regex;
+use stack_api::logs::LogLine;
+
+use crate::container::Handle;
+use crate::logs::{Entry, Reader};
+
+/// Which lines.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    /// Nanoseconds since the epoch.
+    pub since: u64,
+    /// Nanoseconds since the epoch.
+    pub until: u64,
+    /// What they hold.
+    pub pattern: Option<Regex>,
+}
+
+impl Wanted {
+    fn fits(&self, entry: &Entry) -> bool {
+        entry.time_ns >= self.since
+            && entry.time_ns <= self.until
+            && self
+                .pattern
+                .as_ref()
+                .is_none_or(|pattern| pattern.is_match(&entry.text()))
+    }
+}
+
+/// A reader of one container's log.
+pub(super) struct Follower {
+    pub handle: Arc<Handle>,
+    reader: Reader,
+    wanted: Arc<Wanted>,
+    /// Lines that have been read and are wanted.
+    ready: VecDeque<Entry>,
+}
+
+impl Follower {
+    pub(super) fn new(path: &Path, handle: &Arc<Handle>, wanted: Arc<Wanted>) -> Follower {
+        Follower {
+            handle: Arc::clone(handle),
+            reader: Reader::open(path),
+            wanted,
+            ready: VecDeque::new(),
+        }
+    }
+
+    /// Passes over all but the last lines.
+    pub(super) fn skip_to_tail(&mut self, tail: Option<u64>) {
+        let Some(keep) = tail else { return };
+        let keep = usize::try_from(keep).unwrap_or(usize::MAX);
+        while let Some(entry) = self.reader.next_entry() {
+            if self.wanted.fits(&entry) {
+                self.ready.push_back(entry);
+                if self.ready.len() > keep {
+                    self.ready.pop_front();
+                }
+            }
+        }
+    }
+
+    /// The time of the next line, if there is one.
+    pub(super) fn peek(&mut self) -> Option<u64> {
+        while self.ready.is_empty() {
+            let entry = self.reader.next_entry()?;
+            if self.wanted.fits(&entry) {
+                self.ready.push_back(entry);
+            }
+        }
+        self.ready.front().map(|entry| entry.time_ns)
+    }
+
+    /// The next line, after [`peek`](Self::peek).
+    pub(super) fn next_line(&mut self) -> Option<LogLine> {
+        let entry = self.ready.pop_front()?;
+        let container = self.handle.container();
+        let text = entry.text();
+        Some(LogLine {
+            container: container.name,
+            service: container.service,
+            number: container.number,
+            time_ns: entry.time_ns,
+            stderr: entry.stream == 2,
+            line: text.trim_end_matches('\r').to_owned(),
+        })
+    }
+
+    /// No more will come: what has no end is a line, too.
+    pub(super) fn end(&mut self) {
+        let rest: Vec<Entry> = self.reader.rest().collect();
+        self.ready
+            .extend(rest.into_iter().filter(|entry| self.wanted.fits(entry)));
+    }
+
+    /// Nothing is written any more.
+    pub(super) fn is_over(&self) -> bool {
+        *self.handle.ended.borrow() || !self.handle.container().state.is_live()
+    }
+}

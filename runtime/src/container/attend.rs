@@ -1,0 +1,240 @@
+//! A container's VM from its start to the end of its service: output, health,
+//! hooks and wishes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use stack_api::container::{Health, State};
+use stack_protocol::log::Stream;
+use stack_protocol::message::{Command, Event, Exit, Health as GuestHealth};
+use stack_vmm::{AgentEvent, Backend};
+use tokio::sync::mpsc;
+
+use super::hooks::{self, Said};
+use super::run::{Ended, Vm, connect};
+use super::{Handle, Probe, Wish};
+use crate::daemon::Daemon;
+use crate::logs::{Limits, Writer};
+
+/// Log records that are stored before anything else is looked at.
+const BATCH: usize = 1024;
+/// How long what the guest sent before its VM ended may be on its way.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// The VM's life, until the service ends.
+pub(super) async fn attend(
+    daemon: &Arc<Daemon>,
+    handle: &Arc<Handle>,
+    vm: &mut Vm,
+    writer: &mut Writer,
+) -> Ended {
+    let mut wish = handle.wish.subscribe();
+    wish.mark_changed();
+    let process = vm.process.clone();
+    let gone = daemon.backend.wait(&process);
+    tokio::pin!(gone);
+    let (say, mut said) = mpsc::channel::<Said>(64);
+    let begun = hooks::begin(handle, vm.agent.clone(), say.clone());
+    tokio::pin!(begun);
+    let mut beginning = handle.container().state == State::Starting;
+    let mut stopping = false;
+    let mut connected = true;
+    loop {
+        tokio::select! {
+            event = vm.events.recv(), if connected => {
+                let Some(event) = take(handle, vm, writer, event).await else { continue };
+                match event {
+                    AgentEvent::Event(Event::Exited(exit)) => {
+                        while let Ok(said) = said.try_recv() {
+                            hear(handle, writer, &said);
+                        }
+                        return ended(exit);
+                    }
+                    AgentEvent::Event(event) => note(handle, &event),
+                    AgentEvent::Log(_) | AgentEvent::Closed => {
+                        connected = reconnect(daemon, handle, vm, writer.sequence).await;
+                    }
+                }
+            }
+            Some(line) = said.recv() => hear(handle, writer, &line),
+            result = &mut begun, if beginning => {
+                beginning = false;
+                match result {
+                    Ok(()) => handle.update(|record| {
+                        if record.container.state == State::Starting {
+                            record.container.state = State::Running;
+                        }
+                    }),
+                    Err(error) => {
+                        while let Ok(said) = said.try_recv() {
+                            hear(handle, writer, &said);
+                        }
+                        return Ended::failed(&error);
+                    }
+                }
+            }
+            () = &mut gone => return last_words(daemon, handle, vm, writer).await,
+            changed = wish.changed() => {
+                let now = wish.borrow_and_update().clone();
+                let (signal, grace_ms) = match (changed, now) {
+                    (Ok(()), Wish::Stop { signal, grace_ms }) => (signal, grace_ms),
+                    (Ok(()), Wish::Run(_)) => continue,
+                    _ => (libc::SIGKILL, 0),
+                };
+                let running = handle.container().state == State::Running;
+                let hooked = running && !stopping && grace_ms > 0;
+                stopping = true;
+                handle.update(|record| record.container.state = State::Stopping);
+                let (agent, say) = (vm.agent.clone(), say.clone());
+                let hooks = handle.record();
+                tokio::spawn(async move {
+                    let grace_ms = if hooked {
+                        hooks::end(&hooks, &agent, &say, grace_ms).await
+                    } else {
+                        grace_ms
+                    };
+                    agent.request(Command::Stop { signal, grace_ms }).await.is_ok()
+                });
+            }
+        }
+    }
+}
+
+/// Stores output as long as there is some; gives what else has come.
+async fn take(
+    handle: &Handle,
+    vm: &mut Vm,
+    writer: &mut Writer,
+    first: Option<AgentEvent>,
+) -> Option<AgentEvent> {
+    let mut next = first.or(Some(AgentEvent::Closed));
+    let mut stored = 0;
+    while let Some(AgentEvent::Log(record)) = &next {
+        store(handle, writer, record);
+        stored += 1;
+        next = if stored < BATCH {
+            vm.events.try_recv().ok()
+        } else {
+            None
+        };
+    }
+    if stored > 0 {
+        flush(handle, writer);
+        let sequence = writer.sequence;
+        let _ = vm.agent.notify(Command::LogAck { sequence }).await;
+    }
+    next
+}
+
+fn store(handle: &Handle, writer: &mut Writer, record: &stack_protocol::log::Record) {
+    if let Err(error) = writer.append(record) {
+        tracing::error!(%error, container = handle.id, "output lost: the log cannot be written");
+        writer.sequence = record.sequence;
+    }
+}
+
+fn flush(handle: &Handle, writer: &mut Writer) {
+    if let Err(error) = writer.flush() {
+        tracing::error!(%error, container = handle.id, "output lost: the log cannot be written");
+    }
+    writer.limit(Limits::from(&handle.logging()));
+    handle.logged.notify_waiters();
+}
+
+fn hear(handle: &Handle, writer: &mut Writer, said: &Said) {
+    let stream = if said.stderr {
+        Stream::Stderr
+    } else {
+        Stream::Stdout
+    };
+    if let Err(error) = writer.insert(stream, &said.line) {
+        tracing::error!(%error, container = handle.id, "output of a hook lost");
+    }
+    flush(handle, writer);
+}
+
+/// The VM's process has ended: what the guest had sent before is still read.
+async fn last_words(
+    daemon: &Arc<Daemon>,
+    handle: &Arc<Handle>,
+    vm: &mut Vm,
+    writer: &mut Writer,
+) -> Ended {
+    let mut exit = None;
+    let read = async {
+        while let Some(event) = vm.events.recv().await {
+            match event {
+                AgentEvent::Log(record) => store(handle, writer, &record),
+                AgentEvent::Event(Event::Exited(seen)) => exit = Some(seen),
+                AgentEvent::Event(event) => note(handle, &event),
+                AgentEvent::Closed => return,
+            }
+        }
+    };
+    let _ = tokio::time::timeout(LAST_WORDS, read).await;
+    flush(handle, writer);
+    if let Some(exit) = exit {
+        return ended(exit);
+    }
+    let why = stack_vmm::last_words(&daemon.paths.vm(&handle.id));
+    Ended {
+        ran: true,
+        code: 137,
+        error: Some(format!("the VM ended unexpectedly: {why}")),
+        oom: false,
+    }
+}
+
+async fn reconnect(daemon: &Arc<Daemon>, handle: &Arc<Handle>, vm: &mut Vm, sequence: u64) -> bool {
+    handle.agent.send_replace(None);
+    match connect(daemon, handle, vm.process.clone(), sequence).await {
+        Ok((fresh, _)) => {
+            vm.agent = fresh.agent;
+            vm.events = fresh.events;
+            handle.agent.send_replace(Some(vm.agent.clone()));
+            true
+        }
+        Err(_) => false,
+    }
+}
+
+fn ended(exit: Exit) -> Ended {
+    Ended {
+        ran: exit.error.is_none(),
+        code: exit.code,
+        error: exit.error,
+        oom: exit.oom,
+    }
+}
+
+fn note(handle: &Handle, event: &Event) {
+    match event {
+        Event::Health {
+            health,
+            code,
+            output,
+            ..
+        } => {
+            handle.probe.send_replace(Some(Probe {
+                code: *code,
+                output: output.clone(),
+            }));
+            let health = api_health(*health);
+            if handle.container().health != health {
+                handle.update(|record| record.container.health = health);
+            }
+        }
+        Event::OutOfMemory => handle.update(|record| record.container.oom = true),
+        Event::Started { .. } | Event::Exited(_) | Event::ExecExited { .. } => {}
+    }
+}
+
+/// The guest's word for health in the API's terms.
+pub(super) fn api_health(health: GuestHealth) -> Option<Health> {
+    match health {
+        GuestHealth::None => None,
+        GuestHealth::Starting => Some(Health::Starting),
+        GuestHealth::Healthy => Some(Health::Healthy),
+        GuestHealth::Unhealthy => Some(Health::Unhealthy),
+    }
+}

@@ -1,0 +1,170 @@
+//! The reading end: gives entries in order, across rotations, and can be
+//! asked again when more may have come.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Seek, SeekFrom};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::{Entry, ages, rotated};
+
+/// A line without an end is given out when it has grown to this.
+const LONGEST: usize = 1 << 20;
+/// The writer renames while we look: look again at most so many times.
+const LOOKS: u32 = 5;
+
+/// The reading end.
+#[derive(Debug)]
+pub struct Reader {
+    path: PathBuf,
+    file: Option<BufReader<File>>,
+    inode: u64,
+    pending: Vec<u8>,
+    /// Lines of each stream that have no end yet.
+    partial: [Option<Entry>; 2],
+    /// Lines that another boot has ended.
+    cut: Vec<Entry>,
+}
+
+impl Reader {
+    /// Starts at the oldest line that is kept.
+    pub fn open(path: &Path) -> Reader {
+        let mut reader = Reader::new(path);
+        reader.take(ages(path));
+        reader
+    }
+
+    /// Starts with what is written from now on.
+    pub fn at_end(path: &Path) -> Reader {
+        let mut reader = Reader::new(path);
+        reader.take(0);
+        if let Some(file) = &mut reader.file {
+            let _ = file.seek(SeekFrom::End(0));
+        }
+        reader
+    }
+
+    fn new(path: &Path) -> Reader {
+        Reader {
+            path: path.to_path_buf(),
+            file: None,
+            inode: 0,
+            pending: Vec::new(),
+            partial: [None, None],
+            cut: Vec::new(),
+        }
+    }
+
+    /// The next whole line; `None`: nothing new for now.
+    pub fn next_entry(&mut self) -> Option<Entry> {
+        loop {
+            if let Some(entry) = self.cut.pop() {
+                return Some(entry);
+            }
+            let entry = self.next_raw()?;
+            if entry.stream == 0 {
+                self.cut = std::mem::take(&mut self.partial)
+                    .into_iter()
+                    .flatten()
+                    .collect();
+                continue;
+            }
+            let slot = &mut self.partial[usize::from(entry.stream == 2)];
+            let joined = match slot.take() {
+                Some(mut first) => {
+                    first.data.extend_from_slice(&entry.data);
+                    first.partial = entry.partial;
+                    first
+                }
+                None => entry,
+            };
+            if joined.partial && joined.data.len() < LONGEST {
+                *slot = Some(joined);
+            } else {
+                return Some(joined);
+            }
+        }
+    }
+
+    /// What is left of lines without an end.
+    pub fn rest(&mut self) -> impl Iterator<Item = Entry> {
+        std::mem::take(&mut self.partial).into_iter().flatten()
+    }
+
+    /// The next record as it was written; stream 0 is the start of a boot.
+    pub fn next_raw(&mut self) -> Option<Entry> {
+        loop {
+            if let Some(file) = &mut self.file {
+                let read = file.read_until(b'\n', &mut self.pending);
+                match read {
+                    Ok(_) if self.pending.ends_with(b"\n") => {
+                        let entry = Entry::parse(&self.pending);
+                        self.pending.clear();
+                        match entry {
+                            Some(entry) => return Some(entry),
+                            None => continue,
+                        }
+                    }
+                    Ok(_) => {}
+                    Err(_) => self.pending.clear(),
+                }
+            }
+            if !self.move_on() {
+                return None;
+            }
+        }
+    }
+
+    /// At the end of a file: has it been put aside (or not been there)?
+    fn move_on(&mut self) -> bool {
+        for _ in 0..LOOKS {
+            let oldest = ages(&self.path);
+            let ours = (0..=oldest).find(|age| inode(&rotated(&self.path, *age)) == self.inode);
+            match ours {
+                Some(0) if self.file.is_some() => return false,
+                Some(age) if self.file.is_some() => {
+                    // It may have grown between our last read and its end.
+                    if self.has_more() {
+                        return true;
+                    }
+                    if self.take(age - 1) {
+                        return true;
+                    }
+                }
+                _ => {
+                    // Everything that we knew is gone.
+                    if self.take(oldest) {
+                        return true;
+                    }
+                }
+            }
+        }
+        false
+    }
+
+    fn has_more(&mut self) -> bool {
+        let file = self.file.as_mut();
+        file.is_some_and(|file| file.fill_buf().is_ok_and(|more| !more.is_empty()))
+    }
+
+    /// Goes on with the file of this age, unless it is the one at hand.
+    fn take(&mut self, age: u32) -> bool {
+        let Ok(file) = File::open(rotated(&self.path, age)) else {
+            return false;
+        };
+        let Ok(meta) = file.metadata() else {
+            return false;
+        };
+        if self.file.is_some() && meta.ino() == self.inode {
+            return false;
+        }
+        self.inode = meta.ino();
+        self.pending.clear();
+        self.file = Some(BufReader::with_capacity(64 << 10, file));
+        true
+    }
+}
+
+fn inode(path: &Path) -> u64 {
+    std::fs::metadata(path).map_or(0, |meta| meta.ino())
+}

@@ -1,0 +1,179 @@
+use stack_protocol::log::{Record, Stream};
+
+use super::*;
+
+const PLENTY: Limits = Limits {
+    size: 1 << 20,
+    files: 2,
+};
+
+fn record(sequence: u64, text: &str, partial: bool) -> Record {
+    let data = text.as_bytes().to_vec();
+    Record {
+        sequence,
+        time_ns: sequence * 10,
+        stream: Stream::Stdout,
+        partial,
+        data,
+    }
+}
+
+fn write(writer: &mut Writer, records: &[Record]) {
+    for record in records {
+        writer.append(record).unwrap();
+    }
+    writer.flush().unwrap();
+}
+
+fn lines(reader: &mut Reader) -> Vec<String> {
+    std::iter::from_fn(|| reader.next_entry())
+        .map(|entry| entry.text())
+        .collect()
+}
+
+#[test]
+fn a_record_that_comes_twice_is_stored_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.log");
+    let mut writer = Writer::open(&path, PLENTY, false).unwrap();
+    write(
+        &mut writer,
+        &[record(1, "one", false), record(2, "two", false)],
+    );
+    drop(writer);
+    let mut writer = Writer::open(&path, PLENTY, true).unwrap();
+    assert_eq!(writer.sequence, 2);
+    write(
+        &mut writer,
+        &[record(2, "two", false), record(3, "three", false)],
+    );
+    assert_eq!(lines(&mut Reader::open(&path)), ["one", "two", "three"]);
+}
+
+#[test]
+fn parts_of_a_long_line_are_joined() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.log");
+    let mut writer = Writer::open(&path, PLENTY, false).unwrap();
+    let mut reader = Reader::open(&path);
+    write(&mut writer, &[record(1, "he", true)]);
+    assert!(reader.next_entry().is_none());
+    write(&mut writer, &[record(2, "llo", false)]);
+    assert_eq!(reader.next_entry().unwrap().text(), "hello");
+}
+
+#[test]
+fn a_new_boot_starts_over_and_ends_old_lines() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.log");
+    let mut writer = Writer::open(&path, PLENTY, false).unwrap();
+    write(
+        &mut writer,
+        &[record(1, "one", false), record(2, "prompt> ", true)],
+    );
+    drop(writer);
+    drop(Writer::open(&path, PLENTY, false).unwrap());
+    // The daemon was killed before it had stored anything of this boot.
+    let mut writer = Writer::open(&path, PLENTY, true).unwrap();
+    assert_eq!(writer.sequence, 0);
+    write(&mut writer, &[record(1, "again", false)]);
+    assert_eq!(
+        lines(&mut Reader::open(&path)),
+        ["one", "prompt> ", "again"]
+    );
+}
+
+#[test]
+fn a_line_that_was_cut_off_is_written_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.log");
+    let mut writer = Writer::open(&path, PLENTY, false).unwrap();
+    write(
+        &mut writer,
+        &[record(1, "one", false), record(2, "two", false)],
+    );
+    drop(writer);
+    let size = std::fs::metadata(&path).unwrap().len();
+    let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    file.set_len(size - 5).unwrap();
+    let mut writer = Writer::open(&path, PLENTY, true).unwrap();
+    assert_eq!(writer.sequence, 1);
+    write(
+        &mut writer,
+        &[record(2, "two", false), record(3, "three", false)],
+    );
+    assert_eq!(lines(&mut Reader::open(&path)), ["one", "two", "three"]);
+}
+
+#[test]
+fn bytes_that_are_no_text_come_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.log");
+    let mut writer = Writer::open(&path, PLENTY, false).unwrap();
+    let data: Vec<u8> = (0..=255).collect();
+    let bytes = Record {
+        data: data.clone(),
+        ..record(1, "", false)
+    };
+    write(&mut writer, &[bytes]);
+    assert_eq!(Reader::open(&path).next_entry().unwrap().data, data);
+}
+
+#[test]
+fn files_are_bounded_in_size_and_number() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.log");
+    let limits = Limits {
+        size: 1000,
+        files: 3,
+    };
+    let mut writer = Writer::open(&path, limits, false).unwrap();
+    let mut follower = Reader::open(&path);
+    let mut followed = Vec::new();
+    for n in 1..=300 {
+        write(&mut writer, &[record(n, &format!("line {n}"), false)]);
+        followed.extend(lines(&mut follower));
+    }
+    assert_eq!(followed.len(), 300, "a follower misses nothing");
+    let sizes: Vec<u64> = std::fs::read_dir(dir.path())
+        .unwrap()
+        .map(|file| file.unwrap().metadata().unwrap().len())
+        .collect();
+    assert_eq!(sizes.len(), 3);
+    assert!(sizes.iter().all(|size| *size < 1100), "{sizes:?}");
+    let kept = lines(&mut Reader::open(&path));
+    assert!(kept.len() > 40 && kept.len() < 100, "{}", kept.len());
+    assert_eq!(kept, followed[300 - kept.len()..]);
+
+    // Fewer files are wanted: the others go at the next rotation.
+    writer.limit(Limits {
+        size: 1000,
+        files: 1,
+    });
+    for n in 301..=340 {
+        write(&mut writer, &[record(n, &format!("line {n}"), false)]);
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    remove(&path);
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_reader_that_was_away_too_long_goes_on_with_what_there_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.log");
+    let limits = Limits {
+        size: 500,
+        files: 2,
+    };
+    let mut writer = Writer::open(&path, limits, false).unwrap();
+    write(&mut writer, &[record(1, "first", false)]);
+    let mut reader = Reader::open(&path);
+    assert_eq!(lines(&mut reader), ["first"]);
+    for n in 2..=200 {
+        write(&mut writer, &[record(n, &format!("line {n}"), false)]);
+    }
+    let rest = lines(&mut reader);
+    assert!(rest.len() > 5, "{rest:?}");
+    assert_eq!(rest.last().unwrap(), "line 200");
+}

@@ -1,0 +1,203 @@
+//! The writing end.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use stack_api::logging::Logging;
+use stack_protocol::log::{Record, Stream};
+
+use super::entry::{self, Entry};
+use super::rotated;
+use crate::time::now_ns;
+
+/// Bytes that are gathered before they are written even when more come.
+const BATCH: usize = 256 << 10;
+/// Where the end of a file is searched for its last entry.
+const TAIL: u64 = 1 << 20;
+
+/// When a file is put aside, and how many there may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of one file.
+    pub size: u64,
+    /// Files, the one that is written included; at least one.
+    pub files: u32,
+}
+
+impl From<&Logging> for Limits {
+    fn from(logging: &Logging) -> Limits {
+        Limits {
+            size: logging.max_size.unwrap_or(32 << 20),
+            files: logging.max_files.unwrap_or(2).clamp(1, super::MOST_FILES),
+        }
+    }
+}
+
+/// The writing end.
+#[derive(Debug)]
+pub struct Writer {
+    path: PathBuf,
+    file: File,
+    size: u64,
+    limits: Limits,
+    /// Lines that are not in the file yet.
+    pending: Vec<u8>,
+    /// Last sequence number taken since the VM booted.
+    pub sequence: u64,
+}
+
+fn open_append(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .read(true)
+        .mode(0o600)
+        .open(path)
+}
+
+impl Writer {
+    /// Opens the log at its end. `resume`: the VM is an old one, its
+    /// sequence goes on; otherwise a boot begins.
+    ///
+    /// # Errors
+    /// The file cannot be opened.
+    pub fn open(path: &Path, limits: Limits, resume: bool) -> io::Result<Writer> {
+        let mut file = open_append(path)?;
+        let size = whole_lines(&mut file)?;
+        let mut writer = Writer {
+            path: path.to_path_buf(),
+            file,
+            size,
+            limits,
+            pending: Vec::new(),
+            sequence: 0,
+        };
+        if resume {
+            writer.sequence = last_sequence(path)?;
+        } else {
+            Entry::boot(now_ns())
+                .write(&mut writer.pending)
+                .map_err(io::Error::other)?;
+            writer.flush()?;
+        }
+        Ok(writer)
+    }
+
+    /// Other limits from now on.
+    pub fn limit(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
+    /// Takes a record, once: one that came before is skipped. It is in the
+    /// file after the next [`flush`](Self::flush).
+    ///
+    /// # Errors
+    /// The disk is full.
+    pub fn append(&mut self, record: &Record) -> io::Result<()> {
+        if record.sequence <= self.sequence {
+            return Ok(());
+        }
+        if self.size + self.pending.len() as u64 >= self.limits.size && self.size > 0 {
+            self.flush()?;
+            self.rotate()?;
+        }
+        entry::write_record(record, &mut self.pending).map_err(io::Error::other)?;
+        self.sequence = record.sequence;
+        if self.pending.len() >= BATCH {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Takes a line that is not the guest's.
+    ///
+    /// # Errors
+    /// The disk is full.
+    pub fn insert(&mut self, stream: Stream, line: &[u8]) -> io::Result<()> {
+        let record = Record {
+            sequence: self.sequence,
+            time_ns: now_ns(),
+            stream,
+            partial: false,
+            data: line.to_vec(),
+        };
+        entry::write_record(&record, &mut self.pending).map_err(io::Error::other)
+    }
+
+    /// Writes what was taken.
+    ///
+    /// # Errors
+    /// The disk is full: what was taken is given up, a line that was
+    /// half-written is taken back.
+    pub fn flush(&mut self) -> io::Result<()> {
+        let result = self.file.write_all(&self.pending);
+        if result.is_ok() {
+            self.size += self.pending.len() as u64;
+        } else {
+            let _ = self.file.set_len(self.size);
+        }
+        self.pending.clear();
+        result
+    }
+
+    fn rotate(&mut self) -> io::Result<()> {
+        let oldest = self.limits.files - 1;
+        for age in (oldest..=super::ages(&self.path)).rev() {
+            match std::fs::remove_file(rotated(&self.path, age)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        for age in (0..oldest).rev() {
+            match std::fs::rename(rotated(&self.path, age), rotated(&self.path, age + 1)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        self.file = open_append(&self.path)?;
+        self.size = 0;
+        Ok(())
+    }
+}
+
+/// Cuts off a line that was begun when the last writer was killed: it was
+/// not acknowledged, it will come again. Gives the size.
+fn whole_lines(file: &mut File) -> io::Result<u64> {
+    let size = file.metadata()?.len();
+    let from = size.saturating_sub(TAIL);
+    file.seek(SeekFrom::Start(from))?;
+    let mut end = Vec::new();
+    Read::take(&mut *file, TAIL).read_to_end(&mut end)?;
+    let whole = end
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .map_or(0, |at| at + 1);
+    let whole = from + whole as u64;
+    if whole < size {
+        file.set_len(whole)?;
+    }
+    Ok(whole)
+}
+
+/// The last sequence number of the boot that wrote last.
+fn last_sequence(path: &Path) -> io::Result<u64> {
+    for age in [0, 1] {
+        let Ok(mut file) = File::open(rotated(path, age)) else {
+            continue;
+        };
+        let size = file.metadata()?.len();
+        file.seek(SeekFrom::Start(size.saturating_sub(TAIL)))?;
+        let mut end = Vec::new();
+        file.read_to_end(&mut end)?;
+        let last = end
+            .split(|byte| *byte == b'\n')
+            .rev()
+            .find_map(Entry::parse);
+        if let Some(entry) = last {
+            return Ok(entry.sequence);
+        }
+    }
+    Ok(0)
+}

@@ -1,0 +1,108 @@
+//! `run`: a container beside the replicas of a service.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use stack_api::event::ApiError;
+use stack_api::run::Run;
+use stack_api::spec::{ServiceSpec, StackSpec};
+
+use super::images::{self, PullOrder, Wanted};
+use super::{Outcome, create, down, wait};
+use crate::container::Handle;
+use crate::daemon::Daemon;
+use crate::progress::Progress;
+
+/// `POST /v1/stacks/{name}/run`.
+///
+/// # Errors
+/// The image cannot be had, a dependency does not come up, or the name is
+/// taken.
+pub async fn run(daemon: Arc<Daemon>, request: Run, progress: Progress) -> Outcome {
+    let Run { spec, service, .. } = &request;
+    let wanted = Wanted {
+        reference: service.image.clone(),
+        platform: service.platform.clone(),
+    };
+    let order = PullOrder::from(request.pull.unwrap_or(service.pull_policy));
+    let mut images = images::ensure(&daemon, &progress, BTreeSet::from([(wanted, order)])).await?;
+    let image = images.remove(&service.image).ok_or_else(|| {
+        let message = format!("image {} was removed meanwhile", service.image);
+        ApiError::new("image_missing", message)
+    })?;
+    if !request.no_deps {
+        dependencies(&daemon, spec, service, &progress).await?;
+    }
+    let turn = daemon.operation(&spec.name);
+    let _one = turn.lock().await;
+    let known: BTreeSet<String> = daemon
+        .networks(&spec.name)?
+        .into_iter()
+        .map(|network| network.name)
+        .collect();
+    for key in service.networks.keys() {
+        let wanted = spec.networks.get(key);
+        if wanted.is_some_and(|wanted| !known.contains(&wanted.name)) {
+            create::network(&daemon, &progress, spec, key)?;
+        }
+    }
+    // The stack is known from now on, if it was not.
+    if daemon.ledger.stack::<StackSpec>(&spec.name)?.is_none() {
+        daemon.ledger.put_stack(&spec.name, spec)?;
+    }
+    let order = create::Order {
+        stack: spec,
+        spec: service,
+        number: 1,
+        name: &request.name,
+        image: &image,
+        inherited: None,
+        standby: false,
+        one_off: Some(create::OneOff {
+            named: request.use_aliases,
+            remove: request.remove,
+        }),
+    };
+    create::container(&daemon, &progress, &order)?;
+    progress.finish("container", &request.name, "created");
+    Ok(())
+}
+
+/// Waits until what the service depends on is as far as it must be.
+async fn dependencies(
+    daemon: &Daemon,
+    spec: &StackSpec,
+    service: &ServiceSpec,
+    progress: &Progress,
+) -> Outcome {
+    for (name, dependency) in &service.depends_on {
+        let handles = daemon.replicas(&spec.name);
+        for handle in handles.iter().filter(|h| h.container().service == *name) {
+            match wait::reached(handle, dependency.condition).await {
+                Err(error) if dependency.required => {
+                    let message = format!("its dependency {error}");
+                    return Err(ApiError { message, ..error });
+                }
+                Err(error) => progress.warn(format!("optional dependency: {error}")),
+                Ok(()) => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Removes a container that has ended, once nobody reads its output any more.
+pub async fn reap(daemon: Arc<Daemon>, handle: Arc<Handle>) {
+    let mut attached = handle.attached.subscribe();
+    let _ = attached.wait_for(|clients| *clients == 0).await;
+    let turn = daemon.operation(&handle.container().project);
+    let _one = turn.lock().await;
+    // Somebody may have removed it, or started it again.
+    if *handle.ended.borrow() || handle.record().wanted {
+        return;
+    }
+    let (progress, _) = Progress::new();
+    if let Err(error) = down::remove(&daemon, &progress, &handle, None, true).await {
+        tracing::warn!(%error, container = handle.id, "not removed");
+    }
+}
