@@ -27,6 +27,7 @@ mod rollback;
 mod schema;
 mod up;
 mod version;
+mod watch;
 
 use clap::Subcommand;
 
@@ -48,6 +49,7 @@ pub(crate) enum Command {
     Down(down::Down),
     Ps(ps::Ps),
     Logs(logs::Logs),
+    Watch(watch::Watch),
     Exec(exec::Exec),
     Plan(plan::Plan),
     History(history::History),
@@ -99,6 +101,7 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<u8, Error> {
         Command::Down(command) => wait(command.run(context)),
         Command::Ps(command) => wait(command.run(context)),
         Command::Logs(command) => wait(command.run(context)),
+        Command::Watch(command) => wait(command.run(context)),
         Command::Exec(command) => wait(command.run(context)),
         Command::Graph(command) => wait(command.run(context)),
         Command::Plan(command) => wait(command.run(context)),
