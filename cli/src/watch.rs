@@ -119,7 +119,8 @@ impl Watching {
                         return Ok(());
                     }
                 }
-                if at.elapsed() < GONE && self.is_ours(path) && !exists(path) {
+                if at.elapsed() < GONE && trees.iter().any(|tree| tree.knows(path)) && !exists(path)
+                {
                     unsure.insert(path.clone(), *at);
                 }
             }
@@ -249,13 +250,6 @@ impl Watching {
             tasks.spawn(worker.run(batches));
         }
         (senders, tasks)
-    }
-
-    fn is_ours(&self, path: &Path) -> bool {
-        self.rules
-            .iter()
-            .zip(&self.filters)
-            .any(|(rule, filter)| path.starts_with(&rule.path) && !filter.prunes(path))
     }
 }
 

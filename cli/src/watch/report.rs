@@ -38,8 +38,7 @@ pub(super) fn copied(ui: Ui, rule: &Rule, batch: &Batch, outcome: &Outcome, quie
     }
     let mut counts = Vec::new();
     if outcome.written > 0 {
-        let what = human::count(as_usize(outcome.written), "path");
-        counts.push(format!("{what} written"));
+        counts.push(format!("{} written", outcome.written));
     }
     if outcome.removed > 0 {
         counts.push(format!("{} removed", outcome.removed));
@@ -128,13 +127,15 @@ pub(super) fn waiting(ui: Ui, service: &str, error: &Error, changes: usize) {
 }
 
 fn line(ui: Ui, service: &str, action: &str, what: &str, began: Instant) {
-    let took = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let took = match began.elapsed().as_millis() {
+        ms @ ..1000 => format!("{ms} ms"),
+        ms => human::took(u64::try_from(ms).unwrap_or(u64::MAX)),
+    };
     ui::say(format_args!(
         "{} {} {what} {}",
         ui.err.paint(palette::BUSY, service),
         ui.err.paint(palette::GOOD, action),
-        ui.err
-            .paint(palette::DIM, format_args!("({})", human::took(took))),
+        ui.err.paint(palette::DIM, format_args!("({took})")),
     ));
 }
 
@@ -161,8 +162,4 @@ fn join(target: &str, path: &str) -> String {
         "" => target.to_owned(),
         path => format!("{}/{path}", target.trim_end_matches('/')),
     }
-}
-
-fn as_usize(n: u64) -> usize {
-    usize::try_from(n).unwrap_or(usize::MAX)
 }

@@ -180,12 +180,12 @@ impl Worker {
             if batch.initial || is_fresh {
                 changes = without_same(&mut open.session, copying, changes).await?;
             }
-            let steps: Vec<Step> = changes
-                .iter()
+            let mut steps: Vec<Step> = changes
+                .into_iter()
                 .map(|(path, now)| Step {
-                    path: path.clone(),
-                    now: now.clone(),
-                    expected: written.get(path).copied(),
+                    expected: written.get(&path).copied(),
+                    path,
+                    now,
                 })
                 .collect();
             if steps.is_empty() {
@@ -193,12 +193,12 @@ impl Worker {
             }
             let outcome = open
                 .session
-                .apply(&copying.root, &copying.target, &steps)
+                .apply(&copying.root, &copying.target, &mut steps)
                 .await?;
-            for (path, now) in changes {
-                match now {
-                    Some(Kind::File { stamp, .. }) => drop(written.insert(path, stamp)),
-                    _ => drop(written.remove(&path)),
+            for step in steps {
+                match step.now {
+                    Some(Kind::File { stamp, .. }) => drop(written.insert(step.path, stamp)),
+                    _ => drop(written.remove(&step.path)),
                 }
             }
             sum.written = sum.written.max(outcome.written);

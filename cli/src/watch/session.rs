@@ -110,7 +110,7 @@ impl Session {
         Ok(missing)
     }
 
-    /// Does a batch.
+    /// Does a batch; the steps say afterwards what was really sent.
     ///
     /// # Errors
     /// The container has ended.
@@ -118,23 +118,22 @@ impl Session {
         &mut self,
         root: &Path,
         target: &str,
-        steps: &[Step],
+        steps: &mut [Step],
     ) -> Result<Outcome, Error> {
         self.say(&ToGuest::Begin {
             target: target.to_owned(),
         })
         .await?;
         for step in steps {
-            match &step.now {
-                None => {
-                    self.say(&ToGuest::Remove {
-                        path: step.path.clone(),
-                        expected: step.expected,
-                    })
-                    .await?;
-                }
-                Some(kind) => self.put(root, step, kind).await?,
+            if step.now.is_some() {
+                self.put(root, step).await?;
+                continue;
             }
+            self.say(&ToGuest::Remove {
+                path: step.path.clone(),
+                expected: step.expected,
+            })
+            .await?;
         }
         self.say(&ToGuest::Commit).await?;
         self.flush().await?;
@@ -146,16 +145,16 @@ impl Session {
         }
     }
 
-    async fn put(&mut self, root: &Path, step: &Step, kind: &Kind) -> Result<(), Error> {
-        let mut kind = kind.clone();
+    async fn put(&mut self, root: &Path, step: &mut Step) -> Result<(), Error> {
         let mut file = None;
-        if let Kind::File { stamp, .. } = &mut kind {
+        if let Some(Kind::File { stamp, .. }) = &mut step.now {
             let path = match step.path.as_str() {
                 "" => root.to_path_buf(),
                 path => root.join(path),
             };
             // Gone again: another burst tells.
             let Ok(open) = std::fs::File::open(&path) else {
+                step.now = None;
                 return Ok(());
             };
             if let Ok(meta) = open.metadata() {
@@ -163,6 +162,9 @@ impl Session {
             }
             file = Some((open, stamp.size));
         }
+        let Some(kind) = step.now.clone() else {
+            return Ok(());
+        };
         self.say(&ToGuest::Put {
             item: Item {
                 path: step.path.clone(),

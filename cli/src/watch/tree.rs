@@ -70,6 +70,11 @@ impl Tree {
         }
     }
 
+    /// Was there something at `path`?
+    pub(super) fn knows(&self, path: &Path) -> bool {
+        below(&self.root, path).is_some_and(|relative| self.seen.contains_key(&relative))
+    }
+
     /// Looks at `path`, which is the root, above or below it, and notes what
     /// has changed; with `deep`, also in directories that are known.
     /// Directories that are read are given to `enter` before, which is to
