@@ -24,8 +24,8 @@ use stack_api::request::{ExecRequest, LogQuery};
 use tokio::net::UnixStream;
 
 use crate::error::Error;
-use lines::Connection;
-pub(crate) use lines::Lines;
+
+pub(crate) use lines::{Connection, Lines};
 
 /// Largest answer that is not a stream, in bytes.
 const MAX_ANSWER: usize = 64 << 20;

@@ -32,6 +32,7 @@ mod schema;
 mod session;
 mod up;
 mod version;
+mod watch;
 
 use clap::Subcommand;
 
@@ -53,6 +54,7 @@ pub(crate) enum Command {
     Down(down::Down),
     Ps(ps::Ps),
     Logs(logs::Logs),
+    Watch(watch::Watch),
     Exec(exec::Exec),
     Run(Box<run::Run>),
     Attach(attach::Attach),
@@ -108,6 +110,7 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<u8, Error> {
         Command::Down(command) => wait(command.run(context)),
         Command::Ps(command) => wait(command.run(context)),
         Command::Logs(command) => wait(command.run(context)),
+        Command::Watch(command) => wait(command.run(context)),
         Command::Exec(command) => wait(command.run(context)),
         Command::Run(command) => wait(command.run(context)),
         Command::Attach(command) => wait(command.run(context)),

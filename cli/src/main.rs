@@ -19,6 +19,7 @@ mod project;
 mod source;
 mod terminal;
 mod ui;
+mod watch;
 
 use std::process::ExitCode;
 

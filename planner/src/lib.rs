@@ -27,6 +27,7 @@ mod cast;
 mod consistency;
 pub mod convert;
 mod defaults;
+mod develop;
 pub mod diagnostic;
 mod discover;
 mod dotenv;
@@ -63,6 +64,7 @@ mod validate;
 mod variables;
 mod yaml;
 
+pub use develop::{Rule, WatchAction, WatchExec};
 pub use diagnostic::{Diagnostic, Label, Severity};
 pub use discover::{FILE_NAMES, discover};
 pub use environment::{default_env_file, read_environment};

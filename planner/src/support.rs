@@ -26,7 +26,6 @@ const IGNORED: &[Ignored] = &[
         &["services", "*", "build"],
         "images are not built, the service's `image` is pulled",
     ),
-    (&["services", "*", "develop"], "files are not watched"),
     (
         &["services", "*", "blkio_config"],
         "disk access is not limited",

@@ -28,6 +28,7 @@ mod spawn;
 mod stats;
 mod sys;
 mod template;
+mod tool;
 mod users;
 mod volume;
 mod within;

@@ -13,7 +13,7 @@ use crate::child::{self, Refusal};
 use crate::input::Input;
 use crate::process::Process;
 use crate::rootfs::ROOT;
-use crate::{init, sys};
+use crate::{init, sys, tool};
 
 /// The control group of the service.
 pub(crate) const CGROUP: &str = "/sys/fs/cgroup/service";
@@ -132,9 +132,10 @@ fn in_child(
     if let Err(refusal) = result {
         return refusal;
     }
-    match place {
-        Place::New(config) if config.init => init::run(exec, reporting),
-        Place::New(_) | Place::Beside(_) => child::become_process(exec),
+    match (place, exec.tool) {
+        (Place::Beside(_), Some(tool)) => tool::run(tool, exec),
+        (Place::New(config), _) if config.init => init::run(exec, reporting),
+        (Place::New(_) | Place::Beside(_), _) => child::become_process(exec),
     }
 }
 

@@ -87,6 +87,7 @@ impl Exec {
             stdin: !self.detach,
             privileged: self.privileged,
             detach: self.detach,
+            sync: false,
         };
         match client.exec(&project.name, &request).await {
             Ok((io, _connection)) => {

@@ -152,6 +152,10 @@ pub struct ExecRequest {
     /// Do not wait: the exit frame, with code 0, comes as soon as it runs.
     #[serde(default)]
     pub detach: bool,
+    /// Instead of a program: the conversation of `stack_protocol::sync` on
+    /// the process's streams. `args` is not used; new files belong to `user`.
+    #[serde(default)]
+    pub sync: bool,
 }
 
 /// Control frames of an exec client.

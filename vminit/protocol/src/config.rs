@@ -183,6 +183,19 @@ pub struct Exec {
     /// `oom_score_adj`.
     #[serde(default)]
     pub oom_score_adj: Option<i32>,
+    /// Instead of a program of the image: `args`, `env` and `cwd` are not
+    /// used, and `user` is whom new files belong to. Exec sessions only.
+    #[serde(default)]
+    pub tool: Option<Tool>,
+}
+
+/// What the agent itself can do beside a service, with the exec session's
+/// streams: nothing of it depends on the image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tool {
+    /// Writes files of the host; see [`sync`](crate::sync).
+    Sync,
 }
 
 /// A health check (compose spec `healthcheck`, Dockerfile `HEALTHCHECK`).

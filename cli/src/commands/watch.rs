@@ -1,0 +1,196 @@
+//! `stack watch`
+
+use std::fs::{self, File};
+use std::io::{self, BufRead, IsTerminal};
+
+use hyper::Method;
+use rustix::fs::{FlockOperation, flock};
+use stack_api::request;
+use stack_api::spec::StackSpec;
+use stack_planner::Project;
+use stack_planner::plan::Plan;
+
+use crate::client::Client;
+use crate::context::Context;
+use crate::error::Error;
+use crate::exit;
+use crate::interrupt::Interrupts;
+use crate::paths::Paths;
+use crate::progress::Progress;
+use crate::project::lock::LockUse;
+use crate::ui;
+use crate::watch::Watching;
+
+/// Copy changed files into the services, restart them, run commands
+///
+/// What follows a change is said by the services' `develop.watch`. Starts the
+/// stack first. When a stack file itself changes, what `stack up` would do is
+/// shown, and done after a yes.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example: start everything, then keep the services up to date\n  \
+                  stack watch"
+)]
+pub(crate) struct Watch {
+    /// Services to watch (default: all)
+    #[arg(value_name = "SERVICE")]
+    services: Vec<String>,
+
+    /// Do not start the services first
+    #[arg(long)]
+    no_up: bool,
+
+    /// Apply changes of stack files without asking
+    #[arg(long)]
+    apply: bool,
+
+    /// Say only what went wrong
+    #[arg(long)]
+    quiet: bool,
+
+    /// Remove images that builds left behind; this is always so, the option
+    /// is for scripts
+    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "true")]
+    prune: Option<bool>,
+}
+
+impl Watch {
+    pub(super) async fn run(self, context: &Context) -> Result<u8, Error> {
+        let (mut spec, mut project) = context.spec_and_project(&self.services, LockUse::Advise)?;
+        let _alone = alone(&spec.name)?;
+        let client = context.client().await?;
+        let mut interrupts = Interrupts::take()?;
+        if !self.no_up {
+            self.up(context, &client, &spec, &mut interrupts).await?;
+        }
+        loop {
+            let watching = Watching::new(
+                context.ui,
+                client.clone(),
+                &project,
+                &spec,
+                &self.services,
+                self.quiet,
+            )?;
+            tokio::select! {
+                changed = watching.until_files_change() => changed?,
+                () = interrupts.next() => return Ok(exit::OK),
+            }
+            (spec, project) = match context.spec_and_project(&self.services, LockUse::Advise) {
+                Ok(new) => new,
+                // What is wrong has been shown; the old rules hold until it
+                // is right.
+                Err(Error::BadFile) => {
+                    context.ui.note("the old stack file stays in force");
+                    (spec, project)
+                }
+                Err(error) => return Err(error),
+            };
+            self.converge(context, &client, &spec, &project, &mut interrupts)
+                .await?;
+        }
+    }
+
+    async fn up(
+        &self,
+        context: &Context,
+        client: &Client,
+        spec: &StackSpec,
+        interrupts: &mut Interrupts,
+    ) -> Result<(), Error> {
+        let path = format!("/v1/stacks/{}", spec.name);
+        let events = client
+            .events(Method::PUT, &path, &self.request(spec))
+            .await?;
+        Progress::new(context.ui, context.global.progress)
+            .follow(events, interrupts)
+            .await?;
+        Ok(())
+    }
+
+    fn request(&self, spec: &StackSpec) -> request::Up {
+        request::Up {
+            spec: spec.clone(),
+            services: self.services.clone(),
+            ..request::Up::default()
+        }
+    }
+
+    /// Shows what the changed stack file asks for, and does it on a yes.
+    async fn converge(
+        &self,
+        context: &Context,
+        client: &Client,
+        spec: &StackSpec,
+        project: &Project,
+        interrupts: &mut Interrupts,
+    ) -> Result<(), Error> {
+        let path = format!("/v1/stacks/{}/plan", spec.name);
+        let mut plan: Plan = client.call(&path, &self.request(spec)).await?;
+        if plan.is_empty() {
+            context.ui.note("the stack file changed, nothing to do");
+            return Ok(());
+        }
+        plan.locate(project);
+        super::plan::print(context, &plan)?;
+        if !self.apply && !asked("apply this?").await {
+            context.ui.note("not applied: `stack up -d` does it");
+            return Ok(());
+        }
+        match self.up(context, client, spec, interrupts).await {
+            Err(error @ (Error::Interrupted | Error::Lost(_))) => Err(error),
+            Err(error) => {
+                crate::project::diagnostics::failure(
+                    context.ui,
+                    context.global.diagnostics,
+                    &error,
+                );
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+}
+
+/// Nobody is there to ask: no.
+async fn asked(question: &str) -> bool {
+    if !io::stdin().is_terminal() {
+        return false;
+    }
+    ui::say(format_args!("{question} [y/N]"));
+    let (to, from) = tokio::sync::oneshot::channel();
+    // It may block for ever, which must not keep this process alive.
+    std::thread::spawn(move || {
+        let mut line = String::new();
+        let read = io::stdin().lock().read_line(&mut line);
+        let yes = matches!(line.trim(), "y" | "Y" | "yes");
+        let _ = to.send(read.is_ok() && yes);
+    });
+    from.await.unwrap_or(false)
+}
+
+/// Two watchers of one stack would overwrite each other's files.
+fn alone(stack: &str) -> Result<File, Error> {
+    let folder = Paths::from_env()?.data.join("watch");
+    let path = folder.join(stack);
+    let open = || -> io::Result<File> {
+        fs::create_dir_all(&folder)?;
+        File::options()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+    };
+    let file = open().map_err(|source| Error::File {
+        doing: "cannot lock",
+        path: path.clone(),
+        source,
+    })?;
+    flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
+        Error::usage(
+            format!("another `stack watch` watches {stack}"),
+            "end it first",
+        )
+    })?;
+    Ok(file)
+}

@@ -1,0 +1,225 @@
+//! What the system tells about changed files, collected into bursts.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use notify::event::ModifyKind;
+use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::error::Error;
+
+/// A burst of few changes is over when nothing came for so long…
+const QUIET: Duration = Duration::from_millis(8);
+/// …one of many when nothing came for so long…
+const QUIET_LARGE: Duration = Duration::from_millis(80);
+/// …which is one of more paths than this…
+const LARGE: usize = 16;
+/// …and every burst after this time.
+const LONGEST: Duration = Duration::from_secs(2);
+
+/// Directories that are watched, and paths that may have changed.
+pub(super) struct Events {
+    watcher: RecommendedWatcher,
+    from: mpsc::UnboundedReceiver<notify::Result<notify::Event>>,
+    watched: HashSet<PathBuf>,
+    failed: Option<notify::Error>,
+    dirty: HashMap<PathBuf, Instant>,
+    /// Events were lost: everything may have changed.
+    lost: bool,
+    first: Option<Instant>,
+    last: Option<Instant>,
+}
+
+/// A burst.
+#[derive(Debug, Default)]
+pub(super) struct Burst {
+    /// What may have changed, and when it last did.
+    pub(super) paths: HashMap<PathBuf, Instant>,
+    /// Everything may have changed.
+    pub(super) everything: bool,
+}
+
+impl Events {
+    /// Watches nothing yet.
+    ///
+    /// # Errors
+    /// The system has no watcher to give.
+    pub(super) fn new() -> Result<Events, Error> {
+        let (to, from) = mpsc::unbounded_channel();
+        let watcher = notify::recommended_watcher(move |event| drop(to.send(event)))
+            .map_err(|error| explain(&error))?;
+        Ok(Events {
+            watcher,
+            from,
+            watched: HashSet::new(),
+            failed: None,
+            dirty: HashMap::new(),
+            lost: false,
+            first: None,
+            last: None,
+        })
+    }
+
+    /// Watches a directory (not what is in its directories), or the nearest
+    /// one that exists above it.
+    pub(super) fn watch(&mut self, path: &Path) {
+        let mut path = path;
+        while !path.is_dir() {
+            match path.parent() {
+                Some(parent) => path = parent,
+                None => return,
+            }
+        }
+        if self.watched.contains(path) {
+            return;
+        }
+        match self.watcher.watch(path, RecursiveMode::NonRecursive) {
+            Ok(()) => drop(self.watched.insert(path.to_path_buf())),
+            // It is gone again: its parent tells.
+            Err(error) if is_gone(&error) => {}
+            Err(error) => self.failed = Some(error),
+        }
+    }
+
+    /// How many directories are watched.
+    pub(super) fn count(&self) -> usize {
+        self.watched.len()
+    }
+
+    /// Why a directory could not be watched, once.
+    pub(super) fn failure(&mut self) -> Option<Error> {
+        self.failed.take().map(|error| explain(&error))
+    }
+
+    /// Waits for the end of the next burst. Cancel-safe.
+    pub(super) async fn burst(&mut self) -> Burst {
+        loop {
+            let end = self.end();
+            let event = tokio::select! {
+                event = self.from.recv() => event,
+                () = sleep_until(end) => break,
+            };
+            match event {
+                Some(Ok(event)) => self.take(event),
+                Some(Err(_)) => self.lose(),
+                // The watcher lives as long as this does.
+                None => std::future::pending().await,
+            }
+        }
+        self.first = None;
+        self.last = None;
+        Burst {
+            paths: std::mem::take(&mut self.dirty),
+            everything: std::mem::take(&mut self.lost),
+        }
+    }
+
+    /// Says again that these may have changed: it was too early to tell.
+    pub(super) fn again(&mut self, paths: HashMap<PathBuf, Instant>) {
+        let now = Instant::now();
+        self.first = Some(now);
+        self.last = Some(now);
+        self.dirty.extend(paths);
+    }
+
+    fn end(&self) -> Option<Instant> {
+        let quiet = match self.dirty.len() {
+            0..=LARGE => QUIET,
+            _ => QUIET_LARGE,
+        };
+        Some((self.last? + quiet).min(self.first? + LONGEST))
+    }
+
+    fn take(&mut self, event: notify::Event) {
+        if event.need_rescan() {
+            return self.lose();
+        }
+        // Reading is not changing; modes and times are told as metadata, and
+        // looked at.
+        if matches!(event.kind, EventKind::Access(_)) {
+            return;
+        }
+        let removed = matches!(
+            event.kind,
+            EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_))
+        );
+        for path in event.paths {
+            if removed && self.watched.remove(&path) {
+                // The same name may come back as another directory.
+                let _ = self.watcher.unwatch(&path);
+                self.watched.retain(|inside| !inside.starts_with(&path));
+            }
+            self.mark(path);
+        }
+    }
+
+    fn mark(&mut self, path: PathBuf) {
+        let now = Instant::now();
+        self.first.get_or_insert(now);
+        self.last = Some(now);
+        self.dirty.insert(path, now);
+    }
+
+    fn lose(&mut self) {
+        let now = Instant::now();
+        self.first.get_or_insert(now);
+        self.last = Some(now);
+        self.lost = true;
+    }
+}
+
+async fn sleep_until(end: Option<Instant>) {
+    match end {
+        Some(end) => tokio::time::sleep_until(end).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn is_gone(error: &notify::Error) -> bool {
+    match &error.kind {
+        notify::ErrorKind::PathNotFound => true,
+        notify::ErrorKind::Io(error) => error.kind() == std::io::ErrorKind::NotFound,
+        _ => false,
+    }
+}
+
+/// inotify(7): the limits are per user, and full ones look like other errors.
+fn explain(error: &notify::Error) -> Error {
+    let code = match &error.kind {
+        notify::ErrorKind::Io(error) => error.raw_os_error(),
+        _ => None,
+    };
+    if matches!(error.kind, notify::ErrorKind::MaxFilesWatch) || code == Some(28) {
+        let have = limit("max_user_watches");
+        return Error::usage(
+            format!("no more directories can be watched: this user's limit is {have}"),
+            "raise it: sudo sysctl fs.inotify.max_user_watches=524288 (and put that into \
+             /etc/sysctl.d/), or leave large directories out with `ignore`",
+        );
+    }
+    if code == Some(24) {
+        let have = limit("max_user_instances");
+        return Error::usage(
+            format!("no more watchers can be made: this user's limit is {have}"),
+            "end other programs that watch files, or raise it: sudo sysctl \
+             fs.inotify.max_user_instances=512",
+        );
+    }
+    let paths: Vec<_> = error
+        .paths
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
+    Error::usage(
+        format!("cannot watch {}: {error}", paths.join(", ")),
+        "see that the directory exists and can be read",
+    )
+}
+
+fn limit(name: &str) -> String {
+    std::fs::read_to_string(format!("/proc/sys/fs/inotify/{name}"))
+        .map_or_else(|_| "unknown".to_owned(), |text| text.trim().to_owned())
+}

@@ -1,0 +1,165 @@
+//! One line for each thing that watching did, to standard error.
+
+use std::time::Instant;
+
+use stack_planner::{Rule, WatchAction, WatchExec};
+use stack_protocol::sync::Outcome;
+
+use super::command::Output;
+use super::service::Batch;
+use super::tree::Change;
+use crate::error::Error;
+use crate::ui::{self, Ui, human, palette, untrusted};
+
+/// Names that a line shows.
+const NAMES: usize = 3;
+
+/// Files were copied: how many, where to, which, how long it took.
+pub(super) fn copied(ui: Ui, rule: &Rule, batch: &Batch, outcome: &Outcome, quiet: bool) {
+    let target = rule.target.as_deref().unwrap_or("/");
+    for path in &outcome.conflicts {
+        ui.warn(format_args!(
+            "{}: {} had been changed in the container, and was overwritten",
+            rule.service,
+            untrusted::plain(&join(target, path)),
+        ));
+    }
+    for (path, why) in &outcome.failures {
+        ui.warn(format_args!(
+            "{}: cannot write {}: {}",
+            rule.service,
+            untrusted::plain(&join(target, path)),
+            untrusted::plain(why),
+        ));
+    }
+    let nothing = outcome.written + outcome.removed == 0;
+    if quiet || nothing && (!batch.initial || !outcome.failures.is_empty()) {
+        return;
+    }
+    let mut counts = Vec::new();
+    if outcome.written > 0 {
+        counts.push(format!("{} written", outcome.written));
+    }
+    if outcome.removed > 0 {
+        counts.push(format!("{} removed", outcome.removed));
+    }
+    if nothing {
+        counts.push("in sync".to_owned());
+    }
+    let paint = ui.err;
+    line(
+        ui,
+        &rule.service,
+        if batch.initial {
+            "initial sync"
+        } else {
+            "sync"
+        },
+        &format!(
+            "{} in {target}{}",
+            counts.join(", "),
+            paint.paint(palette::DIM, names(&batch.changes, batch.initial)),
+        ),
+        batch.began,
+    );
+}
+
+/// A service was restarted, or not.
+pub(super) fn restarted(
+    ui: Ui,
+    service: &str,
+    action: WatchAction,
+    changes: &[Change],
+    began: Instant,
+    result: Result<(), Error>,
+) {
+    match result {
+        Ok(()) => {
+            let names = ui.err.paint(palette::DIM, names(changes, false));
+            line(
+                ui,
+                service,
+                &action.to_string(),
+                &format!("restarted{names}"),
+                began,
+            );
+        }
+        Err(error) => ui.warn(format_args!("{service}: not restarted: {error}")),
+    }
+}
+
+/// A command ran: its output, and its exit code when it is not 0.
+pub(super) fn command(ui: Ui, service: &str, exec: &WatchExec, output: &Output, began: Instant) {
+    for text in output.text.lines() {
+        ui::say(format_args!(
+            "{} {} {}",
+            ui.err.paint(palette::BUSY, service),
+            ui.err.paint(palette::DIM, "|"),
+            untrusted::for_terminal(text)
+        ));
+    }
+    let command = exec.command.join(" ");
+    if output.code == 0 {
+        line(ui, service, "exec", &command, began);
+    } else {
+        ui.warn(format_args!(
+            "{service}: `{command}` ended with {}",
+            output.code
+        ));
+    }
+}
+
+/// A command could not be run.
+pub(super) fn command_failed(ui: Ui, service: &str, exec: &WatchExec, error: &Error) {
+    let command = exec.command.join(" ");
+    ui.warn(format_args!("{service}: `{command}` was not run: {error}"));
+}
+
+/// Changes wait for a container.
+pub(super) fn waiting(ui: Ui, service: &str, error: &Error, changes: usize) {
+    ui.warn(format_args!(
+        "{service}: {} until it runs again ({error})",
+        match changes {
+            1 => "1 change waits".to_owned(),
+            n => format!("{n} changes wait"),
+        }
+    ));
+}
+
+fn line(ui: Ui, service: &str, action: &str, what: &str, began: Instant) {
+    let took = match began.elapsed().as_millis() {
+        ms @ ..1000 => format!("{ms} ms"),
+        ms => human::took(u64::try_from(ms).unwrap_or(u64::MAX)),
+    };
+    ui::say(format_args!(
+        "{} {} {what} {}",
+        ui.err.paint(palette::BUSY, service),
+        ui.err.paint(palette::GOOD, action),
+        ui.err.paint(palette::DIM, format_args!("({took})")),
+    ));
+}
+
+fn names(changes: &[Change], initial: bool) -> String {
+    if initial || changes.is_empty() {
+        return String::new();
+    }
+    let named = changes.iter().filter(|change| !change.path.is_empty());
+    let mut names: Vec<String> = named
+        .take(NAMES)
+        .map(|change| untrusted::plain(&change.path))
+        .collect();
+    if changes.len() > NAMES {
+        names.push("…".to_owned());
+    }
+    match names.is_empty() {
+        true => String::new(),
+        false => format!(": {}", names.join(", ")),
+    }
+}
+
+fn join(target: &str, path: &str) -> String {
+    match path {
+        "" => target.to_owned(),
+        path => format!("{}/{path}", target.trim_end_matches('/')),
+    }
+}

@@ -1,0 +1,283 @@
+//! What a rule saw last, and what has changed since.
+
+use std::collections::BTreeMap;
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use stack_protocol::sync::{Kind, Stamp};
+
+use super::patterns::Patterns;
+
+/// What is looked at below a path.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Filter {
+    /// Any of these leaves a path out; relative to the rule's path, but the
+    /// build context's.
+    pub(super) ignore: Vec<(PathBuf, Patterns)>,
+    /// With any, only what matches.
+    pub(super) include: Patterns,
+}
+
+impl Filter {
+    /// Is this one left out? `path` is absolute, `relative` to the rule's.
+    fn leaves_out(&self, path: &Path, relative: &str) -> bool {
+        let ignored = self.ignore.iter().any(|(base, patterns)| {
+            below(base, path).is_some_and(|path| !path.is_empty() && patterns.matches(&path))
+        });
+        ignored || !(self.include.is_empty() || self.include.matches(relative))
+    }
+
+    /// Is everything in this directory left out?
+    pub(super) fn prunes(&self, path: &Path) -> bool {
+        self.ignore.iter().any(|(base, patterns)| {
+            below(base, path).is_some_and(|path| !path.is_empty() && patterns.matches_all_in(&path))
+        })
+    }
+}
+
+/// `path` relative to `base`, with `/`; `None` when it is not below, or not
+/// text.
+pub(super) fn below(base: &Path, path: &Path) -> Option<String> {
+    path.strip_prefix(base).ok()?.to_str().map(str::to_owned)
+}
+
+/// Something is not as it was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Change {
+    /// Relative to the rule's path.
+    pub(super) path: String,
+    /// What is there now; `None`: nothing.
+    pub(super) now: Option<Kind>,
+}
+
+/// The files of one rule.
+#[derive(Debug)]
+pub(super) struct Tree {
+    root: PathBuf,
+    filter: Filter,
+    seen: BTreeMap<String, Kind>,
+}
+
+impl Tree {
+    /// Nothing has been seen yet.
+    pub(super) fn new(root: PathBuf, filter: Filter) -> Tree {
+        Tree {
+            root,
+            filter,
+            seen: BTreeMap::new(),
+        }
+    }
+
+    /// Was there something at `path`?
+    pub(super) fn knows(&self, path: &Path) -> bool {
+        below(&self.root, path).is_some_and(|relative| self.seen.contains_key(&relative))
+    }
+
+    /// Looks at `path`, which is the root, above or below it, and notes what
+    /// has changed; with `deep`, also in directories that are known.
+    /// Directories that are read are given to `enter` before, which is to
+    /// watch them.
+    pub(super) fn look(
+        &mut self,
+        path: &Path,
+        deep: bool,
+        enter: &mut dyn FnMut(&Path),
+    ) -> Result<Vec<Change>, Unreadable> {
+        let path = if self.root.starts_with(path) {
+            self.root.clone()
+        } else if path.starts_with(&self.root) {
+            path.to_path_buf()
+        } else {
+            return Ok(Vec::new());
+        };
+        let mut changes = Vec::new();
+        let depth = if deep { usize::MAX } else { 1 };
+        self.visit(&path, enter, &mut changes, depth)?;
+        Ok(changes)
+    }
+
+    fn visit(
+        &mut self,
+        path: &Path,
+        enter: &mut dyn FnMut(&Path),
+        changes: &mut Vec<Change>,
+        depth: usize,
+    ) -> Result<(), Unreadable> {
+        // A name that is not UTF-8 cannot be said.
+        let Some(relative) = below(&self.root, path) else {
+            return Ok(());
+        };
+        if self.filter.prunes(path) {
+            return Ok(());
+        }
+        let meta = match fs::symlink_metadata(path) {
+            Ok(meta) => Some(meta),
+            Err(error) if is_gone(&error) => None,
+            Err(error) => return Err(Unreadable::new(path, error)),
+        };
+        // A rule's own path may be a link to what it means.
+        let meta = match meta {
+            Some(meta) if relative.is_empty() && meta.is_symlink() => fs::metadata(path).ok(),
+            meta => meta,
+        };
+        let now = match &meta {
+            Some(meta) => kind(path, meta),
+            None => None,
+        };
+        let is_dir = matches!(now, Some(Kind::Directory { .. }));
+        let known_dir = matches!(self.seen.get(&relative), Some(Kind::Directory { .. }))
+            || self.children(&relative).next().is_some();
+        if !is_dir && known_dir {
+            self.forget_below(&relative, changes);
+        }
+        let left_out = self.filter.leaves_out(path, &relative);
+        // A directory of which files are wanted is made with them.
+        if !left_out && self.seen.get(&relative) != now.as_ref() {
+            match &now {
+                Some(now) => self.seen.insert(relative.clone(), now.clone()),
+                None => self.seen.remove(&relative),
+            };
+            changes.push(Change {
+                path: relative.clone(),
+                now: now.clone(),
+            });
+        }
+        if is_dir && (!known_dir || depth > 0) {
+            enter(path);
+            self.visit_inside(path, &relative, enter, changes, depth.saturating_sub(1))?;
+        }
+        Ok(())
+    }
+
+    fn visit_inside(
+        &mut self,
+        path: &Path,
+        relative: &str,
+        enter: &mut dyn FnMut(&Path),
+        changes: &mut Vec<Change>,
+        depth: usize,
+    ) -> Result<(), Unreadable> {
+        let entries = match fs::read_dir(path) {
+            Ok(entries) => entries,
+            Err(error) if is_gone(&error) => return Ok(()),
+            Err(error) => return Err(Unreadable::new(path, error)),
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(|error| Unreadable::new(path, error))?;
+            names.extend(entry.file_name().to_str().map(str::to_owned));
+        }
+        names.sort();
+        // What was here and is no more.
+        let gone: Vec<PathBuf> = self
+            .children(relative)
+            .filter(|name| names.binary_search(name).is_err())
+            .map(|name| path.join(name))
+            .collect();
+        for child in gone {
+            self.visit(&child, enter, changes, depth)?;
+        }
+        for name in names {
+            self.visit(&path.join(name), enter, changes, depth)?;
+        }
+        Ok(())
+    }
+
+    /// Names of what was seen directly in a directory.
+    fn children(&self, relative: &str) -> impl Iterator<Item = String> {
+        let prefix = match relative {
+            "" => String::new(),
+            _ => format!("{relative}/"),
+        };
+        let mut last = String::new();
+        self.seen
+            .range(prefix.clone()..)
+            .take_while({
+                let prefix = prefix.clone();
+                move |(path, _)| path.starts_with(&prefix)
+            })
+            .filter_map(move |(path, _)| {
+                let name = path[prefix.len()..].split('/').next()?;
+                let new = !name.is_empty() && name != last;
+                new.then(|| name.clone_into(&mut last))
+                    .map(|()| name.to_owned())
+            })
+    }
+
+    /// Forgets what was in a directory that is none any more; the directory's
+    /// own removal removes it too.
+    fn forget_below(&mut self, relative: &str, changes: &mut Vec<Change>) {
+        let inside: Vec<String> = self
+            .seen
+            .keys()
+            .filter(|path| {
+                relative.is_empty() && !path.is_empty()
+                    || path
+                        .strip_prefix(relative)
+                        .is_some_and(|rest| rest.starts_with('/'))
+            })
+            .cloned()
+            .collect();
+        for path in inside {
+            self.seen.remove(&path);
+            changes.push(Change { path, now: None });
+        }
+    }
+}
+
+/// A directory or file that cannot be looked at.
+#[derive(Debug)]
+pub(super) struct Unreadable {
+    /// Which.
+    pub(super) path: PathBuf,
+    /// Why.
+    pub(super) error: io::Error,
+}
+
+impl Unreadable {
+    fn new(path: &Path, error: io::Error) -> Unreadable {
+        Unreadable {
+            path: path.to_path_buf(),
+            error,
+        }
+    }
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
+}
+
+/// `None` for what is not copied: sockets, pipes and devices.
+fn kind(path: &Path, meta: &Metadata) -> Option<Kind> {
+    let mode = meta.mode() & 0o777;
+    if meta.is_dir() {
+        return Some(Kind::Directory { mode });
+    }
+    if meta.is_symlink() {
+        let to = fs::read_link(path).ok()?.to_str()?.to_owned();
+        return Some(Kind::Symlink { to });
+    }
+    meta.is_file().then(|| Kind::File {
+        stamp: stamp(meta),
+        mode,
+    })
+}
+
+/// How a change of a file is noticed.
+pub(super) fn stamp(meta: &Metadata) -> Stamp {
+    Stamp {
+        size: meta.size(),
+        modified_ns: meta
+            .mtime()
+            .saturating_mul(1_000_000_000)
+            .saturating_add(meta.mtime_nsec()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

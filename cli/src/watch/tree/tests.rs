@@ -1,0 +1,119 @@
+//! Real directories, looked at before and after.
+
+use std::fs;
+
+use super::*;
+
+struct Case {
+    folder: tempfile::TempDir,
+    tree: Tree,
+}
+
+impl Case {
+    fn new(ignore: &[&str], include: &[&str]) -> Case {
+        let folder = tempfile::tempdir().unwrap();
+        let patterns = |list: &[&str]| Patterns::new(list.iter().copied()).unwrap();
+        let filter = Filter {
+            ignore: vec![(folder.path().to_path_buf(), patterns(ignore))],
+            include: patterns(include),
+        };
+        let tree = Tree::new(folder.path().to_path_buf(), filter);
+        Case { folder, tree }
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        let path = self.folder.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    /// `+path` for what is there, `-path` for what is not.
+    fn look(&mut self, path: &str, deep: bool) -> Vec<String> {
+        let path = self.folder.path().join(path);
+        let changes = self.tree.look(&path, deep, &mut |_| {}).unwrap();
+        let word = |change: &Change| {
+            let sign = if change.now.is_some() { '+' } else { '-' };
+            format!("{sign}{}", change.path)
+        };
+        changes.iter().map(word).collect()
+    }
+}
+
+#[test]
+fn changes_are_told_once() {
+    let mut case = Case::new(&[], &[]);
+    case.write("a.txt", "1");
+    case.write("sub/b.txt", "2");
+    assert_eq!(case.look("", true), ["+", "+a.txt", "+sub", "+sub/b.txt"]);
+    assert!(case.look("", true).is_empty());
+    case.write("sub/b.txt", "longer");
+    assert_eq!(case.look("sub/b.txt", false), ["+sub/b.txt"]);
+    assert!(case.look("sub/b.txt", false).is_empty());
+}
+
+#[test]
+fn a_removed_directory_takes_its_files_along() {
+    let mut case = Case::new(&[], &[]);
+    case.write("sub/deep/b.txt", "2");
+    case.look("", true);
+    fs::remove_dir_all(case.folder.path().join("sub")).unwrap();
+    assert_eq!(
+        case.look("sub", false),
+        ["-sub/deep", "-sub/deep/b.txt", "-sub"]
+    );
+}
+
+#[test]
+fn a_directory_that_no_pattern_includes_still_loses_its_files() {
+    let mut case = Case::new(&[], &["**/*.js"]);
+    case.write("sub/b.js", "2");
+    case.write("sub/b.css", "2");
+    assert_eq!(case.look("", true), ["+sub/b.js"]);
+    fs::remove_dir_all(case.folder.path().join("sub")).unwrap();
+    assert_eq!(case.look("sub", false), ["-sub/b.js"]);
+}
+
+#[test]
+fn ignored_directories_are_not_even_entered() {
+    let mut case = Case::new(&["node_modules"], &[]);
+    case.write("node_modules/x/y.js", "1");
+    case.write("app.js", "1");
+    let mut entered = Vec::new();
+    let root = case.folder.path().to_path_buf();
+    case.tree
+        .look(&root, true, &mut |path| entered.push(path.to_path_buf()))
+        .unwrap();
+    assert_eq!(entered, [root]);
+}
+
+#[test]
+fn a_new_directory_is_read_whole() {
+    let mut case = Case::new(&[], &[]);
+    case.look("", true);
+    case.write("new/deep/file", "1");
+    assert_eq!(
+        case.look("new", false),
+        ["+new", "+new/deep", "+new/deep/file"]
+    );
+}
+
+#[test]
+fn a_file_in_place_of_a_directory() {
+    let mut case = Case::new(&[], &[]);
+    case.write("x/file", "1");
+    case.look("", true);
+    fs::remove_dir_all(case.folder.path().join("x")).unwrap();
+    case.write("x", "now a file");
+    assert_eq!(case.look("x", false), ["-x/file", "+x"]);
+}
+
+#[test]
+fn one_file_is_a_tree_too() {
+    let mut case = Case::new(&[], &[]);
+    case.write("conf", "1");
+    let path = case.folder.path().join("conf");
+    case.tree = Tree::new(path, Filter::default());
+    assert_eq!(case.look("", true), ["+"]);
+    case.write("conf", "22");
+    assert_eq!(case.look("conf", false), ["+"]);
+}

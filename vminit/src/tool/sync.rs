@@ -1,0 +1,54 @@
+//! Makes files of the container what they are on the host
+//! ([`stack_protocol::sync`]).
+
+mod compare;
+mod place;
+mod stage;
+
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+
+use stack_protocol::sync::{FromGuest, Outcome, ToGuest, read, write};
+
+use stage::Stage;
+
+/// Conflicts and failures that are told at most.
+const MOST_TOLD: usize = 100;
+
+/// One batch after the other, until the host ends the conversation.
+pub(crate) fn run(
+    mut input: impl Read,
+    mut output: impl Write,
+    owner: (u32, u32),
+) -> io::Result<()> {
+    let mut target = PathBuf::from("/");
+    let mut stage: Option<Stage> = None;
+    while let Some(message) = read(&mut input)? {
+        match message {
+            ToGuest::Begin { target: to } => {
+                target = PathBuf::from("/").join(to);
+                stage = None;
+            }
+            ToGuest::Compare { items } => {
+                let answers = items
+                    .iter()
+                    .map(|item| compare::answer(&target, item))
+                    .collect();
+                write(&mut output, &FromGuest::Compared { answers })?;
+                output.flush()?;
+            }
+            ToGuest::Put { item, expected } => stage
+                .get_or_insert_with(|| Stage::new(&target, owner))
+                .put(item, expected, &mut input)?,
+            ToGuest::Remove { path, expected } => stage
+                .get_or_insert_with(|| Stage::new(&target, owner))
+                .remove(path, expected),
+            ToGuest::Commit => {
+                let outcome = stage.take().map_or_else(Outcome::default, Stage::commit);
+                write(&mut output, &FromGuest::Committed(outcome))?;
+                output.flush()?;
+            }
+        }
+    }
+    Ok(())
+}

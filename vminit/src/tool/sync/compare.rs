@@ -1,0 +1,64 @@
+//! Whether the container has an item already.
+
+use std::fs::{self, File, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+use stack_protocol::sync::{Answer, Item, Kind, Stamp};
+
+use super::place;
+
+pub(super) fn answer(target: &Path, item: &Item) -> Answer {
+    let Ok(path) = place::below(target, &item.path) else {
+        return Answer::Differs;
+    };
+    let Ok(meta) = fs::symlink_metadata(&path) else {
+        return Answer::Differs;
+    };
+    match &item.kind {
+        Kind::Directory { .. } if fs::metadata(&path).is_ok_and(|meta| meta.is_dir()) => {
+            Answer::Same
+        }
+        Kind::Symlink { to } => match fs::read_link(&path) {
+            Ok(there) if there == Path::new(to) => Answer::Same,
+            _ => Answer::Differs,
+        },
+        Kind::File {
+            stamp: wanted,
+            mode,
+        } if meta.is_file() => {
+            let stamp = stamp(&meta);
+            if stamp.size != wanted.size || meta.mode() & 0o777 != mode & 0o777 {
+                Answer::Differs
+            } else if stamp.is_like(wanted) {
+                Answer::Same
+            } else {
+                digest(&path).map_or(Answer::Differs, |sha256| Answer::Content { sha256 })
+            }
+        }
+        Kind::File { .. } | Kind::Directory { .. } => Answer::Differs,
+    }
+}
+
+/// How a change of it is noticed.
+pub(super) fn stamp(meta: &Metadata) -> Stamp {
+    Stamp {
+        size: meta.size(),
+        modified_ns: meta
+            .mtime()
+            .saturating_mul(1_000_000_000)
+            .saturating_add(meta.mtime_nsec()),
+    }
+}
+
+fn digest(path: &Path) -> io::Result<String> {
+    let mut hasher = Sha256::new();
+    io::copy(&mut File::open(path)?, &mut hasher)?;
+    Ok(hasher
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect())
+}

@@ -1,0 +1,234 @@
+//! A batch: everything is written aside first, then renamed into place, so
+//! that the service never sees half of a file, and hardly half of a batch.
+
+use std::fs::{self, File, FileTimes};
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown, lchown, symlink};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use stack_protocol::sync::{Item, Kind, Outcome, Stamp};
+
+use super::{MOST_TOLD, compare, place};
+
+/// A batch that is being said.
+pub(super) struct Stage {
+    target: PathBuf,
+    owner: (u32, u32),
+    aside: Option<PathBuf>,
+    steps: Vec<Step>,
+    outcome: Outcome,
+    /// Nothing is put into place.
+    broken: bool,
+}
+
+struct Step {
+    path: String,
+    expected: Option<Stamp>,
+    what: What,
+}
+
+enum What {
+    /// Lies aside.
+    Move {
+        staged: PathBuf,
+    },
+    Directory {
+        mode: u32,
+    },
+    Remove,
+}
+
+impl Stage {
+    pub(super) fn new(target: &Path, owner: (u32, u32)) -> Stage {
+        let mut stage = Stage {
+            target: target.to_path_buf(),
+            owner,
+            aside: None,
+            steps: Vec::new(),
+            outcome: Outcome::default(),
+            broken: false,
+        };
+        match place::aside(target) {
+            Ok(aside) => stage.aside = Some(aside),
+            Err(error) => stage.give_up("", &error),
+        }
+        stage
+    }
+
+    /// Stages an item; the content of a file is read whatever happens.
+    ///
+    /// # Errors
+    /// The content ends too early.
+    pub(super) fn put(
+        &mut self,
+        item: Item,
+        expected: Option<Stamp>,
+        input: &mut impl Read,
+    ) -> io::Result<()> {
+        let size = match &item.kind {
+            Kind::File { stamp, .. } => stamp.size,
+            Kind::Directory { .. } | Kind::Symlink { .. } => 0,
+        };
+        let mut content = input.take(size);
+        if !self.broken {
+            match self.stage(&item, &mut content) {
+                Ok(what) => self.steps.push(Step {
+                    path: item.path,
+                    expected,
+                    what,
+                }),
+                Err(error) => self.give_up(&item.path, &error),
+            }
+        }
+        io::copy(&mut content, &mut io::sink())?;
+        match content.limit() {
+            0 => Ok(()),
+            _ => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+
+    fn stage(&mut self, item: &Item, content: &mut impl Read) -> io::Result<What> {
+        let aside = self.aside.as_deref().unwrap_or(Path::new("/"));
+        let staged = aside.join(self.steps.len().to_string());
+        match &item.kind {
+            Kind::Directory { mode } => return Ok(What::Directory { mode: *mode }),
+            Kind::Symlink { to } => symlink(to, &staged)?,
+            Kind::File { stamp, mode } => {
+                let mut file = File::options()
+                    .write(true)
+                    .create_new(true)
+                    .mode(0o600)
+                    .open(&staged)?;
+                io::copy(content, &mut file)?;
+                file.set_permissions(fs::Permissions::from_mode(mode & 0o777))?;
+                let age = Duration::from_nanos(stamp.modified_ns.unsigned_abs());
+                let modified = match stamp.modified_ns < 0 {
+                    true => SystemTime::UNIX_EPOCH - age,
+                    false => SystemTime::UNIX_EPOCH + age,
+                };
+                file.set_times(FileTimes::new().set_modified(modified))?;
+            }
+        }
+        Ok(What::Move { staged })
+    }
+
+    pub(super) fn remove(&mut self, path: String, expected: Option<Stamp>) {
+        self.steps.push(Step {
+            path,
+            expected,
+            what: What::Remove,
+        });
+    }
+
+    fn give_up(&mut self, path: &str, error: &io::Error) {
+        self.broken = true;
+        self.fail(path, error);
+    }
+
+    fn fail(&mut self, path: &str, error: &io::Error) {
+        if self.outcome.failures.len() < MOST_TOLD {
+            let failure = (path.to_owned(), error.to_string());
+            self.outcome.failures.push(failure);
+        }
+    }
+
+    /// Puts everything into place, in the order in which it was said.
+    pub(super) fn commit(mut self) -> Outcome {
+        if !self.broken {
+            for step in std::mem::take(&mut self.steps) {
+                match self.carry_out(&step) {
+                    Ok(()) => {}
+                    Err(error) => self.fail(&step.path, &error),
+                }
+            }
+        }
+        std::mem::take(&mut self.outcome)
+    }
+
+    fn carry_out(&mut self, step: &Step) -> io::Result<()> {
+        let path = place::below(&self.target, &step.path)?;
+        let there = fs::symlink_metadata(&path).ok();
+        if let (Some(expected), Some(there)) = (&step.expected, &there)
+            && there.is_file()
+            && !compare::stamp(there).is_like(expected)
+            && self.outcome.conflicts.len() < MOST_TOLD
+        {
+            self.outcome.conflicts.push(step.path.clone());
+        }
+        match (&step.what, there) {
+            (What::Remove, None) => return Ok(()),
+            (What::Remove, Some(there)) => {
+                if there.is_dir() {
+                    fs::remove_dir_all(&path)?;
+                } else {
+                    fs::remove_file(&path)?;
+                }
+                self.outcome.removed += 1;
+                return Ok(());
+            }
+            (What::Directory { mode }, there) => {
+                place::make_parents(&path, self.owner)?;
+                place::make_dir(&path, *mode, self.owner)?;
+                if there.is_some_and(|there| there.is_dir()) {
+                    return Ok(());
+                }
+                fs::set_permissions(&path, fs::Permissions::from_mode(mode & 0o777))?;
+            }
+            (What::Move { staged }, there) => {
+                place::make_parents(&path, self.owner)?;
+                let owner = there
+                    .as_ref()
+                    .filter(|there| !there.is_dir())
+                    .map_or(self.owner, |there| (there.uid(), there.gid()));
+                lchown(staged, Some(owner.0), Some(owner.1))?;
+                if there.is_some_and(|there| there.is_dir()) {
+                    fs::remove_dir_all(&path)?;
+                }
+                rename(staged, &path)?;
+            }
+        }
+        self.outcome.written += 1;
+        Ok(())
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        if let Some(aside) = &self.aside {
+            let _ = fs::remove_dir_all(aside);
+        }
+    }
+}
+
+/// rename(2), also to another mount below the target.
+fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::rename(from, to) {
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {}
+        // A file that is itself a mount point: its content is replaced.
+        Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+            return io::copy(
+                &mut File::open(from)?,
+                &mut File::options().write(true).truncate(true).open(to)?,
+            )
+            .map(drop);
+        }
+        result => return result,
+    }
+    let meta = fs::symlink_metadata(from)?;
+    let mut beside = to.as_os_str().to_owned();
+    beside.push(".stack-sync");
+    let beside = PathBuf::from(beside);
+    if meta.is_symlink() {
+        symlink(fs::read_link(from)?, &beside)?;
+    } else {
+        fs::copy(from, &beside)?;
+        chown(&beside, Some(meta.uid()), Some(meta.gid()))?;
+        let times = FileTimes::new().set_modified(meta.modified()?);
+        File::options()
+            .write(true)
+            .open(&beside)?
+            .set_times(times)?;
+    }
+    fs::rename(&beside, to)
+}
