@@ -3,8 +3,8 @@
 use stack_api::spec::{Condition, Dependency, PullPolicy, ServiceSpec};
 
 use super::{
-    attachment, entries, files, flag, health, hooks, items, limits, logging, machine, mounts, ports,
-    restart, rollout, text, texts, texts_by_key, unusable,
+    attachment, entries, files, flag, health, hooks, items, limits, logging, machine, mounts,
+    ports, restart, rollout, text, texts, texts_by_key, unusable,
 };
 use crate::bind::quantity::parse_duration;
 use crate::diagnostic::Report;

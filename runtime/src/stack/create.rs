@@ -15,7 +15,6 @@ use super::places::places;
 use crate::container::blueprint::{self, Resolved, Site};
 use crate::container::{Handle, Record, news};
 use crate::daemon::Daemon;
-use crate::ledger::Table;
 use crate::network::Nic;
 use crate::progress::Progress;
 use crate::time::now_ms;

@@ -26,8 +26,8 @@ pub use networks::{
     create as create_network, inspect as inspect_network, list as list_networks,
     prune as prune_networks, remove as remove_network,
 };
-pub use places::Placed;
 pub use one_off::{reap, run};
+pub use places::Placed;
 pub use rollback::{plan_rollback, rollback};
 pub use up::{plan, up};
 pub use wait::reached;

@@ -8,7 +8,7 @@ use stack_api::run::Run;
 use stack_api::spec::{ServiceSpec, StackSpec};
 
 use super::images::{self, PullOrder, Wanted};
-use super::{Outcome, create, down, wait};
+use super::{Outcome, create, down, networks, wait};
 use crate::container::Handle;
 use crate::daemon::Daemon;
 use crate::progress::Progress;
@@ -43,7 +43,7 @@ pub async fn run(daemon: Arc<Daemon>, request: Run, progress: Progress) -> Outco
     for key in service.networks.keys() {
         let wanted = spec.networks.get(key);
         if wanted.is_some_and(|wanted| !known.contains(&wanted.name)) {
-            create::network(&daemon, &progress, spec, key)?;
+            networks::network(&daemon, &progress, spec, key)?;
         }
     }
     // The stack is known from now on, if it was not.
