@@ -86,6 +86,19 @@ impl Watching {
         })
     }
 
+    /// Watches for ever; changes of stack files are told.
+    ///
+    /// Gives why the system cannot watch.
+    pub(crate) async fn on_and_on(&self) -> Error {
+        loop {
+            if let Err(error) = self.until_files_change().await {
+                return error;
+            }
+            self.ui
+                .note("the stack file changed: `stack up -d` applies it");
+        }
+    }
+
     /// Watches until a stack file changes.
     ///
     /// # Errors

@@ -12,6 +12,7 @@ use stack_api::spec::{PullPolicy, StackSpec};
 use stack_planner::Project;
 use stack_planner::plan::Plan;
 
+use crate::client::Client;
 use crate::context::Context;
 use crate::error::Error;
 use crate::interrupt::Interrupts;
@@ -19,6 +20,7 @@ use crate::logs::Look;
 use crate::progress::{Progress, Summary};
 use crate::project::lock::LockUse;
 use crate::ui::{Paint, human, palette};
+use crate::watch::Watching;
 use crate::{exit, ui};
 use foreground::Foreground;
 
@@ -117,6 +119,10 @@ pub(crate) struct Up {
     #[arg(long)]
     no_color: bool,
 
+    /// Copy changed files into the services, as `stack watch` does
+    #[arg(short, long, conflicts_with_all = ["detach", "wait", "no_start", "dry_run"])]
+    watch: bool,
+
     /// Do not say which container a line is from
     #[arg(long)]
     no_log_prefix: bool,
@@ -167,6 +173,10 @@ impl Up {
         let client = context.client().await?;
         let name = request.spec.name.clone();
         let path = format!("/v1/stacks/{name}");
+        let watching = match self.watch {
+            true => Some(self.watching(context, &client, &project, &request.spec)?),
+            false => None,
+        };
         let mut interrupts = Interrupts::take()?;
         let began = human::now_ms();
         let events = client.events(Method::PUT, &path, &request).await?;
@@ -181,9 +191,14 @@ impl Up {
                 Ok(exit::OK)
             }
             (Ok(_), Some(foreground)) => {
-                foreground
-                    .watch(context, &client, began, &mut interrupts)
-                    .await
+                let shown = foreground.watch(context, &client, began, &mut interrupts);
+                match &watching {
+                    None => shown.await,
+                    Some(watching) => tokio::select! {
+                        code = shown => code,
+                        error = watching.on_and_on() => Err(error),
+                    },
+                }
             }
             // Somebody waits for the logs and wants it to end: nothing of it
             // shall go on in the background.
@@ -196,6 +211,17 @@ impl Up {
                 Err(error)
             }
         }
+    }
+
+    fn watching(
+        &self,
+        context: &Context,
+        client: &Client,
+        project: &Project,
+        spec: &StackSpec,
+    ) -> Result<Watching, Error> {
+        let services = &self.services;
+        Watching::new(context.ui, client.clone(), project, spec, services, false)
     }
 
     async fn show_plan(

@@ -334,7 +334,7 @@ mod tests {
             rule,
             changes: vec![Change {
                 path: path.to_owned(),
-                now: (!gone).then(|| Kind::Directory { mode: 0o755 }),
+                now: (!gone).then_some(Kind::Directory { mode: 0o755 }),
             }],
             initial: false,
             began: Instant::now(),

@@ -1,0 +1,108 @@
+//! `stack watch` on a real VM: what changes on the host changes in the
+//! service.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use stack_tests::{Home, Project, eventually};
+
+const STACK: &str = r#"services:
+  web:
+    image: busybox:1
+    user: "1000:1000"
+    command: [sh, -c, "echo $$RANDOM-$$(cat /etc/restarting 2>/dev/null); exec sleep 100000"]
+    init: true
+    stop_grace_period: 1s
+    develop:
+      watch:
+        - {path: ./src, action: sync, target: /app/src, initial_sync: true, ignore: ["*.tmp", cache]}
+        - {path: ./conf, action: sync+exec, target: /app/conf, exec: {command: [sh, -c, "echo got $$(cat /app/conf)"], user: root}}
+        - {path: ./restarting, action: sync+restart, target: /etc/restarting}
+"#;
+
+fn inside(project: &Project<'_>, command: &str) -> String {
+    let arguments = ["exec", "-T", "-u", "0", "web", "sh", "-c", command];
+    project.stack(&arguments).stdout
+}
+
+#[test]
+fn changes_arrive_in_the_service() {
+    let home = Home::new();
+    let project = home.project("watching", STACK);
+    let on_host = |path: &str| project.dir().join(path);
+    let write = |path: &str, text: &str| {
+        let path = on_host(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    write("src/run.sh", "#!/bin/sh\n");
+    fs::set_permissions(on_host("src/run.sh"), fs::Permissions::from_mode(0o750)).unwrap();
+    write("src/cache/large", "not wanted");
+    write("conf", "one");
+    write("restarting", "1");
+    let watching = project.begin(&["watch"]);
+    let arrives = |what: &str, command: &str, wanted: &str| {
+        eventually(what, 60, || {
+            (inside(&project, command) == wanted).then_some(())
+        });
+    };
+
+    // From the start: mode and owner are right, what is ignored stays out.
+    let look = "cd /app/src 2>/dev/null && stat -c '%a %u %g' run.sh && ls";
+    arrives("initial sync", look, "750 1000 1000\nrun.sh\n");
+
+    // Made, changed, renamed, deleted; a directory with what is in it.
+    write("src/deep/er/a.txt", "1");
+    arrives("a new tree", "cat /app/src/deep/er/a.txt", "1");
+    write("src/deep/er/a.txt", "longer");
+    arrives("a change", "cat /app/src/deep/er/a.txt", "longer");
+    fs::rename(on_host("src/deep/er/a.txt"), on_host("src/b.txt")).unwrap();
+    arrives(
+        "a rename",
+        "cat /app/src/b.txt; ls /app/src/deep/er",
+        "longer",
+    );
+    write("src/x.tmp", "left out");
+    fs::remove_dir_all(on_host("src/deep")).unwrap();
+    arrives("a deletion", "ls /app/src", "b.txt\nrun.sh\n");
+    std::os::unix::fs::symlink("b.txt", on_host("src/link")).unwrap();
+    arrives("a link", "readlink /app/src/link", "b.txt\n");
+
+    // Many at once.
+    for n in 0..300 {
+        write(&format!("src/many/{}/{n}", n % 7), "x");
+    }
+    arrives("300 files", "find /app/src/many -type f | wc -l", "300\n");
+
+    // A command after it; the service's own files are not touched silently.
+    write("conf", "two");
+    arrives("one file", "cat /app/conf", "two");
+    inside(&project, "sleep 1.1; echo mine > /app/src/b.txt");
+    write("src/b.txt", "theirs");
+    arrives("an overwritten file", "cat /app/src/b.txt", "theirs");
+
+    // A restart, after which copying goes on.
+    let boot = project.field("web", "BootID");
+    write("restarting", "2");
+    eventually("a restart", 60, || {
+        let now = project.container("web")["BootID"].clone();
+        (now.is_string() && now != boot.as_str()).then_some(())
+    });
+    write("src/b.txt", "after");
+    arrives("a change after a restart", "cat /app/src/b.txt", "after");
+    assert_eq!(
+        inside(&project, "ls -d /app/src/many /.stack-sync 2>/dev/null"),
+        "/app/src/many\n"
+    );
+
+    watching.interrupt();
+    let finished = watching.finish(30);
+    assert!(finished.stderr.contains("got two"), "{}", finished.stderr);
+    assert!(
+        finished
+            .stderr
+            .contains("b.txt had been changed in the container"),
+        "{}",
+        finished.stderr
+    );
+}
