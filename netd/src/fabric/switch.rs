@@ -100,7 +100,9 @@ fn check_ipv6(packet: &[u8], port: &Port, network: &Net) -> Result<(), DropReaso
     let src = Ipv6Addr::from(src.ok_or(DropReason::Malformed)?);
     let multicast = packet.get(24) == Some(&0xff);
     let plain = matches!(packet[6], 6 | 17);
-    if !is_own6(src, port, network) && !(src.is_unspecified() && multicast && !plain) {
+    // Who has no address yet speaks to groups, and about neighbours only.
+    let none_yet = src.is_unspecified() && multicast && !plain;
+    if !none_yet && !is_own6(src, port, network) {
         return Err(DropReason::SpoofedAddress);
     }
     if plain {
