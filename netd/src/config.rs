@@ -6,6 +6,8 @@ mod subnet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
+pub(crate) use subnet::link_local;
+
 use serde::{Deserialize, Serialize};
 
 /// Largest IP packet of a network that says nothing else, in bytes.

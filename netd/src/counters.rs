@@ -9,14 +9,22 @@ pub(crate) enum DropReason {
     Malformed,
     /// The source hardware address is not the endpoint's.
     SpoofedMac,
-    /// The source IPv4 or ARP address is not the endpoint's.
+    /// The source address, or what ARP or neighbour discovery say, is not the
+    /// endpoint's.
     SpoofedAddress,
     /// Nobody on this network has the destination hardware address.
     UnknownDestination,
-    /// Neither IPv4 nor ARP nor something to flood.
+    /// A guest says that it is an IPv6 router.
+    RogueRouter,
+    /// Neither IPv4 nor IPv6 nor ARP, or a protocol that is not passed on.
     UnknownProtocol,
-    /// An IPv4 fragment for the gateway.
+    /// A part of a packet for the gateway that does not fit the others, or
+    /// the parts of a packet that never was complete.
     Fragment,
+    /// The packet has taken all the hops that it could.
+    HopsUsed,
+    /// The host does not let this user send echo requests.
+    EchoRefused,
     /// For another network of the stack.
     OtherNetwork,
     /// Not an address that a gateway passes on: loopback, link-local,

@@ -2,6 +2,7 @@
 //! the host.
 
 mod forward;
+mod reply;
 mod resolv_conf;
 mod stream;
 mod zone;

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   handle_frame ─► switch ─┬─► Delivery (to other guests, the frame untouched)
-//!                           └─► gateway ─► arp, ping ──────────► frames
-//!                                       ├► udp, names ─► events, frames
+//!                           └─► gateway ─► arp, neighbours, dhcp ► frames
+//!                                       ├► udp, icmp, names ─► events, frames
 //!                                       └► tcp flows ──► ready ─► pump, flush
 //! ```
 //!
@@ -12,15 +12,19 @@
 //! [`Fabric::next_frame`], wishes for sockets out of [`Fabric::next_event`].
 
 mod apply;
+mod dhcp;
 mod flows;
 mod gateway;
+mod icmp;
 mod names;
+mod neighbours;
+mod reassembly;
 mod switch;
 mod tcp;
 mod udp;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Instant;
 
 pub(crate) use apply::Opened;
@@ -33,9 +37,11 @@ use crate::frame::{Frame, FrameRef, LONGEST};
 use crate::ids::{AssociationId, FlowId, Ids, NetworkId, PortId, PublishId, QueryId};
 use crate::noise::Noise;
 use crate::tcp::{Close, Connection};
-use crate::udp::{Associations, Sessions};
+use crate::timers::Timers;
+use crate::udp::{Associations, Outgoing, Sessions};
 use crate::wire::{Mac, Route};
 use flows::Flows;
+use reassembly::Reassembly;
 
 /// Bytes that may wait for a port before flows to it stop sending.
 const PORT_ROOM: usize = 1 << 20;
@@ -68,14 +74,12 @@ pub(crate) enum Event {
         /// How it ended.
         close: Close,
     },
-    /// Send a datagram from the association's socket, which may be new.
+    /// Send from the association's socket, which may be new.
     SendDatagram {
         /// The association.
         association: AssociationId,
-        /// Where to.
-        to: SocketAddr,
-        /// What.
-        payload: Vec<u8>,
+        /// What, and where to.
+        outgoing: Outgoing,
     },
     /// Close the association's socket.
     CloseAssociation(AssociationId),
@@ -109,6 +113,7 @@ struct Port {
 struct Net {
     config: Network,
     mac: Mac,
+    link_local: Ipv6Addr,
     zone: Zone,
     // Who has which hardware address: known beforehand, never learnt.
     table: BTreeMap<Mac, PortId>,
@@ -116,12 +121,12 @@ struct Net {
 
 impl Net {
     /// From the gateway's side to `port`, with `src` as the sender.
-    fn route(&self, src: Ipv4Addr, port: &Port) -> Option<Route> {
+    fn route(&self, src: IpAddr, port: &Port) -> Option<Route> {
         Some(Route {
             src_mac: self.mac,
             dst_mac: port.mac,
             src,
-            dst: port.endpoint.ipv4?,
+            dst: port.endpoint.address_like(src)?,
         })
     }
 }
@@ -138,6 +143,12 @@ pub(crate) struct Fabric {
     associations: Associations,
     sessions: Sessions,
     forwarder: Forwarder,
+    reassembly: Reassembly,
+    // When routers' advertisements are due that nobody asked for.
+    advertisements: Timers<NetworkId>,
+    host_has_ipv6: bool,
+    // The host's addresses.
+    own_addresses: HashSet<IpAddr>,
     frames: VecDeque<(PortId, Frame)>,
     events: VecDeque<Event>,
     counters: Counters,
@@ -183,7 +194,7 @@ impl Fabric {
                     .copied()
                     .filter(|port| *port != from)
                     .collect();
-                self.handle_flooded(from, frame.bytes);
+                self.handle_flooded(from, frame);
                 Delivery::Many(others)
             }
         }
@@ -196,6 +207,8 @@ impl Fabric {
             self.associations.deadline(),
             self.sessions.deadline(),
             self.forwarder.deadline(),
+            self.reassembly.deadline(),
+            self.advertisements.next(),
         ];
         deadlines.into_iter().flatten().min()
     }
@@ -207,6 +220,9 @@ impl Fabric {
             self.events.push_back(Event::CloseAssociation(association));
         }
         self.sessions.expire(now);
+        let incomplete = self.reassembly.expire(now);
+        self.counters.drop_many(DropReason::Fragment, incomplete);
+        self.advertise_on_time(now);
         while let Some(outcome) = self.forwarder.timeout(now) {
             self.settle(outcome);
         }
@@ -247,6 +263,12 @@ impl Fabric {
         }
     }
 
+    /// The host's own addresses: clients that come from there are shown to
+    /// guests as the gateway.
+    pub(crate) fn set_own_addresses(&mut self, addresses: HashSet<IpAddr>) {
+        self.own_addresses = addresses;
+    }
+
     /// Whom to ask for names that no network knows.
     pub(crate) fn set_resolvers(&mut self, resolvers: Vec<SocketAddr>) {
         self.forwarder.set_resolvers(resolvers);
@@ -284,14 +306,18 @@ impl Fabric {
     }
 
     /// From the gateway's side to `port`, with `src` as the sender.
-    fn route(&self, port: PortId, src: Ipv4Addr) -> Option<Route> {
+    fn route(&self, port: PortId, src: IpAddr) -> Option<Route> {
         let port = self.ports.get(&port)?;
         self.networks.get(&port.network)?.route(src, port)
     }
 
-    fn gateway(&self, port: PortId) -> Option<Ipv4Addr> {
-        let network = self.networks.get(&self.ports.get(&port)?.network)?;
-        network.config.gateway
+    fn network_of(&self, port: PortId) -> Option<&Net> {
+        self.networks.get(&self.ports.get(&port)?.network)
+    }
+
+    /// The gateway's address of a family on the guest's network.
+    fn gateway(&self, port: PortId, v4: bool) -> Option<IpAddr> {
+        self.network_of(port)?.config.gateway_of(v4)
     }
 
     /// The port of an endpoint.

@@ -5,18 +5,21 @@
 //! files know one kind of socket each.
 
 mod apply;
+mod association;
 mod control_server;
 mod descriptors;
 mod event_loop;
 mod frame_port;
 #[cfg(target_os = "linux")]
 mod holder;
+mod host;
 mod host_stream;
 mod listener;
 mod mmsg;
 mod port;
 mod publish;
 mod resolver;
+mod socket_errors;
 mod sources;
 mod store;
 #[cfg(target_os = "linux")]

@@ -3,14 +3,18 @@
 
 mod build;
 mod checksum;
+mod fragment;
+mod icmp;
 mod view;
 
-pub(crate) use build::{Route, Unreachable, arp_reply, echo_reply, tcp, udp, unreachable};
+pub(crate) use build::{Route, arp_reply, icmp, tcp, udp};
+pub(crate) use fragment::{Assembled, Header, PacketId, cut};
+pub(crate) use icmp::{IcmpError, echo_reply, icmp_error};
 pub(crate) use smoltcp::wire::{
     ArpOperation, ArpPacket, ArpRepr, EthernetAddress as Mac, EthernetFrame, EthernetProtocol,
     IpProtocol,
 };
-pub(crate) use view::{Ip, datagram, ethernet, icmp_is_valid, ip, segment};
+pub(crate) use view::{Fragment, Ip, datagram, ethernet, icmp_message, ip, segment};
 
 /// Largest IPv4 packet.
 pub(crate) const MTU: usize = 65_520;
@@ -18,8 +22,8 @@ pub(crate) const MTU: usize = 65_520;
 /// Bytes of an Ethernet header.
 pub(crate) const ETHERNET: usize = 14;
 
-/// Largest UDP payload that one frame carries.
-pub(crate) const MAX_DATAGRAM: usize = MTU - 20 - 8;
+/// Largest UDP payload.
+pub(crate) const MAX_DATAGRAM: usize = 65_507;
 
 /// Reads `02:57:0a:59:00:02`; unicast addresses only.
 pub(crate) fn parse_mac(text: &str) -> Option<Mac> {

@@ -40,6 +40,13 @@ needs_tests='
     setpriv:util-linux
     tmux:tmux
     git:git
+    /usr/bin/ping:iputils-ping
+    /usr/bin/tracepath:iputils-tracepath
+    /usr/bin/dig:bind9-dnsutils
+    udhcpc:udhcpc
+    rdisc6:ndisc6
+    tcpdump:tcpdump
+    sysctl:procps
 '
 needs_bench='
     umoci:umoci

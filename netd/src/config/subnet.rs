@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::Network;
+use super::{Endpoint, Network};
 use crate::wire::Mac;
 
 impl Network {
@@ -20,11 +20,18 @@ impl Network {
         Some(Ipv4Addr::from(u32::from(base) | !mask4(prefix)))
     }
 
-    /// The gateway's address of the family that `like` has.
-    pub(crate) fn gateway_like(&self, like: IpAddr) -> Option<IpAddr> {
-        match like {
-            IpAddr::V4(_) => self.gateway.map(IpAddr::V4),
-            IpAddr::V6(_) => self.gateway6.map(IpAddr::V6),
+    /// The mask of the IPv4 subnet.
+    pub(crate) fn mask(&self) -> Option<Ipv4Addr> {
+        let (_, prefix) = self.subnet?;
+        Some(mask4(prefix).into())
+    }
+
+    /// The gateway's address of a family.
+    pub(crate) fn gateway_of(&self, v4: bool) -> Option<IpAddr> {
+        if v4 {
+            self.gateway.map(IpAddr::V4)
+        } else {
+            self.gateway6.map(IpAddr::V6)
         }
     }
 
@@ -62,6 +69,16 @@ impl Network {
             [four, six].into_iter().flatten()
         };
         bases(self).any(|base| other.contains(base)) || bases(other).any(|base| self.contains(base))
+    }
+}
+
+impl Endpoint {
+    /// The address of the family that `like` has.
+    pub(crate) fn address_like(&self, like: IpAddr) -> Option<IpAddr> {
+        match like {
+            IpAddr::V4(_) => self.ipv4.map(IpAddr::V4),
+            IpAddr::V6(_) => self.ipv6.map(IpAddr::V6),
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 //! when all attempts have failed, the guest gets SERVFAIL.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use super::{HEADER, empty_reply, question_end};
@@ -31,6 +31,8 @@ pub(crate) enum Client {
     Datagram {
         /// The guest.
         port: PortId,
+        /// The gateway's address that was asked.
+        server: IpAddr,
         /// Its UDP port.
         source: u16,
     },
@@ -81,6 +83,8 @@ struct Query {
     message: Vec<u8>,
     id: u16,
     attempts: usize,
+    // Whom to ask in place of the host's.
+    own: Vec<SocketAddr>,
 }
 
 /// All queries that are under way.
@@ -97,14 +101,15 @@ impl Forwarder {
         self.resolvers = resolvers;
     }
 
-    /// Takes a query; `id` is a random one to use with the resolver. `None`
-    /// if too many are under way.
+    /// Takes a query; `id` is a random one to use with the resolver, and
+    /// `own` are the client's own resolvers, if it has some. `None` if too
+    /// many are under way.
     pub(crate) fn ask(
         &mut self,
         query: QueryId,
         client: Client,
         message: &[u8],
-        id: u16,
+        (id, own): (u16, Vec<SocketAddr>),
         now: Instant,
     ) -> Option<Outcome> {
         let same = self
@@ -122,6 +127,7 @@ impl Forwarder {
                 message: message.to_vec(),
                 id,
                 attempts: 0,
+                own,
             },
         );
         self.attempt(query, now)
@@ -129,9 +135,12 @@ impl Forwarder {
 
     fn attempt(&mut self, id: QueryId, now: Instant) -> Option<Outcome> {
         let query = self.queries.get_mut(&id)?;
-        let resolver = self
-            .resolvers
-            .get(query.attempts % self.resolvers.len().max(1));
+        let resolvers = if query.own.is_empty() {
+            &self.resolvers
+        } else {
+            &query.own
+        };
+        let resolver = resolvers.get(query.attempts % resolvers.len().max(1));
         let Some(resolver) = resolver.filter(|_| query.attempts < ATTEMPTS) else {
             let failed = empty_reply(&query.message, 2)?;
             let client = self.remove(id)?.client;

@@ -52,6 +52,18 @@ fn zone(internal: bool) -> Zone {
     Zone::new(&network, &[network.clone(), other])
 }
 
+fn links() -> Vec<(String, String)> {
+    vec![("database".into(), "Web-2".into())]
+}
+
+fn guest(port: u64) -> Client {
+    Client::Datagram {
+        port: PortId(port),
+        server: [10, 89, 0, 1].into(),
+        source: 4000,
+    }
+}
+
 fn query(name: &str, kind: TYPE) -> Packet<'_> {
     let mut packet = Packet::new_query(0x1234);
     packet.set_flags(PacketFlag::RECURSION_DESIRED);
@@ -65,7 +77,11 @@ fn query(name: &str, kind: TYPE) -> Packet<'_> {
 }
 
 fn ask(zone: &mut Zone, name: &str, kind: TYPE) -> (RCODE, Vec<String>) {
-    match zone.answer(&query(name, kind).build_bytes_vec().unwrap(), true) {
+    match zone.answer(
+        &query(name, kind).build_bytes_vec().unwrap(),
+        true,
+        &links(),
+    ) {
         Answer::Reply(bytes) => {
             let reply = Packet::parse(&bytes).unwrap();
             assert_eq!(reply.id(), 0x1234);
@@ -175,7 +191,7 @@ fn what_does_not_fit_a_datagram_is_cut_and_said_so() {
         (&small, false, false),
         (&large, true, false),
     ] {
-        let Answer::Reply(bytes) = zone.answer(query, udp) else {
+        let Answer::Reply(bytes) = zone.answer(query, udp, &[]) else {
             panic!("no reply")
         };
         let reply = Packet::parse(&bytes).unwrap();
@@ -190,11 +206,11 @@ proptest! {
     fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..100), near: bool) {
         let mut message = if near { vec![0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0] } else { vec![] };
         message.extend(bytes);
-        let _ = zone(false).answer(&message, true);
+        let _ = zone(false).answer(&message, true, &[]);
         let mut forwarder = Forwarder::default();
         forwarder.set_resolvers(vec!["127.0.0.1:53".parse().unwrap()]);
-        let client = Client::Datagram { port: PortId(1), source: 1 };
-        let _ = forwarder.ask(QueryId(1), client, &message, 7, Instant::now());
+        let client = guest(1);
+        let _ = forwarder.ask(QueryId(1), client, &message, (7, vec![]), Instant::now());
         let _ = forwarder.answered(QueryId(1), &message);
     }
 }
@@ -209,12 +225,9 @@ fn forwarded_queries_go_round_the_resolvers_and_then_fail() {
     ];
     forwarder.set_resolvers(resolvers.to_vec());
     let message = query("example.org", TYPE::A).build_bytes_vec().unwrap();
-    let client = Client::Datagram {
-        port: PortId(1),
-        source: 4000,
-    };
+    let client = guest(1);
     let mut asked = Vec::new();
-    let mut outcome = forwarder.ask(QueryId(1), client, &message, 0xabcd, now);
+    let mut outcome = forwarder.ask(QueryId(1), client, &message, (0xabcd, vec![]), now);
     while let Some(Outcome::Ask(ask)) = outcome {
         assert_eq!(ask.message[..2], [0xab, 0xcd]);
         assert_eq!(ask.message[2..], message[2..]);
@@ -238,12 +251,9 @@ fn only_the_answer_to_the_question_is_passed_on() {
     let mut forwarder = Forwarder::default();
     forwarder.set_resolvers(vec!["127.0.0.1:53".parse().unwrap()]);
     let message = query("example.org", TYPE::A).build_bytes_vec().unwrap();
-    let client = Client::Datagram {
-        port: PortId(1),
-        source: 4000,
-    };
+    let client = guest(1);
     forwarder
-        .ask(QueryId(1), client, &message, 0xabcd, now)
+        .ask(QueryId(1), client, &message, (0xabcd, vec![]), now)
         .unwrap();
     let answer = |name: &str, id: u16| {
         let mut reply = Packet::new_reply(id);
@@ -273,25 +283,19 @@ fn a_guest_cannot_have_endless_queries() {
     let mut forwarder = Forwarder::default();
     forwarder.set_resolvers(vec!["127.0.0.1:53".parse().unwrap()]);
     let message = query("example.org", TYPE::A).build_bytes_vec().unwrap();
-    let client = Client::Datagram {
-        port: PortId(1),
-        source: 4000,
-    };
+    let client = guest(1);
     let taken = (0..1000)
         .filter(|n| {
             forwarder
-                .ask(QueryId(*n), client, &message, 1, now)
+                .ask(QueryId(*n), client, &message, (1, vec![]), now)
                 .is_some()
         })
         .count();
     assert_eq!(taken, 128);
-    let other = Client::Datagram {
-        port: PortId(2),
-        source: 4000,
-    };
+    let other = guest(2);
     assert!(
         forwarder
-            .ask(QueryId(5000), other, &message, 1, now)
+            .ask(QueryId(5000), other, &message, (1, vec![]), now)
             .is_some()
     );
     assert_eq!(forwarder.forget(PortId(1)).len(), 128);

@@ -1,20 +1,16 @@
 //! What one network knows.
 
 use std::collections::{HashMap, HashSet};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use simple_dns::rdata::{A, OPT, PTR, RData};
+use simple_dns::rdata::{A, AAAA, PTR, RData, SRV};
 use simple_dns::{
-    CLASS, Name, OPCODE, Packet, PacketFlag, QCLASS, QTYPE, Question, RCODE, ResourceRecord, TYPE,
-    header_buffer,
+    CLASS, Name, OPCODE, Packet, PacketFlag, QCLASS, QTYPE, Question, RCODE, TYPE, header_buffer,
 };
 
 use super::empty_reply;
-use crate::config::Network;
-
-/// Seconds that an answer may be kept: addresses change when a container is
-/// created again.
-const TTL: u32 = 2;
+use super::reply::reply;
+use crate::config::{Endpoint, Network, Protocol};
 
 /// Names of the gateway, which leads to the host.
 const HOST_NAMES: [&str; 3] = [
@@ -22,9 +18,6 @@ const HOST_NAMES: [&str; 3] = [
     "gateway.docker.internal",
     "host.stack.internal",
 ];
-
-/// Largest answer by UDP, whatever the client says.
-const MAX_UDP: usize = 4096;
 
 /// What to do with a query.
 #[derive(Debug, PartialEq)]
@@ -37,46 +30,82 @@ pub(crate) enum Answer {
     Ignore,
 }
 
+/// The addresses of one name. Who asks for one family often asks for the
+/// other in the same breath, so each has its own turn.
+#[derive(Debug, Default)]
+struct Addresses {
+    four: Turns<Ipv4Addr>,
+    six: Turns<Ipv6Addr>,
+}
+
+impl Addresses {
+    fn add(&mut self, address: IpAddr) {
+        match address {
+            IpAddr::V4(address) => self.four.add(address),
+            IpAddr::V6(address) => self.six.add(address),
+        }
+    }
+
+    fn records(&mut self, question: &Question<'_>) -> Vec<RData<'static>> {
+        let mut records = Vec::new();
+        if asks(question, TYPE::A) {
+            let address = |a: Ipv4Addr| RData::A(A { address: a.into() });
+            records.extend(self.four.next().map(address));
+        }
+        if asks(question, TYPE::AAAA) {
+            let address = |a: Ipv6Addr| RData::AAAA(AAAA { address: a.into() });
+            records.extend(self.six.next().map(address));
+        }
+        records
+    }
+}
+
+/// Items that take turns in being the first.
+#[derive(Debug)]
+struct Turns<T> {
+    items: Vec<T>,
+    turn: usize,
+}
+
+impl<T> Default for Turns<T> {
+    fn default() -> Turns<T> {
+        Turns {
+            items: Vec::new(),
+            turn: 0,
+        }
+    }
+}
+
+impl<T: Copy + PartialEq> Turns<T> {
+    fn add(&mut self, item: T) {
+        if !self.items.contains(&item) {
+            self.items.push(item);
+        }
+    }
+
+    fn next(&mut self) -> impl Iterator<Item = T> {
+        self.turn = self.turn.wrapping_add(1);
+        let first = self.turn % self.items.len().max(1);
+        let (end, begin) = self.items.split_at(first);
+        begin.iter().chain(end).copied()
+    }
+}
+
 /// The names of one network.
 #[derive(Debug)]
 pub(crate) struct Zone {
-    names: HashMap<String, Vec<Ipv4Addr>>,
-    reverse: HashMap<Ipv4Addr, String>,
+    names: HashMap<String, Addresses>,
+    reverse: HashMap<IpAddr, String>,
+    // `_http._tcp.web`: ports, and the names of those who have them.
+    services: HashMap<String, Vec<(u16, String)>>,
     // Single-label names of the stack's other networks.
     elsewhere: HashSet<String>,
     network: Network,
-    turn: usize,
 }
 
 impl Zone {
     /// The zone of `network`, one of `all`.
     pub(crate) fn new(network: &Network, all: &[Network]) -> Zone {
-        let mut names: HashMap<String, Vec<Ipv4Addr>> = HashMap::new();
-        let mut reverse = HashMap::new();
-        if !network.internal {
-            for name in HOST_NAMES {
-                names.insert(name.to_owned(), network.gateway.into_iter().collect());
-            }
-            if let Some(gateway) = network.gateway {
-                reverse.insert(gateway, HOST_NAMES[1].to_owned());
-            }
-        }
-        let mut own: HashSet<String> = HashSet::new();
-        for endpoint in &network.endpoints {
-            for name in &endpoint.names {
-                let name = canonical(name);
-                if own.insert(name.clone()) {
-                    names.remove(&name);
-                }
-                let addresses = names.entry(name).or_default();
-                if let Some(address) = endpoint.ipv4.filter(|a| !addresses.contains(a)) {
-                    addresses.push(address);
-                }
-            }
-            if let (Some(name), Some(address)) = (endpoint.names.first(), endpoint.ipv4) {
-                reverse.insert(address, canonical(name));
-            }
-        }
         let elsewhere = all
             .iter()
             .filter(|other| other.name != network.name)
@@ -84,21 +113,72 @@ impl Zone {
             .map(|name| canonical(name))
             .filter(|name| !name.contains('.'))
             .collect();
-        let network = Network {
-            endpoints: Vec::new(),
-            ..network.clone()
-        };
-        Zone {
-            names,
-            reverse,
+        let mut zone = Zone {
+            names: HashMap::new(),
+            reverse: HashMap::new(),
+            services: HashMap::new(),
             elsewhere,
-            network,
-            turn: 0,
+            network: Network {
+                endpoints: Vec::new(),
+                ..network.clone()
+            },
+        };
+        for endpoint in &network.endpoints {
+            zone.add(endpoint);
+        }
+        if !network.internal {
+            zone.add_host();
+        }
+        zone
+    }
+
+    fn add(&mut self, endpoint: &Endpoint) {
+        let first = endpoint.names.first().map(|name| canonical(name));
+        for name in endpoint.names.iter().map(|name| canonical(name)) {
+            for service in &endpoint.services {
+                let protocol = match service.protocol {
+                    Protocol::Tcp => "tcp",
+                    Protocol::Udp => "udp",
+                };
+                let label = canonical(&service.label);
+                let target = first.clone().unwrap_or_default();
+                let ports = self.services.entry(format!("_{label}._{protocol}.{name}"));
+                let ports = ports.or_default();
+                if !ports.contains(&(service.port, target.clone())) {
+                    ports.push((service.port, target));
+                }
+            }
+            let addresses = self.names.entry(name).or_default();
+            endpoint.addresses().for_each(|a| addresses.add(a));
+        }
+        if let Some(first) = first {
+            for address in endpoint.addresses() {
+                self.reverse.insert(address, first.clone());
+            }
         }
     }
 
-    /// Answers `query`, which came by UDP or by a stream.
-    pub(crate) fn answer(&mut self, query: &[u8], udp: bool) -> Answer {
+    /// The host's names, unless endpoints have them.
+    fn add_host(&mut self) {
+        let gateways = [true, false].map(|v4| self.network.gateway_of(v4));
+        for name in HOST_NAMES {
+            if self.names.contains_key(name) {
+                continue;
+            }
+            let addresses = self.names.entry(name.to_owned()).or_default();
+            gateways
+                .into_iter()
+                .flatten()
+                .for_each(|a| addresses.add(a));
+        }
+        for gateway in gateways.into_iter().flatten() {
+            self.reverse.insert(gateway, HOST_NAMES[1].to_owned());
+        }
+    }
+
+    /// Answers `query`, which came by UDP or by a stream, from an endpoint
+    /// that has `links`.
+    pub(crate) fn answer(&mut self, query: &[u8], udp: bool, links: &[(String, String)]) -> Answer {
         let plausible = header_buffer::questions(query).is_ok_and(|n| n == 1)
             && header_buffer::answers(query).is_ok_and(|n| n == 0)
             && header_buffer::name_servers(query).is_ok_and(|n| n == 0)
@@ -127,7 +207,7 @@ impl Zone {
                 Answer::Forward
             };
         }
-        match self.look_up(question) {
+        match self.look_up(question, links) {
             Some(found) => reply(&packet, question, found, udp).map_or(refused(2), Answer::Reply),
             None if self.network.internal => refused(3),
             None => Answer::Forward,
@@ -136,38 +216,46 @@ impl Zone {
 
     /// The answer's records; `Err` if there is no such name, `None` if it is
     /// not this zone that knows.
-    fn look_up(&mut self, question: &Question<'_>) -> Option<Result<Vec<RData<'static>>, RCODE>> {
+    fn look_up(
+        &mut self,
+        question: &Question<'_>,
+        links: &[(String, String)],
+    ) -> Option<Result<Vec<RData<'static>>, RCODE>> {
         let name = canonical(&question.qname.to_string());
         if let Some(address) = reverse_name(&name) {
-            let pointer = self.reverse.get(&address).and_then(|name| pointer(name));
-            return match pointer {
-                Some(pointer) if asks(question, TYPE::PTR) => Some(Ok(vec![pointer])),
-                Some(_) => Some(Ok(vec![])),
-                None => self
-                    .network
-                    .contains(address.into())
-                    .then_some(Err(RCODE::NameError)),
-            };
+            return self.look_up_address(question, address);
         }
-        let Some(addresses) = self.names.get(&name) else {
-            return self
-                .elsewhere
-                .contains(&name)
-                .then_some(Err(RCODE::NameError));
-        };
-        if !asks(question, TYPE::A) {
-            return Some(Ok(vec![]));
+        let link = links.iter().find(|(alias, _)| canonical(alias) == name);
+        let name = link.map_or(name, |(_, target)| canonical(target));
+        if let Some(addresses) = self.names.get_mut(&name) {
+            return Some(Ok(addresses.records(question)));
         }
-        self.turn = self.turn.wrapping_add(1);
-        let first = self.turn % addresses.len().max(1);
-        let rotated = addresses[first..].iter().chain(&addresses[..first]);
-        Some(Ok(rotated
-            .map(|a| {
-                RData::A(A {
-                    address: u32::from(*a),
-                })
-            })
-            .collect()))
+        if let Some(ports) = self.services.get(&name) {
+            let records = ports
+                .iter()
+                .filter_map(|(port, target)| server(*port, target));
+            let asked = asks(question, TYPE::SRV);
+            return Some(Ok(records.filter(|_| asked).collect()));
+        }
+        let owner = service_owner(&name).unwrap_or(&name);
+        let known = self.elsewhere.contains(owner) || self.names.contains_key(owner);
+        known.then_some(Err(RCODE::NameError))
+    }
+
+    fn look_up_address(
+        &self,
+        question: &Question<'_>,
+        address: IpAddr,
+    ) -> Option<Result<Vec<RData<'static>>, RCODE>> {
+        let pointer = self.reverse.get(&address).and_then(|name| pointer(name));
+        match pointer {
+            Some(pointer) if asks(question, TYPE::PTR) => Some(Ok(vec![pointer])),
+            Some(_) => Some(Ok(vec![])),
+            None => self
+                .network
+                .contains(address)
+                .then_some(Err(RCODE::NameError)),
+        }
     }
 }
 
@@ -183,65 +271,39 @@ fn pointer(name: &str) -> Option<RData<'static>> {
     Some(RData::PTR(PTR(Name::new(name).ok()?.into_owned())))
 }
 
-/// The address that `4.3.2.1.in-addr.arpa` asks about.
-fn reverse_name(name: &str) -> Option<Ipv4Addr> {
-    let address: Ipv4Addr = name.strip_suffix(".in-addr.arpa")?.parse().ok()?;
-    let [a, b, c, d] = address.octets();
-    Some(Ipv4Addr::new(d, c, b, a))
+fn server(port: u16, target: &str) -> Option<RData<'static>> {
+    let target = Name::new(target).ok()?.into_owned();
+    Some(RData::SRV(SRV {
+        priority: 0,
+        weight: 0,
+        port,
+        target,
+    }))
 }
 
-fn reply(
-    query: &Packet<'_>,
-    question: &Question<'_>,
-    found: Result<Vec<RData<'static>>, RCODE>,
-    udp: bool,
-) -> Option<Vec<u8>> {
-    let mut reply = Packet::new_reply(query.id());
-    reply.set_flags(PacketFlag::AUTHORITATIVE_ANSWER | PacketFlag::RECURSION_AVAILABLE);
-    if query.has_flags(PacketFlag::RECURSION_DESIRED) {
-        reply.set_flags(PacketFlag::RECURSION_DESIRED);
-    }
-    reply.questions.push(question.clone());
-    let mut limit = usize::from(u16::MAX);
-    if udp {
-        limit = query
-            .opt()
-            .map_or(512, |opt| usize::from(opt.udp_packet_size))
-            .clamp(512, MAX_UDP);
-    }
-    if query.opt().is_some() {
-        let size = MAX_UDP as u16;
-        *reply.opt_mut() = Some(OPT {
-            opt_codes: Vec::new(),
-            udp_packet_size: size,
-            version: 0,
-        });
-    }
-    match found {
-        Ok(records) => {
-            for record in records {
-                let name = question.qname.clone();
-                reply
-                    .answers
-                    .push(ResourceRecord::new(name, CLASS::IN, TTL, record));
+/// `web` of `_http._tcp.web` (RFC 2782).
+fn service_owner(name: &str) -> Option<&str> {
+    let (_, rest) = name.strip_prefix('_')?.split_once('.')?;
+    let (_, owner) = rest.strip_prefix('_')?.split_once('.')?;
+    Some(owner)
+}
+
+/// The address that `4.3.2.1.in-addr.arpa` asks about, or 32 digits before
+/// `ip6.arpa` (RFC 3596, section 2.5).
+fn reverse_name(name: &str) -> Option<IpAddr> {
+    if let Some(digits) = name.strip_suffix(".ip6.arpa") {
+        let mut bits = 0u128;
+        let mut count = 0;
+        for digit in digits.rsplit('.') {
+            if digit.len() != 1 || count == 32 {
+                return None;
             }
+            bits = bits << 4 | u128::from_str_radix(digit, 16).ok()?;
+            count += 1;
         }
-        Err(code) => *reply.rcode_mut() = code,
+        return (count == 32).then(|| Ipv6Addr::from(bits).into());
     }
-    let whole = reply.build_bytes_vec_compressed().ok()?;
-    if whole.len() <= limit {
-        return Some(whole);
-    }
-    // As many as fit: a compressed name takes 2 bytes, an A record with it 16.
-    reply.set_flags(PacketFlag::TRUNCATION);
-    let over = (whole.len() - limit).div_ceil(16);
-    reply
-        .answers
-        .truncate(reply.answers.len().saturating_sub(over));
-    let part = reply.build_bytes_vec_compressed().ok()?;
-    if part.len() <= limit {
-        return Some(part);
-    }
-    reply.answers.clear();
-    reply.build_bytes_vec_compressed().ok()
+    let address: Ipv4Addr = name.strip_suffix(".in-addr.arpa")?.parse().ok()?;
+    let [a, b, c, d] = address.octets();
+    Some(Ipv4Addr::new(d, c, b, a).into())
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::flows::Kind;
 use super::{Event, Fabric, Net, Port};
-use crate::config::{Endpoint, Network, Publish, Transport};
+use crate::config::{Endpoint, Network, Publish, Transport, link_local};
 use crate::dns::Zone;
 use crate::ids::{NetworkId, PortId, PublishId};
 use crate::wire;
@@ -37,7 +37,7 @@ pub(crate) struct Opened {
 
 impl Fabric {
     /// Serves `networks`, a configuration that was checked.
-    pub(crate) fn apply(&mut self, networks: &[Network]) -> Changes {
+    pub(crate) fn apply(&mut self, networks: &[Network], now: Instant) -> Changes {
         let wanted: HashMap<&str, &Network> = networks
             .iter()
             .map(|network| (network.name.as_str(), network))
@@ -54,6 +54,7 @@ impl Fabric {
             .collect();
         for id in stale {
             self.networks.remove(&id);
+            self.advertisements.set(id, None);
         }
         for id in self.ports.keys().copied().collect::<Vec<_>>() {
             if !self.still_wanted(id, &wanted) {
@@ -64,6 +65,7 @@ impl Fabric {
         for network in networks {
             self.apply_network(network, networks, &mut changes);
         }
+        self.schedule_advertisements(now);
         changes
     }
 
@@ -91,7 +93,12 @@ impl Fabric {
                 continue;
             };
             let port = match self.port_of(&endpoint.id) {
-                Some(port) => port,
+                Some(id) => {
+                    if let Some(port) = self.ports.get_mut(&id) {
+                        port.endpoint = endpoint.clone();
+                    }
+                    id
+                }
                 None => {
                     let port = PortId(self.fresh());
                     changes.opened.push(Opened {
@@ -120,6 +127,7 @@ impl Fabric {
         }
         let net = Net {
             mac: network.gateway_mac(),
+            link_local: link_local(network.gateway_mac()),
             zone: Zone::new(network, all),
             table,
             config: network.clone(),
@@ -139,6 +147,7 @@ impl Fabric {
             self.events.push_back(Event::CloseQuery(query));
         }
         self.sessions.forget(|port, _| port == id);
+        self.reassembly.forget_port(id);
         self.frames.retain(|(port, _)| *port != id);
         if let Some(port) = self.ports.remove(&id)
             && let Some(network) = self.networks.get_mut(&port.network)
@@ -173,7 +182,7 @@ impl Fabric {
     /// A published port is gone; its flows end.
     pub(crate) fn remove_publish(&mut self, id: PublishId, now: Instant) {
         self.publishes.remove(&id);
-        let through = |kind: &Kind| matches!(kind, Kind::Published(publish) if *publish == id);
+        let through = |kind: &Kind| matches!(kind, Kind::Published(publish, _) if *publish == id);
         for flow in self.flows.select(|flow| through(&flow.kind)) {
             self.abort(flow, now);
             self.flush(flow, now);

@@ -1,7 +1,7 @@
 //! The table of TCP flows.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use crate::dns::Framer;
@@ -12,6 +12,9 @@ use crate::timers::Timers;
 /// Flows in all, and of one guest: each may cost a socket and two buffers.
 const MAX: usize = 16_384;
 const MAX_PER_PORT: usize = 4096;
+
+/// How many make place at a time.
+const AT_ONCE: usize = 64;
 
 /// What all buffers together may take, in bytes.
 const BUDGET: usize = 1 << 30;
@@ -27,17 +30,22 @@ pub(super) struct Key {
     /// Its TCP port.
     pub(super) source: u16,
     /// The other end.
-    pub(super) remote: SocketAddrV4,
+    pub(super) remote: SocketAddr,
 }
 
 /// What is behind a flow.
 #[derive(Debug)]
 pub(super) enum Kind {
-    /// A socket of the host that the guest asked for; the SYN's packet, for
-    /// errors that quote it.
-    Outward(Vec<u8>),
-    /// A client of a published port.
-    Published(PublishId),
+    /// A socket of the host that the guest asked for.
+    Outward {
+        /// The beginning of the SYN's packet, for errors that quote it.
+        syn: Vec<u8>,
+        /// Where else to connect if nobody listens at the first place.
+        instead: Option<SocketAddr>,
+    },
+    /// A client of a published port, and how else the guest can be asked if
+    /// it refuses.
+    Published(PublishId, Option<Key>),
     /// The name server; queries that are with a resolver.
     Names(Framer, usize),
 }
@@ -62,9 +70,32 @@ pub(super) struct Flows {
 }
 
 impl Flows {
-    /// There is place for one more.
-    pub(super) fn has_place(&self, port: PortId) -> bool {
-        self.by_id.len() < MAX && self.per_port.get(&port).is_none_or(|n| *n < MAX_PER_PORT)
+    /// Which flows have to go before `port` gets another one. With too many
+    /// of its own, some of those; with too many in all, some of whoever has
+    /// most. Handshakes go first, then what was silent longest; several at a
+    /// time, so that a flood does not make each search for itself.
+    pub(super) fn surplus(&self, port: PortId) -> Vec<FlowId> {
+        let own = self.per_port.get(&port).copied().unwrap_or(0);
+        let victim = if own >= MAX_PER_PORT {
+            Some(port)
+        } else if self.by_id.len() >= MAX {
+            let most = self.per_port.iter().max_by_key(|(_, count)| **count);
+            most.map(|(port, _)| *port)
+        } else {
+            None
+        };
+        let Some(victim) = victim else {
+            return Vec::new();
+        };
+        let mut candidates: Vec<_> = self
+            .by_id
+            .iter()
+            .filter(|(_, flow)| flow.key.port == victim)
+            .map(|(id, flow)| (flow.connection.is_open(), flow.connection.heard(), *id))
+            .collect();
+        candidates.sort_unstable();
+        candidates.truncate(AT_ONCE);
+        candidates.into_iter().map(|(.., id)| id).collect()
     }
 
     /// What one direction of a flow may take now, in bytes.

@@ -1,6 +1,6 @@
-//! What is for the gateway: ARP, ping, and whatever shall leave the network.
+//! What is for the gateway: ARP, and whatever shall leave the network.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Instant;
 
 use super::Fabric;
@@ -8,8 +8,11 @@ use crate::counters::DropReason;
 use crate::frame::FrameRef;
 use crate::ids::PortId;
 use crate::wire::{
-    self, ArpOperation, ArpPacket, ArpRepr, EthernetProtocol, Ip, IpProtocol, Unreachable,
+    self, ArpOperation, ArpPacket, ArpRepr, EthernetProtocol, IcmpError, Ip, IpProtocol,
 };
+
+/// The metadata service of a cloud's machines, on IPv6.
+const METADATA6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
 
 /// Where a packet for the gateway's hardware address goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,25 +31,32 @@ impl Fabric {
         };
         match view.ethertype() {
             EthernetProtocol::Arp => self.handle_arp(from, view.payload()),
-            EthernetProtocol::Ipv4 => match wire::ip(view.payload()) {
-                Some(mut ip) => {
-                    ip.unsummed = frame.offload.checksum.is_some();
-                    self.handle_ip(from, &ip, now);
+            EthernetProtocol::Ipv4 | EthernetProtocol::Ipv6 => {
+                match wire::ip(view.payload(), &frame.offload) {
+                    Some(ip) => self.handle_ip(from, &ip, now),
+                    None => self.drop(DropReason::Malformed),
                 }
-                None => self.drop(DropReason::Malformed),
-            },
-            EthernetProtocol::Ipv6 | EthernetProtocol::Unknown(_) => {
-                self.drop(DropReason::UnknownProtocol);
             }
+            EthernetProtocol::Unknown(_) => self.drop(DropReason::UnknownProtocol),
         }
     }
 
-    /// A frame for everybody: only questions for our own address matter.
-    pub(super) fn handle_flooded(&mut self, from: PortId, frame: &[u8]) {
-        if let Some(view) = wire::ethernet(frame)
-            && view.ethertype() == EthernetProtocol::Arp
-        {
-            self.handle_arp(from, view.payload());
+    /// A frame for everybody: only questions for our own addresses matter.
+    pub(super) fn handle_flooded(&mut self, from: PortId, frame: FrameRef<'_>) {
+        let Some(view) = wire::ethernet(frame.bytes) else {
+            return;
+        };
+        match view.ethertype() {
+            EthernetProtocol::Arp => self.handle_arp(from, view.payload()),
+            EthernetProtocol::Ipv6 => {
+                if let Some(ip) = wire::ip(view.payload(), &frame.offload)
+                    && ip.protocol == IpProtocol::Icmpv6
+                    && ip.fragment.is_none()
+                {
+                    self.handle_neighbour(from, &ip);
+                }
+            }
+            EthernetProtocol::Ipv4 | EthernetProtocol::Unknown(_) => {}
         }
     }
 
@@ -56,90 +66,137 @@ impl Fabric {
             .and_then(|arp| ArpRepr::parse(&arp).ok());
         let Some(ArpRepr::EthernetIpv4 {
             operation,
-            target_protocol_addr,
+            source_protocol_addr: asker,
+            target_protocol_addr: target,
             ..
         }) = arp
         else {
             return self.drop(DropReason::Malformed);
         };
-        if operation != ArpOperation::Request || Some(target_protocol_addr) != self.gateway(from) {
+        let own = self.network_of(from).and_then(|net| net.config.gateway);
+        if operation != ArpOperation::Request || Some(target) != own {
             return self.drop(DropReason::ArpNotForUs);
         }
-        if let Some(route) = self.route(from, target_protocol_addr) {
-            self.send(from, wire::arp_reply(&route));
+        if let Some(route) = self.route(from, target.into()) {
+            let macs = (route.src_mac, route.dst_mac);
+            self.send(from, wire::arp_reply(macs, target, asker));
         }
     }
 
     fn handle_ip(&mut self, from: PortId, ip: &Ip<'_>, now: Instant) {
-        if ip.fragment {
-            return self.drop(DropReason::Fragment);
+        if ip.fragment.is_some() {
+            match self.reassembly.accept(from, ip, now) {
+                Ok(None) => {}
+                Ok(Some(packet)) => {
+                    if let Some(whole) = packet.view() {
+                        self.handle_ip(from, &whole, now);
+                    }
+                }
+                Err(reason) => self.drop(reason),
+            }
+            return;
+        }
+        if self.handle_dhcp(from, ip) {
+            return;
+        }
+        if ip.protocol == IpProtocol::Icmpv6 && self.handle_neighbour(from, ip) {
+            return;
         }
         let destination = match self.destination(from, ip.dst) {
             Ok(destination) => destination,
-            Err(reason) => return self.drop(reason),
+            Err(reason) => {
+                self.drop(reason);
+                if !ip.dst.is_multicast() && !ip.dst.is_unspecified() {
+                    self.send_error(from, None, IcmpError::no_route(ip.dst.is_ipv4()), ip.packet);
+                }
+                return;
+            }
         };
-        match (ip.protocol, destination) {
-            (IpProtocol::Tcp, _) => self.handle_tcp(from, ip, destination, now),
-            (IpProtocol::Udp, _) => self.handle_udp(from, ip, destination, now),
-            (IpProtocol::Icmp, Destination::Host) => self.handle_ping(from, ip),
+        if destination == Destination::Outside && ip.hops <= 1 {
+            self.drop(DropReason::HopsUsed);
+            let error = IcmpError::hops_used(ip.dst.is_ipv4());
+            return self.send_error(from, None, error, ip.packet);
+        }
+        match ip.protocol {
+            IpProtocol::Tcp => self.handle_tcp(from, ip, destination, now),
+            IpProtocol::Udp => self.handle_udp(from, ip, destination, now),
+            IpProtocol::Icmp | IpProtocol::Icmpv6 => {
+                self.handle_icmp(from, ip, destination, now);
+            }
             _ => self.drop(DropReason::UnknownProtocol),
         }
     }
 
-    fn destination(&self, from: PortId, dst: Ipv4Addr) -> Result<Destination, DropReason> {
+    fn destination(&self, from: PortId, dst: IpAddr) -> Result<Destination, DropReason> {
         let Some(port) = self.ports.get(&from) else {
             return Err(DropReason::NotRoutable);
         };
+        let own = self.networks.get(&port.network);
+        if own.is_some_and(|net| net.config.is_gateway(dst)) {
+            return Ok(Destination::Host);
+        }
         for (id, network) in &self.networks {
-            if network.config.contains(dst.into()) {
-                return match (*id == port.network, network.config.gateway == Some(dst)) {
-                    (true, true) => Ok(Destination::Host),
-                    (true, false) => Err(DropReason::NotRoutable),
-                    (false, _) => Err(DropReason::OtherNetwork),
-                };
+            if network.config.contains(dst) {
+                return Err(if *id == port.network {
+                    DropReason::NotRoutable
+                } else {
+                    DropReason::OtherNetwork
+                });
             }
         }
-        let [first, ..] = dst.octets();
-        // Loopback would be the host's, link-local its neighbours' (and a
-        // cloud's metadata service).
-        if first == 0 || first >= 224 || dst.is_loopback() || dst.is_link_local() {
-            return Err(DropReason::NotRoutable);
+        if is_outside(dst) {
+            Ok(Destination::Outside)
+        } else {
+            Err(DropReason::NotRoutable)
         }
-        Ok(Destination::Outside)
+    }
+
+    /// The address belongs to none of the stack's networks.
+    pub(super) fn is_foreign(&self, address: IpAddr) -> bool {
+        let mut networks = self.networks.values();
+        is_outside(address) && !networks.any(|network| network.config.contains(address))
     }
 
     /// The guest's network has no way out.
     pub(super) fn is_internal(&self, port: PortId) -> bool {
-        let network = self
-            .ports
-            .get(&port)
-            .and_then(|port| self.networks.get(&port.network));
-        network.is_none_or(|network| network.config.internal)
+        self.network_of(port)
+            .is_none_or(|network| network.config.internal)
     }
 
-    fn handle_ping(&mut self, from: PortId, ip: &Ip<'_>) {
-        // Echo request, code 0 (RFC 792); errors about our own packets need
-        // no answer.
-        if ip.payload.len() < 8 || !wire::icmp_is_valid(ip.payload) {
-            return self.drop(DropReason::Malformed);
-        }
-        if ip.payload.starts_with(&[8, 0])
-            && let Some(route) = self.route(from, ip.dst)
-        {
-            self.send(from, wire::echo_reply(&route, ip.payload));
-        }
-    }
-
-    /// Tells a guest that its packet `original` to `dst` went nowhere.
-    pub(super) fn send_unreachable(
+    /// Tells a guest that its packet `original` did not arrive. Who says so
+    /// is `src`, or the gateway.
+    pub(super) fn send_error(
         &mut self,
         port: PortId,
-        src: Ipv4Addr,
-        why: Unreachable,
+        src: Option<IpAddr>,
+        error: IcmpError,
         original: &[u8],
     ) {
+        let four = original.first().is_some_and(|first| first >> 4 == 4);
+        let src = src.filter(|src| src.is_ipv4() == four);
+        let Some(src) = src.or_else(|| self.gateway(port, four)) else {
+            return;
+        };
         if let Some(route) = self.route(port, src) {
-            self.send(port, wire::unreachable(&route, why, original));
+            self.send(port, wire::icmp_error(&route, error, original));
+        }
+    }
+}
+
+/// Packets to `address` may leave: it is not the host's own inside, nor its
+/// neighbours' (a cloud's metadata service is there), nor everybody's.
+fn is_outside(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => {
+            let [first, ..] = address.octets();
+            first != 0 && first < 224 && !address.is_loopback() && !address.is_link_local()
+        }
+        IpAddr::V6(address) => {
+            let embeds_v4 = address.to_ipv4().is_some();
+            !embeds_v4
+                && !address.is_multicast()
+                && !address.is_unicast_link_local()
+                && address != METADATA6
         }
     }
 }

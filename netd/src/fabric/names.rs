@@ -1,5 +1,6 @@
 //! The name server at the gateway, by UDP and by TCP.
 
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use super::flows::Kind;
@@ -12,9 +13,20 @@ use crate::ids::{FlowId, PortId, QueryId};
 pub(super) const PORT: u16 = 53;
 
 impl Fabric {
-    /// A query came by UDP.
-    pub(super) fn handle_query(&mut self, port: PortId, source: u16, query: &[u8], now: Instant) {
-        let client = Client::Datagram { port, source };
+    /// A query came by UDP from a port of the guest to `server`, one of the
+    /// gateway's addresses.
+    pub(super) fn handle_query(
+        &mut self,
+        port: PortId,
+        (server, source): (IpAddr, u16),
+        query: &[u8],
+        now: Instant,
+    ) {
+        let client = Client::Datagram {
+            port,
+            server,
+            source,
+        };
         if let Some(reply) = self.query(client, query, now) {
             self.reply(client, &reply);
         }
@@ -22,15 +34,18 @@ impl Fabric {
 
     /// The reply, or nothing if there will be one later or never.
     fn query(&mut self, client: Client, query: &[u8], now: Instant) -> Option<Vec<u8>> {
-        let network = self.ports.get(&client.port())?.network;
+        let port = self.ports.get(&client.port())?;
         let udp = matches!(client, Client::Datagram { .. });
-        match self.networks.get_mut(&network)?.zone.answer(query, udp) {
+        let zone = &mut self.networks.get_mut(&port.network)?.zone;
+        match zone.answer(query, udp, &port.endpoint.links) {
             Answer::Reply(reply) => Some(reply),
             Answer::Ignore => None,
             Answer::Forward => {
+                let own = port.endpoint.dns.iter();
+                let own = own.map(|server| SocketAddr::new(*server, PORT)).collect();
                 let id = QueryId(self.fresh());
                 let random = self.noise.next() as u16;
-                match self.forwarder.ask(id, client, query, random, now) {
+                match self.forwarder.ask(id, client, query, (random, own), now) {
                     Some(Outcome::Reply(_, _, reply)) => Some(reply),
                     Some(Outcome::Ask(ask)) => {
                         self.events.push_back(Event::Ask(ask));
@@ -97,11 +112,11 @@ impl Fabric {
 
     fn reply(&mut self, client: Client, reply: &[u8]) {
         match client {
-            Client::Datagram { port, source } => {
-                if let Some(gateway) = self.gateway(port) {
-                    self.send_datagram(port, (gateway, PORT), source, reply);
-                }
-            }
+            Client::Datagram {
+                port,
+                server,
+                source,
+            } => self.send_datagram(port, SocketAddr::new(server, PORT), source, reply),
             Client::Stream { flow, .. } => {
                 if let Some(connection) = self.connection(flow)
                     && connection.room() > 0

@@ -1,18 +1,22 @@
 //! TCP at the gateway: which flow a segment belongs to, and how flows begin
 //! and end.
 
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Instant;
 
 use super::flows::{Flow, Key, Kind};
 use super::gateway::Destination;
+use super::udp::{loopback, plain};
 use super::{Event, Fabric, PORT_ROOM};
 use crate::counters::DropReason;
 use crate::dns::Framer;
 use crate::ids::{FlowId, PortId, PublishId};
-use crate::tcp::{Connection, Header, Seq};
+use crate::tcp::{Close, Connection, Header, Seq};
 use crate::udp::GATEWAY_PORTS;
-use crate::wire::{self, Ip, Unreachable};
+use crate::wire::{self, IcmpError, Ip};
+
+/// Bytes of a SYN's packet that are kept: headers with all their options.
+const QUOTE: usize = 128;
 
 /// Why the host's socket did not connect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +43,7 @@ impl Fabric {
         let key = Key {
             port: from,
             source,
-            remote: SocketAddrV4::new(ip.dst, port),
+            remote: SocketAddr::new(ip.dst, port),
         };
         let opens = header.syn && header.ack.is_none();
         if let Some(id) = self.flows.find(&key)
@@ -55,9 +59,6 @@ impl Fabric {
         }
         if !opens {
             self.drop(DropReason::NoFlow);
-            self.refuse(&key, &header, payload.len());
-        } else if !self.flows.has_place(from) {
-            self.drop(DropReason::TooMany);
             self.refuse(&key, &header, payload.len());
         } else {
             self.open_outward(key, &header, ip, destination, now);
@@ -80,23 +81,28 @@ impl Fabric {
             return match destination {
                 Destination::Host => self.refuse(&key, syn, 0),
                 Destination::Outside => {
-                    self.send_unreachable(key.port, ip.dst, Unreachable::Network, ip.packet);
+                    let error = IcmpError::no_route(ip.dst.is_ipv4());
+                    self.send_error(key.port, None, error, ip.packet);
                 }
             };
         }
+        self.make_place(key.port, now);
         let mut connection = Connection::asked(syn, self.initial(), self.flows.limit(), now);
         let flow = FlowId(self.fresh());
         let kind = if names {
             connection.accept(now);
             Kind::Names(Framer::default(), 0)
         } else {
-            let host = match destination {
-                Destination::Host => Ipv4Addr::LOCALHOST,
-                Destination::Outside => ip.dst,
+            let (host, instead) = match destination {
+                Destination::Host => (loopback(ip.dst), Some(other_loopback(ip.dst))),
+                Destination::Outside => (ip.dst, None),
             };
-            let to = SocketAddr::from((host, port));
+            let to = SocketAddr::new(host, port);
             self.events.push_back(Event::Connect { flow, to });
-            Kind::Outward(ip.packet[..ip.packet.len().min(68)].to_vec())
+            Kind::Outward {
+                syn: ip.packet[..ip.packet.len().min(QUOTE)].to_vec(),
+                instead: instead.map(|host| SocketAddr::new(host, port)),
+            }
         };
         self.flows.insert(
             flow,
@@ -114,7 +120,7 @@ impl Fabric {
 
     fn refuse(&mut self, key: &Key, header: &Header, payload: usize) {
         if let Some(refusal) = header.refusal(payload)
-            && let Some(route) = self.route(key.port, *key.remote.ip())
+            && let Some(route) = self.route(key.port, key.remote.ip())
         {
             let ports = (key.remote.port(), key.source);
             self.send(key.port, wire::tcp(&route, ports, &refusal, [&[], &[]]));
@@ -131,18 +137,27 @@ impl Fabric {
 
     /// The host's socket of a flow did not connect.
     pub(crate) fn host_failed(&mut self, id: FlowId, failure: HostFailure, now: Instant) {
-        let why = match failure {
-            HostFailure::Refused => return self.abort(id, now),
-            HostFailure::NetworkUnreachable => Unreachable::Network,
-            HostFailure::HostUnreachable => Unreachable::Host,
+        let Some(flow) = self.flows.get(id) else {
+            return;
         };
-        if let Some(flow) = self.flows.get(id)
-            && let Kind::Outward(syn) = &mut flow.kind
-        {
-            let (key, syn) = (flow.key, std::mem::take(syn));
-            self.send_unreachable(key.port, *key.remote.ip(), why, &syn);
-            self.close_flow(id);
-        }
+        let key = flow.key;
+        let Kind::Outward { syn, instead } = &mut flow.kind else {
+            return self.abort(id, now);
+        };
+        let four = key.remote.is_ipv4();
+        let error = match failure {
+            HostFailure::Refused => {
+                return match instead.take() {
+                    Some(to) => self.events.push_back(Event::Connect { flow: id, to }),
+                    None => self.abort(id, now),
+                };
+            }
+            HostFailure::NetworkUnreachable => IcmpError::no_route(four),
+            HostFailure::HostUnreachable => IcmpError::no_host(four),
+        };
+        let syn = std::mem::take(syn);
+        self.send_error(key.port, None, error, &syn);
+        self.close_flow(id);
     }
 
     /// The host's side of a flow was reset.
@@ -155,36 +170,101 @@ impl Fabric {
 
     /// A client of a published port came: asks the guest. The client's socket
     /// is to be read only when the flow's connection has room.
-    pub(crate) fn open_published(&mut self, publish: PublishId, now: Instant) -> Option<FlowId> {
+    pub(crate) fn open_published(
+        &mut self,
+        publish: PublishId,
+        client: SocketAddr,
+        now: Instant,
+    ) -> Option<FlowId> {
         let config = self.publishes.get(&publish)?;
         let service = config.container_port;
         let port = self.port_of(&config.endpoint)?;
-        let gateway = self.gateway(port)?;
-        if !self.flows.has_place(port) {
-            self.drop(DropReason::TooMany);
-            return None;
-        }
-        let key = |gateway_port: u16| Key {
+        let client = plain(client);
+        self.make_place(port, now);
+        let key = |remote: SocketAddr| Key {
             port,
             source: service,
-            remote: SocketAddrV4::new(gateway, gateway_port),
+            remote,
         };
-        let offset = self.noise.next() as usize;
-        let count = GATEWAY_PORTS.len();
-        let key = (0..count)
-            .map(|n| key(GATEWAY_PORTS.start + (offset.wrapping_add(n) % count) as u16))
-            .find(|key| self.flows.find(key).is_none())?;
+        // Services that listen on one family only are found all the same.
+        let itself = self.shown(port, client).map(key);
+        let itself = itself.filter(|key| self.flows.find(key).is_none());
+        let four = client.is_ipv4();
+        let mut ways = [
+            itself,
+            self.way(port, service, four),
+            self.way(port, service, !four),
+        ]
+        .into_iter()
+        .flatten();
+        let first = ways.next()?;
+        let second = ways.find(|way| way.remote.is_ipv4() != first.remote.is_ipv4());
         let connection = Connection::asking(self.initial(), self.flows.limit(), now);
         let flow = FlowId(self.fresh());
         self.flows.insert(
             flow,
             Flow {
-                key,
-                kind: Kind::Published(publish),
+                key: first,
+                kind: Kind::Published(publish, second),
                 connection,
             },
         );
         Some(flow)
+    }
+
+    /// From a free port of the gateway, if the guest has the address family.
+    fn way(&mut self, port: PortId, service: u16, v4: bool) -> Option<Key> {
+        let gateway = self.gateway(port, v4)?;
+        self.route(port, gateway)?;
+        let offset = self.noise.next() as usize;
+        let count = GATEWAY_PORTS.len();
+        let key = |n: usize| {
+            let gateway_port = GATEWAY_PORTS.start + (offset.wrapping_add(n) % count) as u16;
+            Key {
+                port,
+                source: service,
+                remote: SocketAddr::new(gateway, gateway_port),
+            }
+        };
+        (0..count)
+            .map(key)
+            .find(|key| self.flows.find(key).is_none())
+    }
+
+    /// The guest refused a client: asks it the other way, if there is one.
+    fn ask_again(&mut self, id: FlowId, now: Instant) -> bool {
+        let Some(flow) = self.flows.get(id) else {
+            return false;
+        };
+        let Kind::Published(publish, instead) = &mut flow.kind else {
+            return false;
+        };
+        let (publish, Some(key)) = (*publish, instead.take()) else {
+            return false;
+        };
+        if !flow.connection.was_refused() || self.flows.find(&key).is_some() {
+            return false;
+        }
+        self.flows.remove(id);
+        let connection = Connection::asking(self.initial(), self.flows.limit(), now);
+        self.flows.insert(
+            id,
+            Flow {
+                key,
+                kind: Kind::Published(publish, None),
+                connection,
+            },
+        );
+        true
+    }
+
+    /// Ends the flows that were silent longest, if there are too many.
+    fn make_place(&mut self, port: PortId, now: Instant) {
+        for flow in self.flows.surplus(port) {
+            self.drop(DropReason::TooMany);
+            self.abort(flow, now);
+            self.flush(flow, now);
+        }
     }
 
     /// Sends what a flow has to send. Call it after every change of its
@@ -202,7 +282,7 @@ impl Fabric {
         let Some(network) = self.networks.get(&port.network) else {
             return;
         };
-        let Some(route) = network.route(*key.remote.ip(), port) else {
+        let Some(route) = network.route(key.remote.ip(), port) else {
             return;
         };
         flow.connection.set_limit(limit);
@@ -221,6 +301,9 @@ impl Fabric {
         }
         let deadline = flow.connection.deadline();
         if let Some(close) = flow.connection.closed() {
+            if close == Close::Reset && self.ask_again(id, now) {
+                return;
+            }
             self.flows.remove(id);
             self.events.push_back(Event::Closed { flow: id, close });
         } else {
@@ -235,11 +318,20 @@ impl Fabric {
                 .connection
                 .closed()
                 .unwrap_or(if flow.connection.lingers() {
-                    crate::tcp::Close::Done
+                    Close::Done
                 } else {
-                    crate::tcp::Close::Aborted
+                    Close::Aborted
                 });
             self.events.push_back(Event::Closed { flow: id, close });
         }
+    }
+}
+
+/// The host's own address of the other family than `gateway` stands for:
+/// some services listen there only.
+fn other_loopback(gateway: IpAddr) -> IpAddr {
+    match gateway {
+        IpAddr::V4(_) => Ipv6Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv4Addr::LOCALHOST.into(),
     }
 }

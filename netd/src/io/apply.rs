@@ -39,7 +39,7 @@ impl Loop {
         if let Err(message) = config.check() {
             return Response::Error { message };
         }
-        let unserved = self.apply_networks(&config);
+        let unserved = self.apply_networks(&config, now);
         let (published, errors) = self.apply_publishes(&config.publish, now);
         if let Err(error) = store::save(&self.config_file, &config) {
             let message = format!("the configuration cannot be kept: {error}");
@@ -55,8 +55,8 @@ impl Loop {
     }
 
     /// What could not be served.
-    fn apply_networks(&mut self, config: &Config) -> Vec<String> {
-        let changes = self.fabric.apply(&config.networks);
+    fn apply_networks(&mut self, config: &Config, now: Instant) -> Vec<String> {
+        let changes = self.fabric.apply(&config.networks, now);
         for port in changes.closed {
             if let Some(port) = self.ports.remove(&port) {
                 port.close(&mut self.sources);

@@ -6,19 +6,20 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
-use mio::net::UdpSocket;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Interest, Poll};
 
 use super::Options;
+use super::association::Association;
 use super::control_server::ControlServer;
 use super::descriptors::Descriptors;
+use super::host;
 use super::host_stream::{HostStream, Progress, failure, refuse};
-use super::listener::{Listener, receive_from};
+use super::listener::Listener;
 use super::mmsg::MANY;
 use super::port::{self, Outcome, Port};
 use super::resolver::{Heard, Resolver};
@@ -30,11 +31,16 @@ use crate::fabric::{Delivery, Event, Fabric, HostFailure};
 use crate::frame::{Batch, Frame, Parts};
 use crate::ids::{AssociationId, FlowId, PortId, PublishId, QueryId};
 use crate::tcp::Close;
+use crate::udp::Outgoing;
 
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 /// How often it is looked at, while there is traffic.
 const RESOLV_CONF_AGE: Duration = Duration::from_secs(1);
+
+/// How often the host's addresses and routes are looked at, while there is
+/// traffic.
+const HOST_AGE: Duration = Duration::from_secs(5);
 
 /// Datagrams or clients taken from one socket before the others have their
 /// turn; of frames it is one batch.
@@ -50,7 +56,7 @@ pub(super) struct Loop {
     pub(super) listeners: HashMap<PublishId, Listener>,
     pub(super) config_file: PathBuf,
     streams: HashMap<FlowId, HostStream>,
-    associations: HashMap<AssociationId, (UdpSocket, Token)>,
+    associations: HashMap<AssociationId, Association>,
     resolvers: HashMap<QueryId, Resolver>,
     control: ControlServer,
     descriptors: Descriptors,
@@ -64,6 +70,7 @@ pub(super) struct Loop {
     // Which of the batch's frames go to which port.
     deliveries: Vec<(PortId, usize)>,
     resolv_conf: Option<(Instant, Option<SystemTime>)>,
+    host_seen: Option<Instant>,
     stopping: bool,
 }
 
@@ -101,6 +108,7 @@ impl Loop {
             batch: Batch::new(),
             deliveries: Vec::new(),
             resolv_conf: options.resolvers.is_empty().then(|| (Instant::now(), None)),
+            host_seen: None,
             stopping: false,
         };
         daemon.restore();
@@ -132,7 +140,7 @@ impl Loop {
                 _ => {}
             }
             now = Instant::now();
-            self.refresh_resolvers(now);
+            self.refresh_host(now);
             for source in std::mem::take(&mut self.unread) {
                 match source {
                     Source::Frames(id) => self.read_frames(id, now),
@@ -181,6 +189,16 @@ impl Loop {
         let next = deadlines.into_iter().flatten().min()?;
         // The poller counts whole milliseconds, and must not wake too early.
         Some(next.saturating_duration_since(now) + Duration::from_millis(1))
+    }
+
+    fn refresh_host(&mut self, now: Instant) {
+        let fresh = |at| now.saturating_duration_since(at) < HOST_AGE;
+        if !self.host_seen.is_some_and(fresh) {
+            self.host_seen = Some(now);
+            self.fabric.set_host_ipv6(host::has_ipv6());
+            self.fabric.set_own_addresses(host::addresses());
+        }
+        self.refresh_resolvers(now);
     }
 
     fn refresh_resolvers(&mut self, now: Instant) {
@@ -295,10 +313,10 @@ impl Loop {
                 .handle_published_datagram(id, client, &buffer[..length], now);
             return true;
         }
-        let Some(stream) = listener.accept(has_place, now) else {
+        let Some((stream, client)) = listener.accept(has_place, now) else {
             return false;
         };
-        let Some(flow) = self.fabric.open_published(id, now) else {
+        let Some(flow) = self.fabric.open_published(id, client, now) else {
             refuse(&stream);
             return true;
         };
@@ -312,14 +330,19 @@ impl Loop {
     }
 
     fn read_association(&mut self, id: AssociationId, buffer: &mut [u8], now: Instant) -> bool {
-        let Some((socket, _)) = self.associations.get(&id) else {
+        let Some(association) = self.associations.get(&id) else {
             return false;
         };
-        let Some((length, from)) = receive_from(socket, buffer) else {
+        if let Some((length, from)) = association.receive(buffer) {
+            self.fabric
+                .handle_datagram(id, from, &buffer[..length], now);
+            return true;
+        }
+        let Some(error) = association.next_error() else {
             return false;
         };
         self.fabric
-            .handle_datagram(id, from, &buffer[..length], now);
+            .handle_error(id, error.error, error.to, error.by, &error.sent);
         true
     }
 
@@ -400,14 +423,11 @@ impl Loop {
             Event::Closed { flow, close } => self.close_stream(flow, close != Close::Done),
             Event::SendDatagram {
                 association,
-                to,
-                payload,
-            } => {
-                self.send_datagram(association, to, &payload);
-            }
+                outgoing,
+            } => self.send_datagram(association, &outgoing),
             Event::CloseAssociation(id) => {
-                if let Some((mut socket, token)) = self.associations.remove(&id) {
-                    self.sources.remove(&mut socket, token);
+                if let Some(association) = self.associations.remove(&id) {
+                    association.close(&mut self.sources);
                 }
             }
             Event::ReplyDatagram {
@@ -443,6 +463,8 @@ impl Loop {
     }
 
     fn connect(&mut self, flow: FlowId, to: SocketAddr, now: Instant) {
+        // The second try of a flow whose first place refused.
+        self.close_stream(flow, true);
         if !self.has_descriptor() {
             let failure = HostFailure::HostUnreachable;
             return self.fabric.host_failed(flow, failure, now);
@@ -467,11 +489,19 @@ impl Loop {
         }
     }
 
-    fn send_datagram(&mut self, id: AssociationId, to: SocketAddr, payload: &[u8]) {
+    fn send_datagram(&mut self, id: AssociationId, outgoing: &Outgoing) {
         if !self.associations.contains_key(&id) {
-            match self.open_association(id, to) {
+            let opened = if self.has_descriptor() {
+                Association::open(id, outgoing.transport, &mut self.sources)
+            } else {
+                Err(io::Error::other("no descriptor is left for it"))
+            };
+            match opened {
                 Ok(opened) => {
                     self.associations.insert(id, opened);
+                }
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    return self.fabric.echo_refused(id);
                 }
                 Err(error) => {
                     tracing::debug!(%error, "no socket for a guest's datagrams");
@@ -479,30 +509,11 @@ impl Loop {
                 }
             }
         }
-        if let Some((socket, _)) = self.associations.get(&id)
-            && let Err(error) = socket.send_to(payload, to)
+        if let Some(association) = self.associations.get_mut(&id)
+            && let Err(error) = association.send(outgoing)
         {
-            tracing::debug!(%error, %to, "a datagram was not sent");
+            self.fabric.datagram_failed(id, failure(&error), outgoing);
         }
-    }
-
-    fn open_association(
-        &mut self,
-        id: AssociationId,
-        to: SocketAddr,
-    ) -> io::Result<(UdpSocket, Token)> {
-        if !self.has_descriptor() {
-            return Err(io::Error::other("no descriptor is left for it"));
-        }
-        let any: SocketAddr = match to {
-            SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-            SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
-        };
-        let mut socket = UdpSocket::bind(any)?;
-        let token = self
-            .sources
-            .add(&mut socket, Interest::READABLE, Source::Association(id))?;
-        Ok((socket, token))
     }
 
     /// Sends the frames that the core has made.

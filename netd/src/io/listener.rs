@@ -64,7 +64,11 @@ impl Listener {
     }
 
     /// The next client; `None` when there is none now, or no place for one.
-    pub(super) fn accept(&mut self, has_place: bool, now: Instant) -> Option<TcpStream> {
+    pub(super) fn accept(
+        &mut self,
+        has_place: bool,
+        now: Instant,
+    ) -> Option<(TcpStream, SocketAddr)> {
         if self.resume.is_some_and(|resume| now < resume) {
             return None;
         }
@@ -75,9 +79,9 @@ impl Listener {
         for n in 0..self.streams.len() {
             loop {
                 match self.streams[n].0.accept() {
-                    Ok((stream, _)) => {
+                    Ok(client) => {
                         self.resume = None;
-                        return Some(stream);
+                        return Some(client);
                     }
                     Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                     Err(error)

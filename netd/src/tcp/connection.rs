@@ -71,6 +71,7 @@ pub(crate) struct Connection {
     handshake: bool,
     attempts: u32,
     reset: Option<Header>,
+    refused: bool,
     keepalive: bool,
     timer: Option<Instant>,
     phase_since: Instant,
@@ -107,6 +108,7 @@ impl Connection {
             handshake: false,
             attempts: 0,
             reset: None,
+            refused: false,
             keepalive: false,
             timer: None,
             phase_since: now,
@@ -159,6 +161,16 @@ impl Connection {
             ..Header::default()
         });
         self.enter(Phase::Closed(Close::Aborted), now);
+    }
+
+    /// When the guest was heard last.
+    pub(crate) fn heard(&self) -> Instant {
+        self.heard
+    }
+
+    /// The guest refused to open it.
+    pub(crate) fn was_refused(&self) -> bool {
+        self.refused
     }
 
     /// Data can flow, or has flowed.
@@ -265,6 +277,7 @@ impl Connection {
             return;
         }
         if header.rst {
+            self.refused = true;
             self.enter(Phase::Closed(Close::Reset), now);
         } else if header.syn {
             self.negotiate(header);

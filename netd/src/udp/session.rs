@@ -1,14 +1,15 @@
-//! What clients send to published ports: each client gets a port of the
-//! gateway, so that the guest's answers find the way back.
+//! What clients send to published ports: the guest sees each client as
+//! itself where that can be, and otherwise as a port of the gateway, so that
+//! its answers find the way back.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use crate::ids::{PortId, PublishId};
 use crate::timers::Timers;
 
-/// Ports of the gateway that sessions use.
+/// Ports of the gateway that stand for clients.
 pub(crate) const PORTS: std::ops::Range<u16> = 32_768..61_000;
 
 /// Sessions at a time; the one that was silent longest makes place.
@@ -16,11 +17,12 @@ const MAX: usize = 4096;
 
 const IDLE: Duration = Duration::from_secs(180);
 
+/// A session as the guest sees it: the guest, its port, and who sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct GuestSide {
     port: PortId,
     service: u16,
-    gateway: u16,
+    sender: SocketAddr,
 }
 
 /// All sessions.
@@ -33,20 +35,21 @@ pub(crate) struct Sessions {
 }
 
 impl Sessions {
-    /// A client sent something for the guest's port `service`: which port of
-    /// the gateway it comes from. `None` if all are taken.
+    /// A client sent something for the guest's port `service`: who sends it,
+    /// as the guest sees it. `None` if all ports of the gateway are taken.
+    /// `senders` are the client as itself, if the guest may see that, and the
+    /// gateway.
     pub(crate) fn inward(
         &mut self,
-        publish: PublishId,
-        client: SocketAddr,
-        port: PortId,
-        service: u16,
+        (publish, client): (PublishId, SocketAddr),
+        (port, service): (PortId, u16),
+        senders: (Option<SocketAddr>, IpAddr),
         now: Instant,
-    ) -> Option<u16> {
+    ) -> Option<SocketAddr> {
         let known = self.by_client.get(&(publish, client)).copied();
         if let Some(side) = known.filter(|side| side.port == port && side.service == service) {
             self.timers.set(side, Some(now + IDLE));
-            return Some(side.gateway);
+            return Some(side.sender);
         }
         if let Some(stale) = known {
             self.close(stale);
@@ -55,34 +58,41 @@ impl Sessions {
             let oldest = self.timers.pop(now + IDLE)?;
             self.close(oldest);
         }
-        let side = (0..PORTS.len()).find_map(|_| {
-            self.cursor = (self.cursor + 1) % PORTS.len() as u16;
-            let side = GuestSide {
-                port,
-                service,
-                gateway: PORTS.start + self.cursor,
-            };
-            (!self.by_guest.contains_key(&side)).then_some(side)
+        let side = |sender: SocketAddr| GuestSide {
+            port,
+            service,
+            sender,
+        };
+        let itself = senders
+            .0
+            .map(side)
+            .filter(|side| !self.by_guest.contains_key(side));
+        let side = itself.or_else(|| {
+            (0..PORTS.len()).find_map(|_| {
+                self.cursor = (self.cursor + 1) % PORTS.len() as u16;
+                let side = side(SocketAddr::new(senders.1, PORTS.start + self.cursor));
+                (!self.by_guest.contains_key(&side)).then_some(side)
+            })
         })?;
         self.by_client.insert((publish, client), side);
         self.by_guest.insert(side, (publish, client));
         self.timers.set(side, Some(now + IDLE));
-        Some(side.gateway)
+        Some(side.sender)
     }
 
-    /// The guest answers from its port `service` to the gateway's port
-    /// `gateway`: which client gets it.
+    /// The guest sends from its port `service` to `to`: which client that is,
+    /// if any.
     pub(crate) fn outward(
         &mut self,
         port: PortId,
         service: u16,
-        gateway: u16,
+        to: SocketAddr,
         now: Instant,
     ) -> Option<(PublishId, SocketAddr)> {
         let side = GuestSide {
             port,
             service,
-            gateway,
+            sender: to,
         };
         let client = *self.by_guest.get(&side)?;
         self.timers.set(side, Some(now + IDLE));

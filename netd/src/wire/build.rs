@@ -1,15 +1,17 @@
 //! Frames for guests.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::checksum::Sum;
 use super::{ArpOperation, ArpPacket, ArpRepr, ETHERNET, EthernetFrame, EthernetProtocol, Mac};
 use crate::frame::Frame;
 use crate::tcp::Header;
 
-const IP: usize = 20;
+/// Bytes of an IPv4 header without options, and of an IPv6 header.
+const IPV4: usize = 20;
+const IPV6: usize = 40;
 
-/// Between whom a frame goes.
+/// Between whom a frame goes. Both addresses are of the same family.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Route {
     /// Source hardware address.
@@ -17,9 +19,9 @@ pub(crate) struct Route {
     /// Destination hardware address.
     pub(crate) dst_mac: Mac,
     /// Source address.
-    pub(crate) src: Ipv4Addr,
+    pub(crate) src: IpAddr,
     /// Destination address.
-    pub(crate) dst: Ipv4Addr,
+    pub(crate) dst: IpAddr,
 }
 
 /// A TCP segment; the payload may come in two pieces.
@@ -92,81 +94,113 @@ pub(crate) fn udp(route: &Route, ports: (u16, u16), payload: &[u8]) -> Frame {
     frame
 }
 
-/// The answer to an ICMP echo request, whose message is `request`.
-pub(crate) fn echo_reply(route: &Route, request: &[u8]) -> Frame {
-    let mut frame = packet(route, 1, request.len());
+/// An ICMP message (RFC 792), or ICMPv6 (RFC 4443) between IPv6 addresses;
+/// its checksum is computed. `hops` is the hop limit.
+pub(crate) fn icmp(route: &Route, hops: u8, message: [&[u8]; 2]) -> Frame {
+    let length = message[0].len() + message[1].len();
+    let protocol = if route.src.is_ipv4() { 1 } else { 58 };
+    let mut frame = packet(route, protocol, length);
     let start = frame.len();
-    frame.extend_from_slice(request);
-    frame[start..start + 4].fill(0);
-    seal_icmp(&mut frame, start);
-    frame
-}
-
-/// Why something cannot be reached, as codes of ICMP type 3 (RFC 792).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum Unreachable {
-    /// No route to the network.
-    Network = 0,
-    /// The host does not answer.
-    Host = 1,
-}
-
-/// Tells the sender of `original`, an IPv4 packet, that it did not arrive.
-pub(crate) fn unreachable(route: &Route, why: Unreachable, original: &[u8]) -> Frame {
-    let quoted = &original[..original.len().min(IP + 8 + 40)];
-    let mut frame = packet(route, 1, 8 + quoted.len());
-    let start = frame.len();
-    frame.extend_from_slice(&[3, why as u8, 0, 0, 0, 0, 0, 0]);
-    frame.extend_from_slice(quoted);
-    seal_icmp(&mut frame, start);
-    frame
-}
-
-fn seal_icmp(frame: &mut [u8], start: usize) {
-    let sum = Sum::default().add(&frame[start..]).finish();
+    if route.src.is_ipv4() {
+        frame[ETHERNET + 8] = hops;
+        seal(&mut frame[ETHERNET..]);
+    } else {
+        frame[ETHERNET + 7] = hops;
+    }
+    frame.extend_from_slice(message[0]);
+    frame.extend_from_slice(message[1]);
+    frame[start + 2..start + 4].fill(0);
+    let sum = if route.src.is_ipv4() {
+        Sum::default()
+    } else {
+        Sum::pseudo(route.src, route.dst, protocol, length)
+    };
+    let sum = sum.add(&frame[start..]).finish();
     frame[start + 2..start + 4].copy_from_slice(&sum);
+    frame
 }
 
 /// The gateway's answer to an ARP request.
-pub(crate) fn arp_reply(route: &Route) -> Frame {
+pub(crate) fn arp_reply(macs: (Mac, Mac), src: Ipv4Addr, dst: Ipv4Addr) -> Frame {
     let repr = ArpRepr::EthernetIpv4 {
         operation: ArpOperation::Reply,
-        source_hardware_addr: route.src_mac,
-        source_protocol_addr: route.src,
-        target_hardware_addr: route.dst_mac,
-        target_protocol_addr: route.dst,
+        source_hardware_addr: macs.0,
+        source_protocol_addr: src,
+        target_hardware_addr: macs.1,
+        target_protocol_addr: dst,
     };
     let mut frame = Frame::with_capacity(ETHERNET + repr.buffer_len());
     frame.resize(ETHERNET + repr.buffer_len());
-    ethernet(&mut frame, route, EthernetProtocol::Arp);
+    ethernet(&mut frame, macs, EthernetProtocol::Arp);
     repr.emit(&mut ArpPacket::new_unchecked(&mut frame[ETHERNET..]));
     frame
 }
 
-/// Ethernet and IPv4 headers before `length` bytes of `protocol`, with room
+/// Ethernet and IP headers before `length` bytes of `protocol`, with room
 /// for those.
 fn packet(route: &Route, protocol: u8, length: usize) -> Frame {
-    let total = IP + length;
+    match (route.src, route.dst) {
+        (IpAddr::V4(src), IpAddr::V4(dst)) => packet4(route, (src, dst), protocol, length),
+        (src, dst) => packet6(route, (in_v6(src), in_v6(dst)), protocol, length),
+    }
+}
+
+fn in_v6(address: IpAddr) -> Ipv6Addr {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped(),
+        IpAddr::V6(address) => address,
+    }
+}
+
+fn packet4(route: &Route, ends: (Ipv4Addr, Ipv4Addr), protocol: u8, length: usize) -> Frame {
+    let total = IPV4 + length;
     let mut frame = Frame::with_capacity(ETHERNET + total);
-    frame.resize(ETHERNET + IP);
-    ethernet(&mut frame, route, EthernetProtocol::Ipv4);
+    frame.resize(ETHERNET + IPV4);
+    ethernet(
+        &mut frame,
+        (route.src_mac, route.dst_mac),
+        EthernetProtocol::Ipv4,
+    );
     let header = &mut frame[ETHERNET..];
     header[0] = 0x45;
     header[2..4].copy_from_slice(&(total as u16).to_be_bytes());
     header[6] = 0x40; // Don't fragment.
     header[8] = 64;
     header[9] = protocol;
-    header[12..16].copy_from_slice(&route.src.octets());
-    header[16..20].copy_from_slice(&route.dst.octets());
-    let sum = Sum::default().add(header).finish();
-    header[10..12].copy_from_slice(&sum);
+    header[12..16].copy_from_slice(&ends.0.octets());
+    header[16..20].copy_from_slice(&ends.1.octets());
+    seal(header);
     frame
 }
 
-fn ethernet(frame: &mut Frame, route: &Route, kind: EthernetProtocol) {
+fn packet6(route: &Route, ends: (Ipv6Addr, Ipv6Addr), protocol: u8, length: usize) -> Frame {
+    let mut frame = Frame::with_capacity(ETHERNET + IPV6 + length);
+    frame.resize(ETHERNET + IPV6);
+    ethernet(
+        &mut frame,
+        (route.src_mac, route.dst_mac),
+        EthernetProtocol::Ipv6,
+    );
+    let header = &mut frame[ETHERNET..];
+    header[0] = 0x60;
+    header[4..6].copy_from_slice(&(length as u16).to_be_bytes());
+    header[6] = protocol;
+    header[7] = 64;
+    header[8..24].copy_from_slice(&ends.0.octets());
+    header[24..40].copy_from_slice(&ends.1.octets());
+    frame
+}
+
+/// Computes the checksum of an IPv4 header without options.
+pub(super) fn seal(header: &mut [u8]) {
+    header[10..12].fill(0);
+    let sum = Sum::default().add(&header[..IPV4]).finish();
+    header[10..12].copy_from_slice(&sum);
+}
+
+fn ethernet(frame: &mut Frame, (src, dst): (Mac, Mac), kind: EthernetProtocol) {
     let mut view = EthernetFrame::new_unchecked(&mut **frame);
-    view.set_src_addr(route.src_mac);
-    view.set_dst_addr(route.dst_mac);
+    view.set_src_addr(src);
+    view.set_dst_addr(dst);
     view.set_ethertype(kind);
 }

@@ -1,19 +1,27 @@
 //! The Internet checksum (RFC 1071).
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 /// A sum that is not folded yet.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Sum(u64);
 
 impl Sum {
-    /// The pseudo-header of TCP and UDP (RFC 9293, section 3.1).
-    pub(super) fn pseudo(src: Ipv4Addr, dst: Ipv4Addr, protocol: u8, length: usize) -> Sum {
+    /// The pseudo-header of TCP and UDP (RFC 9293, section 3.1), and of
+    /// ICMPv6 too (RFC 8200, section 8.1).
+    pub(super) fn pseudo(src: IpAddr, dst: IpAddr, protocol: u8, length: usize) -> Sum {
         Sum::default()
-            .add(&src.octets())
-            .add(&dst.octets())
+            .add_address(src)
+            .add_address(dst)
             .add(&[0, protocol])
             .add(&(length as u16).to_be_bytes())
+    }
+
+    fn add_address(self, address: IpAddr) -> Sum {
+        match address {
+            IpAddr::V4(address) => self.add(&address.octets()),
+            IpAddr::V6(address) => self.add(&address.octets()),
+        }
     }
 
     /// Adds `bytes`; all pieces but the last must have an even length.

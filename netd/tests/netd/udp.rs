@@ -24,7 +24,8 @@ fn echo() -> u16 {
 #[test]
 fn datagrams_come_back_from_the_host() {
     let daemon = Daemon::start();
-    let network = daemon.network(77, &["a"]);
+    let mut network = daemon.network(77, &["a"]);
+    network.mtu = 65_520;
     daemon.apply(&config(&[&network]));
     let link = Link {
         mtu: 65_520,

@@ -42,8 +42,8 @@ fn frame(network: &Network, from: usize, to: usize, length: usize) -> Vec<u8> {
     let mut frame = [mac(to), mac(from), vec![8, 0, 0x45]].concat();
     frame.resize(34, 0);
     frame[23] = 6;
-    frame[26..30].copy_from_slice(&network.endpoints[from].ipv4.octets());
-    frame[30..34].copy_from_slice(&network.endpoints[to].ipv4.octets());
+    frame[26..30].copy_from_slice(&network.endpoints[from].ipv4.unwrap().octets());
+    frame[30..34].copy_from_slice(&network.endpoints[to].ipv4.unwrap().octets());
     frame.extend_from_slice(&bytes(length - 34));
     frame
 }
