@@ -2,13 +2,14 @@
 """Measures netd's data path beside its peers, in network namespaces.
 
 usage: tests/bench/net.py [--only a,b] [--rounds N] [--seconds S] [--mtu M]
-                          [--json FILE]
+                          [--networks a,b] [--json FILE]
 
   --only a,b    some of the steps (default: all), see below
   --rounds N    rounds, interleaved; medians are printed (default 5)
   --seconds S   of each measurement (default 2)
   --mtu M       of the guests (default 1500)
   --json FILE   also writes all figures, and what they were measured on
+  --networks a  some of the networks, by a part of their names
 
   switch   frames from one datagram socket to another: the fastest forwarder of
            the kind (recvmmsg, sendmmsg), and netd
@@ -163,6 +164,8 @@ class Bench:
                         self.idle()
                 else:
                     for network in self.networks[step]:
+                        if not any(part in network.name for part in self.options.networks.split(",")):
+                            continue
                         print(f"\r  round {n + 1}: {step}, {network.name}".ljust(50), end="", file=sys.stderr, flush=True)
                         getattr(self, step, lambda network: self.tcp(step, network))(network)
         print("\r".ljust(51), end="\r", file=sys.stderr)
@@ -210,6 +213,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2)
     parser.add_argument("--mtu", type=int, default=1500)
+    parser.add_argument("--networks", default="")
     parser.add_argument("--json", type=pathlib.Path)
     options = parser.parse_args()
     steps = options.only.split(",")
