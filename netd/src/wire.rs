@@ -5,7 +5,9 @@ mod build;
 mod checksum;
 mod view;
 
-pub(crate) use build::{Route, Unreachable, arp_reply, echo_reply, tcp, udp, unreachable};
+pub(crate) use build::{
+    Finish, Route, Unreachable, arp_reply, echo_reply, tcp, tcp_headers, udp, unreachable,
+};
 pub(crate) use smoltcp::wire::{
     ArpOperation, ArpPacket, ArpRepr, EthernetAddress as Mac, EthernetFrame, EthernetProtocol,
     IpProtocol,

@@ -48,6 +48,7 @@ pub(super) struct Flow {
     pub(super) key: Key,
     pub(super) kind: Kind,
     pub(super) connection: Connection,
+    pub(super) lingers: bool,
 }
 
 /// All flows.
@@ -57,6 +58,9 @@ pub(super) struct Flows {
     by_key: HashMap<Key, FlowId>,
     per_port: HashMap<PortId, usize>,
     timers: Timers<FlowId>,
+    // Flows that are over but for the last acknowledgement, oldest first.
+    lingering: VecDeque<FlowId>,
+    lingerers: usize,
     ready: VecDeque<FlowId>,
     is_ready: HashSet<FlowId>,
 }
@@ -64,7 +68,8 @@ pub(super) struct Flows {
 impl Flows {
     /// There is place for one more.
     pub(super) fn has_place(&self, port: PortId) -> bool {
-        self.by_id.len() < MAX && self.per_port.get(&port).is_none_or(|n| *n < MAX_PER_PORT)
+        self.by_id.len() < MAX + self.lingerers
+            && self.per_port.get(&port).is_none_or(|n| *n < MAX_PER_PORT)
     }
 
     /// What one direction of a flow may take now, in bytes.
@@ -92,13 +97,49 @@ impl Flows {
         let flow = self.by_id.remove(&id)?;
         self.timers.set(id, None);
         self.by_key.remove(&flow.key);
-        if let Some(count) = self.per_port.get_mut(&flow.key.port) {
-            *count -= 1;
-            if *count == 0 {
-                self.per_port.remove(&flow.key.port);
-            }
+        if flow.lingers {
+            self.lingerers -= 1;
+        } else {
+            self.leave(flow.key.port);
         }
         Some(flow)
+    }
+
+    /// A flow is over, and only lingers: it takes nobody's place. The oldest
+    /// ones end when there are many.
+    pub(super) fn linger(&mut self, id: FlowId) {
+        let Some(flow) = self.by_id.get_mut(&id) else {
+            return;
+        };
+        if std::mem::replace(&mut flow.lingers, true) {
+            return;
+        }
+        let port = flow.key.port;
+        self.leave(port);
+        self.lingering.push_back(id);
+        self.lingerers += 1;
+        // Most of the oldest are gone by themselves.
+        while let Some(oldest) = self.lingering.front().copied() {
+            match self.by_id.get_mut(&oldest) {
+                Some(_) if self.lingerers <= MAX_PER_PORT => break,
+                Some(flow) => {
+                    flow.connection.abandon();
+                    self.wake(oldest);
+                    self.lingering.pop_front();
+                    break;
+                }
+                None => drop(self.lingering.pop_front()),
+            }
+        }
+    }
+
+    fn leave(&mut self, port: PortId) {
+        if let Some(count) = self.per_port.get_mut(&port) {
+            *count -= 1;
+            if *count == 0 {
+                self.per_port.remove(&port);
+            }
+        }
     }
 
     /// Those that `matches` says.
