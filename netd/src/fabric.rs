@@ -33,7 +33,7 @@ pub(crate) use tcp::HostFailure;
 use crate::config::{Endpoint, Network, Publish};
 use crate::counters::{Counters, DropReason};
 use crate::dns::{Ask, Forwarder, Zone};
-use crate::frame::{Frame, FrameRef, LONGEST};
+use crate::frame::{Features, Frame, FrameRef, LONGEST, Parts};
 use crate::ids::{AssociationId, FlowId, Ids, NetworkId, PortId, PublishId, QueryId};
 use crate::noise::Noise;
 use crate::tcp::{Close, Connection};
@@ -55,6 +55,18 @@ pub(crate) enum Delivery {
     One(PortId),
     /// Several.
     Many(Vec<PortId>),
+    /// To none; but the end of it is to be written to the flow's socket, so
+    /// many bytes. What does not go is for [`Connection::keep`].
+    Flow(FlowId, usize),
+}
+
+/// Where the frames of flows go, at once and without being kept.
+pub(crate) trait Sink {
+    /// What `port` takes unfinished.
+    fn features(&self, port: PortId) -> Features;
+
+    /// Sends frames; how many bytes wait for the VMM then.
+    fn send(&mut self, port: PortId, frames: &[Parts<'_>]) -> usize;
 }
 
 /// What the core wants from the host.
@@ -152,6 +164,8 @@ pub(crate) struct Fabric {
     frames: VecDeque<(PortId, Frame)>,
     events: VecDeque<Event>,
     counters: Counters,
+    // What the last frame brought for a flow's socket.
+    passed: Option<(FlowId, usize)>,
 }
 
 impl Fabric {
@@ -185,7 +199,10 @@ impl Fabric {
             switch::Verdict::Forward(to) => Delivery::One(to),
             switch::Verdict::Gateway => {
                 self.handle_gateway(from, frame, now);
-                Delivery::None
+                match self.passed.take() {
+                    Some((flow, bytes)) => Delivery::Flow(flow, bytes),
+                    None => Delivery::None,
+                }
             }
             switch::Verdict::Flood => {
                 let others = network

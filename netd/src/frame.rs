@@ -66,7 +66,6 @@ pub(crate) struct Segments {
 
 /// Protocols that can be segmented.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(dead_code, reason = "only some ports receive such frames")]
 pub(crate) enum Segmented {
     /// TCP over IPv4.
     Tcp4,
@@ -227,8 +226,9 @@ impl DerefMut for Frame {
     }
 }
 
-/// How far behind `address` a frame begins: less than twice [`PAGE_OFFSET`].
-fn start_in_page(address: usize) -> usize {
+/// How far behind `address` bytes should begin that the kernel is to copy:
+/// less than 128.
+pub(crate) fn start_in_page(address: usize) -> usize {
     const PAGE: usize = 4096;
     let aligned = address.next_multiple_of(PAGE_OFFSET);
     let skip = if aligned.is_multiple_of(PAGE) {

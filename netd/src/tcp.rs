@@ -15,6 +15,7 @@
 
 mod connection;
 mod receiver;
+mod ring;
 mod rto;
 mod sender;
 

@@ -56,6 +56,7 @@ pub(super) struct Flow {
     pub(super) key: Key,
     pub(super) kind: Kind,
     pub(super) connection: Connection,
+    pub(super) lingers: bool,
 }
 
 /// All flows.
@@ -65,6 +66,9 @@ pub(super) struct Flows {
     by_key: HashMap<Key, FlowId>,
     per_port: HashMap<PortId, usize>,
     timers: Timers<FlowId>,
+    // Flows that are over but for the last acknowledgement, oldest first.
+    lingering: VecDeque<FlowId>,
+    lingerers: usize,
     ready: VecDeque<FlowId>,
     is_ready: HashSet<FlowId>,
 }
@@ -78,7 +82,7 @@ impl Flows {
         let own = self.per_port.get(&port).copied().unwrap_or(0);
         let victim = if own >= MAX_PER_PORT {
             Some(port)
-        } else if self.by_id.len() >= MAX {
+        } else if self.by_id.len() >= MAX + self.lingerers {
             let most = self.per_port.iter().max_by_key(|(_, count)| **count);
             most.map(|(port, _)| *port)
         } else {
@@ -90,7 +94,7 @@ impl Flows {
         let mut candidates: Vec<_> = self
             .by_id
             .iter()
-            .filter(|(_, flow)| flow.key.port == victim)
+            .filter(|(_, flow)| flow.key.port == victim && !flow.lingers)
             .map(|(id, flow)| (flow.connection.is_open(), flow.connection.heard(), *id))
             .collect();
         candidates.sort_unstable();
@@ -123,13 +127,49 @@ impl Flows {
         let flow = self.by_id.remove(&id)?;
         self.timers.set(id, None);
         self.by_key.remove(&flow.key);
-        if let Some(count) = self.per_port.get_mut(&flow.key.port) {
-            *count -= 1;
-            if *count == 0 {
-                self.per_port.remove(&flow.key.port);
-            }
+        if flow.lingers {
+            self.lingerers -= 1;
+        } else {
+            self.leave(flow.key.port);
         }
         Some(flow)
+    }
+
+    /// A flow is over, and only lingers: it takes nobody's place. The oldest
+    /// ones end when there are many.
+    pub(super) fn linger(&mut self, id: FlowId) {
+        let Some(flow) = self.by_id.get_mut(&id) else {
+            return;
+        };
+        if std::mem::replace(&mut flow.lingers, true) {
+            return;
+        }
+        let port = flow.key.port;
+        self.leave(port);
+        self.lingering.push_back(id);
+        self.lingerers += 1;
+        // Most of the oldest are gone by themselves.
+        while let Some(oldest) = self.lingering.front().copied() {
+            match self.by_id.get_mut(&oldest) {
+                Some(_) if self.lingerers <= MAX_PER_PORT => break,
+                Some(flow) => {
+                    flow.connection.abandon();
+                    self.wake(oldest);
+                    self.lingering.pop_front();
+                    break;
+                }
+                None => drop(self.lingering.pop_front()),
+            }
+        }
+    }
+
+    fn leave(&mut self, port: PortId) {
+        if let Some(count) = self.per_port.get_mut(&port) {
+            *count -= 1;
+            if *count == 0 {
+                self.per_port.remove(&port);
+            }
+        }
     }
 
     /// Those that `matches` says.

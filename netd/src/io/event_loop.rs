@@ -27,8 +27,8 @@ use super::sources::{Source, Sources};
 use super::store;
 use crate::control::Response;
 use crate::dns::nameservers;
-use crate::fabric::{Delivery, Event, Fabric, HostFailure};
-use crate::frame::{Batch, Frame, Parts};
+use crate::fabric::{Delivery, Event, Fabric, HostFailure, Sink};
+use crate::frame::{Batch, Features, Frame, Parts};
 use crate::ids::{AssociationId, FlowId, PortId, PublishId, QueryId};
 use crate::tcp::Close;
 use crate::udp::Outgoing;
@@ -278,10 +278,31 @@ impl Loop {
                 Delivery::None => {}
                 Delivery::One(to) => self.deliveries.push((to, n)),
                 Delivery::Many(all) => self.deliveries.extend(all.into_iter().map(|to| (to, n))),
+                Delivery::Flow(flow, bytes) => self.pass(flow, n, bytes, now),
             }
         }
         self.deliver(now);
         self.batch.clear();
+    }
+
+    /// Writes the end of the batch's frame `n` to a flow's socket.
+    fn pass(&mut self, flow: FlowId, n: usize, length: usize, now: Instant) {
+        let frame = self.batch.get(n).bytes;
+        let bytes = &frame[frame.len() - length..];
+        let passed = match self.streams.get_mut(&flow) {
+            Some(stream) => stream.pass(bytes),
+            None => Ok(0),
+        };
+        match passed {
+            Ok(n) => {
+                if let Some(connection) = self.fabric.connection(flow)
+                    && n < length
+                {
+                    connection.keep(&bytes[n..]);
+                }
+            }
+            Err(_) => self.fabric.abort(flow, now),
+        }
     }
 
     /// Sends the batch's frames where they go: to each port all at once.
@@ -406,7 +427,7 @@ impl Loop {
         if let Some(stream) = self.streams.get_mut(&flow)
             && let Some(connection) = self.fabric.connection(flow)
         {
-            let pumped = stream.pump(connection, &mut self.buffer);
+            let pumped = stream.pump(connection);
             let done = connection.lingers() && connection.guest_finished();
             if pumped.is_err() {
                 self.fabric.abort(flow, now);
@@ -414,7 +435,15 @@ impl Loop {
                 self.close_stream(flow, false);
             }
         }
-        self.fabric.flush(flow, now);
+        let mut outlets = Outlets {
+            ports: &mut self.ports,
+            outcomes: Vec::new(),
+            now,
+        };
+        self.fabric.flush_to(flow, &mut outlets, now);
+        for (port, outcome) in outlets.outcomes {
+            self.sent(port, outcome);
+        }
     }
 
     fn perform(&mut self, event: Event, now: Instant) {
@@ -516,7 +545,7 @@ impl Loop {
         }
     }
 
-    /// Sends the frames that the core has made.
+    /// Sends the frames that the core keeps.
     fn send_own(&mut self, now: Instant) {
         let mut own: Vec<Frame> = Vec::new();
         let mut next = self.fabric.next_frame();
@@ -573,5 +602,31 @@ impl Loop {
             self.retries.remove(&id);
         }
         self.fabric.set_queued(id, port.queued());
+    }
+}
+
+/// The ports, as flows send through them.
+struct Outlets<'a> {
+    ports: &'a mut HashMap<PortId, Box<dyn Port>>,
+    outcomes: Vec<(PortId, Outcome)>,
+    now: Instant,
+}
+
+impl Sink for Outlets<'_> {
+    fn features(&self, port: PortId) -> Features {
+        self.ports
+            .get(&port)
+            .map_or(Features::default(), |port| port.features())
+    }
+
+    fn send(&mut self, id: PortId, frames: &[Parts<'_>]) -> usize {
+        let Some(port) = self.ports.get_mut(&id) else {
+            return 0;
+        };
+        for some in frames.chunks(MANY) {
+            let outcome = port::send(&mut **port, some, self.now);
+            self.outcomes.push((id, outcome));
+        }
+        port.queued()
     }
 }

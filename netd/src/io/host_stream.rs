@@ -1,6 +1,6 @@
 //! The host's leg of a flow, and how bytes move between it and the guest's.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, IoSliceMut, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::time::Duration;
 
@@ -16,6 +16,11 @@ use crate::tcp::Connection;
 
 /// Idle time after which the host's peer is asked whether it is still there.
 const KEEPALIVE: Duration = Duration::from_secs(7200);
+
+/// Bytes asked for in one call: little at first, because most of what is said
+/// is short and a queue takes as much memory as is asked for.
+const FIRST_READ: usize = 16 << 10;
+const READ: usize = 256 << 10;
 
 /// A socket of the host.
 #[derive(Debug)]
@@ -110,16 +115,30 @@ impl HostStream {
     ///
     /// # Errors
     /// The other side reset the connection.
-    pub(super) fn pump(
-        &mut self,
-        connection: &mut Connection,
-        buffer: &mut [u8],
-    ) -> io::Result<()> {
+    pub(super) fn pump(&mut self, connection: &mut Connection) -> io::Result<()> {
         if self.connecting || !connection.is_open() {
             return Ok(());
         }
         self.write(connection)?;
-        self.read(connection, buffer)
+        self.read(connection)
+    }
+
+    /// Writes a segment's end straight away, if the socket takes it; how much
+    /// of it went.
+    ///
+    /// # Errors
+    /// The other side reset the connection.
+    pub(super) fn pass(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut done = 0;
+        while self.writable && !self.connecting && done < bytes.len() {
+            match self.stream.write(&bytes[done..]) {
+                Ok(n) => done += n,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.writable = false,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(done)
     }
 
     fn write(&mut self, connection: &mut Connection) -> io::Result<()> {
@@ -141,18 +160,23 @@ impl HostStream {
         Ok(())
     }
 
-    fn read(&mut self, connection: &mut Connection, buffer: &mut [u8]) -> io::Result<()> {
+    fn read(&mut self, connection: &mut Connection) -> io::Result<()> {
+        let mut piece = FIRST_READ;
         while self.readable && !self.read_finished {
-            let room = connection.room().min(buffer.len());
+            let room = connection.room().min(piece);
             if room == 0 {
                 break;
             }
-            match self.stream.read(&mut buffer[..room]) {
+            let [first, second] = connection.space(room).map(IoSliceMut::new);
+            match self.stream.read_vectored(&mut [first, second]) {
                 Ok(0) => {
                     self.read_finished = true;
                     connection.finish();
                 }
-                Ok(n) => connection.supply(&buffer[..n]),
+                Ok(n) => {
+                    connection.commit(n);
+                    piece = if n == room { READ } else { FIRST_READ };
+                }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.readable = false,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::receiver::{Receiver, SCALE};
-use super::sender::Sender;
+use super::sender::{Piece, Sender};
 use super::{Header, Seq};
 use crate::wire::MTU;
 
@@ -203,6 +203,13 @@ impl Connection {
         self.phase == Phase::TimeWait
     }
 
+    /// Lingers no more.
+    pub(crate) fn abandon(&mut self) {
+        if self.phase == Phase::TimeWait {
+            self.phase = Phase::Closed(Close::Done);
+        }
+    }
+
     /// Bytes from the guest.
     pub(crate) fn readable(&self) -> &[u8] {
         self.receive.readable()
@@ -227,6 +234,28 @@ impl Connection {
         }
     }
 
+    /// Place for up to [`room`](Self::room) bytes for the guest, to be filled
+    /// from the start; [`commit`](Self::commit) says how far.
+    pub(crate) fn space(&mut self, wanted: usize) -> [&mut [u8]; 2] {
+        self.send.space(wanted)
+    }
+
+    /// The first `n` bytes of the place are filled.
+    pub(crate) fn commit(&mut self, n: usize) {
+        self.send.commit(n);
+    }
+
+    /// Keeps the end of a segment that [`handle`](Self::handle) said to pass
+    /// on, and that did not go.
+    pub(crate) fn keep(&mut self, bytes: &[u8]) {
+        self.receive.keep(bytes);
+    }
+
+    /// Bytes of payload that the guest takes in one segment.
+    pub(crate) fn segment_size(&self) -> usize {
+        self.send.mss()
+    }
+
     /// Queues bytes for the guest.
     pub(crate) fn supply(&mut self, bytes: &[u8]) {
         self.send.push(bytes);
@@ -245,8 +274,10 @@ impl Connection {
 
     // What the guest and the clock do.
 
-    /// A segment came.
-    pub(crate) fn handle(&mut self, header: &Header, payload: &[u8], now: Instant) {
+    /// A segment came. Returns how many bytes at the end of its payload are to
+    /// be passed on to the host at once, as if they had been
+    /// [readable](Self::readable) and were consumed.
+    pub(crate) fn handle(&mut self, header: &Header, payload: &[u8], now: Instant) -> usize {
         self.heard = now;
         self.asked = None;
         match self.phase {
@@ -256,7 +287,7 @@ impl Connection {
                 }
             }
             Phase::Asking => self.handle_answer(header, now),
-            Phase::Answered | Phase::Open => self.handle_open(header, payload, now),
+            Phase::Answered | Phase::Open => return self.handle_open(header, payload, now),
             Phase::TimeWait => {
                 if header.rst {
                     self.enter(Phase::Closed(Close::Done), now);
@@ -267,6 +298,7 @@ impl Connection {
             }
             Phase::Closed(_) => {}
         }
+        0
     }
 
     fn handle_answer(&mut self, header: &Header, now: Instant) {
@@ -292,12 +324,12 @@ impl Connection {
         self.timer = None;
     }
 
-    fn handle_open(&mut self, header: &Header, payload: &[u8], now: Instant) {
+    fn handle_open(&mut self, header: &Header, payload: &[u8], now: Instant) -> usize {
         if header.rst {
             if self.receive.in_window(header.seq) {
                 self.enter(Phase::Closed(Close::Reset), now);
             }
-            return;
+            return 0;
         }
         if header.syn {
             if self.phase == Phase::Answered {
@@ -305,19 +337,24 @@ impl Connection {
             } else {
                 self.receive.owe();
             }
-            return;
+            return 0;
         }
-        let Some(ack) = header.ack else { return };
+        let Some(ack) = header.ack else { return 0 };
         if self.phase == Phase::Answered {
             if ack != self.initial.plus(1) {
-                return;
+                return 0;
             }
             self.open(now);
         }
         let plain = payload.is_empty() && !header.fin;
         if !self.send.acknowledged(ack, header.window, plain, now) {
             self.receive.owe();
-            return;
+            return 0;
+        }
+        if !header.fin
+            && let Some(passed) = self.receive.pass(header.seq, payload)
+        {
+            return passed;
         }
         let guest_was_first = self.receive.finished();
         self.receive.accept(header.seq, payload, header.fin);
@@ -329,6 +366,7 @@ impl Connection {
             };
             self.enter(next, now);
         }
+        0
     }
 
     /// When [`timeout`](Self::timeout) has something to do.
@@ -391,10 +429,11 @@ impl Connection {
         self.enter(Phase::Closed(Close::TimedOut), now);
     }
 
-    /// The next segment for the guest: header and payload in two pieces.
-    /// Without `data` only what carries none.
-    pub(crate) fn pop(&mut self, data: bool, now: Instant) -> Option<(Header, [&[u8]; 2])> {
-        const NOTHING: [&[u8]; 2] = [&[], &[]];
+    /// The next segment for the guest: its header, and which
+    /// [bytes](Self::bytes) it carries. Without `data` only one that carries
+    /// none; with it, one that stands for several may carry `data` bytes.
+    pub(crate) fn pop(&mut self, data: Option<usize>, now: Instant) -> Option<(Header, Piece)> {
+        const NOTHING: Piece = Piece::NOTHING;
         if let Some(reset) = self.reset.take() {
             return Some((reset, NOTHING));
         }
@@ -402,15 +441,15 @@ impl Connection {
             return Some((self.syn(now), NOTHING));
         }
         if self.phase == Phase::Open
-            && data
-            && let Some(piece) = self.send.pop(now)
+            && let Some(most) = data
+            && let Some(piece) = self.send.pop(most, now)
         {
             let header = Header {
                 fin: piece.fin,
                 psh: piece.last && piece.length > 0,
                 ..self.plain(piece.seq)
             };
-            return Some((header, self.send.bytes(&piece)));
+            return Some((header, piece));
         }
         if std::mem::take(&mut self.keepalive) {
             let before = Seq(self.send.first_unacked().0.wrapping_sub(1));
@@ -421,6 +460,11 @@ impl Connection {
             Phase::Asked | Phase::Answered | Phase::Asking | Phase::Closed(_) => false,
         };
         (acknowledges && self.receive.owes()).then(|| (self.plain(self.send.next()), NOTHING))
+    }
+
+    /// What a segment carries, in two pieces. Good until a segment comes.
+    pub(crate) fn bytes(&self, piece: &Piece) -> [&[u8]; 2] {
+        self.send.bytes(piece)
     }
 
     fn plain(&mut self, seq: Seq) -> Header {

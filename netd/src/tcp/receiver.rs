@@ -1,11 +1,14 @@
 //! Bytes from the guest: put in order, kept until the host takes them.
 
-use std::collections::VecDeque;
-
 use super::Seq;
+use super::ring::Ring;
 
 /// Shift of the windows we offer: up to 8 MiB, far more than any limit here.
 pub(super) const SCALE: u8 = 7;
+
+/// Least payload that is passed on without being kept: a system call for each
+/// of them costs less than copying.
+const PASSED: usize = 8 << 10;
 
 /// Segments kept that came too early.
 const MAX_EARLY: usize = 256;
@@ -20,7 +23,7 @@ pub(super) struct Receiver {
     next: Seq,
     // What the guest may send up to. It never moves back.
     edge: Seq,
-    buffer: VecDeque<u8>,
+    buffer: Ring,
     early: Vec<Early>,
     limit: usize,
     finished: bool,
@@ -41,7 +44,7 @@ impl Receiver {
         Receiver {
             next,
             edge: next.plus(limit.min(usize::from(u16::MAX))),
-            buffer: VecDeque::new(),
+            buffer: Ring::default(),
             early: Vec::new(),
             limit,
             finished: false,
@@ -62,15 +65,12 @@ impl Receiver {
 
     /// Bytes that wait, the first piece of them.
     pub(super) fn readable(&self) -> &[u8] {
-        self.buffer.as_slices().0
+        self.buffer.slice(0, self.buffer.len())[0]
     }
 
     /// Forgets the first `n` bytes.
     pub(super) fn consume(&mut self, n: usize) {
-        self.buffer.drain(..n.min(self.buffer.len()));
-        if self.buffer.is_empty() && self.buffer.capacity() > 16 << 10 {
-            self.buffer = VecDeque::new();
-        }
+        self.buffer.consume(n);
         // Say so only when it is worth a segment (RFC 9293, 3.8.6.2.2).
         if !self.finished && self.growth() >= self.limit / 4 {
             self.ack = true;
@@ -101,13 +101,37 @@ impl Receiver {
         }
     }
 
+    /// A segment that need not be kept, because it is the next one and nothing
+    /// waits before it: how much of its end is to be passed on at once. What
+    /// then does not go is to be [kept](Self::keep).
+    pub(super) fn pass(&mut self, seq: Seq, payload: &[u8]) -> Option<usize> {
+        let old = usize::try_from(self.next.since(seq)).ok()?;
+        let new = payload.len().checked_sub(old)?;
+        let passes = new >= PASSED
+            && self.buffer.is_empty()
+            && self.early.is_empty()
+            && !self.finished
+            && new <= self.edge.distance(self.next);
+        if !passes {
+            return None;
+        }
+        self.next = self.next.plus(new);
+        self.ack = true;
+        Some(new)
+    }
+
+    /// Keeps bytes that could not be passed on.
+    pub(super) fn keep(&mut self, bytes: &[u8]) {
+        self.buffer.push(bytes);
+    }
+
     fn append(&mut self, old: usize, payload: &[u8], fin: bool) {
         let Some(new) = payload.get(old..) else {
             return;
         };
         let room = self.edge.distance(self.next);
         let taken = &new[..new.len().min(room)];
-        self.buffer.extend(taken);
+        self.buffer.push(taken);
         self.next = self.next.plus(taken.len());
         if fin && taken.len() == new.len() {
             self.finished = true;

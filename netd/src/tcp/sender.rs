@@ -1,9 +1,9 @@
 //! Bytes for the guest: kept until it has acknowledged them.
 
-use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::Seq;
+use super::ring::Ring;
 use super::rto::Rto;
 
 /// Duplicate acknowledgements that mean a loss. The link keeps the order, so
@@ -22,7 +22,7 @@ pub(super) struct Sender {
     // Behind the highest byte ever sent.
     top: Seq,
     // From `acked` on.
-    buffer: VecDeque<u8>,
+    buffer: Ring,
     finish: bool,
     finish_acked: bool,
     window: usize,
@@ -45,12 +45,28 @@ pub(super) struct Sender {
 
 /// A segment's worth of the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Piece {
+pub(crate) struct Piece {
     pub(super) seq: Seq,
     pub(super) start: usize,
     pub(super) length: usize,
     pub(super) fin: bool,
     pub(super) last: bool,
+}
+
+impl Piece {
+    /// None of it.
+    pub(super) const NOTHING: Piece = Piece {
+        seq: Seq(0),
+        start: 0,
+        length: 0,
+        fin: false,
+        last: false,
+    };
+
+    /// Bytes of payload.
+    pub(crate) fn len(&self) -> usize {
+        self.length
+    }
 }
 
 impl Sender {
@@ -60,7 +76,7 @@ impl Sender {
             acked: first,
             next: first,
             top: first,
-            buffer: VecDeque::new(),
+            buffer: Ring::default(),
             finish: false,
             finish_acked: false,
             window: 0,
@@ -98,7 +114,22 @@ impl Sender {
     }
 
     pub(super) fn push(&mut self, bytes: &[u8]) {
-        self.buffer.extend(bytes);
+        self.buffer.push(bytes);
+    }
+
+    /// Place for `wanted` more bytes.
+    pub(super) fn space(&mut self, wanted: usize) -> [&mut [u8]; 2] {
+        self.buffer.space(wanted)
+    }
+
+    /// The first `n` of them are filled.
+    pub(super) fn commit(&mut self, n: usize) {
+        self.buffer.commit(n);
+    }
+
+    /// Bytes of payload of a segment.
+    pub(super) fn mss(&self) -> usize {
+        self.mss
     }
 
     /// Nothing comes after what is queued.
@@ -126,11 +157,7 @@ impl Sender {
 
     /// The bytes of a piece.
     pub(super) fn bytes(&self, piece: &Piece) -> [&[u8]; 2] {
-        let (a, b) = self.buffer.as_slices();
-        let end = piece.start + piece.length;
-        let first = &a[piece.start.min(a.len())..end.min(a.len())];
-        let second = &b[piece.start.saturating_sub(a.len())..end.saturating_sub(a.len())];
-        [first, second]
+        self.buffer.slice(piece.start, piece.length)
     }
 
     /// An acknowledgement came. `plain` is one without payload, SYN or FIN.
@@ -170,10 +197,7 @@ impl Sender {
 
     fn advance(&mut self, ack: Seq, progress: usize, now: Instant) {
         let bytes = progress.min(self.buffer.len());
-        self.buffer.drain(..bytes);
-        if self.buffer.is_empty() && self.buffer.capacity() > 16 << 10 {
-            self.buffer = VecDeque::new();
-        }
+        self.buffer.consume(bytes);
         self.finish_acked |= progress > bytes;
         self.acked = ack;
         if self.next.since(ack) < 0 {
@@ -221,8 +245,9 @@ impl Sender {
         }
     }
 
-    /// The next segment to send, which counts as sent then.
-    pub(super) fn pop(&mut self, now: Instant) -> Option<Piece> {
+    /// The next segment to send, which counts as sent then. It may stand for
+    /// several, of `most` bytes in all.
+    pub(super) fn pop(&mut self, most: usize, now: Instant) -> Option<Piece> {
         let resend = std::mem::take(&mut self.resend) && self.outstanding();
         let probe = std::mem::take(&mut self.probe);
         let from = if resend { self.acked } else { self.next };
@@ -233,7 +258,14 @@ impl Sender {
             .min(self.congestion.max(self.mss))
             .saturating_sub(start);
         let usable = if probe { usable.max(1) } else { usable };
-        let length = available.min(self.mss).min(usable);
+        // What is sent again is sent alone: more of it may have arrived.
+        let again = resend || self.recover.is_some();
+        let most = if again { self.mss } else { most.max(self.mss) };
+        let whole = most - most % self.mss;
+        let mut length = available.min(whole).min(usable);
+        if length > self.mss && length < available {
+            length -= length % self.mss;
+        }
         let fin = self.finish && !self.finish_acked && length == available;
         // Part of what could go, because the window is small: only if
         // nothing is under way (RFC 9293, 3.8.6.2.1).

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::checksum::Sum;
 use super::{ArpOperation, ArpPacket, ArpRepr, ETHERNET, EthernetFrame, EthernetProtocol, Mac};
-use crate::frame::Frame;
+use crate::frame::{Checksum, Frame, Offload, Segmented, Segments};
 use crate::tcp::Header;
 
 /// Bytes of an IPv4 header without options, and of an IPv6 header.
@@ -26,6 +26,30 @@ pub(crate) struct Route {
 
 /// A TCP segment; the payload may come in two pieces.
 pub(crate) fn tcp(route: &Route, ports: (u16, u16), header: &Header, payload: [&[u8]; 2]) -> Frame {
+    let mut frame = tcp_headers(route, ports, header, payload, Finish::Here);
+    frame.extend_from_slice(payload[0]);
+    frame.extend_from_slice(payload[1]);
+    frame
+}
+
+/// Who finishes a TCP segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Finish {
+    /// It is complete.
+    Here,
+    /// Its receiver takes it without a checksum, and cut into segments of so
+    /// many bytes of payload if it has more.
+    There(u16),
+}
+
+/// The headers of a TCP segment, which `payload` follows.
+pub(crate) fn tcp_headers(
+    route: &Route,
+    ports: (u16, u16),
+    header: &Header,
+    payload: [&[u8]; 2],
+    finish: Finish,
+) -> Frame {
     let options = if header.syn {
         options(header)
     } else {
@@ -33,7 +57,8 @@ pub(crate) fn tcp(route: &Route, ports: (u16, u16), header: &Header, payload: [&
     };
     let options = &options.0[..options.1];
     let fixed = 20 + options.len();
-    let mut frame = packet(route, 6, fixed + payload[0].len() + payload[1].len());
+    let length = payload[0].len() + payload[1].len();
+    let mut frame = packet(route, 6, fixed + length);
     let start = frame.len();
     frame.extend_from_slice(&ports.0.to_be_bytes());
     frame.extend_from_slice(&ports.1.to_be_bytes());
@@ -48,14 +73,31 @@ pub(crate) fn tcp(route: &Route, ports: (u16, u16), header: &Header, payload: [&
     frame.extend_from_slice(&header.window.to_be_bytes());
     frame.extend_from_slice(&[0; 4]);
     frame.extend_from_slice(options);
-    frame.extend_from_slice(payload[0]);
-    frame.extend_from_slice(payload[1]);
-    let segment = &frame[start..];
-    let sum = Sum::pseudo(route.src, route.dst, 6, segment.len())
-        .add(segment)
-        .finish();
+    let sum = Sum::pseudo(route.src, route.dst, 6, fixed + length);
+    let sum = match finish {
+        Finish::Here => sum.add(&frame[start..]).add_last(payload).finish(),
+        Finish::There(size) => {
+            frame.offload = unfinished(start, length, size);
+            sum.unfinished()
+        }
+    };
     frame[start + 16..start + 18].copy_from_slice(&sum);
     frame
+}
+
+fn unfinished(start: usize, length: usize, size: u16) -> Offload {
+    let kind = if start == ETHERNET + IPV4 {
+        Segmented::Tcp4
+    } else {
+        Segmented::Tcp6
+    };
+    Offload {
+        checksum: Some(Checksum {
+            start: start as u16,
+            offset: 16,
+        }),
+        segments: (length > usize::from(size)).then_some(Segments { kind, size }),
+    }
 }
 
 /// Maximum segment size and window scale (RFC 9293 3.1, RFC 7323 2.2).

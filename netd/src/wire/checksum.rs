@@ -39,6 +39,23 @@ impl Sum {
         Sum(sum + u64::from(u32::from_ne_bytes(last)))
     }
 
+    /// Adds two pieces of any length that follow one another, and are the
+    /// last.
+    pub(super) fn add_last(self, [first, second]: [&[u8]; 2]) -> Sum {
+        match (first.split_last(), second.split_first()) {
+            (Some((last, first)), Some((next, second))) if first.len() % 2 == 0 => {
+                self.add(first).add(&[*last, *next]).add(second)
+            }
+            _ => self.add(first).add(second),
+        }
+    }
+
+    /// What goes into a header when the rest of the sum is left to others.
+    pub(super) fn unfinished(self) -> [u8; 2] {
+        let [a, b] = self.finish();
+        [!a, !b]
+    }
+
     /// The checksum, as it goes into a header.
     pub(super) fn finish(self) -> [u8; 2] {
         let mut sum = self.0;
