@@ -44,6 +44,8 @@ pub(crate) enum DropReason {
     NoPeer,
     /// More than a frame can carry.
     TooLarge,
+    /// Not a frame: a guest whose rings cannot be was cut off.
+    BrokenRing,
     /// A datagram from a host that the guest never talked to.
     Unsolicited,
 }

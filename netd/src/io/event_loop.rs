@@ -26,6 +26,7 @@ use super::resolver::{Heard, Resolver};
 use super::sources::{Source, Sources};
 use super::store;
 use crate::control::Response;
+use crate::counters::DropReason;
 use crate::dns::nameservers;
 use crate::fabric::{Delivery, Event, Fabric, HostFailure, Sink};
 use crate::frame::{Batch, Features, Frame, Parts};
@@ -574,7 +575,10 @@ impl Loop {
     /// A VMM has something to say.
     fn control_port(&mut self, id: PortId, now: Instant) {
         if let Some(port) = self.ports.get_mut(&id) {
-            port.control(&mut self.sources, now);
+            let cut_off = port.control(&mut self.sources, now);
+            self.fabric
+                .counters()
+                .drop_many(DropReason::BrokenRing, cut_off.into());
             self.read_frames(id, now);
             self.flush(id, now);
         }

@@ -45,8 +45,11 @@ pub(super) trait Port: Debug {
     fn features(&self) -> Features;
 
     /// Something happened to the port's [`Vmm`](super::sources::Source::Vmm)
-    /// token. What waits on either side is to be looked at after that.
-    fn control(&mut self, _sources: &mut Sources, _now: Instant) {}
+    /// token. What waits on either side is to be looked at after that. Returns
+    /// whether the guest was cut off because its rings cannot be.
+    fn control(&mut self, _sources: &mut Sources, _now: Instant) -> bool {
+        false
+    }
 
     /// Closes sockets and removes paths.
     fn close(self: Box<Self>, sources: &mut Sources);

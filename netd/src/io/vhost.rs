@@ -44,7 +44,7 @@ use transfer::{Put, Scratch};
 const QUEUE: (usize, usize) = (4096, 4 << 20);
 
 /// A guest whose rings were broken gets no new connection for that long.
-const PENALTY: Duration = Duration::from_secs(1);
+const PENALTY: Duration = Duration::from_millis(200);
 
 /// The device.
 #[derive(Debug)]
@@ -142,18 +142,19 @@ impl VhostPort {
 }
 
 impl Port for VhostPort {
-    fn control(&mut self, sources: &mut Sources, now: Instant) {
+    fn control(&mut self, sources: &mut Sources, now: Instant) -> bool {
+        let broken = self.broken;
         self.accept(sources, now);
-        let Some(connection) = &mut self.connection else {
-            return;
-        };
-        if let Err(why) = connection.answer(sources) {
+        if let Some(connection) = &mut self.connection
+            && let Err(why) = connection.answer(sources)
+        {
             tracing::debug!(why, path = %self.path.display(), "a VMM's connection ends");
-            if self.broken {
-                self.shunned_until = Some(now + PENALTY);
-            }
             self.hang_up(sources);
         }
+        if broken {
+            self.shunned_until = Some(now + PENALTY);
+        }
+        broken
     }
 
     fn receive(&mut self, batch: &mut Batch) -> bool {

@@ -19,3 +19,5 @@ mod vhost;
 #[cfg(target_os = "linux")]
 #[path = "../support/vhost_card.rs"]
 mod vhost_card;
+#[cfg(target_os = "linux")]
+mod vhost_hostile;

@@ -255,13 +255,12 @@ impl Card {
 
     /// Asks for a call when a frame comes; whether one is there already.
     pub(crate) fn listen(&mut self) -> bool {
-        let ring = &mut self.incoming;
-        let event = GuestAddress(ring.available.0 + 4 + 2 * u64::from(ring.size));
-        self.memory
-            .store(ring.seen.to_le(), event, Ordering::Relaxed)
-            .expect("memory");
-        fence(Ordering::SeqCst);
-        ring.read(&self.memory, ring.used, 2) != ring.seen
+        self.incoming.listen(&self.memory)
+    }
+
+    /// Asks for a call when a buffer is free; whether none is yet.
+    pub(crate) fn listen_for_free(&mut self) -> bool {
+        !self.outgoing.listen(&self.memory)
     }
 
     /// The next frame, and its header.
@@ -410,6 +409,16 @@ impl Ring {
         memory
             .store(index.to_le(), at, Ordering::Release)
             .expect("memory");
+    }
+
+    /// Asks for a call when something is used; whether something is already.
+    fn listen(&self, memory: &GuestMemoryMmap) -> bool {
+        let event = GuestAddress(self.available.0 + 4 + 2 * u64::from(self.size));
+        memory
+            .store(self.seen.to_le(), event, Ordering::Relaxed)
+            .expect("memory");
+        fence(Ordering::SeqCst);
+        self.read(memory, self.used, 2) != self.seen
     }
 
     fn notify(&mut self, memory: &GuestMemoryMmap, event_idx: bool) {

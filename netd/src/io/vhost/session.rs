@@ -95,15 +95,22 @@ impl Session {
         Ok(setup)
     }
 
+    /// Runs the rings that can with other memory; where the others are will be
+    /// told.
+    fn remapped(&mut self) {
+        if self.start().is_err() {
+            tracing::debug!("a ring waits for its memory");
+        }
+    }
+
     /// Runs the rings that can.
     fn start(&mut self) -> Result<()> {
         let event_idx = self.features & features::EVENT_IDX != 0;
-        for setup in &mut self.rings {
-            setup
-                .start(&self.memory, event_idx)
-                .map_err(|why| refused(&why))?;
-        }
-        Ok(())
+        let started = self.rings.iter_mut().map(|setup| {
+            let started = setup.start(&self.memory, event_idx);
+            started.map_err(|why| refused(&why))
+        });
+        started.fold(Ok(()), Result::and)
     }
 
     fn add(&mut self, region: Region, file: File) -> Result<()> {
@@ -179,7 +186,7 @@ impl VhostUserBackendReqHandlerMut for Session {
             };
             self.add(region, file)?;
         }
-        self.start()?;
+        self.remapped();
         Ok(None)
     }
 
@@ -200,6 +207,7 @@ impl VhostUserBackendReqHandlerMut for Session {
             offset: region.mmap_offset,
         };
         self.add(region, file)?;
+        self.remapped();
         Ok(None)
     }
 
@@ -212,7 +220,8 @@ impl VhostUserBackendReqHandlerMut for Session {
         self.memory
             .remove(guest, size, region.user_addr)
             .map_err(|why| refused(&why))?;
-        self.start()
+        self.remapped();
+        Ok(())
     }
 
     fn set_vring_num(&mut self, index: u32, size: u32) -> Result<()> {
