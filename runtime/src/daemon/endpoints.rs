@@ -87,6 +87,32 @@ impl Daemon {
         result
     }
 
+    /// Frees ports of a container that runs; its record still has them.
+    ///
+    /// # Errors
+    /// The network daemon cannot be told.
+    pub async fn release(&self, handle: &Handle, ports: &[PortSpec]) -> Result<(), ApiError> {
+        let Some(mut record) = guard(&self.live).get(&handle.id).cloned() else {
+            return Ok(());
+        };
+        record.spec.ports.retain(|port| !ports.contains(port));
+        self.exchange(&record);
+        self.apply(&self.homes(&[&record])?).await.map(|_| ())
+    }
+
+    /// Announces containers as their records have them, where that is not so:
+    /// what was to come after [`release`](Self::release) did not.
+    pub async fn reclaim(&self, handles: &[std::sync::Arc<Handle>]) {
+        for handle in handles {
+            let (recorded, known) = (handle.record(), guard(&self.live).get(&handle.id).cloned());
+            let differs = known.is_some_and(|known| known.spec.ports != recorded.spec.ports);
+            if differs && let Err(error) = self.republish(handle, &recorded).await {
+                let container = recorded.container.name;
+                tracing::warn!(%error, container, "it does not get its ports back");
+            }
+        }
+    }
+
     /// Replaces what is announced of a container; gives what was before.
     fn exchange(&self, record: &Record) -> Option<Record> {
         let mut live = guard(&self.live);
