@@ -89,7 +89,7 @@ impl Daemon {
         }
         tokio::spawn(Arc::clone(&daemon).keep_netds(started));
         for home in daemon.live_homes() {
-            daemon.netd(&home);
+            daemon.keep(home);
         }
         Ok(daemon)
     }
@@ -163,12 +163,9 @@ impl Daemon {
     /// ([`Network::home`]).
     pub fn netd(&self, home: &str) -> Netd {
         let dir = self.paths.nets().join(short(home));
-        let make = || {
-            let _ = self.new_netds.send(home.to_owned());
-            match self.backend {
-                AnyBackend::Fake(_) => Netd::pretend(),
-                AnyBackend::Qemu(_) => Netd::new(&self.assets.netd, &dir),
-            }
+        let make = || match self.backend {
+            AnyBackend::Fake(_) => Netd::pretend(),
+            AnyBackend::Qemu(_) => Netd::new(&self.assets.netd, &dir),
         };
         guard(&self.netds)
             .entry(home.to_owned())
@@ -181,6 +178,13 @@ impl Daemon {
         let netd = self.netd(home);
         guard(&self.netds).remove(home);
         netd.shutdown().await;
+    }
+
+    /// From now on the network daemon of this home is started again when it
+    /// ends although it is needed.
+    fn keep(&self, home: String) {
+        // The receiver ends with the process.
+        let _ = self.new_netds.send(home);
     }
 
     /// Starts network daemons that end although they are needed.

@@ -124,7 +124,11 @@ impl Daemon {
         let mut all = network::Applied::default();
         for home in homes {
             let config = || self.netd_config(home);
-            let applied = self.netd(home).apply(config).await?;
+            let netd = self.netd(home);
+            let applied = netd.apply(config).await?;
+            if netd.is_new() {
+                self.keep(home.clone());
+            }
             all.published.extend(applied.published);
             all.failed.extend(applied.failed);
         }

@@ -190,6 +190,11 @@ impl Netd {
         let _ = std::fs::remove_dir_all(&self.dir);
     }
 
+    /// It has been told what to serve for the first time.
+    pub fn is_new(&self) -> bool {
+        *self.served.borrow() == 1
+    }
+
     /// Waits until the daemon is gone, or is found not to be there, although
     /// nobody ended it. `false`: it was ended, or never is.
     pub async fn lost(&self) -> bool {
