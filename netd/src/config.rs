@@ -145,6 +145,9 @@ pub struct Publish {
     pub host_ip: Option<IpAddr>,
     /// Port of the host; 0 lets the system choose.
     pub host_port: u16,
+    /// Any free port from `host_port` to this one will do.
+    #[serde(default)]
+    pub host_port_last: Option<u16>,
     /// TCP or UDP.
     pub protocol: Protocol,
     /// An [`Endpoint::id`].

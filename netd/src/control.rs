@@ -23,6 +23,8 @@ pub enum Request {
     Apply(Config),
     /// How are you?
     Status,
+    /// Keep this connection: its end is the end of the daemon.
+    Watch,
     /// End, and remove the sockets.
     Shutdown,
 }
@@ -54,6 +56,8 @@ pub enum Response {
         /// Frames that were dropped, by reason; zeroes are left out.
         drops: BTreeMap<String, u64>,
     },
+    /// The connection stays.
+    Watching,
     /// The daemon ends.
     Stopping,
     /// The request was refused or failed; whatever it could still do for the
@@ -78,11 +82,31 @@ pub struct Published {
 pub struct PublishError {
     /// [`Publish::id`](crate::config::Publish::id).
     pub id: String,
+    /// What is in the way.
+    #[serde(default)]
+    pub kind: PublishErrorKind,
     /// Why, as a sentence.
     pub message: String,
     /// Who has the port, `nginx (pid 812)`, when that can be seen and it is
     /// no network daemon of a stack.
     pub holder: Option<String>,
+}
+
+/// Why a port cannot be bound.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PublishErrorKind {
+    /// Somebody has it.
+    InUse,
+    /// Ports below `net.ipv4.ip_unprivileged_port_start` need a privilege.
+    Reserved,
+    /// The host does not have the address.
+    NoAddress,
+    /// The endpoint is on an internal network.
+    Internal,
+    /// Something else.
+    #[default]
+    Other,
 }
 
 /// Asks the daemon at `socket` and waits for the answer.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use stack_api::event::ApiError;
 use stack_vmm::AnyBackend;
+use tokio::sync::mpsc;
 
 use crate::assets::Assets;
 use crate::container::{Handle, Record, driver};
@@ -19,8 +20,8 @@ use crate::paths::Paths;
 /// Apparent size of a scratch disk: sparse, so it costs what is written.
 pub const SCRATCH_SIZE: u64 = 64 << 30;
 
-/// How often dead network daemons are looked for.
-const REVIVE_EVERY: Duration = Duration::from_millis(500);
+/// Pause after a network daemon could not be started again.
+const REVIVE_AGAIN: Duration = Duration::from_secs(1);
 
 /// The daemon.
 #[derive(Debug)]
@@ -40,6 +41,7 @@ pub struct Daemon {
     // network daemon.
     live: Mutex<BTreeMap<String, Record>>,
     netds: Mutex<BTreeMap<String, Netd>>,
+    new_netds: mpsc::UnboundedSender<String>,
     creation: Mutex<()>,
     operations: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>,
 }
@@ -61,6 +63,7 @@ impl Daemon {
         let ledger = Arc::new(Ledger::open(&paths.ledger())?);
         let images = stack_images::Store::open(&paths.images())
             .map_err(|error| ApiError::new("images", error.to_string()))?;
+        let (new_netds, started) = mpsc::unbounded_channel();
         let daemon = Arc::new(Daemon {
             paths,
             assets,
@@ -70,6 +73,7 @@ impl Daemon {
             containers: Mutex::default(),
             live: Mutex::default(),
             netds: Mutex::default(),
+            new_netds,
             creation: Mutex::default(),
             operations: Mutex::default(),
         });
@@ -83,8 +87,10 @@ impl Daemon {
         for record in records {
             daemon.insert(record);
         }
-        let reviver = Arc::clone(&daemon);
-        tokio::spawn(async move { reviver.revive_netds().await });
+        tokio::spawn(Arc::clone(&daemon).keep_netds(started));
+        for home in daemon.live_homes() {
+            daemon.keep(home);
+        }
         Ok(daemon)
     }
 
@@ -174,18 +180,34 @@ impl Daemon {
         netd.shutdown().await;
     }
 
-    async fn revive_netds(&self) {
-        loop {
-            tokio::time::sleep(REVIVE_EVERY).await;
-            for home in self.live_homes() {
-                let netd = self.netd(&home);
-                if netd.alive().await {
-                    continue;
+    /// From now on the network daemon of this home is started again when it
+    /// ends although it is needed.
+    fn keep(&self, home: String) {
+        // The receiver ends with the process.
+        let _ = self.new_netds.send(home);
+    }
+
+    /// Starts network daemons that end although they are needed.
+    async fn keep_netds(self: Arc<Self>, mut homes: mpsc::UnboundedReceiver<String>) {
+        while let Some(home) = homes.recv().await {
+            let daemon = Arc::clone(&self);
+            tokio::spawn(async move { daemon.keep_netd(&home).await });
+        }
+    }
+
+    async fn keep_netd(&self, home: &str) {
+        let netd = self.netd(home);
+        while netd.lost().await {
+            if !self.live_homes().contains(home) {
+                if !netd.serves_again().await {
+                    return;
                 }
-                tracing::warn!(home, "the network daemon is gone: starting it again");
-                if let Err(error) = netd.apply(|| self.netd_config(&home)).await {
-                    tracing::error!(%error, home, "the network daemon does not come back");
-                }
+                continue;
+            }
+            tracing::warn!(home, "the network daemon is gone: starting it again");
+            if let Err(error) = netd.apply(|| self.netd_config(home)).await {
+                tracing::error!(%error, home, "the network daemon does not come back");
+                tokio::time::sleep(REVIVE_AGAIN).await;
             }
         }
     }

@@ -209,6 +209,7 @@ fn a_guest_has_a_bounded_number_of_flows() {
         id: "p".into(),
         host_ip: None,
         host_port: 0,
+        host_port_last: None,
         protocol: Protocol::Tcp,
         endpoint: "2/2".into(),
         container_port: 80,

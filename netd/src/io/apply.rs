@@ -1,15 +1,15 @@
 //! Serving another configuration, and answering what is asked about it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
 
 use super::event_loop::Loop;
 use super::listener::Listener;
 use super::port;
 use super::publish::bind;
-use super::store;
+use super::store::{self, Stored};
 use crate::config::{Config, Publish};
-use crate::control::{PublishError, Published, Request, Response};
+use crate::control::{PublishError, PublishErrorKind, Published, Request, Response};
 use crate::ids::PublishId;
 
 impl Loop {
@@ -18,6 +18,7 @@ impl Loop {
         match request {
             Request::Apply(config) => (self.apply(config, now), false),
             Request::Status => (self.status(), false),
+            Request::Watch => (Response::Watching, false),
             Request::Shutdown => (Response::Stopping, true),
         }
     }
@@ -34,6 +35,14 @@ impl Loop {
         }
     }
 
+    /// Serves what a daemon before this one did, at the same ports.
+    pub(super) fn apply_stored(&mut self, stored: Stored, now: Instant) -> Response {
+        self.kept = stored.bound.into_iter().collect();
+        let response = self.apply(stored.config, now);
+        self.kept.clear();
+        response
+    }
+
     /// Makes `config` the one that is served.
     pub(super) fn apply(&mut self, config: Config, now: Instant) -> Response {
         if let Err(message) = config.check() {
@@ -41,7 +50,11 @@ impl Loop {
         }
         let unserved = self.apply_networks(&config, now);
         let (published, errors) = self.apply_publishes(&config.publish, now);
-        if let Err(error) = store::save(&self.config_file, &config) {
+        let stored = Stored {
+            config,
+            bound: self.chosen_ports(),
+        };
+        if let Err(error) = store::save(&self.config_file, &stored) {
             let message = format!("the configuration cannot be kept: {error}");
             return Response::Error { message };
         }
@@ -52,6 +65,15 @@ impl Loop {
                 message: unserved.join("; "),
             }
         }
+    }
+
+    /// Ports that were chosen here, for a daemon that is started again.
+    fn chosen_ports(&self) -> BTreeMap<String, u16> {
+        let listeners = self.listeners.values();
+        listeners
+            .filter(|l| l.publish.host_port == 0 || l.publish.host_port_last.is_some())
+            .filter_map(|l| Some((l.publish.id.clone(), l.addresses.first()?.port())))
+            .collect()
     }
 
     /// What could not be served.
@@ -126,37 +148,46 @@ impl Loop {
     /// Ports of the host that lead elsewhere now keep their sockets: no
     /// client is refused, and connections to the guest from before go on.
     fn retarget(&mut self, wanted: &[Publish]) {
-        for publish in wanted {
-            let served = |listener: &Listener| listener.publish == *publish;
-            if self.listeners.values().any(served)
-                || self.fabric.is_on_internal_network(&publish.endpoint)
-            {
-                continue;
-            }
-            let place = |p: &Publish| (p.host_ip, p.host_port, p.protocol);
-            let idle = |listener: &Listener| {
-                place(&listener.publish) == place(publish) && !wanted.contains(&listener.publish)
-            };
-            let mut listeners = self.listeners.iter_mut();
-            if let Some((id, listener)) = listeners.find(|(_, listener)| idle(listener)) {
-                listener.publish = publish.clone();
-                self.fabric.retarget_publish(*id, publish.clone());
+        // Of several that the system chose, each goes to its own port of the
+        // guest; only what is left over is given to others.
+        for same_port in [true, false] {
+            for publish in wanted {
+                let served = |listener: &Listener| listener.publish == *publish;
+                if self.listeners.values().any(served)
+                    || self.fabric.is_on_internal_network(&publish.endpoint)
+                {
+                    continue;
+                }
+                let place = |p: &Publish| (p.host_ip, p.host_port, p.host_port_last, p.protocol);
+                let idle = |listener: &Listener| {
+                    let old = &listener.publish;
+                    place(old) == place(publish)
+                        && (!same_port || old.container_port == publish.container_port)
+                        && !wanted.contains(old)
+                };
+                let mut listeners = self.listeners.iter_mut();
+                if let Some((id, listener)) = listeners.find(|(_, listener)| idle(listener)) {
+                    listener.publish = publish.clone();
+                    self.fabric.retarget_publish(*id, publish.clone());
+                }
             }
         }
     }
 
     fn listen(&mut self, publish: &Publish) -> Result<Vec<std::net::SocketAddr>, PublishError> {
-        let error = |message: String| PublishError {
+        let error = |kind, message: String| PublishError {
             id: publish.id.clone(),
+            kind,
             message,
             holder: None,
         };
         if self.fabric.is_on_internal_network(&publish.endpoint) {
             return Err(error(
+                PublishErrorKind::Internal,
                 "a port of an internal network cannot be published".to_owned(),
             ));
         }
-        let sockets = bind(publish)?;
+        let sockets = bind(publish, self.kept.remove(&publish.id))?;
         let id = self.fabric.add_publish(publish.clone());
         match Listener::new(publish, id, sockets, &mut self.sources) {
             Ok(listener) => {
@@ -166,7 +197,8 @@ impl Loop {
             }
             Err(failed) => {
                 self.fabric.forget_publish(id);
-                Err(error(format!("cannot watch the port: {failed}")))
+                let message = format!("cannot watch the port: {failed}");
+                Err(error(PublishErrorKind::Other, message))
             }
         }
     }

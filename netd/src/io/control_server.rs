@@ -34,7 +34,8 @@ struct Client {
     token: Token,
     received: Vec<u8>,
     unsent: Vec<u8>,
-    deadline: Instant,
+    // `None`: it may stay.
+    deadline: Option<Instant>,
 }
 
 impl ControlServer {
@@ -65,7 +66,7 @@ impl ControlServer {
             self.last += 1;
             let interest = Interest::READABLE | Interest::WRITABLE;
             if let Ok(token) = sources.add(&mut stream, interest, Source::Client(self.last)) {
-                let deadline = now + PATIENCE;
+                let deadline = Some(now + PATIENCE);
                 let (received, unsent) = (Vec::new(), Vec::new());
                 self.clients.insert(
                     self.last,
@@ -120,6 +121,13 @@ impl ControlServer {
         }
     }
 
+    /// A client's connection stays until it or the daemon ends.
+    pub(super) fn keep(&mut self, id: u64) {
+        if let Some(client) = self.clients.get_mut(&id) {
+            client.deadline = None;
+        }
+    }
+
     fn forget(&mut self, id: u64, sources: &mut Sources) {
         if let Some(mut client) = self.clients.remove(&id) {
             sources.remove(&mut client.stream, client.token);
@@ -128,12 +136,18 @@ impl ControlServer {
 
     /// When [`expire`](Self::expire) has something to do.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.clients.values().map(|client| client.deadline).min()
+        let deadlines = self.clients.values();
+        deadlines.filter_map(|client| client.deadline).min()
     }
 
     /// Cuts off the slow.
     pub(super) fn expire(&mut self, sources: &mut Sources, now: Instant) {
-        let late = |(id, client): (&u64, &Client)| (client.deadline <= now).then_some(*id);
+        let late = |(id, client): (&u64, &Client)| {
+            client
+                .deadline
+                .is_some_and(|deadline| deadline <= now)
+                .then_some(*id)
+        };
         for id in self.clients.iter().filter_map(late).collect::<Vec<_>>() {
             self.forget(id, sources);
         }

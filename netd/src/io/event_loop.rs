@@ -56,6 +56,8 @@ pub(super) struct Loop {
     pub(super) ports: HashMap<PortId, Box<dyn Port>>,
     pub(super) listeners: HashMap<PublishId, Listener>,
     pub(super) config_file: PathBuf,
+    /// Ports that the last daemon had chosen, by publish id.
+    pub(super) kept: HashMap<String, u16>,
     streams: HashMap<FlowId, HostStream>,
     associations: HashMap<AssociationId, Association>,
     resolvers: HashMap<QueryId, Resolver>,
@@ -97,6 +99,7 @@ impl Loop {
             ports: HashMap::new(),
             listeners: HashMap::new(),
             config_file: options.config.clone(),
+            kept: HashMap::new(),
             streams: HashMap::new(),
             associations: HashMap::new(),
             resolvers: HashMap::new(),
@@ -119,12 +122,12 @@ impl Loop {
     fn restore(&mut self) {
         match store::load(&self.config_file) {
             Ok(None) => {}
-            Ok(Some(config)) => match self.apply(config, Instant::now()) {
+            Ok(Some(stored)) => match self.apply_stored(stored, Instant::now()) {
                 Response::Error { message } => tracing::error!(message, "not all is served again"),
                 Response::Applied { published, errors } => {
                     tracing::info!(published = published.len(), ?errors, "serving again");
                 }
-                Response::Status { .. } | Response::Stopping => {}
+                Response::Status { .. } | Response::Watching | Response::Stopping => {}
             },
             Err(error) => tracing::error!(%error, "the last configuration cannot be read"),
         }
@@ -241,6 +244,9 @@ impl Loop {
     fn handle_client(&mut self, id: u64, now: Instant) {
         while let Some(request) = self.control.receive(id, &mut self.sources) {
             let (response, last) = self.request(request, now);
+            if response == Response::Watching {
+                self.control.keep(id);
+            }
             self.control.respond(id, &response, &mut self.sources);
             self.stopping |= last;
         }

@@ -6,23 +6,51 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use socket2::{Domain, Protocol as Transport, Socket, Type};
 
 use crate::config::{Protocol, Publish};
-use crate::control::PublishError;
+use crate::control::{PublishError, PublishErrorKind};
 
 /// Clients that may wait to be accepted.
 const BACKLOG: i32 = 1024;
 
-/// Binds what `publish` asks for: one socket, or one per address family.
-pub(super) fn bind(publish: &Publish) -> Result<Vec<Socket>, PublishError> {
+/// Binds what `publish` asks for: one socket, or one per address family. Of
+/// several ports that would do, it is `kept` if that is free.
+pub(super) fn bind(publish: &Publish, kept: Option<u16>) -> Result<Vec<Socket>, PublishError> {
+    let first = publish.host_port;
+    let last = publish.host_port_last.unwrap_or(first);
+    let fits = |port: &u16| first == 0 || (first..=last).contains(port);
+    let kept = kept.filter(fits);
+    let mut failure = None;
+    for port in kept.into_iter().chain(first..=last) {
+        match bind_at(publish, port) {
+            Ok(sockets) => return Ok(sockets),
+            Err((address, error)) => {
+                failure.get_or_insert((address, error));
+            }
+        }
+    }
+    let address = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), first);
+    let failure = failure.unwrap_or((address, io::ErrorKind::AddrInUse.into()));
+    let mut error = explain(publish, failure.0, &failure.1);
+    if last > first && error.kind == PublishErrorKind::InUse {
+        error.message = format!("no port from {first} to {last} is free");
+    }
+    Err(error)
+}
+
+/// One socket per address family at this port; 0 lets the system choose.
+fn bind_at(publish: &Publish, port: u16) -> Result<Vec<Socket>, (SocketAddr, io::Error)> {
     let first = publish.host_ip.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
-    let wanted = SocketAddr::new(first, publish.host_port);
-    let socket =
-        socket(publish.protocol, wanted).map_err(|error| explain(publish, wanted, &error))?;
-    let port = local_address(&socket).map_or(publish.host_port, |address| address.port());
+    let wanted = SocketAddr::new(first, port);
+    let socket = socket(publish.protocol, wanted).map_err(|error| (wanted, error))?;
+    let port = local_address(&socket).map_or(port, |address| address.port());
     let mut sockets = vec![socket];
     if publish.host_ip.is_none() {
         let second = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port);
         match self::socket(publish.protocol, second) {
             Ok(socket) => sockets.push(socket),
+            // Whoever has it would get the clients that come by IPv6.
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && publish.host_port != 0 => {
+                return Err((second, error));
+            }
             Err(error) => tracing::debug!(%error, %second, "published for IPv4 only"),
         }
     }
@@ -58,6 +86,12 @@ fn socket(protocol: Protocol, address: SocketAddr) -> io::Result<Socket> {
 fn explain(publish: &Publish, address: SocketAddr, error: &io::Error) -> PublishError {
     let port = address.port();
     let mut holder = None;
+    let kind = match error.kind() {
+        io::ErrorKind::AddrInUse => PublishErrorKind::InUse,
+        io::ErrorKind::PermissionDenied => PublishErrorKind::Reserved,
+        io::ErrorKind::AddrNotAvailable => PublishErrorKind::NoAddress,
+        _ => PublishErrorKind::Other,
+    };
     let why = match error.kind() {
         io::ErrorKind::AddrInUse => {
             holder = self::holder(publish.protocol, address);
@@ -73,6 +107,7 @@ fn explain(publish: &Publish, address: SocketAddr, error: &io::Error) -> Publish
     let message = format!("cannot listen on {address}: {why}");
     PublishError {
         id: publish.id.clone(),
+        kind,
         message,
         holder,
     }
@@ -108,6 +143,7 @@ mod tests {
             id: "p".into(),
             host_ip: None,
             host_port: 80,
+            host_port_last: None,
             protocol: Protocol::Tcp,
             endpoint: "e".into(),
             container_port: 80,
@@ -129,21 +165,29 @@ mod tests {
             id: "p".into(),
             host_ip: Some("192.0.2.1".parse().unwrap()),
             host_port: 0,
+            host_port_last: None,
             protocol: Protocol::Udp,
             endpoint: "e".into(),
             container_port: 80,
         };
-        assert!(
-            bind(&publish)
-                .unwrap_err()
-                .message
-                .contains("does not have the address")
-        );
+        let error = bind(&publish, None).unwrap_err();
+        assert!(error.message.contains("does not have the address"));
+        assert_eq!(error.kind, PublishErrorKind::NoAddress);
         publish.host_ip = Some(Ipv4Addr::LOCALHOST.into());
-        let sockets = bind(&publish).unwrap();
+        let sockets = bind(&publish, None).unwrap();
         assert_eq!(sockets.len(), 1);
         publish.host_port = local_address(&sockets[0]).unwrap().port();
-        let error = bind(&publish).unwrap_err();
+        let error = bind(&publish, None).unwrap_err();
         assert!(error.message.contains("in use"), "{error:?}");
+        // Of a range, the next one that is free.
+        publish.host_port_last = publish.host_port.checked_add(20);
+        let next = bind(&publish, None).unwrap();
+        let port = local_address(&next[0]).unwrap().port();
+        assert!(port > publish.host_port, "{port}");
+        drop(next);
+        let kept = bind(&publish, Some(port)).unwrap();
+        assert_eq!(local_address(&kept[0]).unwrap().port(), port);
+        publish.host_port_last = Some(publish.host_port);
+        assert!(bind(&publish, None).is_err());
     }
 }

@@ -186,6 +186,7 @@ pub(crate) fn publish(
         id: id.to_owned(),
         host_ip: Some(IpAddr::from(Ipv4Addr::LOCALHOST)),
         host_port: 0,
+        host_port_last: None,
         protocol,
         endpoint: endpoint.to_owned(),
         container_port,

@@ -225,3 +225,23 @@ fn a_port_that_leads_elsewhere_keeps_its_socket_and_its_connections() {
     first.write_all(b"three").unwrap();
     assert_eq!(old.receive(at_old, 5), b"three");
 }
+
+#[test]
+fn ports_that_the_system_chose_stay_with_their_ports_of_the_guest() {
+    let daemon = Daemon::start();
+    let network = daemon.network(79, &["a", "b"]);
+    let mut config = config(&[&network]);
+    config.publish.push(publish("a80", Protocol::Tcp, "a", 80));
+    config.publish.push(publish("a81", Protocol::Tcp, "a", 81));
+    let before = daemon.apply(&config);
+    // The successor names them in another order.
+    config.publish[0] = publish("b81", Protocol::Tcp, "b", 81);
+    config.publish[1] = publish("b80", Protocol::Tcp, "b", 80);
+    let after = daemon.apply(&config);
+    let of = |list: &[(String, Vec<std::net::SocketAddr>)], id: &str| {
+        let found = list.iter().find(|(known, _)| known == id);
+        found.map(|(_, addresses)| addresses.clone())
+    };
+    assert_eq!(of(&before, "a80"), of(&after, "b80"));
+    assert_eq!(of(&before, "a81"), of(&after, "b81"));
+}

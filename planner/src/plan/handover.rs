@@ -10,8 +10,8 @@ use super::observed::{Observed, ObservedContainer};
 use super::step::{Action, Plan, Step};
 
 /// Adds the edges, and sorts the steps so that each follows only earlier
-/// ones. Where two services swap ports there is no good order: the earlier
-/// step then fails and says which port is in use.
+/// ones. Where services swap ports there is no good order: one of them then
+/// gives its port away before the first step.
 pub(super) fn order(request: &Up, observed: &Observed, plan: &mut Plan) {
     let by_name: BTreeMap<&str, &ObservedContainer> = observed
         .containers
@@ -32,21 +32,31 @@ pub(super) fn order(request: &Up, observed: &Observed, plan: &mut Plan) {
             taken.push((n, service.to_owned(), takes));
         }
         if !frees.is_empty() {
-            freed.push((n, service.to_owned(), frees));
+            let id = old.map_or(String::new(), |old| old.container.id.clone());
+            freed.push((n, service.to_owned(), frees, id));
         }
     }
     let mut backwards = false;
     for (later, service, ports) in &taken {
-        for (earlier, other, free) in &freed {
-            let clashes = free
-                .iter()
-                .any(|free| ports.iter().any(|port| clash(port, free)));
-            if service != other && clashes && !follows(plan, *earlier, *later) {
-                let after = &mut plan.steps[*later].after;
-                if !after.contains(earlier) {
-                    after.push(*earlier);
-                    backwards |= earlier > later;
+        for (earlier, other, free, id) in &freed {
+            let clashing = |free: &&PortSpec| ports.iter().any(|port| clash(port, free));
+            let clashing: Vec<&PortSpec> = free.iter().filter(clashing).collect();
+            if service == other || clashing.is_empty() {
+                continue;
+            }
+            if follows(plan, *earlier, *later) {
+                let released = plan.released.entry(id.clone()).or_default();
+                for port in clashing {
+                    if !released.contains(port) {
+                        released.push(port.clone());
+                    }
                 }
+                continue;
+            }
+            let after = &mut plan.steps[*later].after;
+            if !after.contains(earlier) {
+                after.push(*earlier);
+                backwards |= earlier > later;
             }
         }
     }

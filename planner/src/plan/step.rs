@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use stack_api::container::Container;
-use stack_api::spec::Condition;
+use stack_api::spec::{Condition, PortSpec};
 
 use super::change::{self, Change};
 use super::rollout::Guard;
@@ -26,6 +26,10 @@ pub struct Plan {
     /// failure of one leads to.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub rollouts: BTreeMap<String, Guard>,
+    /// Ports that services swap, by the id of the container that has them:
+    /// they are freed before the first step.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub released: BTreeMap<String, Vec<PortSpec>>,
     /// What cannot be done as the file asks for it, in sentences.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,

@@ -300,6 +300,9 @@ fn a_port_that_a_dependant_frees_goes_to_what_it_depends_on() {
     ports(&mut request, "web", vec![port(80)]);
     ports(&mut request, "db", vec![port(81)]);
     let swap = plan(&request, &observed).unwrap();
+    let released: Vec<_> = swap.released.values().flatten().collect();
+    assert_eq!(released.len(), 1, "one of them lets go first");
+    assert!(first.released.is_empty() && moved.released.is_empty());
     carry_out(&request, &swap, &mut observed);
     assert!(plan(&request, &observed).unwrap().is_empty());
 }

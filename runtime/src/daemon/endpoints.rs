@@ -7,6 +7,7 @@ use stack_api::container::Published;
 use stack_api::event::ApiError;
 use stack_api::spec::PortSpec;
 use stack_netd::config::Config;
+use stack_netd::control::PublishErrorKind;
 
 use super::view::View;
 use super::{Daemon, guard};
@@ -86,6 +87,32 @@ impl Daemon {
         result
     }
 
+    /// Frees ports of a container that runs; its record still has them.
+    ///
+    /// # Errors
+    /// The network daemon cannot be told.
+    pub async fn release(&self, handle: &Handle, ports: &[PortSpec]) -> Result<(), ApiError> {
+        let Some(mut record) = guard(&self.live).get(&handle.id).cloned() else {
+            return Ok(());
+        };
+        record.spec.ports.retain(|port| !ports.contains(port));
+        self.exchange(&record);
+        self.apply(&self.homes(&[&record])?).await.map(|_| ())
+    }
+
+    /// Announces containers as their records have them, where that is not so:
+    /// what was to come after [`release`](Self::release) did not.
+    pub async fn reclaim(&self, handles: &[std::sync::Arc<Handle>]) {
+        for handle in handles {
+            let (recorded, known) = (handle.record(), guard(&self.live).get(&handle.id).cloned());
+            let differs = known.is_some_and(|known| known.spec.ports != recorded.spec.ports);
+            if differs && let Err(error) = self.republish(handle, &recorded).await {
+                let container = recorded.container.name;
+                tracing::warn!(%error, container, "it does not get its ports back");
+            }
+        }
+    }
+
     /// Replaces what is announced of a container; gives what was before.
     fn exchange(&self, record: &Record) -> Option<Record> {
         let mut live = guard(&self.live);
@@ -97,7 +124,11 @@ impl Daemon {
         let mut all = network::Applied::default();
         for home in homes {
             let config = || self.netd_config(home);
-            let applied = self.netd(home).apply(config).await?;
+            let netd = self.netd(home);
+            let applied = netd.apply(config).await?;
+            if netd.is_new() {
+                self.keep(home.clone());
+            }
             all.published.extend(applied.published);
             all.failed.extend(applied.failed);
         }
@@ -150,29 +181,27 @@ impl Daemon {
             let Some(failure) = applied.failed.get(&id) else {
                 continue;
             };
-            let published = port.published.unwrap_or(0);
             let holder = match &failure.holder {
                 Some(holder) => format!(" by {holder}"),
-                None => self.holder(published, &record.container.id),
+                None => self.holder(port, &record.container.id),
             };
-            let service = &record.container.service;
-            let message = format!("service {service}: port {published} is already in use{holder}");
-            return Err(ApiError::new("port_in_use", message).help(format!(
-                "stop what holds it, or publish another port ({})",
-                failure.message
-            )));
+            return Err(refusal(&record.container.service, port, failure, &holder));
         }
         Ok(bound)
     }
 
-    fn holder(&self, port: u16, not: &str) -> String {
+    fn holder(&self, port: &PortSpec, not: &str) -> String {
         let live = guard(&self.live);
-        let other = live.values().find(|record| {
-            record.container.id != not
-                && record.spec.ports.iter().any(|p| p.published == Some(port))
-        });
-        other.map_or(String::new(), |record| {
-            format!(" by container {}", record.container.name)
+        let shares = |other: &PortSpec| {
+            other.udp == port.udp && span(other).is_some_and(|other| Some(other) == span(port))
+        };
+        let taken = |record: &&Record| {
+            record.container.id != not && !record.standby && record.spec.ports.iter().any(shares)
+        };
+        live.values().find(taken).map_or(String::new(), |record| {
+            let container = &record.container;
+            let (name, project) = (&container.name, &container.project);
+            format!(" by container {name} of stack {project}")
         })
     }
 
@@ -216,15 +245,75 @@ impl Daemon {
     }
 }
 
+fn span(port: &PortSpec) -> Option<(u16, u16)> {
+    let first = port.published?;
+    Some((first, port.published_end.unwrap_or(first)))
+}
+
+/// Why a port is not published, and what to do.
+fn refusal(
+    service: &str,
+    port: &PortSpec,
+    failure: &network::PublishFailure,
+    holder: &str,
+) -> ApiError {
+    let host = match span(port) {
+        Some((first, last)) if first != last => format!("{first}-{last}"),
+        Some((first, _)) => first.to_string(),
+        None => "0".to_owned(),
+    };
+    let why = &failure.message;
+    let error =
+        |code: &str, what: String| ApiError::new(code, format!("service {service}: {what}"));
+    match failure.kind {
+        PublishErrorKind::InUse => {
+            let what = match port.published_end {
+                Some(_) => format!("ports {host} are all in use, the first{holder}"),
+                None => format!("port {host} is already in use{holder}"),
+            };
+            error("port_in_use", what).help(format!(
+                "stop what holds it, or publish another port ({why})"
+            ))
+        }
+        PublishErrorKind::Reserved => error(
+            "port_reserved",
+            format!("port {host} is one of those that only root may use"),
+        )
+        .help(format!(
+            "publish one from 1024 up, e.g. `{}:{}`; or allow it: \
+             `sudo sysctl net.ipv4.ip_unprivileged_port_start={host}` (for everybody), or \
+             `sudo setcap cap_net_bind_service=+ep $(which stack-netd)` (for stack alone)",
+            8000_u16.saturating_add(port.published.unwrap_or(0)),
+            port.target,
+        )),
+        PublishErrorKind::NoAddress => {
+            let ip = port.host_ip.map_or(String::new(), |ip| ip.to_string());
+            error(
+                "no_such_address",
+                format!("this host does not have the address {ip}"),
+            )
+            .help("see `ip address`, or leave the address out: the port is published on all")
+        }
+        PublishErrorKind::Internal => error("internal_network", why.clone())
+            .help("put the service into another network, too, or leave out `internal: true`"),
+        PublishErrorKind::Other => error(
+            "publish_failed",
+            format!("port {host} cannot be published: {why}"),
+        ),
+    }
+}
+
 /// The ports of a container with their ids: by what they are, so that those
 /// that stay when others go are the same.
 pub(super) fn publish_ids(record: &Record) -> Vec<(String, &PortSpec)> {
     let mut known: BTreeMap<String, u32> = BTreeMap::new();
     let ids = record.spec.ports.iter().map(|port| {
         let ip = port.host_ip.map_or(String::new(), |ip| ip.to_string());
-        let host = port
-            .published
-            .map_or(String::new(), |port| port.to_string());
+        let host = match span(port) {
+            None => String::new(),
+            Some((first, last)) if first == last => first.to_string(),
+            Some((first, last)) => format!("{first}-{last}"),
+        };
         let protocol = if port.udp { "udp" } else { "tcp" };
         let id = &record.container.id;
         let mut id = format!("{id}/{ip}:{host}:{}/{protocol}", port.target);

@@ -113,6 +113,7 @@ fn publishes(record: &Record, nic: &Nic) -> Vec<Publish> {
             id,
             host_ip: port.host_ip,
             host_port: port.published.unwrap_or(0),
+            host_port_last: port.published_end.filter(|_| port.published.is_some()),
             protocol: if port.udp {
                 Protocol::Udp
             } else {

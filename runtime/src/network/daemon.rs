@@ -11,12 +11,16 @@ use std::time::Duration;
 use stack_api::container::Published;
 use stack_api::event::ApiError;
 use stack_netd::config::{Config, Protocol, Publish};
-use stack_netd::control::{Request, Response};
-use tokio::sync::Mutex;
+use stack_netd::control::{PublishErrorKind, Request, Response};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::sync::{Mutex, watch};
 
 /// A port that could not be bound.
 #[derive(Debug, Clone)]
 pub struct PublishFailure {
+    /// What is in the way.
+    pub kind: PublishErrorKind,
     /// Why.
     pub message: String,
     /// Who has it.
@@ -40,28 +44,35 @@ struct Pretended {
 
 impl Pretended {
     fn apply(&mut self, config: Config) -> Applied {
-        let key = |publish: &Publish| (publish.host_port, publish.protocol == Protocol::Udp);
+        let fits = |publish: &Publish, (port, udp): (u16, bool)| {
+            let last = publish.host_port_last.unwrap_or(publish.host_port);
+            (publish.host_port..=last).contains(&port) && udp == (publish.protocol == Protocol::Udp)
+        };
         self.bound.retain(|port, id| {
             let mut wanted = config.publish.iter();
-            wanted.any(|publish| publish.id == *id && key(publish) == *port)
+            wanted.any(|publish| publish.id == *id && fits(publish, *port))
         });
         let mut applied = Applied::default();
         for publish in config.publish {
-            let holder = self
-                .bound
-                .entry(key(&publish))
-                .or_insert(publish.id.clone());
-            if publish.host_port != 0 && *holder != publish.id {
-                let message = "the port is in use".to_owned();
+            let udp = publish.protocol == Protocol::Udp;
+            let last = publish.host_port_last.unwrap_or(publish.host_port);
+            let mut ports = publish.host_port..=last;
+            let port = ports.find(|port| {
+                let holder = self.bound.get(&(*port, udp));
+                *port == 0 || holder.is_none_or(|holder| *holder == publish.id)
+            });
+            let Some(port) = port else {
                 let failure = PublishFailure {
-                    message,
+                    kind: PublishErrorKind::InUse,
+                    message: "the port is in use".to_owned(),
                     holder: None,
                 };
                 applied.failed.insert(publish.id, failure);
                 continue;
-            }
+            };
+            self.bound.insert((port, udp), publish.id.clone());
             let ip = publish.host_ip.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
-            let address = SocketAddr::new(ip, publish.host_port);
+            let address = SocketAddr::new(ip, port);
             applied.published.insert(publish.id, vec![address]);
         }
         applied
@@ -76,7 +87,12 @@ pub struct Netd {
     pretend: bool,
     // One request at a time, and one start at a time.
     turn: Arc<Mutex<Pretended>>,
+    // Counts what was applied; none before the first, `u64::MAX` at the end.
+    served: Arc<watch::Sender<u64>>,
 }
+
+/// [`Netd::served`] of one that was shut down.
+const OVER: u64 = u64::MAX;
 
 impl Netd {
     /// The daemon whose files are in `dir`; nothing is started yet.
@@ -87,6 +103,7 @@ impl Netd {
             dir,
             pretend: false,
             turn: Arc::default(),
+            served: Arc::new(watch::Sender::new(0)),
         }
     }
 
@@ -99,6 +116,7 @@ impl Netd {
             dir,
             pretend: true,
             turn: Arc::default(),
+            served: Arc::new(watch::Sender::new(0)),
         }
     }
 
@@ -129,6 +147,11 @@ impl Netd {
                 self.call(&request).await.map_err(|error| failed(&error))?
             }
         };
+        self.served.send_modify(|count| {
+            if *count != OVER {
+                *count += 1;
+            }
+        });
         match response {
             Response::Applied { published, errors } => Ok(Applied {
                 published: published.into_iter().map(|p| (p.id, p.addresses)).collect(),
@@ -138,6 +161,7 @@ impl Netd {
                         (
                             e.id,
                             PublishFailure {
+                                kind: e.kind,
                                 message: e.message,
                                 holder: e.holder,
                             },
@@ -161,8 +185,42 @@ impl Netd {
             return;
         }
         let _turn = self.turn.lock().await;
+        self.served.send_replace(OVER);
         let _ = self.call(&Request::Shutdown).await;
         let _ = std::fs::remove_dir_all(&self.dir);
+    }
+
+    /// It has been told what to serve for the first time.
+    pub fn is_new(&self) -> bool {
+        *self.served.borrow() == 1
+    }
+
+    /// Waits until the daemon is gone, or is found not to be there, although
+    /// nobody ended it. `false`: it was ended, or never is.
+    pub async fn lost(&self) -> bool {
+        if self.pretend {
+            return false;
+        }
+        // The daemon never says anything more here: it is read for its end.
+        let watching = async {
+            let mut stream = UnixStream::connect(self.control()).await?;
+            let mut request = serde_json::to_vec(&Request::Watch)?;
+            request.push(b'\n');
+            stream.write_all(&request).await?;
+            let mut rest = [0; 256];
+            while stream.read(&mut rest).await? > 0 {}
+            Ok::<(), std::io::Error>(())
+        };
+        if let Err(error) = watching.await {
+            tracing::debug!(%error, "the network daemon cannot be watched");
+        }
+        *self.served.borrow() != OVER
+    }
+
+    /// Waits until something is served again. `false`: nothing will be.
+    pub async fn serves_again(&self) -> bool {
+        let mut served = self.served.subscribe();
+        served.changed().await.is_ok() && *served.borrow() != OVER
     }
 
     async fn call(&self, request: &Request) -> std::io::Result<Response> {

@@ -66,6 +66,18 @@ impl From<ApiError> for Broken {
 /// # Errors
 /// The first step that failed.
 pub(super) async fn execute(context: &Context, plan: &Plan) -> Result<(), Broken> {
+    for (id, ports) in &plan.released {
+        context.daemon.release(&*context.find(id)?, ports).await?;
+    }
+    let result = steps(context, plan).await;
+    if result.is_err() && !plan.released.is_empty() {
+        let handles = context.daemon.handles(Some(&context.request.spec.name));
+        context.daemon.reclaim(&handles).await;
+    }
+    result
+}
+
+async fn steps(context: &Context, plan: &Plan) -> Result<(), Broken> {
     let marks: Vec<watch::Sender<Mark>> = plan
         .steps
         .iter()

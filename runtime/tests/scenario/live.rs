@@ -106,7 +106,7 @@ async fn a_port_in_use_changes_nothing() {
     assert_eq!(error.code, "port_in_use");
     assert_eq!(
         error.message,
-        "service web: port 5432 is already in use by container shop-db-1"
+        "service web: port 5432 is already in use by container shop-db-1 of stack shop"
     );
     assert_eq!(world.container("web"), before, "as it was");
     // And it is still to be done.
@@ -118,6 +118,50 @@ async fn a_port_in_use_changes_nothing() {
     world.up(&shop).await.unwrap();
     assert_eq!(world.container("web").ports[0].host_port, 5432);
     assert_eq!(world.container("web").boot_id, before.boot_id);
+}
+
+#[tokio::test]
+async fn ports_are_swapped_in_one_go() {
+    let world = World::new().await;
+    let (mut a, mut b) = (service("a", &["serve"], &[]), service("b", &["serve"], &[]));
+    a.ports = vec![port(8001)];
+    b.ports = vec![port(8002)];
+    let mut shop = world.stack(vec![a, b]);
+    world.up(&shop).await.unwrap();
+    let boots = ["a", "b"].map(|name| world.container(name).boot_id);
+    change(&mut shop, "a", |a| a.ports = vec![port(8002)]);
+    change(&mut shop, "b", |b| b.ports = vec![port(8001)]);
+    world.up(&shop).await.unwrap();
+    let ports = ["a", "b"].map(|name| world.container(name).ports[0].host_port);
+    assert_eq!(ports, [8002, 8001]);
+    assert_eq!(boots, ["a", "b"].map(|name| world.container(name).boot_id));
+    assert!(world.plan(&shop).is_empty());
+}
+
+#[tokio::test]
+async fn replicas_share_a_range_of_ports() {
+    let world = World::new().await;
+    let mut web = service("web", &["serve"], &[]);
+    web.replicas = 2;
+    web.ports = vec![PortSpec {
+        published_end: Some(8001),
+        ..port(8000)
+    }];
+    let mut shop = world.stack(vec![web]);
+    world.up(&shop).await.unwrap();
+    let mut ports: Vec<u16> = world
+        .containers()
+        .iter()
+        .map(|c| c.ports[0].host_port)
+        .collect();
+    ports.sort_unstable();
+    assert_eq!(ports, [8000, 8001]);
+    change(&mut shop, "web", |web| web.replicas = 3);
+    let error = world.up(&shop).await.unwrap_err();
+    assert!(
+        error.message.contains("ports 8000-8001 are all in use"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
