@@ -1,6 +1,7 @@
 //! The daemon's state: every container, and what they share.
 
 mod endpoints;
+mod files;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -39,6 +40,7 @@ pub struct Daemon {
     // network daemon.
     live: Mutex<BTreeMap<String, Record>>,
     netds: Mutex<BTreeMap<String, Netd>>,
+    files: files::FileServer,
     creation: Mutex<()>,
     operations: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>,
 }
@@ -60,6 +62,7 @@ impl Daemon {
         let ledger = Arc::new(Ledger::open(&paths.ledger())?);
         let images = stack_images::Store::open(&paths.images())
             .map_err(|error| ApiError::new("images", error.to_string()))?;
+        let files = files::FileServer::new(&assets.fsd, &paths.run.join("fs"));
         let daemon = Arc::new(Daemon {
             paths,
             assets,
@@ -69,6 +72,7 @@ impl Daemon {
             containers: Mutex::default(),
             live: Mutex::default(),
             netds: Mutex::default(),
+            files,
             creation: Mutex::default(),
             operations: Mutex::default(),
         });
@@ -159,6 +163,7 @@ impl Daemon {
     async fn revive_netds(&self) {
         loop {
             tokio::time::sleep(REVIVE_EVERY).await;
+            self.end_vms_without_files().await;
             let projects: std::collections::BTreeSet<String> = guard(&self.live)
                 .values()
                 .map(|r| r.container.project.clone())

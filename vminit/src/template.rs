@@ -7,7 +7,7 @@ use std::io;
 use std::path::Path;
 
 /// Drivers of devices that are other ones after the restore.
-const DRIVERS: [&str; 2] = ["virtio_blk", "9pnet_virtio"];
+const DRIVERS: [&str; 2] = ["virtio_blk", "virtiofs"];
 const BUS: &str = "/sys/bus/virtio";
 
 /// This VM boots to be saved, or was saved as such.

@@ -27,7 +27,7 @@ use super::qmp::Qmp;
 use crate::{Error, Process, VmSpec};
 
 /// What is saved looks different from now on.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// Nothing has been started for that long: the machine has time.
 const QUIET: Duration = Duration::from_secs(2);
 /// Templates kept, the last used ones. Each is some 70 MB.
@@ -188,7 +188,7 @@ fn name(spec: &VmSpec, probe: &Probe) -> Option<String> {
         spec.cpus,
         spec.disks.len(),
         spec.nics.len(),
-        spec.shares.len(),
+        spec.files.is_some(),
         args::more_kernel_arguments(),
     );
     for file in [&spec.kernel, &spec.initramfs] {
