@@ -17,7 +17,7 @@ export CARGO_TARGET_DIR := $(CURDIR)/target
 export STACK_REQUIRE_VM := 1
 
 kernel_image := $(if $(filter aarch64,$(shell uname -m)),Image,vmlinux)
-binaries := stack stackd stack-netd
+binaries := stack stackd stack-netd stack-fsd
 bin := $(DESTDIR)$(PREFIX)/bin
 lib := $(DESTDIR)$(PREFIX)/lib/stack
 share := $(DESTDIR)$(PREFIX)/share
@@ -67,9 +67,9 @@ toolchain:
 		exit 1; }
 
 .PHONY: build
-build: toolchain ## the three binaries, optimised
+build: toolchain ## the four binaries, optimised
 	@echo "== build"
-	@cargo build --release --package stack --package stack-runtime --package stack-netd --bins
+	@cargo build --release --package stack --package stack-runtime --package stack-netd --package stack-files --bins
 
 .PHONY: kernel
 kernel: ## the guest's kernel; some minutes once, then cached

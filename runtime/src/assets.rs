@@ -1,4 +1,5 @@
-//! What a VM is made of: kernel, initramfs and the network daemon's binary.
+//! What a VM is made of: kernel, initramfs, and the binaries of the daemons
+//! that serve it.
 
 use std::path::{Path, PathBuf};
 
@@ -13,6 +14,8 @@ pub struct Assets {
     pub initramfs: PathBuf,
     /// `stack-netd`.
     pub netd: PathBuf,
+    /// `stack-fsd`.
+    pub fsd: PathBuf,
     /// VMs may be restored from one that has booted: not with
     /// `STACK_TEMPLATES=off`.
     pub templates: bool,
@@ -35,6 +38,7 @@ impl Assets {
             kernel: find(KERNEL, &[&format!("kernel/{KERNEL}")], "make kernel")?,
             initramfs: find("initramfs.cpio", &["initramfs.cpio"], "make initramfs")?,
             netd: find_binary("stack-netd")?,
+            fsd: find_binary("stack-fsd")?,
             templates: std::env::var("STACK_TEMPLATES").as_deref() != Ok("off"),
         })
     }

@@ -1,6 +1,7 @@
 //! The daemon's state: every container, and what they share.
 
 mod endpoints;
+mod files;
 mod view;
 
 use std::collections::BTreeMap;
@@ -42,6 +43,7 @@ pub struct Daemon {
     live: Mutex<BTreeMap<String, Record>>,
     netds: Mutex<BTreeMap<String, Netd>>,
     new_netds: mpsc::UnboundedSender<String>,
+    files: files::FileServer,
     creation: Mutex<()>,
     operations: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>,
 }
@@ -64,6 +66,7 @@ impl Daemon {
         let images = stack_images::Store::open(&paths.images())
             .map_err(|error| ApiError::new("images", error.to_string()))?;
         let (new_netds, started) = mpsc::unbounded_channel();
+        let files = files::FileServer::new(&assets.fsd, &paths.run.join("fs"));
         let daemon = Arc::new(Daemon {
             paths,
             assets,
@@ -74,6 +77,7 @@ impl Daemon {
             live: Mutex::default(),
             netds: Mutex::default(),
             new_netds,
+            files,
             creation: Mutex::default(),
             operations: Mutex::default(),
         });
@@ -88,6 +92,7 @@ impl Daemon {
             daemon.insert(record);
         }
         tokio::spawn(Arc::clone(&daemon).keep_netds(started));
+        tokio::spawn(Arc::clone(&daemon).keep_files());
         for home in daemon.live_homes() {
             daemon.keep(home);
         }
@@ -192,6 +197,13 @@ impl Daemon {
         while let Some(home) = homes.recv().await {
             let daemon = Arc::clone(&self);
             tokio::spawn(async move { daemon.keep_netd(&home).await });
+        }
+    }
+
+    async fn keep_files(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(REVIVE_AGAIN).await;
+            self.end_vms_without_files().await;
         }
     }
 

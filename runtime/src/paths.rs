@@ -119,11 +119,6 @@ impl Paths {
         self.disks().join(format!("{id}.ext4"))
     }
 
-    /// Sources of one container's single-file bind mounts.
-    pub fn binds(&self, id: &str) -> PathBuf {
-        self.data.join("binds").join(id)
-    }
-
     /// Volumes.
     pub fn volumes(&self) -> PathBuf {
         self.data.join("volumes")

@@ -208,14 +208,20 @@ fn one(wanted: &Mount, n: usize, root: &Root, disks: &Disks) -> io::Result<()> {
             };
             volume::mount(serial, disks, image.as_ref())?
         }
-        MountSource::Share { tag, file } => {
-            let dir = share(tag)?;
-            if let Some(name) = file {
-                let source = Root::open(&dir)?.existing(name)?;
+        MountSource::Share {
+            tag,
+            name,
+            copy_image_content,
+        } => {
+            let source = share(tag)?.join(name);
+            if !source.is_dir() {
                 let target = root.file(&wanted.target)?;
-                return bind(&source.path(), &target.path(), wanted.read_only);
+                return bind(&source, &target.path(), wanted.read_only);
             }
-            dir
+            if *copy_image_content && wanted.subpath.is_empty() {
+                volume::fill(&source, &root.directory(&wanted.target)?)?;
+            }
+            source
         }
         MountSource::Tmpfs { size, mode } => {
             let target = root.directory(&wanted.target)?;
@@ -236,19 +242,12 @@ fn one(wanted: &Mount, n: usize, root: &Root, disks: &Disks) -> io::Result<()> {
     )
 }
 
-/// Mounts a shared directory, once.
+/// Mounts the file system of the host's files, once.
 fn share(tag: &str) -> io::Result<PathBuf> {
     let dir = PathBuf::from(format!("/run/share/{tag}"));
     if !dir.exists() {
         fs::create_dir_all(&dir)?;
-        let data = "trans=virtio,version=9p2000.L,msize=512000,cache=mmap,access=client";
-        on(
-            tag,
-            &dir,
-            "9p",
-            MsFlags::MS_NOSUID | MsFlags::MS_NODEV,
-            data,
-        )?;
+        on(tag, &dir, "virtiofs", MsFlags::MS_NODEV, "")?;
     }
     Ok(dir)
 }

@@ -7,7 +7,7 @@ use std::io;
 use std::path::Path;
 
 /// Drivers of devices that are other ones after the restore.
-const DRIVERS: [&str; 3] = ["virtio_blk", "9pnet_virtio", "virtio_net"];
+const DRIVERS: [&str; 3] = ["virtio_blk", "virtiofs", "virtio_net"];
 const BUS: &str = "/sys/bus/virtio";
 
 /// This VM boots to be saved, or was saved as such.

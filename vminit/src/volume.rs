@@ -40,13 +40,18 @@ pub(crate) fn mount(serial: &str, disks: &Disks, image: Option<&Target>) -> io::
         let _ = fs::remove_dir(dir.join("lost+found"));
     }
     if let Some(image) = image {
-        fill(&dir, &image.path())
-            .map_err(|error| io::Error::other(format!("copying the image's content: {error}")))?;
+        fill(&dir, image)?;
     }
     Ok(dir)
 }
 
-fn fill(top: &Path, image: &Path) -> io::Result<()> {
+/// Copies the image's content into an empty volume.
+pub(crate) fn fill(top: &Path, image: &Target) -> io::Result<()> {
+    fill_from(top, &image.path())
+        .map_err(|error| io::Error::other(format!("copying the image's content: {error}")))
+}
+
+fn fill_from(top: &Path, image: &Path) -> io::Result<()> {
     let mut mark = [0; 16];
     let mark = match rustix::fs::getxattr(top, MARK, &mut mark) {
         Ok(length) => &mark[..length],

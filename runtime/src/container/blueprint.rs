@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use stack_api::event::ApiError;
 use stack_api::spec::{Boot, ServiceSpec};
+use stack_files::spec::Share;
 use stack_images::{Image, ImageConfig};
 use stack_protocol::config::{File, Interface, Root, VmConfig};
 
@@ -32,8 +33,9 @@ pub struct Blueprint {
     pub config: VmConfig,
     /// Disks in the order of their devices.
     pub disks: Vec<DiskUse>,
-    /// Shared directories: tag, host path, read-only.
-    pub shares: Vec<(String, PathBuf, bool)>,
+    /// Files of the host: the entries of its file system.
+    #[serde(default)]
+    pub files: Vec<Share>,
     /// Bytes.
     pub memory: u64,
     /// Virtual processors; `None`: as many as suit the backend.
@@ -79,8 +81,6 @@ pub struct Site<'a> {
     pub resolved: &'a Resolved,
     /// Its scratch disk.
     pub scratch: PathBuf,
-    /// Directory for the sources of single-file bind mounts.
-    pub binds: PathBuf,
 }
 
 /// Draws the blueprint.
@@ -109,8 +109,7 @@ pub fn draw(site: &Site<'_>, spec: &ServiceSpec, image: &Image) -> Result<Bluepr
     });
     let mut parts = Parts {
         disks,
-        shares: Vec::new(),
-        binds: &site.binds,
+        files: Vec::new(),
     };
     let mounts = parts.mounts(spec, resolved)?;
 
@@ -182,7 +181,7 @@ pub fn draw(site: &Site<'_>, spec: &ServiceSpec, image: &Image) -> Result<Bluepr
     Ok(Blueprint {
         config,
         disks: parts.disks,
-        shares: parts.shares,
+        files: parts.files,
         memory,
         cpus,
         kernel,

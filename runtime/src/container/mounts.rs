@@ -1,25 +1,23 @@
 //! Mounts: what the spec names becomes disks and shares of the VM.
 
-use std::fs::Metadata;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use stack_api::event::ApiError;
 use stack_api::spec::{MountSource, ServiceSpec};
+use stack_files::spec::{Kind, Share};
 use stack_protocol::config::{Mount, MountSource as GuestSource};
 
 use super::blueprint::{DiskUse, Resolved};
 
 /// The devices of a VM while its blueprint is drawn.
-pub(super) struct Parts<'a> {
+pub(super) struct Parts {
     pub disks: Vec<DiskUse>,
-    /// Tag, directory, read-only.
-    pub shares: Vec<(String, PathBuf, bool)>,
-    /// Directory for the sources of single-file bind mounts.
-    pub binds: &'a Path,
+    /// Entries of the VM's file system.
+    pub files: Vec<Share>,
 }
 
-impl Parts<'_> {
+impl Parts {
     fn disk(&mut self, path: PathBuf, read_only: bool) -> String {
         let serial = format!("vol{}", self.disks.len());
         if let Some(known) = self.disks.iter().find(|disk| disk.path == path) {
@@ -90,66 +88,53 @@ impl Parts<'_> {
         Ok(mounts)
     }
 
-    fn bind(&mut self, path: &PathBuf, create: bool, ro: bool) -> Result<GuestSource, ApiError> {
+    /// A mount of files of the host.
+    fn share(&mut self, share: Share, copy_image_content: bool) -> GuestSource {
+        let known = self.files.iter().position(|other| *other == share);
+        let index = known.unwrap_or_else(|| {
+            self.files.push(share);
+            self.files.len() - 1
+        });
+        GuestSource::Share {
+            tag: stack_files::TAG.to_owned(),
+            name: index.to_string(),
+            copy_image_content,
+        }
+    }
+
+    fn bind(&mut self, path: &Path, create: bool, ro: bool) -> Result<GuestSource, ApiError> {
         if !path.exists() && create {
             std::fs::create_dir_all(path).map_err(|error| {
                 ApiError::new("bind", format!("cannot make {}: {error}", path.display()))
             })?;
         }
-        let meta = std::fs::metadata(path).map_err(|error| {
+        let failed = |error: std::io::Error| {
             ApiError::new("bind", format!("bind mount {}: {error}", path.display()))
                 .help("the path is relative to the project directory; make it first")
-        })?;
-        let tag = format!("share{}", self.shares.len());
-        if meta.is_dir() {
-            self.shares.push((tag.clone(), path.clone(), ro));
-            return Ok(GuestSource::Share { tag, file: None });
-        }
-        let dir = self.binds.join(&tag);
-        single_file(path, &meta, &dir, ro)?;
-        self.shares.push((tag.clone(), dir, ro));
-        Ok(GuestSource::Share {
-            tag,
-            file: Some("file".to_owned()),
-        })
-    }
-}
-
-/// A share is always a directory, and the file's own would show the guest
-/// its neighbours: so the file gets a second name in a directory of its own.
-/// Like Docker's bind mount, that is the file as it is now: an editor that
-/// replaces it leaves the old one mounted.
-fn single_file(path: &Path, meta: &Metadata, dir: &Path, ro: bool) -> Result<(), ApiError> {
-    let failed = |error: std::io::Error| {
-        ApiError::new("bind", format!("bind mount {}: {error}", path.display()))
-    };
-    if !meta.is_file() {
-        let kind = if meta.file_type().is_socket() {
-            "a socket"
-        } else {
-            "neither file nor directory"
         };
-        return Err(ApiError::new(
-            "bind",
-            format!("bind mount {}: it is {kind}", path.display()),
-        )
-        .help("files and directories can be mounted into a micro-VM"));
-    }
-    crate::paths::private_dir(dir).map_err(failed)?;
-    let real = std::fs::canonicalize(path).map_err(failed)?;
-    let link = dir.join("file");
-    match std::fs::hard_link(&real, &link) {
-        Ok(()) => Ok(()),
-        // Another file system, or a file that is not this user's.
-        Err(_) if ro => std::fs::copy(&real, &link).map(drop).map_err(failed),
-        Err(error) => Err(ApiError::new(
-            "bind",
-            format!(
-                "bind mount {}: it cannot be linked into {}: {error}",
-                path.display(),
-                dir.display()
-            ),
-        )
-        .help("mount it read-only (`:ro`), mount its directory, or keep both on one file system")),
+        // Where a link leads is decided here and now, by the host.
+        let real = std::fs::canonicalize(path).map_err(failed)?;
+        let kind = std::fs::metadata(&real).map_err(failed)?.file_type();
+        let kind = if kind.is_dir() {
+            Kind::Bind
+        } else if kind.is_file() {
+            Kind::File
+        } else {
+            let kind = if kind.is_socket() {
+                "a socket"
+            } else {
+                "neither file nor directory"
+            };
+            let message = format!("bind mount {}: it is {kind}", path.display());
+            return Err(ApiError::new("bind", message)
+                .help("files and directories can be mounted into a micro-VM"));
+        };
+        let share = Share {
+            path: real,
+            kind,
+            read_only: ro,
+            cache_ms: 0,
+        };
+        Ok(self.share(share, false))
     }
 }

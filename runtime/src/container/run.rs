@@ -8,7 +8,7 @@ use stack_api::container::{Health, State};
 use stack_api::event::ApiError;
 use stack_protocol::config::VmConfig;
 use stack_protocol::message::{Command, Outcome};
-use stack_vmm::{Agent, AgentEvent, Backend, Disk, GuestHello, Process, Share, VmSpec};
+use stack_vmm::{Agent, AgentEvent, Backend, Disk, GuestHello, Process, VmSpec};
 use tokio::sync::mpsc;
 
 use super::attend::{api_health, attend};
@@ -146,6 +146,7 @@ async fn boot(daemon: &Arc<Daemon>, handle: &Arc<Handle>) -> Result<(Vm, GuestHe
             .map_err(vm_error)?;
     }
     let blueprint = &record.blueprint;
+    let files = daemon.open_files(&handle.id, &blueprint.files).await?;
     let spec = VmSpec {
         nics: record
             .nics
@@ -178,15 +179,7 @@ async fn boot(daemon: &Arc<Daemon>, handle: &Arc<Handle>) -> Result<(Vm, GuestHe
                 read_only: disk.read_only,
             })
             .collect(),
-        shares: blueprint
-            .shares
-            .iter()
-            .map(|(tag, path, read_only)| Share {
-                tag: tag.clone(),
-                path: path.clone(),
-                read_only: *read_only,
-            })
-            .collect(),
+        files,
         name: record.container.name.clone(),
         template: daemon.assets.templates && !blueprint.boots,
     };

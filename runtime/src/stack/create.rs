@@ -111,15 +111,8 @@ pub(super) fn container(
         networks: &places,
         resolved: &resolved,
         scratch: daemon.paths.scratch(&id),
-        binds: daemon.paths.binds(&id),
     };
-    let blueprint = match blueprint::draw(&site, spec, image) {
-        Ok(blueprint) => blueprint,
-        Err(error) => {
-            let _ = std::fs::remove_dir_all(&site.binds);
-            return Err(error);
-        }
-    };
+    let blueprint = blueprint::draw(&site, spec, image)?;
     let record = Record {
         container: Container {
             id: id.clone(),

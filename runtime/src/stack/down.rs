@@ -128,7 +128,6 @@ pub(super) async fn remove(
     daemon.remove(&handle.id);
     let _ = std::fs::remove_file(daemon.paths.scratch(&handle.id));
     let _ = std::fs::remove_dir_all(daemon.paths.vm(&handle.id));
-    let _ = std::fs::remove_dir_all(daemon.paths.binds(&handle.id));
     crate::logs::remove(&daemon.paths.log(&handle.id));
     progress.finish("container", &name, "removed");
     Ok(())

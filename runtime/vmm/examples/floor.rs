@@ -37,7 +37,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             cpus: qemu.default_cpus().await,
             disks: Vec::new(),
             nics: Vec::new(),
-            shares: Vec::new(),
+            files: None,
             template: false,
         };
         let began = Instant::now();

@@ -24,8 +24,9 @@ pub struct VmSpec {
     pub disks: Vec<Disk>,
     /// Network devices.
     pub nics: Vec<Nic>,
-    /// Shared directories.
-    pub shares: Vec<Share>,
+    /// Socket of the file server, for a VM that mounts files of the host
+    /// (vhost-user-fs).
+    pub files: Option<PathBuf>,
     /// It may be restored from a machine that has booted, where the backend
     /// can do that.
     pub template: bool,
@@ -73,15 +74,4 @@ impl std::fmt::Display for Transport {
             Transport::VhostUser => "vhost-user",
         })
     }
-}
-
-/// A host directory shared by virtio-9p.
-#[derive(Debug, Clone)]
-pub struct Share {
-    /// Mount tag.
-    pub tag: String,
-    /// Directory.
-    pub path: PathBuf,
-    /// Refuse writes.
-    pub read_only: bool,
 }

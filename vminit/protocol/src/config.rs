@@ -92,12 +92,16 @@ pub enum MountSource {
         /// (Docker's rule for named volumes; compose `nocopy` turns it off).
         copy_image_content: bool,
     },
-    /// A host directory shared by virtio-9p under this mount tag.
+    /// Files of the host: an entry in the top directory of the VM's virtio-fs
+    /// file system, a directory or a single file.
     Share {
-        /// Mount tag.
+        /// Mount tag of the file system.
         tag: String,
-        /// The share is one file: its name inside the shared directory.
-        file: Option<String>,
+        /// The entry.
+        name: String,
+        /// If the directory is empty, first copy what the image has at the
+        /// target.
+        copy_image_content: bool,
     },
     /// A tmpfs.
     Tmpfs {

@@ -42,10 +42,10 @@ pub(super) fn build(spec: &VmSpec, probe: &Probe, start: Start) -> Result<Vec<St
         true => aarch64::machine(spec),
         false => x86_64::machine(spec, probe)?,
     };
-    let devices = OWN_DEVICES + spec.disks.len() + spec.nics.len() + spec.shares.len();
+    let devices = OWN_DEVICES + spec.disks.len() + spec.nics.len() + spec.files.iter().len();
     if devices > machine.transports {
         return Err(Error::Start(format!(
-            "it needs {} disks, network devices and shared directories, and a VM has room for {}",
+            "it needs {} disks, network devices and file systems, and a VM has room for {}",
             devices - OWN_DEVICES,
             machine.transports - OWN_DEVICES
         )));
@@ -80,7 +80,7 @@ pub(super) fn build(spec: &VmSpec, probe: &Probe, start: Start) -> Result<Vec<St
     );
     disks(&mut args, spec, &machine);
     network::nics(&mut args, spec, probe, &machine);
-    shares(&mut args, spec, &machine);
+    files(&mut args, spec, &machine);
     Ok(args.0)
 }
 
@@ -204,22 +204,22 @@ fn disks(args: &mut Args, spec: &VmSpec, machine: &Machine) {
     }
 }
 
-fn shares(args: &mut Args, spec: &VmSpec, machine: &Machine) {
-    for (n, share) in spec.shares.iter().enumerate() {
-        let access = if share.read_only { ",readonly=on" } else { "" };
-        let path = escape(&share.path);
-        // remap: inode numbers stay unique when the directory has mounts in
-        // it.
-        args.add(
-            "-fsdev",
-            format!("local,id=f{n},path={path},security_model=none,multidevs=remap{access}"),
-        );
-        args.add(
-            "-device",
-            format!(
-                "virtio-9p-{},fsdev=f{n},mount_tag={}",
-                machine.bus, share.tag
-            ),
-        );
-    }
+/// One file system whatever the VM mounts of the host's files.
+fn files(args: &mut Args, spec: &VmSpec, machine: &Machine) {
+    let Some(socket) = &spec.files else {
+        return;
+    };
+    args.add(
+        "-chardev",
+        format!("socket,id=files,path={}", escape(socket)),
+    );
+    // As many pages as the largest read or write has, and more.
+    args.add(
+        "-device",
+        format!(
+            "vhost-user-fs-{},chardev=files,tag={},queue-size=512",
+            machine.bus,
+            stack_files::TAG
+        ),
+    );
 }

@@ -119,9 +119,9 @@ fn check(spec: &VmSpec, probe: &Probe) -> Result<(), Error> {
             disk.serial
         )));
     }
-    if !spec.shares.is_empty() && !probe.shares {
+    if spec.files.is_some() && !probe.files {
         return Err(Error::Start(format!(
-            "this QEMU ({}) was built without virtio-9p, which shares directories",
+            "this QEMU ({}) was built without vhost-user-fs, by which a VM gets files of the host",
             probe.binary.display()
         )));
     }

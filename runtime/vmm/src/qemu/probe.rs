@@ -40,8 +40,8 @@ pub struct Probe {
     pub ioapic2: bool,
     /// The balloon device gives unused memory back by itself.
     pub free_page_reporting: bool,
-    /// It can share directories (virtio-9p).
-    pub shares: bool,
+    /// It can have a file system of another process (vhost-user-fs).
+    pub files: bool,
     /// How fast the processor's time stamp counter runs, in kHz: what an
     /// emulated processor shows is the host's (x86_64 only).
     pub tsc_khz: Option<u64>,
@@ -123,7 +123,7 @@ pub(super) async fn probe(cache: &Path) -> Result<Probe, Error> {
         microvm,
         ioapic2: machine.is_some_and(|text| text.contains("ioapic2")),
         free_page_reporting: balloon.is_some_and(|text| text.contains("free-page-reporting")),
-        shares: devices.contains(&format!("\"virtio-9p-{bus}\"")),
+        files: devices.contains(&format!("\"vhost-user-fs-{bus}\"")),
         tsc_khz,
         key,
     };

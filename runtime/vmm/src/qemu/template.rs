@@ -188,7 +188,7 @@ fn name(spec: &VmSpec, probe: &Probe) -> Option<String> {
         spec.cpus,
         spec.disks.len(),
         spec.nics.len(),
-        spec.shares.len(),
+        spec.files.is_some(),
         args::more_kernel_arguments(),
     );
     for file in [&spec.kernel, &spec.initramfs] {

@@ -173,7 +173,7 @@ impl Machine {
             cpus: 1,
             disks: vec![layer],
             nics: Vec::new(),
-            shares: Vec::new(),
+            files: None,
             template: false,
         };
         Machine { dir, spec }

@@ -11,7 +11,7 @@ use crate::qemu::args::{self, Start};
 use crate::qemu::launch::{Life, launch};
 use crate::qemu::probe::Probe;
 use crate::qemu::qmp::Qmp;
-use crate::{Disk, Error, Nic, Share, Transport, VmSpec, process};
+use crate::{Disk, Error, Nic, Transport, VmSpec, process};
 
 /// Boot and saving, at most.
 const LIMIT: Duration = Duration::from_secs(90);
@@ -47,6 +47,10 @@ async fn boot_and_save(dir: &Path, like: &VmSpec, probe: &Probe) -> Result<(), E
         .map_err(Error::io(placeholder.display().to_string()))?;
     let spec = shape(dir, &placeholder, like);
     super::super::check(&spec, probe)?;
+    if let Some(socket) = &spec.files {
+        stack_files::Placeholder::listen(socket)
+            .map_err(Error::io(socket.display().to_string()))?;
+    }
     let args = args::build(&spec, probe, Start::Template)?;
     let (process, mut qmp) = launch(&probe.binary, &args, dir, Life::OfItsMaker).await?;
     let _end = Ended(process);
@@ -100,17 +104,12 @@ fn shape(dir: &Path, placeholder: &Path, like: &VmSpec) -> VmSpec {
         local: dir.join(format!("n{n}.q")),
         remote: dir.join(format!("n{n}.d")),
     };
-    let share = |n| Share {
-        tag: format!("none{n}"),
-        path: dir.to_path_buf(),
-        read_only: true,
-    };
     VmSpec {
         name: "stack-template".to_owned(),
         dir: dir.to_path_buf(),
         disks: (0..like.disks.len()).map(disk).collect(),
         nics: (0..like.nics.len()).map(nic).collect(),
-        shares: (0..like.shares.len()).map(share).collect(),
+        files: like.files.as_ref().map(|_| dir.join("files")),
         ..like.clone()
     }
 }

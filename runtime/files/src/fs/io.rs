@@ -1,0 +1,190 @@
+//! What is in files.
+
+use std::sync::{Arc, Mutex};
+
+use rustix::fs::{FallocateFlags, SeekFrom};
+
+use super::resolve::{errno, stat};
+use super::{Fs, guard};
+use crate::fuse::{
+    Args, HEADER, Header, OPEN_KEEP_CACHE, Out, RELEASE_FLOCK_UNLOCK, Res, WRITE_IN,
+    WRITE_KILL_SUIDGID,
+};
+use crate::server::{Answer, Request};
+use crate::spec::Kind;
+
+/// One append at a time, of all VMs: where the end is must not change before
+/// the data is there.
+static APPENDING: Mutex<()> = Mutex::new(());
+
+fn number(error: std::io::Error) -> i32 {
+    error.raw_os_error().unwrap_or(libc::EIO)
+}
+
+impl Fs {
+    pub(super) fn open_file(&self, header: &Header, mut args: Args<'_>) -> Res<Vec<u8>> {
+        let flags = args.u32()? as i32;
+        let share = self.tree().share(header.node)?;
+        let write = flags & libc::O_ACCMODE != libc::O_RDONLY;
+        if self.kind(share) == Kind::File {
+            // The name may stand for another file by now.
+            guard(&self.files).remove(&header.node);
+        }
+        self.file(header.node, write)?;
+        self.opened(header.node);
+        // With time to live, what is cached holds until a change is seen.
+        let keep = if self.cache_ms(share) > 0 { OPEN_KEEP_CACHE } else { 0 };
+        Ok(Out::default().u64(header.node).u32(keep).u32(0).0)
+    }
+
+    pub(super) fn release(&self, header: &Header, mut args: Args<'_>) -> Res<Vec<u8>> {
+        let (_handle, _flags, release) = (args.u64()?, args.u32()?, args.u32()?);
+        let owner = args.u64()?;
+        if release & RELEASE_FLOCK_UNLOCK != 0 {
+            self.unlock_all(header.node, owner, true);
+        }
+        self.closed(header.node);
+        Ok(Vec::new())
+    }
+
+    pub(super) fn flush(&self, header: &Header, mut args: Args<'_>) -> Res<Vec<u8>> {
+        let (_handle, _unused, _padding) = (args.u64()?, args.u32()?, args.u32()?);
+        let owner = args.u64()?;
+        // close(2) of any descriptor gives up all of a process's locks.
+        self.unlock_all(header.node, owner, false);
+        Ok(Vec::new())
+    }
+
+    pub(super) fn read(&self, header: &Header, mut args: Args<'_>, answer: Answer) {
+        let mut act = || {
+            let (_handle, offset, size) = (args.u64()?, args.u64()?, args.u32()?);
+            let file = self.file(header.node, false)?;
+            let length = size.min(super::LARGEST) as usize;
+            let room = answer.data_room();
+            answer.memory().from_file(&room, length, &*file, offset).map_err(number)
+        };
+        match act() {
+            Ok(length) => answer.given(length),
+            Err(error) => answer.give(Err(error)),
+        }
+    }
+
+    pub(super) fn write(
+        &self,
+        header: &Header,
+        mut args: Args<'_>,
+        request: &Request,
+        answer: &Answer,
+    ) -> Res<Vec<u8>> {
+        if request.bytes.len() < HEADER + WRITE_IN {
+            return Err(libc::EINVAL);
+        }
+        let (_handle, mut offset, size) = (args.u64()?, args.u64()?, args.u32()?);
+        let (how, _owner, flags) = (args.u32()?, args.u64()?, args.u32()?);
+        let share = self.writable(header.node)?;
+        let file = self.file(header.node, true)?;
+        let length = size.min(super::LARGEST) as usize;
+        let append = flags & libc::O_APPEND as u32 != 0;
+        let turn = append.then(|| guard(&APPENDING));
+        if append {
+            let end = stat(&*file)?.stx_size;
+            // If it is done already, it ends where the guest meant it to.
+            let done = request.again && end == offset.saturating_add(length as u64);
+            if !done {
+                offset = end;
+            }
+        }
+        let written = answer.memory().to_file(&request.data, length, &*file, offset, false);
+        drop(turn);
+        if how & WRITE_KILL_SUIDGID != 0 {
+            self.kill_privileges(share, &*file)?;
+        }
+        let written = written.map_err(number)?;
+        Ok(Out::default().u32(written as u32).u32(0).0)
+    }
+
+    /// A thread waits for the disk, so that nobody else does.
+    pub(super) fn fsync(self: &Arc<Self>, header: &Header, mut args: Args<'_>, answer: Answer) {
+        let _handle = args.u64();
+        let data_only = args.u32().is_ok_and(|flags| flags & 1 != 0);
+        match self.file(header.node, false) {
+            Ok(file) => aside(answer, move || match data_only {
+                true => rustix::fs::fdatasync(&*file).map_err(errno),
+                false => rustix::fs::fsync(&*file).map_err(errno),
+            }),
+            Err(error) => answer.give(Err(error)),
+        }
+    }
+
+    pub(super) fn fsync_dir(self: &Arc<Self>, header: &Header, answer: Answer) {
+        match self.dir_file(header.node) {
+            Ok(dir) => aside(answer, move || rustix::fs::fsync(&*dir).map_err(errno)),
+            Err(error) => answer.give(Err(error)),
+        }
+    }
+
+    pub(super) fn sync_all(self: &Arc<Self>, answer: Answer) {
+        let this = Arc::clone(self);
+        aside(answer, move || {
+            for share in 0..this.shares.len() as u32 {
+                if let Ok(dir) = this.dir_file(super::tree::Tree::root_of(share)) {
+                    rustix::fs::syncfs(&*dir).map_err(errno)?;
+                }
+            }
+            Ok(())
+        });
+    }
+
+    pub(super) fn fallocate(&self, header: &Header, mut args: Args<'_>) -> Res<Vec<u8>> {
+        let (_handle, offset, length) = (args.u64()?, args.u64()?, args.u64()?);
+        let mode = args.u32()?;
+        let file = self.file(header.node, true)?;
+        let mode = FallocateFlags::from_bits(mode).ok_or(libc::EOPNOTSUPP)?;
+        rustix::fs::fallocate(&*file, mode, offset, length).map_err(errno)?;
+        Ok(Vec::new())
+    }
+
+    pub(super) fn lseek(&self, header: &Header, mut args: Args<'_>) -> Res<Vec<u8>> {
+        let (_handle, offset, whence) = (args.u64()?, args.u64()?, args.u32()?);
+        let to = match whence as i32 {
+            libc::SEEK_DATA => SeekFrom::Data(offset),
+            libc::SEEK_HOLE => SeekFrom::Hole(offset),
+            _ => return Err(libc::EINVAL),
+        };
+        // Reads and writes name their place: the position is nobody's.
+        let file = self.file(header.node, false)?;
+        let found = rustix::fs::seek(&*file, to).map_err(errno)?;
+        Ok(Out::default().u64(found).0)
+    }
+
+    pub(super) fn copy_range(&self, header: &Header, mut args: Args<'_>) -> Res<Vec<u8>> {
+        let (_handle, mut from) = (args.u64()?, args.u64()?);
+        let (target, _handle_out, mut to) = (args.u64()?, args.u64()?, args.u64()?);
+        let length = args.u64()?.min(64 << 20) as usize;
+        self.writable(target)?;
+        let (source, target) = (self.file(header.node, false)?, self.file(target, true)?);
+        let (from, to) = (Some(&mut from), Some(&mut to));
+        let copied = rustix::fs::copy_file_range(&*source, from, &*target, to, length);
+        Ok(Out::default().u32(copied.map_err(errno)? as u32).u32(0).0)
+    }
+}
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// Does it on a thread and answers then.
+fn aside(answer: Answer, act: impl FnOnce() -> Res<()> + Send + 'static) {
+    let job: Job = Box::new(move || answer.give(act().map(|()| Vec::new())));
+    let slot = Arc::new(Mutex::new(Some(job)));
+    let own = Arc::clone(&slot);
+    let run = |slot: &Mutex<Option<Job>>| {
+        let job = guard(slot).take();
+        if let Some(job) = job {
+            job();
+        }
+    };
+    let thread = std::thread::Builder::new().stack_size(128 << 10);
+    if thread.spawn(move || run(&own)).is_err() {
+        // No room for a thread: then here.
+        run(&slot);
+    }
+}

@@ -1,0 +1,264 @@
+//! What the next server must know of a VM's file system, as records in a
+//! memory file that the keeper holds. Only the first records up to one that
+//! is cut off or damaged count: what it would have said was not answered yet.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use rustix::fs::MemfdFlags;
+
+use super::locks::Range;
+use super::tree::Identity;
+
+/// A journal of this size is worth writing anew, when most of it is history.
+const LARGE: u64 = 8 << 20;
+
+/// One record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Record {
+    /// A node has this name, too.
+    Name {
+        node: u64,
+        share: u32,
+        identity: Identity,
+        parent: u64,
+        name: Vec<u8>,
+    },
+    /// A name is gone.
+    Unname { parent: u64, name: Vec<u8> },
+    /// The guest has forgotten the node.
+    Forget { node: u64 },
+    /// All locks of this owner on this file.
+    Locks {
+        identity: Identity,
+        owner: u64,
+        flock: bool,
+        ranges: Vec<Range>,
+    },
+}
+
+/// The journal.
+#[derive(Debug)]
+pub(super) struct Journal {
+    file: OwnedFd,
+    end: u64,
+    /// Size after it was written anew.
+    base: u64,
+}
+
+impl Journal {
+    /// Takes it over, and gives what is in it.
+    pub(super) fn open(file: OwnedFd) -> io::Result<(Journal, Vec<Record>)> {
+        let size = rustix::fs::fstat(&file)?.st_size;
+        let mut bytes = vec![0; usize::try_from(size).unwrap_or(0)];
+        let mut got = 0;
+        while got < bytes.len() {
+            match rustix::io::pread(&file, &mut bytes[got..], got as u64)? {
+                0 => break,
+                n => got += n,
+            }
+        }
+        let (records, end) = parse(&bytes[..got]);
+        let (end, base) = (end as u64, end as u64);
+        Ok((Journal { file, end, base }, records))
+    }
+
+    /// Adds a record.
+    pub(super) fn add(&mut self, record: &Record) -> io::Result<()> {
+        let bytes = encode(record);
+        let mut done = 0;
+        while done < bytes.len() {
+            done += rustix::io::pwrite(&self.file, &bytes[done..], self.end + done as u64)?;
+        }
+        self.end += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Nothing is known any more.
+    pub(super) fn clear(&mut self) -> io::Result<()> {
+        rustix::fs::ftruncate(&self.file, 0)?;
+        (self.end, self.base) = (0, 0);
+        Ok(())
+    }
+
+    /// Most of it is history.
+    pub(super) fn is_large(&self) -> bool {
+        self.end > LARGE && self.end > 4 * self.base
+    }
+
+    /// Goes on with a new one that begins with these records; gives its file,
+    /// which the keeper must get.
+    pub(super) fn renew(&mut self, records: &[Record]) -> io::Result<OwnedFd> {
+        let mut fresh = Journal {
+            file: rustix::fs::memfd_create("journal", MemfdFlags::CLOEXEC)?,
+            end: 0,
+            base: 0,
+        };
+        for record in records {
+            fresh.add(record)?;
+        }
+        fresh.base = fresh.end;
+        let file = fresh.file.try_clone()?;
+        *self = fresh;
+        Ok(file)
+    }
+}
+
+/// Length and check sum, then a letter, numbers, and a name.
+fn encode(record: &Record) -> Vec<u8> {
+    let mut bytes = vec![0; 8];
+    let mut put = |letter: u8, numbers: &[u64], name: &[u8]| {
+        bytes.push(letter);
+        bytes.push(numbers.len() as u8);
+        for number in numbers {
+            bytes.extend(number.to_le_bytes());
+        }
+        bytes.extend(name);
+    };
+    match record {
+        Record::Name {
+            node,
+            share,
+            identity: Identity { dev, ino, born },
+            parent,
+            name,
+        } => put(b'n', &[*node, u64::from(*share), *dev, *ino, *born, *parent], name),
+        Record::Unname { parent, name } => put(b'u', &[*parent], name),
+        Record::Forget { node } => put(b'f', &[*node], b""),
+        Record::Locks {
+            identity: Identity { dev, ino, born },
+            owner,
+            flock,
+            ranges,
+        } => {
+            let mut all = Vec::new();
+            for range in ranges {
+                all.extend(range.start.to_le_bytes());
+                all.extend(range.end.to_le_bytes());
+                all.push(u8::from(range.write));
+            }
+            put(b'l', &[*dev, *ino, *born, *owner, u64::from(*flock)], &all);
+        }
+    }
+    let length = (bytes.len() - 8) as u32;
+    let sum = sum(&bytes[8..]);
+    bytes[..4].copy_from_slice(&length.to_le_bytes());
+    bytes[4..8].copy_from_slice(&sum.to_le_bytes());
+    bytes
+}
+
+/// FNV-1a.
+fn sum(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(0x811c_9dc5, |sum, byte| (sum ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
+}
+
+fn parse(bytes: &[u8]) -> (Vec<Record>, usize) {
+    let (mut records, mut at) = (Vec::new(), 0);
+    while let Some((record, length)) = first(&bytes[at..]) {
+        records.push(record);
+        at += length;
+    }
+    (records, at)
+}
+
+fn first(bytes: &[u8]) -> Option<(Record, usize)> {
+    let number = |at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
+    let (length, expected) = (number(0)? as usize, number(4)?);
+    let body = bytes.get(8..8 + length)?;
+    if length < 2 || sum(body) != expected {
+        return None;
+    }
+    let count = usize::from(body[1]);
+    let (numbers, name) = body[2..].split_at_checked(count * 8)?;
+    let numbers: Vec<u64> = numbers
+        .chunks_exact(8)
+        .filter_map(|eight| Some(u64::from_le_bytes(eight.try_into().ok()?)))
+        .collect();
+    let record = match (body[0], &numbers[..]) {
+        (b'n', &[node, share, dev, ino, born, parent]) => Record::Name {
+            node,
+            share: share as u32,
+            identity: Identity { dev, ino, born },
+            parent,
+            name: name.to_vec(),
+        },
+        (b'u', &[parent]) => Record::Unname {
+            parent,
+            name: name.to_vec(),
+        },
+        (b'f', &[node]) => Record::Forget { node },
+        (b'l', &[dev, ino, born, owner, flock]) => Record::Locks {
+            identity: Identity { dev, ino, born },
+            owner,
+            flock: flock == 1,
+            ranges: name.chunks_exact(17).filter_map(range).collect(),
+        },
+        _ => return None,
+    };
+    Some((record, 8 + length))
+}
+
+fn range(bytes: &[u8]) -> Option<Range> {
+    Some(Range {
+        start: u64::from_le_bytes(bytes.get(..8)?.try_into().ok()?),
+        end: u64::from_le_bytes(bytes.get(8..16)?.try_into().ok()?),
+        write: bytes.get(16) == Some(&1),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_written_is_read_and_a_torn_end_is_left_out() {
+        let identity = Identity {
+            dev: 1,
+            ino: u64::MAX,
+            born: 3,
+        };
+        let range = Range {
+            start: 0,
+            end: u64::MAX,
+            write: true,
+        };
+        let records = vec![
+            Record::Name {
+                node: 9,
+                share: 2,
+                identity,
+                parent: 1,
+                name: b"a \xff".to_vec(),
+            },
+            Record::Unname {
+                parent: 1,
+                name: vec![],
+            },
+            Record::Locks {
+                identity,
+                owner: 77,
+                flock: true,
+                ranges: vec![range, range],
+            },
+            Record::Forget { node: 9 },
+        ];
+        let memory = rustix::fs::memfd_create("j", MemfdFlags::CLOEXEC).unwrap();
+        let (mut journal, old) = Journal::open(memory.try_clone().unwrap()).unwrap();
+        assert_eq!(old, []);
+        for record in &records {
+            journal.add(record).unwrap();
+        }
+        let (_, read) = Journal::open(memory.try_clone().unwrap()).unwrap();
+        assert_eq!(read, records);
+        // Every way to be cut off leaves what came before.
+        let size = rustix::fs::fstat(&memory).unwrap().st_size as u64;
+        rustix::fs::ftruncate(&memory, size - 1).unwrap();
+        let (mut journal, read) = Journal::open(memory.try_clone().unwrap()).unwrap();
+        assert_eq!(read, records[..3]);
+        // And the next record goes over the torn one.
+        journal.add(&records[1]).unwrap();
+        let (_, read) = Journal::open(memory).unwrap();
+        assert_eq!(read.len(), 4);
+        assert_eq!(read[3], records[1]);
+    }
+}

@@ -1,0 +1,353 @@
+//! Locks of all VMs: flock(2) and the record locks of fcntl(2). A lock lasts
+//! until its owner gives it up, its file is closed, or its VM is gone. A lock
+//! that is waited for is answered when it is free: the guest's kernel cannot
+//! take the request back, so the process waits until then, come what may.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::Fs;
+use super::journal::Record;
+use super::resolve::identity;
+use super::tree::Identity;
+use crate::fuse::{Args, Header, LOCK_FLOCK, Out, Res};
+use crate::server::Answer;
+
+/// Ranges that one owner may have locked in one file.
+const RANGES: usize = 4096;
+
+/// Bytes of a file, last one included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Range {
+    pub(super) start: u64,
+    pub(super) end: u64,
+    pub(super) write: bool,
+}
+
+impl Range {
+    fn meets(&self, other: &Range) -> bool {
+        self.start <= other.end && other.start <= self.end
+    }
+}
+
+/// VM, owner within it, and whether it is by flock(2).
+pub(super) type Owner = (u64, u64, bool);
+
+/// What somebody wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Want {
+    Lock,
+    Unlock,
+}
+
+#[derive(Debug, Default)]
+struct FileLocks {
+    held: BTreeMap<Owner, Vec<Range>>,
+    waiting: Vec<Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    owner: Owner,
+    range: Range,
+    fs: Arc<Fs>,
+    answer: Answer,
+}
+
+/// The locks of all files that have some.
+#[derive(Debug, Default)]
+pub(crate) struct Locks(Mutex<BTreeMap<Identity, FileLocks>>);
+
+impl FileLocks {
+    /// Somebody else's lock that is in the way. flock(2) and fcntl(2) do not
+    /// see each other.
+    fn conflict(&self, owner: Owner, range: &Range) -> Option<Range> {
+        let others = self.held.iter().filter(|(other, _)| **other != owner && other.2 == owner.2);
+        let mut ranges = others.flat_map(|(_, ranges)| ranges);
+        ranges.find(|held| held.meets(range) && (held.write || range.write)).copied()
+    }
+
+    /// Sets or clears the owner's lock on the range; gives all it has then.
+    fn set(&mut self, owner: Owner, range: Range, want: Want) -> Res<Vec<Range>> {
+        let mut ranges = Vec::new();
+        for held in self.held.get(&owner).into_iter().flatten() {
+            if !held.meets(&range) {
+                ranges.push(*held);
+                continue;
+            }
+            if held.start < range.start {
+                let end = range.start - 1;
+                ranges.push(Range { end, ..*held });
+            }
+            if held.end > range.end {
+                let start = range.end + 1;
+                ranges.push(Range { start, ..*held });
+            }
+        }
+        if want == Want::Lock {
+            ranges.push(range);
+        }
+        if ranges.len() > RANGES {
+            return Err(libc::ENOLCK);
+        }
+        match ranges.is_empty() {
+            true => self.held.remove(&owner),
+            false => self.held.insert(owner, ranges.clone()),
+        };
+        Ok(ranges)
+    }
+}
+
+fn record(identity: Identity, owner: Owner, ranges: Vec<Range>) -> Record {
+    Record::Locks {
+        identity,
+        owner: owner.1,
+        flock: owner.2,
+        ranges,
+    }
+}
+
+impl Locks {
+    fn all(&self) -> MutexGuard<'_, BTreeMap<Identity, FileLocks>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An owner's locks as an earlier server knew them.
+    pub(super) fn restore(&self, identity: Identity, owner: Owner, ranges: Vec<Range>) {
+        let mut all = self.all();
+        let file = all.entry(identity).or_default();
+        match ranges.is_empty() {
+            true => file.held.remove(&owner),
+            false => file.held.insert(owner, ranges),
+        };
+    }
+
+    /// The locks of one VM as records, for `act` to use while none changes.
+    pub(super) fn with_records<T>(&self, session: u64, act: impl FnOnce(Vec<Record>) -> T) -> T {
+        let of = |(identity, file): (&Identity, &FileLocks)| {
+            let identity = *identity;
+            let held = file.held.iter().filter(|(owner, _)| owner.0 == session);
+            held.map(move |(owner, ranges)| record(identity, *owner, ranges.clone()))
+                .collect::<Vec<_>>()
+        };
+        let all = self.all();
+        act(all.iter().flat_map(of).collect())
+    }
+
+    /// The VM has no locks any more and waits for none.
+    pub(super) fn end(&self, session: u64) {
+        let mut all = self.all();
+        let mut gone = Vec::new();
+        for (identity, file) in all.iter_mut() {
+            file.held.retain(|owner, _| owner.0 != session);
+            let (ended, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut file.waiting)
+                .into_iter()
+                .partition(|waiting| waiting.owner.0 == session);
+            file.waiting = waiting;
+            gone.push(ended);
+            grant(*identity, file);
+        }
+        all.retain(|_, file| !file.held.is_empty() || !file.waiting.is_empty());
+    }
+}
+
+/// Gives locks that have become free to those who wait, first come first.
+fn grant(identity: Identity, file: &mut FileLocks) {
+    let mut still = Vec::new();
+    for waiting in std::mem::take(&mut file.waiting) {
+        if file.conflict(waiting.owner, &waiting.range).is_some() {
+            still.push(waiting);
+            continue;
+        }
+        let Waiting {
+            owner,
+            range,
+            fs,
+            answer,
+        } = waiting;
+        let set = file.set(owner, range, Want::Lock);
+        let noted = set.and_then(|ranges| fs.note([record(identity, owner, ranges)]));
+        answer.give(noted.map(|()| Vec::new()));
+    }
+    file.waiting = still;
+}
+
+/// `fuse_lk_in`.
+struct LockIn {
+    owner: Owner,
+    range: Range,
+    kind: i32,
+}
+
+impl Fs {
+    fn lock_in(&self, args: &mut Args<'_>) -> Res<LockIn> {
+        let (_handle, owner) = (args.u64()?, args.u64()?);
+        let (start, end) = (args.u64()?, args.u64()?);
+        let (kind, _pid, flags) = (args.u32()? as i32, args.u32()?, args.u32()?);
+        if end < start {
+            return Err(libc::EINVAL);
+        }
+        let write = kind == libc::F_WRLCK;
+        Ok(LockIn {
+            owner: (self.session, owner, flags & LOCK_FLOCK != 0),
+            range: Range { start, end, write },
+            kind,
+        })
+    }
+
+    fn lock_identity(&self, node: u64) -> Res<Identity> {
+        match self.open_stat(node) {
+            Some((_, stat)) => Ok(identity(&stat)),
+            None => Ok(identity(&self.find(node)?.stat)),
+        }
+    }
+
+    pub(super) fn test_lock(&self, header: &Header, mut args: Args<'_>) -> Res<Vec<u8>> {
+        let wanted = self.lock_in(&mut args)?;
+        let identity = self.lock_identity(header.node)?;
+        let all = self.locks.all();
+        let file = all.get(&identity);
+        let held = file.and_then(|file| file.conflict(wanted.owner, &wanted.range));
+        let (range, kind) = match held {
+            Some(held) if held.write => (held, libc::F_WRLCK),
+            Some(held) => (held, libc::F_RDLCK),
+            None => (wanted.range, libc::F_UNLCK),
+        };
+        let out = Out::default().u64(range.start).u64(range.end);
+        // Another VM's process has no number here.
+        Ok(out.u32(kind as u32).u32(0).0)
+    }
+
+    pub(super) fn set_lock(&self, header: &Header, mut args: Args<'_>) -> Res<Vec<u8>> {
+        let wanted = self.lock_in(&mut args)?;
+        let identity = self.lock_identity(header.node)?;
+        let mut all = self.locks.all();
+        self.take(&mut all, identity, &wanted)?;
+        Ok(Vec::new())
+    }
+
+    /// `EAGAIN`: it is not free.
+    fn take(
+        &self,
+        all: &mut BTreeMap<Identity, FileLocks>,
+        identity: Identity,
+        wanted: &LockIn,
+    ) -> Res<()> {
+        let file = all.entry(identity).or_default();
+        let want = if wanted.kind == libc::F_UNLCK { Want::Unlock } else { Want::Lock };
+        let taken = match want {
+            Want::Lock if file.conflict(wanted.owner, &wanted.range).is_some() => {
+                Err(libc::EAGAIN)
+            }
+            Want::Lock | Want::Unlock => file.set(wanted.owner, wanted.range, want),
+        };
+        let noted = taken.and_then(|ranges| self.note([record(identity, wanted.owner, ranges)]));
+        // What became smaller, or shared, may be what others wait for.
+        grant(identity, file);
+        if file.held.is_empty() && file.waiting.is_empty() {
+            all.remove(&identity);
+        }
+        noted
+    }
+
+    pub(super) fn lock_and_wait(self: &Arc<Self>, header: &Header, mut args: Args<'_>, answer: Answer) {
+        let wanted = match self.lock_in(&mut args) {
+            Ok(wanted) => wanted,
+            Err(error) => return answer.give(Err(error)),
+        };
+        let identity = match self.lock_identity(header.node) {
+            Ok(identity) => identity,
+            Err(error) => return answer.give(Err(error)),
+        };
+        let mut all = self.locks.all();
+        match self.take(&mut all, identity, &wanted) {
+            Err(libc::EAGAIN) => {
+                let file = all.entry(identity).or_default();
+                if wanted.owner.2 {
+                    // flock(2): what one has is given up before one waits.
+                    let whole = Range {
+                        start: 0,
+                        end: u64::MAX,
+                        write: false,
+                    };
+                    let given = file.set(wanted.owner, whole, Want::Unlock);
+                    let noted = given
+                        .and_then(|ranges| self.note([record(identity, wanted.owner, ranges)]));
+                    if let Err(error) = noted {
+                        return answer.give(Err(error));
+                    }
+                }
+                file.waiting.push(Waiting {
+                    owner: wanted.owner,
+                    range: wanted.range,
+                    fs: Arc::clone(self),
+                    answer,
+                });
+                grant(identity, file);
+            }
+            other => answer.give(other.map(|()| Vec::new())),
+        }
+    }
+
+    /// The owner gives up all it has in this file.
+    pub(super) fn unlock_all(&self, node: u64, owner: u64, flock: bool) {
+        let owner = (self.session, owner, flock);
+        if !self.locks.all().values().any(|file| file.held.contains_key(&owner)) {
+            return;
+        }
+        let Ok(identity) = self.lock_identity(node) else {
+            return;
+        };
+        let range = Range {
+            start: 0,
+            end: u64::MAX,
+            write: false,
+        };
+        let unlock = LockIn {
+            owner,
+            range,
+            kind: libc::F_UNLCK,
+        };
+        let mut all = self.locks.all();
+        if all.contains_key(&identity) {
+            let _ = self.take(&mut all, identity, &unlock);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: Owner = (1, 1, false);
+    const B: Owner = (2, 1, false);
+
+    fn range(start: u64, end: u64, write: bool) -> Range {
+        Range { start, end, write }
+    }
+
+    #[test]
+    fn readers_share_and_a_writer_does_not() {
+        let mut file = FileLocks::default();
+        file.set(A, range(0, 9, false), Want::Lock).unwrap();
+        assert_eq!(file.conflict(B, &range(5, 20, false)), None);
+        assert_eq!(file.conflict(B, &range(5, 20, true)), Some(range(0, 9, false)));
+        assert_eq!(file.conflict(B, &range(10, 20, true)), None);
+        // One's own is never in the way, and flock is another world.
+        assert_eq!(file.conflict(A, &range(0, 9, true)), None);
+        assert_eq!(file.conflict((2, 1, true), &range(0, 9, true)), None);
+    }
+
+    #[test]
+    fn a_hole_splits_a_lock() {
+        let mut file = FileLocks::default();
+        file.set(A, range(0, u64::MAX, true), Want::Lock).unwrap();
+        let left = file.set(A, range(10, 19, false), Want::Unlock).unwrap();
+        assert_eq!(left, [range(0, 9, true), range(20, u64::MAX, true)]);
+        assert_eq!(file.conflict(B, &range(10, 19, true)), None);
+        let left = file.set(A, range(5, 25, false), Want::Lock).unwrap();
+        assert_eq!(left, [range(0, 4, true), range(26, u64::MAX, true), range(5, 25, false)]);
+        assert_eq!(file.set(A, range(0, u64::MAX, false), Want::Unlock).unwrap(), []);
+        assert!(file.held.is_empty());
+    }
+}

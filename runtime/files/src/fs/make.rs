@@ -1,0 +1,168 @@
+//! Making files. In a volume everything but a directory is a plain file on
+//! the host; what it is for the guests is in its attribute.
+//!
+//! `again`: an earlier server took the request and may have carried it out:
+//! what it would have made is then taken for the result.
+
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+
+use super::Fs;
+use super::resolve::{Found, by_descriptor, errno, look, open_name, reopen, stat};
+use crate::fuse::{Args, Header, Res};
+use crate::spec::Kind;
+
+/// Mode of a volume's files and directories on the host.
+const FILE: u32 = 0o600;
+const DIRECTORY: u32 = 0o700;
+
+fn unless_again(result: Res<()>, again: bool) -> Res<()> {
+    match result {
+        Err(libc::EEXIST) if again => Ok(()),
+        other => other,
+    }
+}
+
+impl Fs {
+    fn is_volume(&self, share: u32) -> bool {
+        self.kind(share) == Kind::Volume
+    }
+
+    pub(super) fn mkdir(&self, header: &Header, mut args: Args<'_>, again: bool) -> Res<Vec<u8>> {
+        let (mode, _umask) = (args.u32()?, args.u32()?);
+        let name = args.name()?;
+        let share = self.writable(header.node)?;
+        let dir = self.find_dir(header.node)?;
+        let volume = self.is_volume(share);
+        let bits = if volume { DIRECTORY } else { mode & 0o777 };
+        let made = rustix::fs::mkdirat(&dir.fd, name, Mode::from_raw_mode(bits)).map_err(errno);
+        unless_again(made, again)?;
+        let found = look(&dir.fd, name)?;
+        if volume {
+            self.born(&found.fd, &dir, libc::S_IFDIR | mode & 0o7777, 0, header)?;
+        }
+        self.told(header, header.node, name, &found)
+    }
+
+    pub(super) fn mknod(&self, header: &Header, mut args: Args<'_>, again: bool) -> Res<Vec<u8>> {
+        let (mode, rdev) = (args.u32()?, args.u32()?);
+        let (_umask, _padding) = (args.u32()?, args.u32()?);
+        let name = args.name()?;
+        let share = self.writable(header.node)?;
+        let dir = self.find_dir(header.node)?;
+        if self.is_volume(share) {
+            self.plain(&dir, name, mode, rdev, header, again)?;
+        } else {
+            let kind = match mode & libc::S_IFMT {
+                0 | libc::S_IFREG => FileType::RegularFile,
+                libc::S_IFIFO => FileType::Fifo,
+                libc::S_IFSOCK => FileType::Socket,
+                // A device of the host is nothing for a guest.
+                _ => return Err(libc::EPERM),
+            };
+            let bits = Mode::from_raw_mode(mode & 0o777);
+            let made = rustix::fs::mknodat(&dir.fd, name, kind, bits, 0).map_err(errno);
+            unless_again(made, again)?;
+        }
+        self.told(header, header.node, name, &look(&dir.fd, name)?)
+    }
+
+    /// Makes a volume's plain file.
+    fn plain(
+        &self,
+        dir: &Found,
+        name: &[u8],
+        mode: u32,
+        rdev: u32,
+        header: &Header,
+        again: bool,
+    ) -> Res<OwnedFd> {
+        let mode = if mode & libc::S_IFMT == 0 { mode | libc::S_IFREG } else { mode };
+        let flags = OFlags::RDWR | OFlags::CREATE;
+        let flags = if again { flags } else { flags | OFlags::EXCL };
+        let file = open_name(&dir.fd, name, flags, FILE)?;
+        self.born(&file, dir, mode & (libc::S_IFMT | 0o7777), rdev, header)?;
+        Ok(file)
+    }
+
+    pub(super) fn symlink(&self, header: &Header, mut args: Args<'_>, again: bool) -> Res<Vec<u8>> {
+        let name = args.name()?;
+        let target = args.string()?;
+        let share = self.writable(header.node)?;
+        let dir = self.find_dir(header.node)?;
+        if self.is_volume(share) {
+            let file = self.plain(&dir, name, libc::S_IFLNK | 0o777, 0, header, again)?;
+            rustix::io::pwrite(&file, target, 0).map_err(errno)?;
+        } else {
+            let made = rustix::fs::symlinkat(target, &dir.fd, name).map_err(errno);
+            unless_again(made, again)?;
+        }
+        self.told(header, header.node, name, &look(&dir.fd, name)?)
+    }
+
+    pub(super) fn link(&self, header: &Header, mut args: Args<'_>, again: bool) -> Res<Vec<u8>> {
+        let old = args.u64()?;
+        let name = args.name()?;
+        let share = self.writable(header.node)?;
+        if self.writable(old)? != share {
+            return Err(libc::EXDEV);
+        }
+        let dir = self.find_dir(header.node)?;
+        let found = self.find(old)?;
+        if super::resolve::is_kind(&found.stat, libc::S_IFDIR) {
+            return Err(libc::EPERM);
+        }
+        let path = by_descriptor(&found.fd);
+        let made = rustix::fs::linkat(
+            rustix::fs::CWD,
+            path,
+            &dir.fd,
+            name,
+            AtFlags::SYMLINK_FOLLOW,
+        );
+        unless_again(made.map_err(errno), again)?;
+        self.told(header, header.node, name, &look(&dir.fd, name)?)
+    }
+
+    pub(super) fn create(&self, header: &Header, mut args: Args<'_>, again: bool) -> Res<Vec<u8>> {
+        let (flags, mode) = (args.u32()?, args.u32()?);
+        let (_umask, _open_flags) = (args.u32()?, args.u32()?);
+        let name = args.name()?;
+        let share = self.writable(header.node)?;
+        let dir = self.find_dir(header.node)?;
+        let volume = self.is_volume(share);
+        let bits = if volume { FILE } else { mode & 0o777 };
+        let exclusive = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
+        let made = self.with_room(|| open_name(&dir.fd, name, exclusive, bits));
+        let (file, found) = match made {
+            Ok(file) => {
+                if volume {
+                    self.born(&file, &dir, libc::S_IFREG | mode & 0o7777, 0, header)?;
+                }
+                let stat = stat(&file)?;
+                let fd = file.try_clone().map_err(|_| libc::EMFILE)?;
+                (file, Found { fd, stat })
+            }
+            Err(libc::EEXIST) if again || flags & libc::O_EXCL as u32 == 0 => {
+                let found = look(&dir.fd, name)?;
+                // The guest's kernel looks again and opens what is there.
+                if !super::resolve::is_kind(&found.stat, libc::S_IFREG) {
+                    return Err(libc::EEXIST);
+                }
+                let file = reopen(&found, OFlags::RDWR)?;
+                if volume && again && super::meta::read(&file).is_none() {
+                    self.born(&file, &dir, libc::S_IFREG | mode & 0o7777, 0, header)?;
+                }
+                if flags & libc::O_TRUNC as u32 != 0 {
+                    rustix::fs::ftruncate(&file, 0).map_err(errno)?;
+                }
+                (file, found)
+            }
+            Err(error) => return Err(error),
+        };
+        let (node, out) = self.told_as(header, header.node, name, &found)?;
+        self.created(node, file, true);
+        Ok(out.u64(node).u32(0).u32(0).0)
+    }
+}

@@ -1,0 +1,289 @@
+//! The file system of one VM: carries out FUSE requests.
+
+mod dir;
+mod entry;
+mod handles;
+mod io;
+mod journal;
+mod locks;
+mod make;
+mod meta;
+mod remove;
+mod resolve;
+mod tree;
+mod xattr;
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::fuse::{Args, HEADER, Header, Out, Res, init, op};
+use crate::link::ToKeeper;
+use crate::server::{Answer, Request, ToTheKeeper};
+use crate::spec::Share;
+use handles::Open;
+use journal::{Journal, Record};
+pub(crate) use locks::Locks;
+use tree::Tree;
+
+/// Largest read or write, in bytes.
+const LARGEST: u32 = 1 << 20;
+
+/// The file system of one VM.
+#[derive(Debug)]
+pub(crate) struct Fs {
+    session: u64,
+    shares: Vec<Share>,
+    roots: Vec<OwnedFd>,
+    /// Device number of each root.
+    devices: Vec<u64>,
+    tree: Mutex<Tree>,
+    journal: Mutex<Journal>,
+    files: Mutex<HashMap<u64, Open>>,
+    dirs: Mutex<HashMap<u64, Arc<OwnedFd>>>,
+    next_handle: AtomicU64,
+    keeper: ToTheKeeper,
+    locks: Arc<Locks>,
+}
+
+fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Fs {
+    /// Takes the VM's file system over where the journal ends.
+    pub(crate) fn open(
+        session: u64,
+        shares: Vec<Share>,
+        roots: Vec<OwnedFd>,
+        journal: OwnedFd,
+        keeper: ToTheKeeper,
+        locks: Arc<Locks>,
+    ) -> std::io::Result<Fs> {
+        if roots.len() != shares.len() {
+            return Err(std::io::Error::other("a root is missing"));
+        }
+        let (journal, records) = Journal::open(journal)?;
+        let mut tree = Tree::new(shares.len());
+        for record in &records {
+            tree.replay(record);
+            if let Record::Locks {
+                identity,
+                owner,
+                flock,
+                ranges,
+            } = record
+            {
+                locks.restore(*identity, (session, *owner, *flock), ranges.clone());
+            }
+        }
+        let device = |root: &OwnedFd| {
+            let stat = resolve::stat(root).ok()?;
+            Some(u64::from(stat.stx_dev_major) << 20 | u64::from(stat.stx_dev_minor))
+        };
+        let devices = roots.iter().map(|root| device(root).unwrap_or(0)).collect();
+        // Never one that an earlier server gave.
+        let first = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .map_or(1, |since| since.as_nanos() as u64);
+        Ok(Fs {
+            session,
+            shares,
+            roots,
+            devices,
+            tree: Mutex::new(tree),
+            journal: Mutex::new(journal),
+            files: Mutex::default(),
+            dirs: Mutex::default(),
+            next_handle: AtomicU64::new(first),
+            keeper,
+            locks,
+        })
+    }
+
+    /// An open file without a name that an earlier server left.
+    pub(crate) fn held(&self, node: u64, file: File) {
+        guard(&self.files).insert(node, Open::held(OwnedFd::from(file)));
+    }
+
+    /// The VM is gone.
+    pub(crate) fn close(&self) {
+        self.locks.end(self.session);
+    }
+
+    fn tree(&self) -> MutexGuard<'_, Tree> {
+        guard(&self.tree)
+    }
+
+    /// Notes something for the next server, before it is answered.
+    fn note(&self, records: impl IntoIterator<Item = Record>) -> Res<()> {
+        let mut journal = guard(&self.journal);
+        for record in records {
+            journal.add(&record).map_err(|_| libc::ENOMEM)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the journal anew when most of it is history.
+    fn tidy(&self) {
+        if !guard(&self.journal).is_large() {
+            return;
+        }
+        let session = self.session;
+        // The order in which they are locked everywhere: locks, tree, journal.
+        let renewed = self.locks.with_records(session, |locks| {
+            let tree = self.tree();
+            let mut records = tree.records();
+            records.extend(locks);
+            guard(&self.journal).renew(&records)
+        });
+        match renewed {
+            Ok(file) => self.keeper.send(&ToKeeper::Journal { session }, Some(file.as_fd())),
+            Err(error) => tracing::warn!(%error, "a journal cannot be written anew"),
+        }
+    }
+
+    /// The share of a node that something is to change.
+    fn writable(&self, node: u64) -> Res<u32> {
+        let share = self.tree().share(node)?;
+        match self.shares[share as usize].read_only {
+            true => Err(libc::EROFS),
+            false => Ok(share),
+        }
+    }
+
+    fn cache_ms(&self, share: u32) -> u64 {
+        self.shares[share as usize].cache_ms
+    }
+
+    /// Carries out a request and answers it, now or later.
+    pub(crate) fn handle(self: &Arc<Self>, header: &Header, request: Request, answer: Answer) {
+        let args = Args(&request.bytes[HEADER..]);
+        let again = request.again;
+        let result = match header.opcode {
+            op::FORGET | op::BATCH_FORGET => {
+                self.forget(header, args);
+                return answer.none();
+            }
+            op::INTERRUPT => return answer.none(),
+            op::READ => return self.read(header, args, answer),
+            op::WRITE => self.write(header, args, &request, &answer),
+            op::FSYNC => return self.fsync(header, args, answer),
+            op::FSYNCDIR => return self.fsync_dir(header, answer),
+            op::SYNCFS => return self.sync_all(answer),
+            op::SETLKW => return self.lock_and_wait(header, args, answer),
+            op::INIT => self.init(args),
+            op::DESTROY => self.forget_all().map(|()| Vec::new()),
+            op::LOOKUP => self.lookup(header, args),
+            op::GETATTR => self.getattr(header),
+            op::SETATTR => self.setattr(header, args),
+            op::READLINK => self.readlink(header),
+            op::SYMLINK => self.symlink(header, args, again),
+            op::MKNOD => self.mknod(header, args, again),
+            op::MKDIR => self.mkdir(header, args, again),
+            op::CREATE => self.create(header, args, again),
+            op::LINK => self.link(header, args, again),
+            op::UNLINK => self.unlink(header, args, again),
+            op::RMDIR => self.rmdir(header, args, again),
+            op::RENAME => self.rename(header, args, false, again),
+            op::RENAME2 => self.rename(header, args, true, again),
+            op::OPEN => self.open_file(header, args),
+            op::RELEASE => self.release(header, args),
+            op::FLUSH => self.flush(header, args),
+            op::STATFS => self.statfs(header),
+            op::FALLOCATE => self.fallocate(header, args),
+            op::LSEEK => self.lseek(header, args),
+            op::COPY_FILE_RANGE => self.copy_range(header, args),
+            op::OPENDIR => self.open_dir(header),
+            op::READDIR => self.read_dir(header, args, false),
+            op::READDIRPLUS => self.read_dir(header, args, true),
+            op::RELEASEDIR => self.release_dir(args),
+            op::SETXATTR => self.set_xattr(header, args),
+            op::GETXATTR => self.get_xattr(header, args),
+            op::LISTXATTR => self.list_xattr(header, args),
+            op::REMOVEXATTR => self.remove_xattr(header, args),
+            op::GETLK => self.test_lock(header, args),
+            op::SETLK => self.set_lock(header, args),
+            // The guest then goes without.
+            _ => Err(libc::ENOSYS),
+        };
+        answer.give(result);
+    }
+
+    fn init(&self, mut args: Args<'_>) -> Res<Vec<u8>> {
+        let (major, minor) = (args.u32()?, args.u32()?);
+        let (readahead, offered) = (args.u32()?, args.u32()?);
+        if major != 7 || minor < 31 {
+            return Err(libc::EPROTO);
+        }
+        self.forget_all()?;
+        let mut wanted = init::ASYNC_READ
+            | init::POSIX_LOCKS
+            | init::FLOCK_LOCKS
+            | init::BIG_WRITES
+            | init::AUTO_INVAL_DATA
+            | init::PARALLEL_DIROPS
+            | init::MAX_PAGES
+            | init::HANDLE_KILLPRIV_V2;
+        if self.shares.iter().all(|share| share.cache_ms > 0) {
+            wanted |= init::DO_READDIRPLUS | init::READDIRPLUS_AUTO;
+        }
+        let mut out = Out::default()
+            .u32(7)
+            .u32(minor.min(crate::fuse::MINOR))
+            .u32(readahead.min(LARGEST))
+            .u32(offered & wanted)
+            // Requests in the background, and when to hold them back.
+            .u16(64)
+            .u16(48)
+            .u32(LARGEST)
+            // Time stamps in nanoseconds.
+            .u32(1)
+            .u16((LARGEST / 4096) as u16)
+            .u16(0);
+        for _ in 0..8 {
+            out = out.u32(0);
+        }
+        Ok(out.0)
+    }
+
+    /// The guest starts anew.
+    fn forget_all(&self) -> Res<()> {
+        self.locks.end(self.session);
+        self.tree().clear();
+        guard(&self.files).clear();
+        guard(&self.dirs).clear();
+        guard(&self.journal).clear().map_err(|_| libc::EIO)
+    }
+
+    fn forget(&self, header: &Header, mut args: Args<'_>) {
+        let one = |node: u64, times: u64| {
+            if !self.tree().forget(node, times) {
+                return;
+            }
+            let _ = self.note([Record::Forget { node }]);
+            let open = guard(&self.files).remove(&node);
+            if open.is_some_and(|open| open.is_held()) {
+                let session = self.session;
+                self.keeper.send(&ToKeeper::Release { session, node }, None);
+            }
+        };
+        if header.opcode == op::FORGET {
+            if let Ok(times) = args.u64() {
+                one(header.node, times);
+            }
+        } else {
+            let count = args.u32().unwrap_or(0);
+            let _ = args.u32();
+            for _ in 0..count {
+                let (Ok(node), Ok(times)) = (args.u64(), args.u64()) else {
+                    break;
+                };
+                one(node, times);
+            }
+        }
+        self.tidy();
+    }
+}

@@ -1,0 +1,393 @@
+//! The nodes that a guest knows, by name: a node is found on the host by the
+//! names that lead to it from its share's root, each time anew. So no
+//! descriptor is held for it, a restarted server finds it again, and nothing
+//! that is moved out of a share stays reachable.
+
+use std::collections::HashMap;
+
+use super::journal::Record;
+use crate::fuse::Res;
+
+/// The made-up directory above the shares.
+pub(super) const ROOT: u64 = 1;
+/// Most nodes of a VM.
+const NODES: usize = 4 << 20;
+/// Deepest directory.
+const DEPTH: usize = 1024;
+/// Names of one file that are tried.
+const NAMES: usize = 64;
+
+/// What makes a file this file and no other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Identity {
+    pub(crate) dev: u64,
+    pub(crate) ino: u64,
+    /// Nanoseconds: inode numbers are used again. 0 if it is not known.
+    pub(crate) born: u64,
+}
+
+/// A node.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) share: u32,
+    pub(super) identity: Identity,
+    /// Parent and name.
+    names: Vec<(u64, Vec<u8>)>,
+    /// How often the guest was told of it; `None`: told by an earlier server.
+    lookups: Option<u64>,
+}
+
+/// All nodes of a VM.
+#[derive(Debug, Default)]
+pub(super) struct Tree {
+    shares: u64,
+    nodes: HashMap<u64, Node>,
+    children: HashMap<(u64, Vec<u8>), u64>,
+    by_identity: HashMap<(u32, Identity), u64>,
+    next: u64,
+}
+
+/// Where a node is: its share and names to try, each from the share's root.
+pub(super) type Place = (u32, Vec<Vec<u8>>);
+
+impl Tree {
+    pub(super) fn new(shares: usize) -> Tree {
+        let shares = shares as u64;
+        Tree {
+            shares,
+            next: first(shares),
+            ..Tree::default()
+        }
+    }
+
+    /// Forgets everything.
+    pub(super) fn clear(&mut self) {
+        // Numbers are never used again: a guest that starts anew must not
+        // take an old request's node for a new one.
+        *self = Tree {
+            next: self.next,
+            ..Tree::new(self.shares as usize)
+        };
+    }
+
+    /// The share whose root this node is.
+    pub(super) fn share_root(&self, node: u64) -> Option<u32> {
+        let share = node.checked_sub(ROOT + 1)?;
+        (share < self.shares).then_some(share as u32)
+    }
+
+    /// The node of a share's root.
+    pub(super) fn root_of(share: u32) -> u64 {
+        ROOT + 1 + u64::from(share)
+    }
+
+    /// The node, unless it is a share's root.
+    pub(super) fn get(&self, node: u64) -> Option<&Node> {
+        self.nodes.get(&node)
+    }
+
+    /// Its share.
+    pub(super) fn share(&self, node: u64) -> Res<u32> {
+        let known = || self.nodes.get(&node).map(|node| node.share);
+        self.share_root(node).or_else(known).ok_or(libc::ESTALE)
+    }
+
+    /// The node of this name.
+    pub(super) fn child(&self, parent: u64, name: &[u8]) -> Option<u64> {
+        self.children.get(&(parent, name.to_vec())).copied()
+    }
+
+    /// Where the node is.
+    pub(super) fn place(&self, node: u64) -> Res<Place> {
+        if let Some(share) = self.share_root(node) {
+            return Ok((share, vec![Vec::new()]));
+        }
+        let known = self.nodes.get(&node).ok_or(libc::ESTALE)?;
+        let paths = known.names.iter().rev().take(NAMES);
+        let paths: Vec<_> = paths.filter_map(|(parent, name)| self.path(*parent, name)).collect();
+        match paths.is_empty() {
+            true => Err(libc::ESTALE),
+            false => Ok((known.share, paths)),
+        }
+    }
+
+    fn path(&self, parent: u64, name: &[u8]) -> Option<Vec<u8>> {
+        let mut parts = vec![name];
+        let mut at = parent;
+        while self.share_root(at).is_none() {
+            let (parent, name) = self.nodes.get(&at)?.names.last()?;
+            parts.push(name);
+            at = *parent;
+            if parts.len() > DEPTH {
+                return None;
+            }
+        }
+        parts.reverse();
+        Some(parts.join(&b'/'))
+    }
+
+    /// The guest is told of this file under this name: gives its node, and
+    /// a record if something is new.
+    pub(super) fn found(
+        &mut self,
+        parent: u64,
+        name: &[u8],
+        share: u32,
+        identity: Identity,
+    ) -> Res<(u64, Option<Record>)> {
+        let node = match self.by_identity.get(&(share, identity)) {
+            Some(node) => *node,
+            None if self.nodes.len() >= NODES => return Err(libc::ENOMEM),
+            None => self.next,
+        };
+        let news = self.name(node, share, identity, parent, name);
+        if let Some(known) = self.nodes.get_mut(&node)
+            && let Some(lookups) = &mut known.lookups
+        {
+            *lookups += 1;
+        }
+        let record = news.then(|| Record::Name {
+            node,
+            share,
+            identity,
+            parent,
+            name: name.to_vec(),
+        });
+        Ok((node, record))
+    }
+
+    /// Adds a name. `true`: it is new.
+    fn name(&mut self, id: u64, share: u32, identity: Identity, parent: u64, name: &[u8]) -> bool {
+        let key = (parent, name.to_vec());
+        match self.children.insert(key, id) {
+            Some(old) if old == id => return false,
+            Some(old) => self.unlist(old, parent, name),
+            None => {}
+        }
+        self.next = self.next.max(id + 1);
+        let node = self.nodes.entry(id).or_insert_with(|| Node {
+            share,
+            identity,
+            names: Vec::new(),
+            lookups: Some(0),
+        });
+        node.names.push((parent, name.to_vec()));
+        self.by_identity.insert((share, identity), id);
+        true
+    }
+
+    fn unlist(&mut self, node: u64, parent: u64, name: &[u8]) {
+        if let Some(node) = self.nodes.get_mut(&node) {
+            node.names.retain(|(p, n)| !(*p == parent && n == name));
+        }
+    }
+
+    /// The name leads nowhere any more.
+    pub(super) fn unname(&mut self, parent: u64, name: &[u8]) -> Option<Record> {
+        let name = name.to_vec();
+        let node = self.children.remove(&(parent, name.clone()))?;
+        self.unlist(node, parent, &name);
+        Some(Record::Unname { parent, name })
+    }
+
+    /// The node that had one name has another.
+    pub(super) fn moved(
+        &mut self,
+        (from, old): (u64, &[u8]),
+        (to, new): (u64, &[u8]),
+    ) -> Vec<Record> {
+        let node = self.child(from, old);
+        let mut records: Vec<Record> = self.unname(from, old).into_iter().collect();
+        records.extend(self.unname(to, new));
+        records.extend(node.and_then(|node| self.rename(node, to, new)));
+        records
+    }
+
+    /// Two names have changed places.
+    pub(super) fn exchanged(
+        &mut self,
+        (one, first): (u64, &[u8]),
+        (two, second): (u64, &[u8]),
+    ) -> Vec<Record> {
+        let moving = [
+            (self.child(one, first), two, second),
+            (self.child(two, second), one, first),
+        ];
+        let mut records: Vec<Record> = self.unname(one, first).into_iter().collect();
+        records.extend(self.unname(two, second));
+        for (node, parent, name) in moving {
+            records.extend(node.and_then(|node| self.rename(node, parent, name)));
+        }
+        records
+    }
+
+    fn rename(&mut self, id: u64, parent: u64, name: &[u8]) -> Option<Record> {
+        let node = self.nodes.get(&id)?;
+        let (share, identity) = (node.share, node.identity);
+        self.name(id, share, identity, parent, name);
+        Some(Record::Name {
+            node: id,
+            share,
+            identity,
+            parent,
+            name: name.to_vec(),
+        })
+    }
+
+    /// The guest knows the node so many times less. `true`: not any more.
+    pub(super) fn forget(&mut self, id: u64, times: u64) -> bool {
+        let Some(node) = self.nodes.get_mut(&id) else {
+            return false;
+        };
+        if let Some(lookups) = &mut node.lookups {
+            *lookups = lookups.saturating_sub(times);
+            if *lookups > 0 {
+                return false;
+            }
+        }
+        self.drop_node(id);
+        true
+    }
+
+    fn drop_node(&mut self, id: u64) {
+        let Some(node) = self.nodes.remove(&id) else {
+            return;
+        };
+        for (parent, name) in node.names {
+            let key = (parent, name);
+            if self.children.get(&key) == Some(&id) {
+                self.children.remove(&key);
+            }
+        }
+        let key = (node.share, node.identity);
+        if self.by_identity.get(&key) == Some(&id) {
+            self.by_identity.remove(&key);
+        }
+    }
+
+    /// Takes a record of an earlier server.
+    pub(super) fn replay(&mut self, record: &Record) {
+        match record {
+            Record::Name {
+                node,
+                share,
+                identity,
+                parent,
+                name,
+            } => {
+                self.name(*node, *share, *identity, *parent, name);
+                if let Some(node) = self.nodes.get_mut(node) {
+                    node.lookups = None;
+                }
+            }
+            Record::Unname { parent, name } => {
+                self.unname(*parent, name);
+            }
+            Record::Forget { node } => self.drop_node(*node),
+            Record::Locks { .. } => {}
+        }
+    }
+
+    /// Everything as records.
+    pub(super) fn records(&self) -> Vec<Record> {
+        let one = |(id, node): (&u64, &Node)| {
+            let (node_id, share, identity) = (*id, node.share, node.identity);
+            let named = move |(parent, name): &(u64, Vec<u8>)| Record::Name {
+                node: node_id,
+                share,
+                identity,
+                parent: *parent,
+                name: name.clone(),
+            };
+            node.names.iter().map(named).collect::<Vec<_>>()
+        };
+        self.nodes.iter().flat_map(one).collect()
+    }
+
+    /// An earlier server told the guest of it.
+    pub(super) fn is_recovered(&self, node: u64) -> bool {
+        self.nodes.get(&node).is_some_and(|node| node.lookups.is_none())
+    }
+}
+
+fn first(shares: u64) -> u64 {
+    ROOT + 1 + shares
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(ino: u64) -> Identity {
+        Identity {
+            dev: 1,
+            ino,
+            born: 0,
+        }
+    }
+
+    fn path(tree: &Tree, node: u64) -> String {
+        let (_, paths) = tree.place(node).unwrap();
+        String::from_utf8(paths[0].clone()).unwrap()
+    }
+
+    #[test]
+    fn what_is_below_a_moved_directory_moves_along() {
+        let mut tree = Tree::new(1);
+        let root = Tree::root_of(0);
+        let (dir, _) = tree.found(root, b"a", 0, identity(10)).unwrap();
+        let (file, _) = tree.found(dir, b"f", 0, identity(11)).unwrap();
+        assert_eq!(path(&tree, file), "a/f");
+        tree.moved((root, b"a"), (root, b"b"));
+        assert_eq!(path(&tree, file), "b/f");
+        assert_eq!(tree.child(root, b"a"), None);
+    }
+
+    #[test]
+    fn two_names_are_one_node_until_both_are_gone() {
+        let mut tree = Tree::new(1);
+        let root = Tree::root_of(0);
+        let (one, _) = tree.found(root, b"a", 0, identity(10)).unwrap();
+        let (two, _) = tree.found(root, b"b", 0, identity(10)).unwrap();
+        assert_eq!(one, two);
+        tree.unname(root, b"b");
+        assert_eq!(path(&tree, one), "a");
+        tree.unname(root, b"a");
+        assert_eq!(tree.place(one), Err(libc::ESTALE));
+    }
+
+    #[test]
+    fn a_new_file_with_an_old_name_is_another_node() {
+        let mut tree = Tree::new(1);
+        let root = Tree::root_of(0);
+        let (old, _) = tree.found(root, b"a", 0, identity(10)).unwrap();
+        let (new, _) = tree.found(root, b"a", 0, identity(11)).unwrap();
+        assert_ne!(old, new);
+        assert_eq!(tree.place(old), Err(libc::ESTALE));
+        assert!(!tree.forget(new, 0));
+        assert!(tree.forget(old, 1));
+    }
+
+    #[test]
+    fn the_next_server_knows_what_the_records_say() {
+        let mut tree = Tree::new(2);
+        let root = Tree::root_of(1);
+        let mut records = Vec::new();
+        let (dir, record) = tree.found(root, b"d", 1, identity(1)).unwrap();
+        records.extend(record);
+        let (file, record) = tree.found(dir, b"f", 1, identity(2)).unwrap();
+        records.extend(record);
+        records.extend(tree.moved((dir, b"f"), (root, b"g")));
+        let mut next = Tree::new(2);
+        records.iter().for_each(|record| next.replay(record));
+        assert_eq!(path(&next, file), "g");
+        assert_eq!(next.child(dir, b"f"), None);
+        assert!(next.is_recovered(file));
+        let (again, record) = next.found(root, b"new", 1, identity(3)).unwrap();
+        assert!(again > file && record.is_some());
+        // The same from a fresh journal.
+        let mut third = Tree::new(2);
+        next.records().iter().for_each(|record| third.replay(record));
+        assert_eq!(path(&third, file), "g");
+    }
+}

@@ -1,0 +1,118 @@
+//! Extended attributes. A guest's root may set those that the host's user may
+//! not: they are kept under a prefix of ours.
+
+use rustix::fs::XattrFlags;
+
+use super::Fs;
+use super::meta::OVERRIDE;
+use super::resolve::{Found, by_descriptor, errno};
+use crate::fuse::{Args, Header, Out, Res};
+use crate::spec::Kind;
+
+/// Where other names than `user.` are.
+const PREFIX: &[u8] = b"user.stack.x.";
+/// What is ours.
+const OURS: &[u8] = b"user.stack.";
+/// Longest name (`XATTR_NAME_MAX`).
+const NAME: usize = 255;
+/// Longest value and longest list (`XATTR_SIZE_MAX`, `XATTR_LIST_MAX`).
+const VALUE: usize = 64 << 10;
+
+impl Fs {
+    /// Name of a guest's attribute on the host.
+    pub(super) fn host_attribute(&self, share: u32, name: &[u8]) -> Res<Vec<u8>> {
+        if name.is_empty() || name.len() > NAME {
+            return Err(libc::ERANGE);
+        }
+        let plain = self.kind(share) != Kind::Volume && name.starts_with(b"user.");
+        let host = match plain {
+            true if name.starts_with(OURS) => return Err(libc::EPERM),
+            true => name.to_vec(),
+            false => [PREFIX, name].concat(),
+        };
+        match host.len() > NAME {
+            true => Err(libc::ERANGE),
+            false => Ok(host),
+        }
+    }
+
+    fn guest_attribute(&self, share: u32, name: &[u8]) -> Option<Vec<u8>> {
+        if let Some(rest) = name.strip_prefix(PREFIX) {
+            return Some(rest.to_vec());
+        }
+        let plain = self.kind(share) != Kind::Volume
+            && name.starts_with(b"user.")
+            && !name.starts_with(OURS)
+            && name != OVERRIDE.as_bytes();
+        plain.then(|| name.to_vec())
+    }
+
+    /// A path to the file, open or by its name.
+    fn attribute_path(&self, node: u64) -> Res<(String, Box<dyn std::any::Any>)> {
+        if let Some((file, _)) = self.open_stat(node) {
+            return Ok((by_descriptor(&*file), Box::new(file)));
+        }
+        let found: Found = self.find(node)?;
+        if super::resolve::is_kind(&found.stat, libc::S_IFLNK) {
+            return Err(libc::EOPNOTSUPP);
+        }
+        Ok((by_descriptor(&found.fd), Box::new(found)))
+    }
+
+    pub(super) fn set_xattr(&self, header: &Header, mut args: Args<'_>) -> Res<Vec<u8>> {
+        let (size, flags) = (args.u32()? as usize, args.u32()?);
+        let name = args.string()?;
+        let value = args.bytes(size)?;
+        let share = self.writable(header.node)?;
+        let host = self.host_attribute(share, name)?;
+        let flags = XattrFlags::from_bits(flags).ok_or(libc::EINVAL)?;
+        let (path, _open) = self.attribute_path(header.node)?;
+        rustix::fs::setxattr(path, host, value, flags).map_err(errno)?;
+        Ok(Vec::new())
+    }
+
+    pub(super) fn get_xattr(&self, header: &Header, mut args: Args<'_>) -> Res<Vec<u8>> {
+        let (size, _padding) = (args.u32()? as usize, args.u32()?);
+        let name = args.string()?;
+        let share = self.tree().share(header.node)?;
+        let host = self.host_attribute(share, name).map_err(|_| libc::ENODATA)?;
+        let (path, _open) = self.attribute_path(header.node)?;
+        let mut value = vec![0; VALUE];
+        let length = rustix::fs::getxattr(path, host, &mut value[..]).map_err(errno)?;
+        value.truncate(length);
+        sized(value, size)
+    }
+
+    pub(super) fn list_xattr(&self, header: &Header, mut args: Args<'_>) -> Res<Vec<u8>> {
+        let size = args.u32()? as usize;
+        let share = self.tree().share(header.node)?;
+        let (path, _open) = self.attribute_path(header.node)?;
+        let mut names = vec![0; VALUE];
+        let length = rustix::fs::listxattr(path, &mut names[..]).map_err(errno)?;
+        let names = names[..length].split(|byte| *byte == 0);
+        let mut list = Vec::new();
+        for name in names.filter_map(|name| self.guest_attribute(share, name)) {
+            list.extend(name);
+            list.push(0);
+        }
+        sized(list, size)
+    }
+
+    pub(super) fn remove_xattr(&self, header: &Header, mut args: Args<'_>) -> Res<Vec<u8>> {
+        let name = args.string()?;
+        let share = self.writable(header.node)?;
+        let host = self.host_attribute(share, name).map_err(|_| libc::ENODATA)?;
+        let (path, _open) = self.attribute_path(header.node)?;
+        rustix::fs::removexattr(path, host).map_err(errno)?;
+        Ok(Vec::new())
+    }
+}
+
+/// The value, or how long it is if no room was given.
+fn sized(value: Vec<u8>, room: usize) -> Res<Vec<u8>> {
+    match room {
+        0 => Ok(Out::default().u32(value.len() as u32).u32(0).0),
+        room if room < value.len() => Err(libc::ERANGE),
+        _ => Ok(value),
+    }
+}

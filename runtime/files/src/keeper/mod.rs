@@ -1,0 +1,196 @@
+//! The keeper: everything that a VM's file system needs to go on when the
+//! server dies, and nothing else. It touches neither requests nor files.
+
+pub(crate) mod device;
+mod process;
+mod session;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::Child;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::control::{self, Request, Response};
+use crate::link::{self, ToKeeper, ToServer};
+use session::Session;
+
+/// Without a VM it ends after this.
+const IDLE: Duration = Duration::from_secs(60);
+/// A server that ends sooner than this after its start waits before the next.
+const RESPITE: Duration = Duration::from_secs(1);
+
+/// All that is kept.
+pub(crate) struct Keeper {
+    state: Mutex<State>,
+}
+
+struct State {
+    sessions: BTreeMap<u64, Session>,
+    next: u64,
+    server: Option<Running>,
+    idle_since: Instant,
+}
+
+struct Running {
+    child: Child,
+    link: Arc<OwnedFd>,
+}
+
+impl Keeper {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Tells the server, if there is one: the next one is told everything.
+    fn tell(&self, message: &ToServer, fds: &[std::os::fd::BorrowedFd<'_>]) -> io::Result<()> {
+        if let Some(server) = &self.server
+            && let Err(error) = link::send(&*server.link, message, fds)
+        {
+            match error.kind() {
+                io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => {}
+                _ => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Serves until there has been no VM for a while.
+///
+/// # Errors
+/// The control socket or the server's process cannot be made.
+pub fn run(socket: &Path) -> io::Result<()> {
+    raise_limit();
+    let _ = std::fs::remove_file(socket);
+    let listener = UnixListener::bind(socket)?;
+    std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o600))?;
+    listener.set_nonblocking(true)?;
+    let keeper = Arc::new(Keeper {
+        state: Mutex::new(State {
+            sessions: BTreeMap::new(),
+            next: 1,
+            server: None,
+            idle_since: Instant::now(),
+        }),
+    });
+    start(&keeper)?;
+    loop {
+        let mut poll = [rustix::event::PollFd::new(
+            &listener,
+            rustix::event::PollFlags::IN,
+        )];
+        let second = rustix::event::Timespec {
+            tv_sec: 1,
+            tv_nsec: 0,
+        };
+        let _ = rustix::event::poll(&mut poll, Some(&second));
+        if let Ok((mut stream, _)) = listener.accept() {
+            stream.set_nonblocking(false)?;
+            stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+            let answer = match control::read(&stream) {
+                Ok(request) => answer(&keeper, request),
+                Err(error) => Response::Error {
+                    message: error.to_string(),
+                },
+            };
+            let _ = control::write(&mut stream, &answer);
+            continue;
+        }
+        let mut state = keeper.state();
+        if !state.sessions.is_empty() {
+            state.idle_since = Instant::now();
+        } else if state.idle_since.elapsed() > IDLE {
+            let _ = std::fs::remove_file(socket);
+            return Ok(());
+        }
+    }
+}
+
+fn answer(keeper: &Arc<Keeper>, request: Request) -> Response {
+    let done = match request {
+        Request::Open(spec) => session::open(keeper, spec),
+        Request::Close { id } => {
+            session::close_named(keeper, &id);
+            Ok(())
+        }
+        Request::Status => {
+            let state = keeper.state();
+            return Response::Status {
+                keeper: std::process::id(),
+                server: state.server.as_ref().map_or(0, |server| server.child.id()),
+                sessions: state.sessions.values().map(|s| s.spec.id.clone()).collect(),
+            };
+        }
+    };
+    match done {
+        Ok(()) => Response::Done,
+        Err(error) => Response::Error {
+            message: error.to_string(),
+        },
+    }
+}
+
+/// Starts a server and tells it all; a thread listens to it and starts the
+/// next one when it ends.
+fn start(keeper: &Arc<Keeper>) -> io::Result<()> {
+    let mut state = keeper.state();
+    let (child, link) = process::start()?;
+    let link = Arc::new(link);
+    state.server = Some(Running {
+        child,
+        link: Arc::clone(&link),
+    });
+    for (id, session) in &state.sessions {
+        session.tell_open(&state, *id)?;
+    }
+    for (id, session) in &state.sessions {
+        session.tell_rings(&state, *id)?;
+    }
+    drop(state);
+    let keeper = Arc::clone(keeper);
+    std::thread::spawn(move || {
+        let began = Instant::now();
+        listen(&keeper, &link);
+        tracing::warn!("the server is gone: starting it again");
+        if let Some(mut server) = keeper.state().server.take() {
+            let _ = server.child.kill();
+            let _ = server.child.wait();
+        }
+        if began.elapsed() < RESPITE {
+            std::thread::sleep(RESPITE);
+        }
+        while let Err(error) = start(&keeper) {
+            tracing::error!(%error, "the server cannot be started");
+            std::thread::sleep(RESPITE);
+        }
+    });
+    Ok(())
+}
+
+/// Takes the server's messages until it ends.
+fn listen(keeper: &Arc<Keeper>, link: &OwnedFd) {
+    loop {
+        match link::receive::<ToKeeper>(link.as_fd()) {
+            Ok(Some((message, fds))) => session::note(keeper, message, fds),
+            Ok(None) => return,
+            Err(error) => {
+                tracing::error!(%error, "the server says what makes no sense");
+                return;
+            }
+        }
+    }
+}
+
+fn raise_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    let _ = setrlimit(Resource::Nofile, limit);
+}

@@ -1,0 +1,218 @@
+//! A queue's thread, and the way back of an answer.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+
+use super::memory::{Memory, Piece};
+use super::ring::Ring;
+use crate::fs::Fs;
+use crate::fuse::{self, HEADER};
+
+/// Longest part of a request that is copied: all but file data. An extended
+/// attribute's value has up to 64 KiB, a list of forgotten nodes a page.
+const COPIED: usize = 128 << 10;
+
+/// A request, as bytes.
+#[derive(Debug)]
+pub(crate) struct Request {
+    /// Header and arguments.
+    pub(crate) bytes: Vec<u8>,
+    /// File data that follows the arguments (`FUSE_WRITE`).
+    pub(crate) data: Vec<Piece>,
+    /// A server before this one may have carried it out.
+    pub(crate) again: bool,
+}
+
+/// Where the answer to a request goes.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    shared: Arc<Shared>,
+    head: u16,
+    unique: u64,
+    pub(crate) room: Vec<Piece>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    ring: Mutex<Ring>,
+    memory: Arc<Memory>,
+}
+
+impl Shared {
+    fn ring(&self) -> MutexGuard<'_, Ring> {
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Answer {
+    /// The guest's memory.
+    pub(crate) fn memory(&self) -> &Memory {
+        &self.shared.memory
+    }
+
+    /// Room for file data: behind the answer's header.
+    pub(crate) fn data_room(&self) -> Vec<Piece> {
+        skip(&self.room, fuse::OUT_HEADER)
+    }
+
+    /// Answers with these bytes or an error number.
+    pub(crate) fn give(self, result: Result<Vec<u8>, i32>) {
+        match result {
+            Ok(bytes) => self.publish(0, &bytes, bytes.len()),
+            Err(error) => self.publish(error, &[], 0),
+        }
+    }
+
+    /// Answers that so many bytes of file data are in their place.
+    pub(crate) fn given(self, length: usize) {
+        self.publish(0, &[], length);
+    }
+
+    /// There is no answer to this kind of request.
+    pub(crate) fn none(self) {
+        self.complete(0);
+    }
+
+    fn publish(self, error: i32, bytes: &[u8], length: usize) {
+        let length = (fuse::OUT_HEADER + length) as u32;
+        let mut all = Vec::with_capacity(fuse::OUT_HEADER + bytes.len());
+        all.extend(length.to_le_bytes());
+        all.extend((-error).to_le_bytes());
+        all.extend(self.unique.to_le_bytes());
+        all.extend(bytes);
+        let written = self.shared.memory.scatter(&self.room, &all);
+        if let Err(error) = written {
+            tracing::warn!(%error, "an answer cannot be given");
+            return self.complete(0);
+        }
+        self.complete(length);
+    }
+
+    fn complete(self, length: u32) {
+        if let Err(error) = self.shared.ring().complete(self.head, length) {
+            tracing::warn!(%error, "an answer cannot be published");
+        }
+    }
+}
+
+/// A queue with its thread.
+pub(crate) struct Running {
+    shared: Arc<Shared>,
+    end: Arc<OwnedFd>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Running {
+    /// Starts it.
+    pub(crate) fn start(
+        ring: Ring,
+        memory: Arc<Memory>,
+        kick: OwnedFd,
+        fs: Arc<Fs>,
+    ) -> io::Result<Running> {
+        let shared = Arc::new(Shared {
+            ring: Mutex::new(ring),
+            memory,
+        });
+        let end = Arc::new(eventfd(0, EventfdFlags::CLOEXEC)?);
+        let (own, stop) = (Arc::clone(&shared), Arc::clone(&end));
+        let thread = std::thread::Builder::new().name("queue".to_owned()).spawn(move || {
+            if let Err(error) = work(&own, &kick, &stop, &fs) {
+                tracing::error!(%error, "a VM's file system stops");
+            }
+        })?;
+        Ok(Running {
+            shared,
+            end,
+            thread,
+        })
+    }
+
+    /// Ends it and gives the queue's position.
+    pub(crate) fn stop(self) -> u16 {
+        let base = self.shared.ring().stop();
+        let _ = rustix::io::write(&*self.end, &1u64.to_ne_bytes());
+        let _ = self.thread.join();
+        base
+    }
+}
+
+fn work(shared: &Arc<Shared>, kick: &OwnedFd, end: &OwnedFd, fs: &Arc<Fs>) -> io::Result<()> {
+    // Whatever an earlier server published may not have been noticed.
+    shared.ring().interrupt();
+    loop {
+        shared.ring().listen(false)?;
+        loop {
+            let Some(chain) = shared.ring().pop()? else {
+                break;
+            };
+            let answer = Answer {
+                shared: Arc::clone(shared),
+                head: chain.head,
+                unique: 0,
+                room: chain.writable,
+            };
+            one(fs, answer, &chain.readable, chain.again);
+        }
+        if shared.ring().listen(true)? {
+            continue;
+        }
+        let mut fds = [
+            PollFd::new(kick, PollFlags::IN),
+            PollFd::new(end, PollFlags::IN),
+        ];
+        match poll(&mut fds, None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        if !fds[1].revents().is_empty() {
+            return Ok(());
+        }
+        if !fds[0].revents().is_empty() {
+            let _ = rustix::io::read(kick, &mut [0; 8]);
+        }
+    }
+}
+
+/// Carries out one request.
+fn one(fs: &Arc<Fs>, mut answer: Answer, readable: &[Piece], again: bool) {
+    let memory = Arc::clone(&answer.shared.memory);
+    let Ok(mut bytes) = memory.gather(readable, HEADER) else {
+        return answer.none();
+    };
+    let Some(header) = fuse::Header::parse(&bytes) else {
+        return answer.none();
+    };
+    answer.unique = header.unique;
+    let fixed = if header.opcode == fuse::op::WRITE {
+        HEADER + fuse::WRITE_IN
+    } else {
+        COPIED
+    };
+    bytes = match memory.gather(readable, fixed) {
+        Ok(bytes) => bytes,
+        Err(_) => return answer.give(Err(libc::EIO)),
+    };
+    let request = Request {
+        data: skip(readable, bytes.len()),
+        bytes,
+        again,
+    };
+    fs.handle(&header, request, answer);
+}
+
+/// The pieces without their first bytes.
+fn skip(pieces: &[Piece], mut bytes: usize) -> Vec<Piece> {
+    let mut rest = Vec::new();
+    for (at, length) in pieces {
+        let cut = bytes.min(*length as usize);
+        bytes -= cut;
+        if cut < *length as usize {
+            rest.push((at.saturating_add(cut as u64), length - cut as u32));
+        }
+    }
+    rest
+}

@@ -1,0 +1,206 @@
+//! A split virtqueue (VIRTIO 1.2, 2.7), seen from the device.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
+
+use super::inflight::Table;
+use super::memory::{Memory, Piece};
+use crate::link;
+
+/// Descriptor flags.
+const NEXT: u16 = 1;
+const WRITE: u16 = 2;
+const INDIRECT: u16 = 4;
+/// Bytes of a descriptor.
+const DESCRIPTOR: u64 = 16;
+
+/// A request of the driver's.
+#[derive(Debug)]
+pub(crate) struct Chain {
+    /// Its name in the queue.
+    pub(crate) head: u16,
+    /// What the driver says.
+    pub(crate) readable: Vec<Piece>,
+    /// Room for the answer.
+    pub(crate) writable: Vec<Piece>,
+    /// A server before this one took it and may have carried it out.
+    pub(crate) again: bool,
+}
+
+/// A running queue.
+#[derive(Debug)]
+pub(crate) struct Ring {
+    memory: Arc<Memory>,
+    place: link::Ring,
+    table: Arc<Table>,
+    call: File,
+    /// Taken by an earlier server.
+    again: Vec<u16>,
+    next: u16,
+    used: u16,
+    stopped: bool,
+}
+
+impl Ring {
+    /// Takes the queue over, from the guest or from an earlier server.
+    pub(crate) fn new(
+        memory: Arc<Memory>,
+        place: link::Ring,
+        table: Arc<Table>,
+        call: File,
+    ) -> io::Result<Ring> {
+        let queue = place.index as usize;
+        let used = memory.load(place.used + 2)?;
+        let mut ring = Ring {
+            memory,
+            place,
+            table,
+            call,
+            again: Vec::new(),
+            next: 0,
+            used,
+            stopped: false,
+        };
+        ring.next = ring.table.next(queue);
+        let following = if ring.memory.load(ring.place.available + 2)? == ring.next {
+            None
+        } else {
+            Some(ring.head_at(ring.next)?)
+        };
+        ring.again = ring.table.recover(queue, used, following);
+        ring.next = ring.table.next(queue);
+        Ok(ring)
+    }
+
+    fn queue(&self) -> usize {
+        self.place.index as usize
+    }
+
+    fn head_at(&self, number: u16) -> io::Result<u16> {
+        let slot = u64::from(number % self.place.size);
+        self.memory.load(self.place.available + 4 + 2 * slot)
+    }
+
+    /// The next request.
+    ///
+    /// # Errors
+    /// The driver broke the rules: the queue is of no use any more.
+    pub(crate) fn pop(&mut self) -> io::Result<Option<Chain>> {
+        if self.stopped {
+            return Ok(None);
+        }
+        if let Some(head) = self.again.pop() {
+            let mut chain = self.chain(head)?;
+            chain.again = true;
+            return Ok(Some(chain));
+        }
+        let available = self.memory.load(self.place.available + 2)?;
+        if available == self.next {
+            return Ok(None);
+        }
+        if available.wrapping_sub(self.next) > self.place.size {
+            return Err(broken("more requests than the queue has room for"));
+        }
+        let head = self.head_at(self.next)?;
+        let chain = self.chain(head)?;
+        self.table.take(self.queue(), head);
+        self.next = self.next.wrapping_add(1);
+        Ok(Some(chain))
+    }
+
+    fn chain(&self, head: u16) -> io::Result<Chain> {
+        let mut chain = Chain {
+            head,
+            readable: Vec::new(),
+            writable: Vec::new(),
+            again: false,
+        };
+        let mut table = (self.place.descriptors, u32::from(self.place.size));
+        let (mut index, mut left, mut inside) = (u32::from(head), u32::from(self.place.size), false);
+        loop {
+            if index >= table.1 {
+                return Err(broken("a descriptor is outside the table"));
+            }
+            let mut bytes = [0; DESCRIPTOR as usize];
+            self.memory.read(table.0 + DESCRIPTOR * u64::from(index), &mut bytes)?;
+            let [a, b, c, d, e, f, g, h, l0, l1, l2, l3, f0, f1, n0, n1] = bytes;
+            let address = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
+            let length = u32::from_le_bytes([l0, l1, l2, l3]);
+            let flags = u16::from_le_bytes([f0, f1]);
+            let next = u16::from_le_bytes([n0, n1]);
+            if flags & INDIRECT != 0 {
+                if inside || flags & NEXT != 0 {
+                    return Err(broken("an indirect table in the wrong place"));
+                }
+                let size = length / DESCRIPTOR as u32;
+                (table, index, inside) = ((address, size), 0, true);
+                left = size.min(1 << 16);
+                continue;
+            }
+            left = left.checked_sub(1).ok_or_else(|| broken("descriptors run in a circle"))?;
+            if flags & WRITE != 0 {
+                chain.writable.push((address, length));
+            } else if chain.writable.is_empty() {
+                chain.readable.push((address, length));
+            } else {
+                return Err(broken("something to read after room to write"));
+            }
+            if flags & NEXT == 0 {
+                return Ok(chain);
+            }
+            index = next.into();
+        }
+    }
+
+    /// Publishes an answer of this length.
+    pub(crate) fn complete(&mut self, head: u16, length: u32) -> io::Result<()> {
+        if self.stopped {
+            return Ok(());
+        }
+        let slot = u64::from(self.used % self.place.size);
+        let mut element = [0; 8];
+        element[..4].copy_from_slice(&u32::from(head).to_le_bytes());
+        element[4..].copy_from_slice(&length.to_le_bytes());
+        self.memory.write(self.place.used + 4 + 8 * slot, &element)?;
+        let used = self.used.wrapping_add(1);
+        self.table.publish(self.queue(), head, used);
+        self.memory.store(self.place.used + 2, used)?;
+        self.table.done(self.queue(), head);
+        self.used = used;
+        fence(Ordering::SeqCst);
+        // VRING_AVAIL_F_NO_INTERRUPT
+        if self.memory.load(self.place.available)? & 1 == 0 {
+            self.interrupt();
+        }
+        Ok(())
+    }
+
+    /// Wakes the driver.
+    pub(crate) fn interrupt(&self) {
+        let _ = (&self.call).write_all(&1u64.to_ne_bytes());
+    }
+
+    /// Asks the driver to say when there are requests, or not to.
+    /// `true`: there are some already.
+    pub(crate) fn listen(&mut self, on: bool) -> io::Result<bool> {
+        if self.stopped {
+            return Ok(false);
+        }
+        // VRING_USED_F_NO_NOTIFY
+        self.memory.store(self.place.used, u16::from(!on))?;
+        fence(Ordering::SeqCst);
+        Ok(self.memory.load(self.place.available + 2)? != self.next)
+    }
+
+    /// Nothing is taken or published any more. Gives the position.
+    pub(crate) fn stop(&mut self) -> u16 {
+        self.stopped = true;
+        self.next
+    }
+}
+
+fn broken(why: &str) -> io::Error {
+    io::Error::other(format!("the guest's queue is broken: {why}"))
+}

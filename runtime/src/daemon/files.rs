@@ -1,0 +1,145 @@
+//! The user's file server, `stack-fsd`: started when the first VM needs it.
+//! It ends by itself when there is none any more.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use stack_api::event::ApiError;
+use stack_files::control::{self, Request, Response};
+use stack_files::spec::{Session, Share};
+use stack_vmm::{AnyBackend, Backend};
+use tokio::sync::Mutex;
+
+use super::{Daemon, guard};
+
+/// The file server.
+#[derive(Debug)]
+pub(super) struct FileServer {
+    binary: PathBuf,
+    dir: PathBuf,
+    // One start at a time.
+    turn: Mutex<()>,
+}
+
+impl FileServer {
+    /// The one whose files are in `dir`; nothing is started yet.
+    pub(super) fn new(binary: &Path, dir: &Path) -> FileServer {
+        FileServer {
+            binary: binary.to_path_buf(),
+            dir: dir.to_path_buf(),
+            turn: Mutex::default(),
+        }
+    }
+
+    async fn call(&self, request: &Request) -> std::io::Result<Response> {
+        let (socket, request) = (self.dir.join("ctl"), request.clone());
+        tokio::task::spawn_blocking(move || control::call(&socket, &request))
+            .await
+            .map_err(std::io::Error::other)?
+    }
+
+    async fn open(&self, session: Session) -> Result<(), ApiError> {
+        let _turn = self.turn.lock().await;
+        let request = Request::Open(session);
+        let response = match self.call(&request).await {
+            Ok(response) => response,
+            Err(_) => {
+                self.start().await?;
+                self.call(&request).await.map_err(|error| failed(&error))?
+            }
+        };
+        match response {
+            Response::Done => Ok(()),
+            Response::Error { message } => Err(failed(&message)),
+            Response::Status { .. } => Err(failed(&"an answer that was not asked for")),
+        }
+    }
+
+    async fn alive(&self) -> bool {
+        self.call(&Request::Status).await.is_ok()
+    }
+
+    async fn start(&self) -> Result<(), ApiError> {
+        crate::paths::private_dir(&self.dir).map_err(|error| failed(&error))?;
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.dir.join("log"))
+            .map_err(|error| failed(&error))?;
+        let mut command = Command::new("setsid");
+        command
+            .arg(&self.binary)
+            .arg("--control")
+            .arg(self.dir.join("ctl"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log);
+        let mut child = command.spawn().map_err(|error| failed(&error))?;
+        std::thread::spawn(move || child.wait());
+        for _ in 0..1000 {
+            if self.alive().await {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let log = std::fs::read_to_string(self.dir.join("log")).unwrap_or_default();
+        let last = log.lines().last().unwrap_or("it said nothing").to_owned();
+        Err(failed(&format!("it did not come up: {last}")))
+    }
+}
+
+fn failed(why: &dyn std::fmt::Display) -> ApiError {
+    ApiError::new("fsd", format!("the file server failed: {why}"))
+}
+
+impl Daemon {
+    /// Makes a VM's file system; gives its socket for the VMM.
+    ///
+    /// # Errors
+    /// The file server cannot be started, or a directory is missing.
+    pub async fn open_files(
+        &self,
+        id: &str,
+        shares: &[Share],
+    ) -> Result<Option<PathBuf>, ApiError> {
+        if shares.is_empty() {
+            return Ok(None);
+        }
+        let socket = self.paths.vm(id).join("files");
+        if matches!(self.backend, AnyBackend::Qemu(_)) {
+            let session = Session {
+                id: id.to_owned(),
+                socket: socket.clone(),
+                shares: shares.to_vec(),
+            };
+            self.files.open(session).await?;
+        }
+        Ok(Some(socket))
+    }
+
+    /// Whoever holds the VMs' connections to the file server was killed: a VMM
+    /// does not make them anew, so the VMs that have files end. Their restart
+    /// policy decides what follows.
+    pub(super) async fn end_vms_without_files(&self) {
+        let live: Vec<_> = guard(&self.live).keys().cloned().collect();
+        let mut with_files: Vec<_> = self.handles(None);
+        with_files.retain(|handle| {
+            let record = handle.record();
+            live.contains(&handle.id) && !record.blueprint.files.is_empty() && record.process.is_some()
+        });
+        if with_files.is_empty()
+            || matches!(self.backend, AnyBackend::Fake(_))
+            || self.files.alive().await
+        {
+            return;
+        }
+        for handle in with_files {
+            let record = handle.record();
+            tracing::error!(name = record.container.name, "the file server is gone: its VM ends");
+            if let Some(process) = &record.process {
+                self.backend.kill(process);
+            }
+        }
+    }
+}
