@@ -1,6 +1,7 @@
 //! The daemon's client: HTTP/1.1 over its unix socket, one connection per
 //! call. Dropping an answer closes its connection, which cancels the call.
 
+mod archive;
 pub(crate) mod daemon;
 mod lines;
 mod query;
@@ -26,6 +27,7 @@ use tokio::net::UnixStream;
 use crate::error::Error;
 use lines::Connection;
 pub(crate) use lines::Lines;
+pub(crate) use query::services as services_query;
 
 /// Largest answer that is not a stream, in bytes.
 const MAX_ANSWER: usize = 64 << 20;

@@ -10,7 +10,7 @@ use stack_api::event::ApiError;
 use stack_vmm::AnyBackend;
 
 use crate::assets::Assets;
-use crate::container::{Handle, Record, driver};
+use crate::container::{Handle, Record, aside, driver};
 use crate::ledger::{Ledger, Table};
 use crate::network::{Netd, Network};
 use crate::paths::Paths;
@@ -72,6 +72,7 @@ impl Daemon {
             creation: Mutex::default(),
             operations: Mutex::default(),
         });
+        aside::sweep(&daemon).await;
         let records: Vec<Record> = daemon.ledger.all(Table::Containers)?;
         for record in &records {
             let vm = daemon.paths.vm(&record.container.id);
@@ -80,7 +81,11 @@ impl Daemon {
             }
         }
         for record in records {
-            daemon.insert(record);
+            let over = record.remove_at_end && !record.wanted && record.process.is_none();
+            let handle = daemon.insert(record);
+            if over {
+                tokio::spawn(crate::stack::reap(Arc::clone(&daemon), handle));
+            }
         }
         let reviver = Arc::clone(&daemon);
         tokio::spawn(async move { reviver.revive_netds().await });

@@ -13,7 +13,7 @@ use crate::child::{self, Refusal};
 use crate::input::Input;
 use crate::process::Process;
 use crate::rootfs::ROOT;
-use crate::{init, sys};
+use crate::{builtin, init, sys};
 
 /// The control group of the service.
 pub(crate) const CGROUP: &str = "/sys/fs/cgroup/service";
@@ -131,6 +131,9 @@ fn in_child(
     })();
     if let Err(refusal) = result {
         return refusal;
+    }
+    if let Some(builtin) = &exec.builtin {
+        builtin::run(builtin);
     }
     match place {
         Place::New(config) if config.init => init::run(exec, reporting),
