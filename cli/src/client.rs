@@ -1,6 +1,7 @@
 //! The daemon's client: HTTP/1.1 over its unix socket, one connection per
 //! call. Dropping an answer closes its connection, which cancels the call.
 
+mod archive;
 pub(crate) mod daemon;
 mod lines;
 mod query;
@@ -24,8 +25,8 @@ use stack_api::request::{ExecRequest, LogQuery};
 use tokio::net::UnixStream;
 
 use crate::error::Error;
-
 pub(crate) use lines::{Connection, Lines};
+pub(crate) use query::services as services_query;
 
 /// Largest answer that is not a stream, in bytes.
 const MAX_ANSWER: usize = 64 << 20;

@@ -4,12 +4,15 @@ mod attach;
 mod completion;
 mod config;
 mod convert;
+mod cp;
+mod create;
 mod doctor;
 mod down;
 mod events;
 mod exec;
 mod exit_codes;
 mod explain;
+mod export;
 mod fmt;
 mod graph;
 mod history;
@@ -28,10 +31,14 @@ mod ps;
 mod pull;
 mod rollback;
 mod run;
+mod scale;
 mod schema;
 mod session;
+mod stats;
+mod top;
 mod up;
 mod version;
+mod wait;
 mod watch;
 
 use clap::Subcommand;
@@ -58,6 +65,13 @@ pub(crate) enum Command {
     Exec(exec::Exec),
     Run(Box<run::Run>),
     Attach(attach::Attach),
+    Create(create::Create),
+    Scale(scale::Scale),
+    Wait(wait::Wait),
+    Top(top::Top),
+    Stats(stats::Stats),
+    Cp(cp::Cp),
+    Export(export::Export),
     Events(events::Events),
     Plan(plan::Plan),
     History(history::History),
@@ -97,7 +111,7 @@ pub(crate) enum Command {
 /// It failed.
 pub(crate) fn run(command: Command, context: &Context) -> Result<u8, Error> {
     match command {
-        Command::Config(command) => wait(command.run(context)),
+        Command::Config(command) => block_on(command.run(context)),
         Command::Completion(command) => command.run(),
         Command::Explain(command) => command.run(context),
         Command::ExitCodes(command) => command.run(),
@@ -106,40 +120,47 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<u8, Error> {
         Command::Convert(command) => command.run(context),
         Command::Lint(command) => command.run(context),
         Command::Fmt(command) => command.run(context),
-        Command::Up(command) => wait(command.run(context)),
-        Command::Down(command) => wait(command.run(context)),
-        Command::Ps(command) => wait(command.run(context)),
-        Command::Logs(command) => wait(command.run(context)),
-        Command::Watch(command) => wait(command.run(context)),
-        Command::Exec(command) => wait(command.run(context)),
-        Command::Run(command) => wait(command.run(context)),
-        Command::Attach(command) => wait(command.run(context)),
-        Command::Events(command) => wait(command.run(context)),
-        Command::Graph(command) => wait(command.run(context)),
-        Command::Plan(command) => wait(command.run(context)),
-        Command::History(command) => wait(command.run(context)),
-        Command::Rollback(command) => wait(command.run(context)),
-        Command::Start(command) => wait(command.run(context)),
-        Command::Stop(command) => wait(command.run(context)),
-        Command::Restart(command) => wait(command.run(context)),
-        Command::Kill(command) => wait(command.run(context)),
-        Command::Rm(command) => wait(command.run(context)),
-        Command::Pause(command) => wait(command.run(context)),
-        Command::Unpause(command) => wait(command.run(context)),
-        Command::Pull(command) => wait(command.run(context)),
-        Command::Load(command) => wait(command.run(context)),
-        Command::Images(command) => wait(command.run(context)),
-        Command::Lock(command) => wait(command.run(context)),
-        Command::Ls(command) => wait(command.run(context)),
-        Command::Network(command) => wait(command.run(context)),
-        Command::Port(command) => wait(command.run(context)),
-        Command::Doctor(command) => wait(command.run(context)),
-        Command::Version(command) => wait(command.run(context)),
+        Command::Up(command) => block_on(command.run(context)),
+        Command::Down(command) => block_on(command.run(context)),
+        Command::Ps(command) => block_on(command.run(context)),
+        Command::Logs(command) => block_on(command.run(context)),
+        Command::Watch(command) => block_on(command.run(context)),
+        Command::Exec(command) => block_on(command.run(context)),
+        Command::Run(command) => block_on(command.run(context)),
+        Command::Attach(command) => block_on(command.run(context)),
+        Command::Create(command) => block_on(command.run(context)),
+        Command::Scale(command) => block_on(command.run(context)),
+        Command::Wait(command) => block_on(command.run(context)),
+        Command::Top(command) => block_on(command.run(context)),
+        Command::Stats(command) => block_on(command.run(context)),
+        Command::Cp(command) => block_on(command.run(context)),
+        Command::Export(command) => block_on(command.run(context)),
+        Command::Events(command) => block_on(command.run(context)),
+        Command::Graph(command) => block_on(command.run(context)),
+        Command::Plan(command) => block_on(command.run(context)),
+        Command::History(command) => block_on(command.run(context)),
+        Command::Rollback(command) => block_on(command.run(context)),
+        Command::Start(command) => block_on(command.run(context)),
+        Command::Stop(command) => block_on(command.run(context)),
+        Command::Restart(command) => block_on(command.run(context)),
+        Command::Kill(command) => block_on(command.run(context)),
+        Command::Rm(command) => block_on(command.run(context)),
+        Command::Pause(command) => block_on(command.run(context)),
+        Command::Unpause(command) => block_on(command.run(context)),
+        Command::Pull(command) => block_on(command.run(context)),
+        Command::Load(command) => block_on(command.run(context)),
+        Command::Images(command) => block_on(command.run(context)),
+        Command::Lock(command) => block_on(command.run(context)),
+        Command::Ls(command) => block_on(command.run(context)),
+        Command::Network(command) => block_on(command.run(context)),
+        Command::Port(command) => block_on(command.run(context)),
+        Command::Doctor(command) => block_on(command.run(context)),
+        Command::Version(command) => block_on(command.run(context)),
     }
 }
 
 /// Runs what talks to the daemon, on this thread.
-fn wait(command: impl Future<Output = Result<u8, Error>>) -> Result<u8, Error> {
+fn block_on(command: impl Future<Output = Result<u8, Error>>) -> Result<u8, Error> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();

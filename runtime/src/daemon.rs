@@ -13,7 +13,7 @@ use stack_vmm::AnyBackend;
 use tokio::sync::mpsc;
 
 use crate::assets::Assets;
-use crate::container::{Handle, Record, driver};
+use crate::container::{Handle, Record, aside, driver};
 use crate::ledger::{Ledger, Table};
 use crate::network::{Netd, Network};
 use crate::paths::Paths;
@@ -81,6 +81,7 @@ impl Daemon {
             creation: Mutex::default(),
             operations: Mutex::default(),
         });
+        aside::sweep(&daemon).await;
         let records: Vec<Record> = daemon.ledger.all(Table::Containers)?;
         for record in &records {
             let vm = daemon.paths.vm(&record.container.id);
@@ -89,7 +90,11 @@ impl Daemon {
             }
         }
         for record in records {
-            daemon.insert(record);
+            let over = record.remove_at_end && !record.wanted && record.process.is_none();
+            let handle = daemon.insert(record);
+            if over {
+                tokio::spawn(crate::stack::reap(Arc::clone(&daemon), handle));
+            }
         }
         tokio::spawn(Arc::clone(&daemon).keep_netds(started));
         tokio::spawn(Arc::clone(&daemon).keep_files());

@@ -8,6 +8,7 @@
 
 mod agent;
 mod boot;
+mod builtin;
 mod caps;
 mod child;
 mod copy;

@@ -13,7 +13,7 @@ use crate::child::{self, Refusal};
 use crate::input::Input;
 use crate::process::Process;
 use crate::rootfs::ROOT;
-use crate::{init, sys, tool};
+use crate::{builtin, init, sys, tool};
 
 /// The control group of the service.
 pub(crate) const CGROUP: &str = "/sys/fs/cgroup/service";
@@ -131,6 +131,9 @@ fn in_child(
     })();
     if let Err(refusal) = result {
         return refusal;
+    }
+    if let Some(builtin) = &exec.builtin {
+        builtin::run(builtin);
     }
     match (place, exec.tool) {
         (Place::Beside(_), Some(tool)) => tool::run(tool, exec),

@@ -1,6 +1,7 @@
 //! Queries of calls, as they stand in a path.
 
 use stack_api::journal::EventQuery;
+use stack_api::look::Archive;
 use stack_api::request::LogQuery;
 
 type Form = form_urlencoded::Serializer<'static, String>;
@@ -33,6 +34,36 @@ pub(super) fn events(query: &EventQuery) -> String {
     number(&mut form, "since_ns", query.since_ns);
     number(&mut form, "until_ns", query.until_ns);
     number(&mut form, "after", query.after);
+    form.finish()
+}
+
+/// The query of calls for some services, or all.
+pub(crate) fn services(services: &[String]) -> String {
+    let mut form = Form::new(String::new());
+    if !services.is_empty() {
+        form.append_pair("services", &services.join(","));
+    }
+    form.finish()
+}
+
+/// The query of `archive`.
+pub(super) fn archive(query: &Archive) -> String {
+    let mut form = Form::new(String::new());
+    form.append_pair("service", &query.service);
+    number(&mut form, "index", query.index.map(u64::from));
+    form.append_pair("path", &query.path);
+    form.append_pair("name", &query.name);
+    for (name, value) in [
+        ("follow", query.follow),
+        ("one_file_system", query.one_file_system),
+        ("tree", query.tree),
+        ("contents", query.contents),
+        ("owners", query.owners),
+    ] {
+        if value {
+            form.append_pair(name, "true");
+        }
+    }
     form.finish()
 }
 

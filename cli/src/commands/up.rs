@@ -326,7 +326,8 @@ impl Up {
     }
 }
 
-fn scale(text: &str) -> Result<(String, u32), String> {
+/// `SERVICE=N`.
+pub(super) fn scale(text: &str) -> Result<(String, u32), String> {
     let parsed = text
         .split_once('=')
         .and_then(|(service, n)| Some((service, n.parse().ok()?)));

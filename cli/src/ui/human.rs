@@ -47,6 +47,26 @@ pub(crate) fn bytes(n: u64) -> String {
     }
 }
 
+/// `512B`, `1.5KiB`, `27.4MiB`: in powers of 1024, as memory is counted.
+pub(crate) fn binary(n: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut value = n as f64;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    let text = format!("{value:.3}");
+    // Four digits, without zeros at the end.
+    let text: String = text.chars().take(5).collect();
+    let text = if text.contains('.') {
+        text.trim_end_matches('0').trim_end_matches('.')
+    } else {
+        &text
+    };
+    format!("{text}{}", UNITS[unit])
+}
+
 /// `1 container`, `2 containers`.
 pub(crate) fn count(n: usize, what: &str) -> String {
     if n == 1 {
@@ -70,6 +90,15 @@ pub(crate) fn short_id(id: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn memory_is_counted_in_powers_of_1024() {
+        let texts = [0, 1023, 1536, 64 << 20, 1000 << 20, (1 << 30) + (1 << 29)].map(binary);
+        assert_eq!(
+            texts,
+            ["0B", "1023B", "1.5KiB", "64MiB", "1000MiB", "1.5GiB"]
+        );
+    }
 
     #[test]
     fn durations_read_well() {

@@ -12,6 +12,7 @@ pub mod hook;
 pub mod journal;
 pub mod logging;
 pub mod logs;
+pub mod look;
 pub mod network;
 pub mod request;
 pub mod rollout;

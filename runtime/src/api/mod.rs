@@ -1,6 +1,7 @@
 //! The HTTP API on the unix socket. The routes: [`stack_api::routes`].
 
 mod answer;
+mod archive;
 mod attach;
 mod doctor;
 mod events;
@@ -11,6 +12,8 @@ mod logs;
 mod networks;
 mod run;
 mod stacks;
+mod stats;
+mod wait;
 
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
@@ -22,6 +25,7 @@ use stack_api::request::Version;
 use tokio::net::UnixListener;
 use tokio::sync::Notify;
 
+use crate::container::Handle;
 use crate::daemon::Daemon;
 
 /// What every handler gets.
@@ -31,6 +35,18 @@ pub struct App {
     pub daemon: Arc<Daemon>,
     /// Signalled to end the process.
     pub quit: Arc<Notify>,
+}
+
+impl App {
+    /// The containers of these services, or of all; those of `run`, too.
+    fn chosen(&self, project: &str, services: Option<&str>) -> Vec<Arc<Handle>> {
+        let mut handles = self.daemon.handles(Some(project));
+        handles.retain(|handle| {
+            let service = handle.container().service;
+            services.is_none_or(|list| list.split(',').any(|name| name == service))
+        });
+        handles
+    }
 }
 
 /// Serves until `quit` is signalled.
@@ -70,6 +86,13 @@ pub async fn serve(daemon: Arc<Daemon>) -> std::io::Result<()> {
             get(networks::inspect).delete(networks::remove),
         )
         .route("/v1/stacks/{name}/run", post(run::run))
+        .route("/v1/stacks/{name}/stats", get(stats::stats))
+        .route("/v1/stacks/{name}/processes", get(stats::processes))
+        .route("/v1/stacks/{name}/wait", get(wait::wait))
+        .route(
+            "/v1/stacks/{name}/archive",
+            get(archive::get).put(archive::put),
+        )
         .route("/v1/stacks/{name}/attach", post(attach::attach))
         .route("/v1/images", get(images::list))
         .route("/v1/images/load", post(images::load))

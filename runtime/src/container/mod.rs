@@ -1,5 +1,6 @@
 //! One container: one micro-VM with its disks, and the task that drives it.
 
+pub mod aside;
 mod attend;
 pub mod blueprint;
 pub mod driver;

@@ -1,6 +1,7 @@
 //! One run of a container: from nothing to a configured VM, through its
 //! life, to nothing again.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,13 +13,13 @@ use stack_vmm::{Agent, AgentEvent, Backend, Disk, GuestHello, Process, VmSpec};
 use tokio::sync::mpsc;
 
 use super::attend::{api_health, attend};
-use super::{Handle, Wish, vm_error};
+use super::{Handle, Record, Wish, vm_error};
 use crate::daemon::Daemon;
 use crate::logs::{Limits, Writer};
 use crate::time::{now_ms, now_ns};
 
 /// Boot and first answer, at most (emulation on a loaded machine).
-const BOOT_LIMIT: Duration = Duration::from_secs(90);
+pub(super) const BOOT_LIMIT: Duration = Duration::from_secs(90);
 /// From the shutdown request to the end of the VM's process.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
 
@@ -140,14 +141,38 @@ async fn boot(daemon: &Arc<Daemon>, handle: &Arc<Handle>) -> Result<(Vm, GuestHe
     crate::paths::private_dir(&dir)
         .map_err(|error| ApiError::new("run_dir", format!("{}: {error}", dir.display())))?;
     let ports = daemon.announce_endpoints(handle).await?;
-    let scratch = daemon.paths.scratch(&handle.id);
+    let spec = machine(daemon, &record, dir).await?;
+    let began = Instant::now();
+    let process = daemon.backend.start(&spec).await.map_err(vm_error)?;
+    tracing::debug!(name = spec.name, took = ?began.elapsed(), "the VM's process runs");
+    handle.update(|record| {
+        record.process = Some(process.clone());
+        record.container.pid = Some(process.pid);
+        record.container.ports = ports;
+        record.container.cpus = spec.cpus;
+        record.container.state = State::Starting;
+        record.container.next_start_ms = None;
+        record.container.exit_code = None;
+    });
+    let connected = connect_or_end(daemon, handle, process, 0).await;
+    tracing::debug!(name = spec.name, took = ?began.elapsed(), "its agent has answered");
+    connected
+}
+
+/// The machine of a container, with its files in `dir`.
+pub(super) async fn machine(
+    daemon: &Arc<Daemon>,
+    record: &Record,
+    dir: PathBuf,
+) -> Result<VmSpec, ApiError> {
+    let scratch = daemon.paths.scratch(&record.container.id);
     if !scratch.exists() {
         stack_vmm::disk::create_scratch(&scratch, super::super::daemon::SCRATCH_SIZE)
             .map_err(vm_error)?;
     }
     let blueprint = &record.blueprint;
     let files = daemon.open_files(&handle.id, &blueprint.files).await?;
-    let spec = VmSpec {
+    Ok(VmSpec {
         nics: record
             .nics
             .iter()
@@ -182,22 +207,7 @@ async fn boot(daemon: &Arc<Daemon>, handle: &Arc<Handle>) -> Result<(Vm, GuestHe
         files,
         name: record.container.name.clone(),
         template: daemon.assets.templates && !blueprint.boots,
-    };
-    let began = Instant::now();
-    let process = daemon.backend.start(&spec).await.map_err(vm_error)?;
-    tracing::debug!(name = spec.name, took = ?began.elapsed(), "the VM's process runs");
-    handle.update(|record| {
-        record.process = Some(process.clone());
-        record.container.pid = Some(process.pid);
-        record.container.ports = ports;
-        record.container.cpus = spec.cpus;
-        record.container.state = State::Starting;
-        record.container.next_start_ms = None;
-        record.container.exit_code = None;
-    });
-    let connected = connect_or_end(daemon, handle, process, 0).await;
-    tracing::debug!(name = spec.name, took = ?began.elapsed(), "its agent has answered");
-    connected
+    })
 }
 
 /// A VM whose agent cannot be had does not stay.
@@ -308,7 +318,7 @@ async fn configure(handle: &Arc<Handle>, vm: &mut Vm, hello: &GuestHello) -> Res
     }
 }
 
-async fn end_process(daemon: &Arc<Daemon>, process: &Process) {
+pub(super) async fn end_process(daemon: &Arc<Daemon>, process: &Process) {
     if tokio::time::timeout(SHUTDOWN_LIMIT, daemon.backend.wait(process))
         .await
         .is_err()

@@ -353,7 +353,11 @@ impl Context {
             one_off: None,
         };
         create::container(&self.daemon, &self.progress, &order)?;
-        self.progress.step("container", name, "created");
+        if self.request.no_start {
+            self.progress.finish("container", name, "created");
+        } else {
+            self.progress.step("container", name, "created");
+        }
         Ok(())
     }
 

@@ -225,7 +225,7 @@ impl World {
         let id = self.container(service).id;
         let mut reader = logs::Reader::open(&self.daemon.paths.log(&id));
         std::iter::from_fn(|| reader.next_entry())
-            .map(|entry| entry.line)
+            .map(|entry| entry.text())
             .collect()
     }
 

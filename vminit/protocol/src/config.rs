@@ -187,6 +187,10 @@ pub struct Exec {
     /// `oom_score_adj`.
     #[serde(default)]
     pub oom_score_adj: Option<i32>,
+    /// Not a program of the image: the agent itself, as root, in the
+    /// service's view of its files.
+    #[serde(default)]
+    pub builtin: Option<Builtin>,
     /// Instead of a program of the image: `args`, `env` and `cwd` are not
     /// used, and `user` is whom new files belong to. Exec sessions only.
     #[serde(default)]
@@ -200,6 +204,38 @@ pub struct Exec {
 pub enum Tool {
     /// Writes files of the host; see [`sync`](crate::sync).
     Sync,
+}
+
+/// What the agent does in place of a program.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "type")]
+pub enum Builtin {
+    /// Nothing, until it is killed: a service that lets its files be seen.
+    Idle,
+    /// Writes a tar stream to standard output.
+    Pack {
+        /// Absolute path of a file or directory.
+        path: String,
+        /// What it is called in the stream; empty for the contents of a
+        /// directory.
+        name: String,
+        /// A symbolic link at the path is followed.
+        follow: bool,
+        /// Directories on other file systems are left empty.
+        one_file_system: bool,
+    },
+    /// Reads a tar stream from standard input.
+    Unpack {
+        /// Absolute path.
+        path: String,
+        /// The stream is one tree, which gets the path's name when there is
+        /// nothing yet; else any stream, for a directory that is there.
+        tree: bool,
+        /// The tree's contents go into the path itself.
+        contents: bool,
+        /// Owners are those of the stream, else root.
+        owners: bool,
+    },
 }
 
 /// A health check (compose spec `healthcheck`, Dockerfile `HEALTHCHECK`).

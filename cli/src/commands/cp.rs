@@ -1,0 +1,201 @@
+//! `stack cp`
+
+mod place;
+
+use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
+
+use stack_api::container::Container;
+use stack_api::look::Archive;
+use stack_archive::{Pack, Unpack};
+
+use crate::client::Client;
+use crate::context::{Context, containers};
+use crate::error::Error;
+use crate::exit;
+use place::Place;
+
+/// Copy files between a container and this machine
+///
+/// Paths in the container are absolute. A directory is copied with its name
+/// into one that exists, DIR/. copies what is in it. `-` is a tar stream on
+/// standard input or output. The container need not run: what is copied into
+/// one that was only created is there when it starts. Without --index, files
+/// go to all containers of the service, and come from the first.
+#[derive(Debug, clap::Args)]
+#[command(
+    override_usage = "stack cp [OPTIONS] SERVICE:PATH PATH|-\n       \
+                      stack cp [OPTIONS] PATH|- SERVICE:PATH",
+    after_help = "Example: take a log out, put a configuration in\n  \
+                  stack cp web:/var/log/nginx/error.log .\n  \
+                  stack cp nginx.conf web:/etc/nginx/nginx.conf"
+)]
+pub(crate) struct Cp {
+    /// Keep owners and groups (default: root there, you here)
+    #[arg(short, long)]
+    archive: bool,
+
+    /// Copy what a symbolic link leads to, if the path is one
+    #[arg(short = 'L', long)]
+    follow_link: bool,
+
+    /// Number of the container
+    #[arg(long, value_name = "N")]
+    index: Option<u32>,
+
+    /// All containers of the service; this is so without --index
+    #[arg(long, hide = true)]
+    all: bool,
+
+    /// From where
+    #[arg(value_name = "SOURCE")]
+    from: Place,
+
+    /// To where
+    #[arg(value_name = "TARGET")]
+    to: Place,
+}
+
+impl Cp {
+    pub(super) async fn run(self, context: &Context) -> Result<u8, Error> {
+        let service = match (&self.from, &self.to) {
+            (Place::Service { service, .. }, Place::Here(_) | Place::Stream)
+            | (Place::Here(_) | Place::Stream, Place::Service { service, .. }) => service.clone(),
+            _ => {
+                return Err(Error::usage(
+                    "one of source and target must be in a service",
+                    "write it as SERVICE:PATH, e.g. web:/etc/hosts",
+                ));
+            }
+        };
+        let project = context.named()?;
+        let client = context.client().await?;
+        let existing = containers(&client, &project.name).await?;
+        project.check_services(std::slice::from_ref(&service), &existing)?;
+        let stack = &project.name;
+        match (&self.from, &self.to) {
+            (Place::Service { path, .. }, Place::Stream) => {
+                self.to_stream(&client, stack, &service, path).await?;
+            }
+            (Place::Service { path, .. }, Place::Here(to)) => {
+                self.out(&client, stack, &service, path, to).await?;
+            }
+            (from, Place::Service { path, .. }) => {
+                for index in self.indices(&service, &existing)? {
+                    self.put(&client, stack, &service, index, from, path)
+                        .await?;
+                }
+            }
+            _ => {}
+        }
+        Ok(exit::OK)
+    }
+
+    fn indices(&self, service: &str, existing: &[Container]) -> Result<Vec<u32>, Error> {
+        let ours = existing
+            .iter()
+            .filter(|c| c.service == service && !c.one_off);
+        let mut numbers: Vec<u32> = ours.map(|container| container.number).collect();
+        numbers.retain(|n| self.index.is_none_or(|wanted| wanted == *n));
+        if numbers.is_empty() {
+            let what = self.index.map_or_else(String::new, |n| format!(" {n}"));
+            return Err(Error::usage(
+                format!("service {service} has no container{what}"),
+                "see `stack ps -a`; `stack create` makes one",
+            ));
+        }
+        Ok(numbers)
+    }
+
+    fn query(&self, service: &str, path: &place::Within) -> Archive {
+        Archive {
+            service: service.to_owned(),
+            index: self.index,
+            path: path.path.clone(),
+            name: path.name.clone(),
+            follow: self.follow_link,
+            owners: self.archive,
+            ..Archive::default()
+        }
+    }
+
+    async fn to_stream(
+        &self,
+        client: &Client,
+        stack: &str,
+        service: &str,
+        path: &place::Within,
+    ) -> Result<(), Error> {
+        if io::stdout().is_terminal() {
+            return Err(Error::usage(
+                "a tar stream is nothing for a terminal",
+                "pipe it into tar, e.g. `| tar -x -C DIR`",
+            ));
+        }
+        let mut query = self.query(service, path);
+        if path.contents {
+            query.name = String::new();
+        }
+        let mut stream = client.fetch_archive(stack, &query).await?;
+        stream.copy_to(&mut io::stdout()).await
+    }
+
+    async fn out(
+        &self,
+        client: &Client,
+        stack: &str,
+        service: &str,
+        from: &place::Within,
+        to: &Path,
+    ) -> Result<(), Error> {
+        let to = place::absolute(to)?;
+        let stream = client
+            .fetch_archive(stack, &self.query(service, from))
+            .await?;
+        let order = Unpack {
+            path: to.clone(),
+            tree: true,
+            contents: from.contents,
+            owners: self.archive,
+        };
+        stream.unpack(order).await.map_err(|source| Error::File {
+            doing: "cannot write",
+            path: to,
+            source,
+        })
+    }
+
+    async fn put(
+        &self,
+        client: &Client,
+        stack: &str,
+        service: &str,
+        index: u32,
+        from: &Place,
+        to: &place::Within,
+    ) -> Result<(), Error> {
+        let mut query = Archive {
+            index: Some(index),
+            path: to.written.clone(),
+            ..self.query(service, to)
+        };
+        let Place::Here(path) = from else {
+            return client.send_stream(stack, &query).await;
+        };
+        let contents = path.as_os_str().as_encoded_bytes().ends_with(b"/.");
+        let path: PathBuf = place::absolute(path)?;
+        query.tree = true;
+        query.contents = contents;
+        let name = path.file_name().map_or_else(
+            || "root".to_owned(),
+            |name| name.to_string_lossy().into_owned(),
+        );
+        let order = Pack {
+            path,
+            name,
+            follow: self.follow_link,
+            one_file_system: false,
+        };
+        client.send_archive(stack, &query, order).await
+    }
+}

@@ -1,0 +1,133 @@
+//! `stack stats`
+
+mod form;
+mod history;
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use stack_api::look::Usage;
+
+use super::Services;
+use crate::client::{Client, services_query};
+use crate::context::{Context, containers};
+use crate::error::Error;
+use crate::interrupt::Interrupts;
+use crate::ui::table::Columns;
+use crate::ui::{Ui, human, palette};
+use crate::{exit, ui};
+use form::Form;
+use history::History;
+
+/// Between two looks.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Show what containers use
+///
+/// On a terminal the table is live, with the processor's last half minute as
+/// a line of bars. Percentages are of one processor: two busy ones are 200%.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: one look, for a script\n  \
+                  stack stats --no-stream --format json")]
+pub(crate) struct Stats {
+    #[command(flatten)]
+    services: Services,
+
+    /// Also containers that do not run
+    #[arg(short, long)]
+    all: bool,
+
+    /// Look once and end
+    #[arg(long)]
+    no_stream: bool,
+
+    /// Do not shorten ids
+    #[arg(long)]
+    no_trunc: bool,
+
+    /// table, json (one object per line), or a text with fields in it, e.g.
+    /// '{{.Name}} {{.CPUPerc}}'
+    #[arg(long, value_name = "FORM", default_value = "table")]
+    format: Form,
+}
+
+impl Stats {
+    pub(super) async fn run(self, context: &Context) -> Result<u8, Error> {
+        let project = context.named()?;
+        let client = context.client().await?;
+        let existing = containers(&client, &project.name).await?;
+        project.check_services(&self.services.services, &existing)?;
+        let path = format!(
+            "/v1/stacks/{}/stats?{}",
+            project.name,
+            services_query(&self.services.services)
+        );
+        let mut interrupts = Interrupts::take()?;
+        let mut history = History::default();
+        // Shares of a processor need two looks.
+        history.add(self.look(&client, &path).await?);
+        let mut drawn = 0;
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(PAUSE) => {}
+                () = interrupts.next() => return Ok(exit::OK),
+            }
+            history.add(self.look(&client, &path).await?);
+            let live = !self.no_stream && std::io::stdout().is_terminal();
+            let text = self.text(context.ui, &history, live);
+            if live && drawn > 0 {
+                // Back to the first line, and away with what is below.
+                ui::print(format_args!("\u{1b}[{drawn}A\u{1b}[J"))?;
+            }
+            ui::print(&text)?;
+            drawn = text.lines().count();
+            if self.no_stream {
+                return Ok(exit::OK);
+            }
+        }
+    }
+
+    async fn look(&self, client: &Client, path: &str) -> Result<Vec<Usage>, Error> {
+        let mut list: Vec<Usage> = client.get(path).await?;
+        list.retain(|usage| self.all || usage.live);
+        Ok(list)
+    }
+
+    fn text(&self, ui: Ui, history: &History, live: bool) -> String {
+        let rows: Vec<form::Row> = history
+            .latest()
+            .map(|usage| {
+                let mut row = form::Row::new(usage, history.share(usage));
+                if !self.no_trunc {
+                    row.id = human::short_id(&row.id).to_owned();
+                }
+                row
+            })
+            .collect();
+        match &self.format {
+            Form::Json => rows.iter().map(|row| format!("{}\n", row.json())).collect(),
+            Form::Template(template) => rows
+                .iter()
+                .map(|row| format!("{}\n", template.fill(row)))
+                .collect(),
+            Form::Table => {
+                let mut head = vec!["CONTAINER ID", "NAME", "CPU %"];
+                if live {
+                    head.push("");
+                }
+                head.extend(["MEM USAGE / LIMIT", "MEM %", "NET I/O", "BLOCK I/O", "PIDS"]);
+                let mut table = Columns::new(ui, &head);
+                for row in rows {
+                    let bars = history.bars(&row.full_id);
+                    let mut cells = vec![row.id, row.name, row.cpu];
+                    if live {
+                        cells.push(ui.out.paint(palette::GOOD, bars));
+                    }
+                    cells.extend([row.memory, row.memory_share, row.net, row.disk, row.pids]);
+                    table.row(cells);
+                }
+                table.to_string()
+            }
+        }
+    }
+}

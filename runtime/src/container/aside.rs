@@ -1,0 +1,164 @@
+//! A VM for a container that does not run, so that its files can be reached:
+//! its disks and mounts, no network, and a first process that does nothing.
+//! The stack is locked as long as it lives: nothing is started meanwhile.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use stack_api::event::ApiError;
+use stack_protocol::config::{Builtin, Exec, VmConfig};
+use stack_protocol::message::{Command, Outcome};
+use stack_vmm::{Agent, Backend, Process, VmSpec};
+use tokio::sync::OwnedMutexGuard;
+
+use super::run::{BOOT_LIMIT, end_process, machine};
+use super::{Handle, vm_error};
+use crate::daemon::Daemon;
+use crate::time::now_ns;
+
+/// Directories of these VMs begin with it; those of containers with a digit
+/// of their id.
+const MARK: &str = "x";
+/// How long it may take to write everything out and end.
+const END_LIMIT: Duration = Duration::from_secs(30);
+
+/// The VM.
+#[derive(Debug)]
+pub struct Aside {
+    daemon: Arc<Daemon>,
+    process: Process,
+    agent: Agent,
+    dir: PathBuf,
+    _turn: OwnedMutexGuard<()>,
+}
+
+impl Aside {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// The container runs, or the VM does not come up.
+    pub async fn open(daemon: &Arc<Daemon>, handle: &Arc<Handle>) -> Result<Aside, ApiError> {
+        let turn = daemon
+            .operation(&handle.container().project)
+            .lock_owned()
+            .await;
+        let record = handle.record();
+        if record.container.state.is_live() || record.process.is_some() {
+            let message = format!("{} has just been started", record.container.name);
+            return Err(ApiError::new("not_running", message));
+        }
+        let dir = daemon.paths.vm(&format!("{MARK}{}", handle.id));
+        let _ = std::fs::remove_dir_all(&dir);
+        crate::paths::private_dir(&dir)
+            .map_err(|error| ApiError::new("run_dir", format!("{}: {error}", dir.display())))?;
+        let spec = VmSpec {
+            nics: Vec::new(),
+            ..machine(daemon, &record, dir.clone()).await?
+        };
+        let process = daemon.backend.start(&spec).await.map_err(vm_error)?;
+        let agent = match answer(daemon, &process, &dir).await {
+            Ok(agent) => agent,
+            Err(error) => {
+                daemon.backend.kill(&process);
+                daemon.backend.wait(&process).await;
+                let _ = std::fs::remove_dir_all(&dir);
+                return Err(error);
+            }
+        };
+        let aside = Aside {
+            daemon: Arc::clone(daemon),
+            process,
+            agent,
+            dir,
+            _turn: turn,
+        };
+        let config = idle(&record.blueprint.config);
+        let configured = aside.agent.request(Command::Configure(Box::new(config)));
+        match configured.await.map_err(vm_error) {
+            Ok(Outcome::Error { message, .. }) => {
+                aside.close().await;
+                Err(ApiError::new("vm_failed", message))
+            }
+            Ok(_) => Ok(aside),
+            Err(error) => {
+                aside.close().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// The conversation with it.
+    pub fn agent(&self) -> &Agent {
+        &self.agent
+    }
+
+    /// Ends it, with everything written to its disks.
+    pub async fn close(self) {
+        let shutdown = self.agent.request(Command::Shutdown);
+        let _ = tokio::time::timeout(END_LIMIT, shutdown).await;
+        end_process(&self.daemon, &self.process).await;
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// The service's configuration, without the service.
+fn idle(config: &VmConfig) -> VmConfig {
+    VmConfig {
+        time_ns: now_ns(),
+        interfaces: Vec::new(),
+        healthcheck: None,
+        sysctls: Vec::new(),
+        init: false,
+        process: Exec {
+            cwd: "/".to_owned(),
+            builtin: Some(Builtin::Idle),
+            ..Exec::default()
+        },
+        ..config.clone()
+    }
+}
+
+async fn answer(
+    daemon: &Arc<Daemon>,
+    process: &Process,
+    dir: &std::path::Path,
+) -> Result<Agent, ApiError> {
+    let socket = dir.join("agent.sock");
+    let attempt = async {
+        loop {
+            if let Ok((agent, _, mut events)) = Agent::connect(&socket, 0).await {
+                // It has nothing to say, but must never be kept waiting.
+                tokio::spawn(async move { while events.recv().await.is_some() {} });
+                return agent;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let failed = |what: &str| {
+        let why = stack_vmm::last_words(dir);
+        ApiError::new("vm_failed", format!("{what}: {why}"))
+    };
+    tokio::select! {
+        agent = attempt => Ok(agent),
+        () = daemon.backend.wait(process) => Err(failed("the VM ended while it was booting")),
+        () = tokio::time::sleep(BOOT_LIMIT) => Err(failed("the VM did not answer")),
+    }
+}
+
+/// Ends what a daemon before this one has left.
+pub async fn sweep(daemon: &Arc<Daemon>) {
+    let Ok(dirs) = std::fs::read_dir(daemon.paths.vms()) else {
+        return;
+    };
+    for dir in dirs.flatten() {
+        if !dir.file_name().to_string_lossy().starts_with(MARK) {
+            continue;
+        }
+        if let Some(process) = stack_vmm::leftover(&dir.path()) {
+            daemon.backend.kill(&process);
+            daemon.backend.wait(&process).await;
+        }
+        let _ = std::fs::remove_dir_all(dir.path());
+    }
+}

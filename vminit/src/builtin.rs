@@ -1,0 +1,64 @@
+//! What the agent does itself in place of a program, in a child that has
+//! entered the service's namespaces: files go in and out of images that have
+//! neither a shell nor tar.
+
+use std::io::{self, BufReader, BufWriter};
+
+use stack_archive::{Pack, Unpack, pack, unpack};
+use stack_protocol::config::Builtin;
+
+use crate::sys;
+
+/// Bytes that are read or written at once.
+const BUFFER: usize = 64 << 10;
+
+/// Does it and ends the child.
+pub(crate) fn run(builtin: &Builtin) -> ! {
+    // The pipe for the report of the start is among them: its end says that
+    // this has begun.
+    sys::close_all_but_standard();
+    let result = match builtin {
+        Builtin::Idle => loop {
+            nix::unistd::pause();
+        },
+        Builtin::Pack {
+            path,
+            name,
+            follow,
+            one_file_system,
+        } => {
+            let order = Pack {
+                path: path.into(),
+                name: name.clone(),
+                follow: *follow,
+                one_file_system: *one_file_system,
+            };
+            pack(&order, BufWriter::with_capacity(BUFFER, io::stdout()))
+        }
+        Builtin::Unpack {
+            path,
+            tree,
+            contents,
+            owners,
+        } => {
+            let order = Unpack {
+                path: path.into(),
+                tree: *tree,
+                contents: *contents,
+                owners: *owners,
+            };
+            let mut stream = BufReader::with_capacity(BUFFER, io::stdin());
+            unpack(&order, &mut stream).and_then(|()| {
+                // The end of the stream may be followed by padding.
+                io::copy(&mut stream, &mut io::sink()).map(drop)
+            })
+        }
+    };
+    match result {
+        Ok(()) => sys::exit_now(0),
+        Err(error) => {
+            eprintln!("{error}");
+            sys::exit_now(1)
+        }
+    }
+}
