@@ -8,11 +8,9 @@
 
 mod command;
 mod events;
-pub(crate) mod patterns;
 mod report;
 mod service;
 mod session;
-mod tree;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,6 +19,7 @@ use std::time::{Duration, Instant};
 use stack_api::event::Event;
 use stack_api::spec::{MountSource, StackSpec};
 use stack_planner::{Project, Rule, WatchAction};
+use stack_sync::{Change, Filter, Patterns, Tree};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -28,9 +27,7 @@ use crate::client::{Client, Lines};
 use crate::error::Error;
 use crate::ui::{self, Ui, human};
 use events::Events;
-use patterns::Patterns;
 use service::{Batch, Worker};
-use tree::{Filter, Tree};
 
 /// A file that is gone for so long has been removed: editors and version
 /// control replace files by removing them for a moment.
@@ -197,13 +194,7 @@ impl Watching {
         Ok(())
     }
 
-    fn look(
-        &self,
-        tree: &mut Tree,
-        path: &Path,
-        deep: bool,
-        events: &mut Events,
-    ) -> Vec<tree::Change> {
+    fn look(&self, tree: &mut Tree, path: &Path, deep: bool, events: &mut Events) -> Vec<Change> {
         let mut enter = |path: &Path| events.watch(path);
         match tree.look(path, deep, &mut enter) {
             Ok(changes) => changes,
@@ -222,7 +213,7 @@ impl Watching {
         &self,
         workers: &BTreeMap<String, mpsc::UnboundedSender<Batch>>,
         rule: usize,
-        changes: Vec<tree::Change>,
+        changes: Vec<Change>,
         initial: bool,
         began: Instant,
     ) {

@@ -4,10 +4,10 @@ use std::time::Instant;
 
 use stack_planner::{Rule, WatchAction, WatchExec};
 use stack_protocol::sync::Outcome;
+use stack_sync::Change;
 
 use super::command::Output;
 use super::service::Batch;
-use super::tree::Change;
 use crate::error::Error;
 use crate::ui::{self, Ui, human, palette, untrusted};
 

@@ -11,11 +11,11 @@ use stack_api::container::{Container, State};
 use stack_api::request::{Action, ExecRequest, Verb};
 use stack_planner::{Rule, WatchAction, WatchExec};
 use stack_protocol::sync::{Item, Kind, Outcome, Stamp};
+use stack_sync::{Change, Step};
 use tokio::sync::mpsc;
 
 use super::report;
-use super::session::{Session, Step};
-use super::tree::Change;
+use super::session::{Session, lost};
 use crate::client::Client;
 use crate::context::containers;
 use crate::error::Error;
@@ -194,7 +194,8 @@ impl Worker {
             let outcome = open
                 .session
                 .apply(&copying.root, &copying.target, &mut steps)
-                .await?;
+                .await
+                .map_err(lost)?;
             for step in steps {
                 match step.now {
                     Some(Kind::File { stamp, .. }) => drop(written.insert(step.path, stamp)),
@@ -225,7 +226,8 @@ impl Worker {
                 continue;
             }
             let (client, stack) = (&self.client, &self.stack);
-            let session = Session::open(client, stack, &self.service, container.number).await?;
+            let session =
+                super::session::open(client, stack, &self.service, container.number).await?;
             let written = vec![HashMap::new(); self.rules.len()];
             self.open
                 .insert(container.id.clone(), Open { session, written });
@@ -295,7 +297,8 @@ async fn without_same(
         .collect();
     let missing = session
         .missing(&copying.root, &copying.target, items)
-        .await?;
+        .await
+        .map_err(lost)?;
     let mut changes = gone;
     changes.extend(missing.into_iter().map(|item| (item.path, Some(item.kind))));
     Ok(changes)

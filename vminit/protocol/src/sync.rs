@@ -10,6 +10,8 @@
 //! Begin ───────────────────────────────►
 //! Compare ─────────────────────────────►
 //!        ◄───────────────────────────── Compared      (any number of times)
+//! List ────────────────────────────────►
+//!        ◄───────────────────────────── Listed, …     (when it is of interest)
 //! Put, content, Put, …, Remove, … ─────►              (staged aside)
 //! Commit ──────────────────────────────►
 //!        ◄───────────────────────────── Committed     (renamed into place)
@@ -40,6 +42,8 @@ pub enum ToGuest {
         /// What the host has.
         items: Vec<Item>,
     },
+    /// What is below the target?
+    List,
     /// Write this.
     Put {
         /// What to write.
@@ -66,6 +70,15 @@ pub enum FromGuest {
     Compared {
         /// One for each item.
         answers: Vec<Answer>,
+    },
+    /// Answer to [`ToGuest::List`]: one or more of these.
+    Listed {
+        /// Relative to the target, `/` between names, a directory before what
+        /// is in it. Links are not followed; names that are no text are left
+        /// out.
+        paths: Vec<String>,
+        /// No more will come.
+        last: bool,
     },
     /// Answer to [`ToGuest::Commit`].
     Committed(Outcome),

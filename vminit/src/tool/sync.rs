@@ -2,6 +2,7 @@
 //! ([`stack_protocol::sync`]).
 
 mod compare;
+mod list;
 mod place;
 mod stage;
 
@@ -35,6 +36,10 @@ pub(crate) fn run(
                     .map(|item| compare::answer(&target, item))
                     .collect();
                 write(&mut output, &FromGuest::Compared { answers })?;
+                output.flush()?;
+            }
+            ToGuest::List => {
+                list::answer(&target, &mut output)?;
                 output.flush()?;
             }
             ToGuest::Put { item, expected } => stage

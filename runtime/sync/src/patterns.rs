@@ -26,7 +26,7 @@ const EDITOR_FILES: &[&str] = &[
 
 /// A list of patterns.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Patterns {
+pub struct Patterns {
     list: Vec<(GlobMatcher, bool)>,
 }
 
@@ -35,7 +35,7 @@ impl Patterns {
     ///
     /// # Errors
     /// One of them is no pattern: which, and why.
-    pub(crate) fn new<'a>(lines: impl IntoIterator<Item = &'a str>) -> Result<Patterns, String> {
+    pub fn new<'a>(lines: impl IntoIterator<Item = &'a str>) -> Result<Patterns, String> {
         let mut list = Vec::new();
         for line in lines {
             let text = line.trim();
@@ -48,7 +48,7 @@ impl Patterns {
     }
 
     /// What editors leave behind, and `.git`.
-    pub(crate) fn of_editors() -> Patterns {
+    pub fn of_editors() -> Patterns {
         let list = EDITOR_FILES
             .iter()
             .filter_map(|text| pattern(text).ok().flatten())
@@ -57,13 +57,13 @@ impl Patterns {
     }
 
     /// There are none.
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
     /// Does the list match `path`, or a directory that it is in? Relative,
     /// `/` between names.
-    pub(crate) fn matches(&self, path: &str) -> bool {
+    pub fn matches(&self, path: &str) -> bool {
         let mut matched = false;
         for (glob, exception) in &self.list {
             if matched == *exception && covers(glob, path) {
@@ -74,7 +74,7 @@ impl Patterns {
     }
 
     /// Nothing in a directory that is matched can be an exception.
-    pub(crate) fn matches_all_in(&self, directory: &str) -> bool {
+    pub fn matches_all_in(&self, directory: &str) -> bool {
         self.matches(directory) && !self.list.iter().any(|(_, exception)| *exception)
     }
 }

@@ -8,16 +8,16 @@ use std::path::{Path, PathBuf};
 
 use stack_protocol::sync::{Kind, Stamp};
 
-use super::patterns::Patterns;
+use crate::patterns::Patterns;
 
 /// What is looked at below a path.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Filter {
+pub struct Filter {
     /// Any of these leaves a path out; relative to the rule's path, but the
     /// build context's.
-    pub(super) ignore: Vec<(PathBuf, Patterns)>,
+    pub ignore: Vec<(PathBuf, Patterns)>,
     /// With any, only what matches.
-    pub(super) include: Patterns,
+    pub include: Patterns,
 }
 
 impl Filter {
@@ -30,7 +30,7 @@ impl Filter {
     }
 
     /// Is everything in this directory left out?
-    pub(super) fn prunes(&self, path: &Path) -> bool {
+    pub fn prunes(&self, path: &Path) -> bool {
         self.ignore.iter().any(|(base, patterns)| {
             below(base, path).is_some_and(|path| !path.is_empty() && patterns.matches_all_in(&path))
         })
@@ -39,22 +39,22 @@ impl Filter {
 
 /// `path` relative to `base`, with `/`; `None` when it is not below, or not
 /// text.
-pub(super) fn below(base: &Path, path: &Path) -> Option<String> {
+pub fn below(base: &Path, path: &Path) -> Option<String> {
     path.strip_prefix(base).ok()?.to_str().map(str::to_owned)
 }
 
 /// Something is not as it was.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Change {
+pub struct Change {
     /// Relative to the rule's path.
-    pub(super) path: String,
+    pub path: String,
     /// What is there now; `None`: nothing.
-    pub(super) now: Option<Kind>,
+    pub now: Option<Kind>,
 }
 
 /// The files of one rule.
 #[derive(Debug)]
-pub(super) struct Tree {
+pub struct Tree {
     root: PathBuf,
     filter: Filter,
     seen: BTreeMap<String, Kind>,
@@ -62,7 +62,7 @@ pub(super) struct Tree {
 
 impl Tree {
     /// Nothing has been seen yet.
-    pub(super) fn new(root: PathBuf, filter: Filter) -> Tree {
+    pub fn new(root: PathBuf, filter: Filter) -> Tree {
         Tree {
             root,
             filter,
@@ -71,7 +71,7 @@ impl Tree {
     }
 
     /// Was there something at `path`?
-    pub(super) fn knows(&self, path: &Path) -> bool {
+    pub fn knows(&self, path: &Path) -> bool {
         below(&self.root, path).is_some_and(|relative| self.seen.contains_key(&relative))
     }
 
@@ -79,7 +79,7 @@ impl Tree {
     /// has changed; with `deep`, also in directories that are known.
     /// Directories that are read are given to `enter` before, which is to
     /// watch them.
-    pub(super) fn look(
+    pub fn look(
         &mut self,
         path: &Path,
         deep: bool,
@@ -229,11 +229,11 @@ impl Tree {
 
 /// A directory or file that cannot be looked at.
 #[derive(Debug)]
-pub(super) struct Unreadable {
+pub struct Unreadable {
     /// Which.
-    pub(super) path: PathBuf,
+    pub path: PathBuf,
     /// Why.
-    pub(super) error: io::Error,
+    pub error: io::Error,
 }
 
 impl Unreadable {
@@ -269,7 +269,7 @@ fn kind(path: &Path, meta: &Metadata) -> Option<Kind> {
 }
 
 /// How a change of a file is noticed.
-pub(super) fn stamp(meta: &Metadata) -> Stamp {
+pub fn stamp(meta: &Metadata) -> Stamp {
     Stamp {
         size: meta.size(),
         modified_ns: meta

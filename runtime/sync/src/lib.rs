@@ -1,0 +1,11 @@
+//! Brings files of the host into a container: what is there ([`Tree`]), what
+//! of it counts ([`Patterns`]), and the conversation with the agent that
+//! writes it ([`Conversation`], [`stack_protocol::sync`]).
+
+mod conversation;
+mod patterns;
+mod tree;
+
+pub use conversation::{Channel, Conversation, Step};
+pub use patterns::Patterns;
+pub use tree::{Change, Filter, Tree, Unreadable, below, stamp};
