@@ -2,18 +2,25 @@
 //! entered the service's namespaces: files go in and out of images that have
 //! neither a shell nor tar.
 
+mod sync;
+
 use std::io::{self, BufReader, BufWriter};
 
 use stack_archive::{Pack, Unpack, pack, unpack};
-use stack_protocol::config::Builtin;
+use stack_protocol::config::{Builtin, Exec};
 
-use crate::sys;
+use crate::child::Refusal;
+use crate::{sys, users};
 
 /// Bytes that are read or written at once.
 const BUFFER: usize = 64 << 10;
 
-/// Does it and ends the child.
-pub(crate) fn run(builtin: &Builtin) -> ! {
+/// Does it and ends the child. Returns only when it cannot begin.
+pub(crate) fn run(builtin: &Builtin, exec: &Exec) -> Refusal {
+    let who = match users::look_up(&exec.user, &exec.groups) {
+        Ok(who) => who,
+        Err(message) => return Refusal::new(126, message),
+    };
     // The pipe for the report of the start is among them: its end says that
     // this has begun.
     sys::close_all_but_standard();
@@ -34,6 +41,10 @@ pub(crate) fn run(builtin: &Builtin) -> ! {
                 one_file_system: *one_file_system,
             };
             pack(&order, BufWriter::with_capacity(BUFFER, io::stdout()))
+        }
+        Builtin::Sync => {
+            let input = BufReader::with_capacity(BUFFER, io::stdin());
+            sync::run(input, BufWriter::new(io::stdout()), (who.uid, who.gid))
         }
         Builtin::Unpack {
             path,

@@ -29,7 +29,6 @@ mod spawn;
 mod stats;
 mod sys;
 mod template;
-mod tool;
 mod users;
 mod volume;
 mod within;

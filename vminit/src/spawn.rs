@@ -13,7 +13,7 @@ use crate::child::{self, Refusal};
 use crate::input::Input;
 use crate::process::Process;
 use crate::rootfs::ROOT;
-use crate::{builtin, init, sys, tool};
+use crate::{builtin, init, sys};
 
 /// The control group of the service.
 pub(crate) const CGROUP: &str = "/sys/fs/cgroup/service";
@@ -133,12 +133,11 @@ fn in_child(
         return refusal;
     }
     if let Some(builtin) = &exec.builtin {
-        builtin::run(builtin);
+        return builtin::run(builtin, exec);
     }
-    match (place, exec.tool) {
-        (Place::Beside(_), Some(tool)) => tool::run(tool, exec),
-        (Place::New(config), _) if config.init => init::run(exec, reporting),
-        (Place::New(_) | Place::Beside(_), _) => child::become_process(exec),
+    match place {
+        Place::New(config) if config.init => init::run(exec, reporting),
+        Place::New(_) | Place::Beside(_) => child::become_process(exec),
     }
 }
 

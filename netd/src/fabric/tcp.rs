@@ -362,7 +362,11 @@ fn send_segments(
     let key = flow.key;
     let connection = &mut flow.connection;
     let features = sink.features(key.port);
-    let cuts = if key.remote.is_ipv4() { features.tcp4 } else { features.tcp6 };
+    let cuts = if key.remote.is_ipv4() {
+        features.tcp4
+    } else {
+        features.tcp6
+    };
     let large = features.checksum && cuts;
     let ports = (key.remote.port(), key.source);
     let mut segments = Vec::new();

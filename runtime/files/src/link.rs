@@ -62,11 +62,7 @@ pub(crate) struct Ring {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum ToKeeper {
     /// The queue has stopped here.
-    Stopped {
-        session: u64,
-        index: u32,
-        base: u16,
-    },
+    Stopped { session: u64, index: u32, base: u16 },
     /// Keep this file for the VM. One descriptor.
     Hold { session: u64, node: u64 },
     /// It is not needed any more.
@@ -106,7 +102,12 @@ pub(crate) fn receive<T: for<'a> Deserialize<'a>>(
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let got = loop {
         let mut slices = [IoSliceMut::new(&mut bytes)];
-        match recvmsg(socket.as_fd(), &mut slices, &mut control, RecvFlags::CMSG_CLOEXEC) {
+        match recvmsg(
+            socket.as_fd(),
+            &mut slices,
+            &mut control,
+            RecvFlags::CMSG_CLOEXEC,
+        ) {
             Ok(got) => break got,
             Err(rustix::io::Errno::INTR) => {}
             Err(rustix::io::Errno::CONNRESET) => return Ok(None),
@@ -116,8 +117,13 @@ pub(crate) fn receive<T: for<'a> Deserialize<'a>>(
     if got.bytes == 0 {
         return Ok(None);
     }
-    if got.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
-        return Err(io::Error::other("a message was cut short: are there too many open files?"));
+    if got
+        .flags
+        .intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC)
+    {
+        return Err(io::Error::other(
+            "a message was cut short: are there too many open files?",
+        ));
     }
     let mut fds = Vec::new();
     for message in control.drain() {

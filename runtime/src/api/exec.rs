@@ -9,7 +9,7 @@ use hyper_util::rt::TokioIo;
 use stack_api::container::State as Life;
 use stack_api::event::ApiError;
 use stack_api::request::{ExecInput, ExecRequest};
-use stack_protocol::config::{Exec, Tool};
+use stack_protocol::config::{Builtin, Exec};
 use stack_protocol::frame::{Decoder, Frame, Kind};
 use stack_protocol::message::Exit;
 use stack_vmm::{ExecSession, Input};
@@ -86,7 +86,7 @@ fn process(request: &ExecRequest, record: &Record) -> Exec {
         size: request.size,
         stdin: request.stdin,
         privileged: request.privileged || service.privileged,
-        tool: request.sync.then_some(Tool::Sync),
+        builtin: request.sync.then_some(Builtin::Sync),
         ..service.clone()
     }
 }

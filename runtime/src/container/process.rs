@@ -36,7 +36,6 @@ pub(super) fn process(spec: &ServiceSpec, image: &ImageConfig) -> Result<Exec, A
             .collect(),
         no_new_privileges: spec.no_new_privileges,
         oom_score_adj: spec.oom_score_adj,
-        tool: None,
         builtin: None,
     })
 }

@@ -171,7 +171,9 @@ pub(super) async fn machine(
             .map_err(vm_error)?;
     }
     let blueprint = &record.blueprint;
-    let files = daemon.open_files(&handle.id, &blueprint.files).await?;
+    let files = daemon
+        .open_files(&record.container.id, &dir, &blueprint.files)
+        .await?;
     Ok(VmSpec {
         nics: record
             .nics
@@ -179,7 +181,7 @@ pub(super) async fn machine(
             .enumerate()
             .map(|(n, nic)| stack_vmm::Nic {
                 mac: nic.mac.clone(),
-                transport,
+                transport: record.transport,
                 local: dir.join(format!("n{n}.q")),
                 remote: dir.join(format!("n{n}.d")),
             })

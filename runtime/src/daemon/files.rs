@@ -94,19 +94,21 @@ fn failed(why: &dyn std::fmt::Display) -> ApiError {
 }
 
 impl Daemon {
-    /// Makes a VM's file system; gives its socket for the VMM.
+    /// Makes a VM's file system; gives its socket, in the VM's `dir`, for the
+    /// VMM.
     ///
     /// # Errors
     /// The file server cannot be started, or a directory is missing.
     pub async fn open_files(
         &self,
         id: &str,
+        dir: &Path,
         shares: &[Share],
     ) -> Result<Option<PathBuf>, ApiError> {
         if shares.is_empty() {
             return Ok(None);
         }
-        let socket = self.paths.vm(id).join("files");
+        let socket = dir.join("files");
         if matches!(self.backend, AnyBackend::Qemu(_)) {
             let session = Session {
                 id: id.to_owned(),
@@ -126,7 +128,9 @@ impl Daemon {
         let mut with_files: Vec<_> = self.handles(None);
         with_files.retain(|handle| {
             let record = handle.record();
-            live.contains(&handle.id) && !record.blueprint.files.is_empty() && record.process.is_some()
+            live.contains(&handle.id)
+                && !record.blueprint.files.is_empty()
+                && record.process.is_some()
         });
         if with_files.is_empty()
             || matches!(self.backend, AnyBackend::Fake(_))
@@ -136,7 +140,10 @@ impl Daemon {
         }
         for handle in with_files {
             let record = handle.record();
-            tracing::error!(name = record.container.name, "the file server is gone: its VM ends");
+            tracing::error!(
+                name = record.container.name,
+                "the file server is gone: its VM ends"
+            );
             if let Some(process) = &record.process {
                 self.backend.kill(process);
             }

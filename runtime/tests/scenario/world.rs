@@ -246,6 +246,7 @@ async fn open(home: &Path) -> Arc<Daemon> {
         kernel: none.clone(),
         initramfs: none.clone(),
         netd: none,
+        fsd: home.join("none"),
         templates: true,
     };
     Daemon::open(paths, assets, AnyBackend::Fake(Fake::default()))

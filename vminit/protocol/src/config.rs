@@ -191,19 +191,6 @@ pub struct Exec {
     /// service's view of its files.
     #[serde(default)]
     pub builtin: Option<Builtin>,
-    /// Instead of a program of the image: `args`, `env` and `cwd` are not
-    /// used, and `user` is whom new files belong to. Exec sessions only.
-    #[serde(default)]
-    pub tool: Option<Tool>,
-}
-
-/// What the agent itself can do beside a service, with the exec session's
-/// streams: nothing of it depends on the image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Tool {
-    /// Writes files of the host; see [`sync`](crate::sync).
-    Sync,
 }
 
 /// What the agent does in place of a program.
@@ -236,6 +223,9 @@ pub enum Builtin {
         /// Owners are those of the stream, else root.
         owners: bool,
     },
+    /// Makes files what they are on the host, in the conversation of
+    /// [`sync`](crate::sync). New files belong to the session's `user`.
+    Sync,
 }
 
 /// A health check (compose spec `healthcheck`, Dockerfile `HEALTHCHECK`).

@@ -1,4 +1,4 @@
-//! The conversation of the `sync` tool (see [`Tool`](crate::config::Tool)):
+//! The conversation with [`Builtin::Sync`](crate::config::Builtin::Sync):
 //! files of the host are made to be the same in a running container.
 //!
 //! Both directions are [`write`]-framed messages: four bytes of length,

@@ -116,7 +116,12 @@ fn length(name: &[u8], plus: bool) -> usize {
 }
 
 fn put(out: Vec<u8>, ino: u64, next: u64, kind: u32, name: &[u8]) -> Vec<u8> {
-    let mut out = Out(out).u64(ino).u64(next).u32(name.len() as u32).u32(kind).0;
+    let mut out = Out(out)
+        .u64(ino)
+        .u64(next)
+        .u32(name.len() as u32)
+        .u32(kind)
+        .0;
     out.extend(name);
     out.resize(out.len().next_multiple_of(8), 0);
     out

@@ -28,7 +28,9 @@ impl Fs {
     pub(super) fn lookup(&self, header: &Header, mut args: Args<'_>) -> Res<Vec<u8>> {
         let name = args.name()?;
         if header.node == ROOT {
-            let share = std::str::from_utf8(name).ok().and_then(|name| name.parse().ok());
+            let share = std::str::from_utf8(name)
+                .ok()
+                .and_then(|name| name.parse().ok());
             let share = share.filter(|share: &u32| (*share as usize) < self.shares.len());
             let share = share.ok_or(libc::ENOENT)?;
             let found = self.find(Tree::root_of(share)).map_err(|_| libc::ENOENT)?;
@@ -68,15 +70,23 @@ impl Fs {
         };
         self.note(record)?;
         let attr = self.attr(share, found, header);
-        Ok((node, Out::default().entry_out(node, &attr, self.cache_ms(share))))
+        Ok((
+            node,
+            Out::default().entry_out(node, &attr, self.cache_ms(share)),
+        ))
     }
 
     pub(super) fn getattr(&self, header: &Header) -> Res<Vec<u8>> {
         if header.node == ROOT {
-            return Ok(Out::default().attr_out(&root_attr(self.shares.len()), 1000).0);
+            return Ok(Out::default()
+                .attr_out(&root_attr(self.shares.len()), 1000)
+                .0);
         }
         let share = self.tree().share(header.node)?;
-        let attr = match self.open_stat(header.node).filter(|_| self.kind(share) != Kind::File) {
+        let attr = match self
+            .open_stat(header.node)
+            .filter(|_| self.kind(share) != Kind::File)
+        {
             Some((file, stat)) => self.attr_of(share, &*file, &stat, header),
             None => self.attr(share, &self.find(header.node)?, header),
         };
@@ -110,7 +120,10 @@ impl Fs {
                 self.kill_privileges(share, fd)?;
             }
         }
-        let owner = (is(setattr::UID).then_some(uid), is(setattr::GID).then_some(gid));
+        let owner = (
+            is(setattr::UID).then_some(uid),
+            is(setattr::GID).then_some(gid),
+        );
         let mode = is(setattr::MODE).then_some(mode);
         if mode.is_some() || owner != (None, None) {
             self.change(share, fd, &stat, header, mode, owner)?;
@@ -126,7 +139,12 @@ impl Fs {
             };
             let times = Timestamps {
                 last_access: stamp(is(setattr::ATIME), is(setattr::ATIME_NOW), atime, atime_ns),
-                last_modification: stamp(is(setattr::MTIME), is(setattr::MTIME_NOW), mtime, mtime_ns),
+                last_modification: stamp(
+                    is(setattr::MTIME),
+                    is(setattr::MTIME_NOW),
+                    mtime,
+                    mtime_ns,
+                ),
             };
             let flags = rustix::fs::AtFlags::empty();
             let path = by_descriptor(fd);
@@ -157,7 +175,10 @@ impl Fs {
 
     pub(super) fn statfs(&self, header: &Header) -> Res<Vec<u8>> {
         let share = self.tree().share(header.node);
-        let root = self.roots.get(share.unwrap_or(0) as usize).ok_or(libc::ENOSYS)?;
+        let root = self
+            .roots
+            .get(share.unwrap_or(0) as usize)
+            .ok_or(libc::ENOSYS)?;
         let found = rustix::fs::fstatvfs(root).map_err(errno)?;
         let mut out = Out::default()
             .u64(found.f_blocks)

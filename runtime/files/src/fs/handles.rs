@@ -48,7 +48,10 @@ impl Open {
 impl Fs {
     /// The node's file, opened if need be.
     pub(super) fn file(&self, node: u64, write: bool) -> Res<Arc<OwnedFd>> {
-        if let Some(file) = guard(&self.files).get(&node).and_then(|open| open.get(write)) {
+        if let Some(file) = guard(&self.files)
+            .get(&node)
+            .and_then(|open| open.get(write))
+        {
             return Ok(file);
         }
         if write {
@@ -69,7 +72,11 @@ impl Fs {
     fn put(&self, node: u64, write: bool, file: Arc<OwnedFd>) {
         let mut files = guard(&self.files);
         let open = files.entry(node).or_default();
-        *(if write { &mut open.write } else { &mut open.read }) = Some(file);
+        *(if write {
+            &mut open.write
+        } else {
+            &mut open.read
+        }) = Some(file);
     }
 
     /// Tries again after closing what can be opened again.
@@ -124,11 +131,15 @@ impl Fs {
         if !is_kind(&found.stat, libc::S_IFREG) || found.stat.stx_nlink > 1 {
             return None;
         }
-        let is_open = guard(&self.files).get(&node).is_some_and(|open| open.count > 0);
+        let is_open = guard(&self.files)
+            .get(&node)
+            .is_some_and(|open| open.count > 0);
         if !is_open && !self.tree().is_recovered(node) {
             return None;
         }
-        self.file(node, true).or_else(|_| self.file(node, false)).ok()?;
+        self.file(node, true)
+            .or_else(|_| self.file(node, false))
+            .ok()?;
         Some(node)
     }
 
@@ -144,7 +155,8 @@ impl Fs {
         if let Some(file) = open.get(false) {
             open.held = true;
             let session = self.session;
-            self.keeper.send(&ToKeeper::Hold { session, node }, Some(file.as_fd()));
+            self.keeper
+                .send(&ToKeeper::Hold { session, node }, Some(file.as_fd()));
         }
     }
 }

@@ -33,7 +33,11 @@ impl Fs {
         self.file(header.node, write)?;
         self.opened(header.node);
         // With time to live, what is cached holds until a change is seen.
-        let keep = if self.cache_ms(share) > 0 { OPEN_KEEP_CACHE } else { 0 };
+        let keep = if self.cache_ms(share) > 0 {
+            OPEN_KEEP_CACHE
+        } else {
+            0
+        };
         Ok(Out::default().u64(header.node).u32(keep).u32(0).0)
     }
 
@@ -61,7 +65,10 @@ impl Fs {
             let file = self.file(header.node, false)?;
             let length = size.min(super::LARGEST) as usize;
             let room = answer.data_room();
-            answer.memory().from_file(&room, length, &*file, offset).map_err(number)
+            answer
+                .memory()
+                .from_file(&room, length, &*file, offset)
+                .map_err(number)
         };
         match act() {
             Ok(length) => answer.given(length),
@@ -94,7 +101,9 @@ impl Fs {
                 offset = end;
             }
         }
-        let written = answer.memory().to_file(&request.data, length, &*file, offset, false);
+        let written = answer
+            .memory()
+            .to_file(&request.data, length, &*file, offset, false);
         drop(turn);
         if how & WRITE_KILL_SUIDGID != 0 {
             self.kill_privileges(share, &*file)?;

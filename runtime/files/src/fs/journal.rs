@@ -122,7 +122,11 @@ fn encode(record: &Record) -> Vec<u8> {
             identity: Identity { dev, ino, born },
             parent,
             name,
-        } => put(b'n', &[*node, u64::from(*share), *dev, *ino, *born, *parent], name),
+        } => put(
+            b'n',
+            &[*node, u64::from(*share), *dev, *ino, *born, *parent],
+            name,
+        ),
         Record::Unname { parent, name } => put(b'u', &[*parent], name),
         Record::Forget { node } => put(b'f', &[*node], b""),
         Record::Locks {
@@ -149,7 +153,9 @@ fn encode(record: &Record) -> Vec<u8> {
 
 /// FNV-1a.
 fn sum(bytes: &[u8]) -> u32 {
-    bytes.iter().fold(0x811c_9dc5, |sum, byte| (sum ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
+    bytes.iter().fold(0x811c_9dc5, |sum, byte| {
+        (sum ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
+    })
 }
 
 fn parse(bytes: &[u8]) -> (Vec<Record>, usize) {

@@ -62,9 +62,14 @@ impl FileLocks {
     /// Somebody else's lock that is in the way. flock(2) and fcntl(2) do not
     /// see each other.
     fn conflict(&self, owner: Owner, range: &Range) -> Option<Range> {
-        let others = self.held.iter().filter(|(other, _)| **other != owner && other.2 == owner.2);
+        let others = self
+            .held
+            .iter()
+            .filter(|(other, _)| **other != owner && other.2 == owner.2);
         let mut ranges = others.flat_map(|(_, ranges)| ranges);
-        ranges.find(|held| held.meets(range) && (held.write || range.write)).copied()
+        ranges
+            .find(|held| held.meets(range) && (held.write || range.write))
+            .copied()
     }
 
     /// Sets or clears the owner's lock on the range; gives all it has then.
@@ -234,11 +239,13 @@ impl Fs {
         wanted: &LockIn,
     ) -> Res<()> {
         let file = all.entry(identity).or_default();
-        let want = if wanted.kind == libc::F_UNLCK { Want::Unlock } else { Want::Lock };
+        let want = if wanted.kind == libc::F_UNLCK {
+            Want::Unlock
+        } else {
+            Want::Lock
+        };
         let taken = match want {
-            Want::Lock if file.conflict(wanted.owner, &wanted.range).is_some() => {
-                Err(libc::EAGAIN)
-            }
+            Want::Lock if file.conflict(wanted.owner, &wanted.range).is_some() => Err(libc::EAGAIN),
             Want::Lock | Want::Unlock => file.set(wanted.owner, wanted.range, want),
         };
         let noted = taken.and_then(|ranges| self.note([record(identity, wanted.owner, ranges)]));
@@ -250,7 +257,12 @@ impl Fs {
         noted
     }
 
-    pub(super) fn lock_and_wait(self: &Arc<Self>, header: &Header, mut args: Args<'_>, answer: Answer) {
+    pub(super) fn lock_and_wait(
+        self: &Arc<Self>,
+        header: &Header,
+        mut args: Args<'_>,
+        answer: Answer,
+    ) {
         let wanted = match self.lock_in(&mut args) {
             Ok(wanted) => wanted,
             Err(error) => return answer.give(Err(error)),
@@ -292,7 +304,12 @@ impl Fs {
     /// The owner gives up all it has in this file.
     pub(super) fn unlock_all(&self, node: u64, owner: u64, flock: bool) {
         let owner = (self.session, owner, flock);
-        if !self.locks.all().values().any(|file| file.held.contains_key(&owner)) {
+        if !self
+            .locks
+            .all()
+            .values()
+            .any(|file| file.held.contains_key(&owner))
+        {
             return;
         }
         let Ok(identity) = self.lock_identity(node) else {
@@ -331,7 +348,10 @@ mod tests {
         let mut file = FileLocks::default();
         file.set(A, range(0, 9, false), Want::Lock).unwrap();
         assert_eq!(file.conflict(B, &range(5, 20, false)), None);
-        assert_eq!(file.conflict(B, &range(5, 20, true)), Some(range(0, 9, false)));
+        assert_eq!(
+            file.conflict(B, &range(5, 20, true)),
+            Some(range(0, 9, false))
+        );
         assert_eq!(file.conflict(B, &range(10, 20, true)), None);
         // One's own is never in the way, and flock is another world.
         assert_eq!(file.conflict(A, &range(0, 9, true)), None);
@@ -346,8 +366,19 @@ mod tests {
         assert_eq!(left, [range(0, 9, true), range(20, u64::MAX, true)]);
         assert_eq!(file.conflict(B, &range(10, 19, true)), None);
         let left = file.set(A, range(5, 25, false), Want::Lock).unwrap();
-        assert_eq!(left, [range(0, 4, true), range(26, u64::MAX, true), range(5, 25, false)]);
-        assert_eq!(file.set(A, range(0, u64::MAX, false), Want::Unlock).unwrap(), []);
+        assert_eq!(
+            left,
+            [
+                range(0, 4, true),
+                range(26, u64::MAX, true),
+                range(5, 25, false)
+            ]
+        );
+        assert_eq!(
+            file.set(A, range(0, u64::MAX, false), Want::Unlock)
+                .unwrap(),
+            []
+        );
         assert!(file.held.is_empty());
     }
 }

@@ -78,7 +78,11 @@ impl Fs {
         header: &Header,
         again: bool,
     ) -> Res<OwnedFd> {
-        let mode = if mode & libc::S_IFMT == 0 { mode | libc::S_IFREG } else { mode };
+        let mode = if mode & libc::S_IFMT == 0 {
+            mode | libc::S_IFREG
+        } else {
+            mode
+        };
         let flags = OFlags::RDWR | OFlags::CREATE;
         let flags = if again { flags } else { flags | OFlags::EXCL };
         let file = open_name(&dir.fd, name, flags, FILE)?;

@@ -79,13 +79,7 @@ impl Fs {
         self.attr_of(share, &found.fd, &found.stat, header)
     }
 
-    pub(super) fn attr_of(
-        &self,
-        share: u32,
-        fd: impl AsFd,
-        stat: &Statx,
-        header: &Header,
-    ) -> Attr {
+    pub(super) fn attr_of(&self, share: u32, fd: impl AsFd, stat: &Statx, header: &Header) -> Attr {
         let time = |stamp: &rustix::fs::StatxTimestamp| (stamp.tv_sec, stamp.tv_nsec);
         let mode = u32::from(stat.stx_mode);
         let mut attr = Attr {
@@ -113,7 +107,10 @@ impl Fs {
                 rdev: 0,
             });
             (attr.mode, attr.uid, attr.gid, attr.rdev) = (kept.mode, kept.uid, kept.gid, kept.rdev);
-            if !matches!(attr.mode & libc::S_IFMT, libc::S_IFREG | libc::S_IFDIR | libc::S_IFLNK) {
+            if !matches!(
+                attr.mode & libc::S_IFMT,
+                libc::S_IFREG | libc::S_IFDIR | libc::S_IFLNK
+            ) {
                 (attr.size, attr.blocks) = (0, 0);
             }
             return attr;
@@ -141,7 +138,14 @@ impl Fs {
     }
 
     /// Gives a new file of a volume its attributes. `parent`: its directory.
-    pub(super) fn born(&self, fd: impl AsFd, parent: &Found, mode: u32, rdev: u32, header: &Header) -> Res<()> {
+    pub(super) fn born(
+        &self,
+        fd: impl AsFd,
+        parent: &Found,
+        mode: u32,
+        rdev: u32,
+        header: &Header,
+    ) -> Res<()> {
         let above = read(&parent.fd);
         let mut stat = Stat {
             mode,

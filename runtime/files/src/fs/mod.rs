@@ -140,7 +140,9 @@ impl Fs {
             guard(&self.journal).renew(&records)
         });
         match renewed {
-            Ok(file) => self.keeper.send(&ToKeeper::Journal { session }, Some(file.as_fd())),
+            Ok(file) => self
+                .keeper
+                .send(&ToKeeper::Journal { session }, Some(file.as_fd())),
             Err(error) => tracing::warn!(%error, "a journal cannot be written anew"),
         }
     }

@@ -26,7 +26,9 @@ impl Fs {
         let dir = self.find_dir(parent)?;
         let node = self.tree().child(parent, name);
         let kept = match node.is_some() {
-            true => look(&dir.fd, name).ok().and_then(|found| self.before_removal(node, &found)),
+            true => look(&dir.fd, name)
+                .ok()
+                .and_then(|found| self.before_removal(node, &found)),
             false => None,
         };
         match rustix::fs::unlinkat(&dir.fd, name, flags).map_err(errno) {

@@ -53,7 +53,12 @@ pub(super) fn is_kind(stat: &Statx, kind: u32) -> bool {
     u32::from(stat.stx_mode) & libc::S_IFMT == kind
 }
 
-fn open_beneath(dir: BorrowedFd<'_>, path: &[u8], flags: OFlags, mode: Mode) -> Result<OwnedFd, Errno> {
+fn open_beneath(
+    dir: BorrowedFd<'_>,
+    path: &[u8],
+    flags: OFlags,
+    mode: Mode,
+) -> Result<OwnedFd, Errno> {
     let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     loop {
@@ -73,8 +78,16 @@ fn walk(root: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> Result<OwnedFd, Err
     if path.len() <= PATH {
         return open_beneath(root, path, flags, Mode::empty());
     }
-    let cut = path[..PATH].iter().rposition(|byte| *byte == b'/').ok_or(Errno::NAMETOOLONG)?;
-    let dir = open_beneath(root, &path[..cut], OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?;
+    let cut = path[..PATH]
+        .iter()
+        .rposition(|byte| *byte == b'/')
+        .ok_or(Errno::NAMETOOLONG)?;
+    let dir = open_beneath(
+        root,
+        &path[..cut],
+        OFlags::PATH | OFlags::DIRECTORY,
+        Mode::empty(),
+    )?;
     walk(dir.as_fd(), &path[cut + 1..], flags)
 }
 
@@ -117,7 +130,10 @@ impl Fs {
     fn find_file(&self, share: u32) -> Res<Found> {
         use std::os::unix::ffi::OsStrExt;
         let root = &self.roots[share as usize];
-        let name = self.shares[share as usize].path.file_name().ok_or(libc::ESTALE)?;
+        let name = self.shares[share as usize]
+            .path
+            .file_name()
+            .ok_or(libc::ESTALE)?;
         let found = look(root, name.as_bytes()).map_err(|_| libc::ESTALE)?;
         match is_kind(&found.stat, libc::S_IFREG) {
             true => Ok(found),

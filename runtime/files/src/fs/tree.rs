@@ -104,7 +104,9 @@ impl Tree {
         }
         let known = self.nodes.get(&node).ok_or(libc::ESTALE)?;
         let paths = known.names.iter().rev().take(NAMES);
-        let paths: Vec<_> = paths.filter_map(|(parent, name)| self.path(*parent, name)).collect();
+        let paths: Vec<_> = paths
+            .filter_map(|(parent, name)| self.path(*parent, name))
+            .collect();
         match paths.is_empty() {
             true => Err(libc::ESTALE),
             false => Ok((known.share, paths)),
@@ -306,7 +308,9 @@ impl Tree {
 
     /// An earlier server told the guest of it.
     pub(super) fn is_recovered(&self, node: u64) -> bool {
-        self.nodes.get(&node).is_some_and(|node| node.lookups.is_none())
+        self.nodes
+            .get(&node)
+            .is_some_and(|node| node.lookups.is_none())
     }
 }
 
@@ -387,7 +391,9 @@ mod tests {
         assert!(again > file && record.is_some());
         // The same from a fresh journal.
         let mut third = Tree::new(2);
-        next.records().iter().for_each(|record| third.replay(record));
+        next.records()
+            .iter()
+            .for_each(|record| third.replay(record));
         assert_eq!(path(&third, file), "g");
     }
 }

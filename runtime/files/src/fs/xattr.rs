@@ -75,7 +75,9 @@ impl Fs {
         let (size, _padding) = (args.u32()? as usize, args.u32()?);
         let name = args.string()?;
         let share = self.tree().share(header.node)?;
-        let host = self.host_attribute(share, name).map_err(|_| libc::ENODATA)?;
+        let host = self
+            .host_attribute(share, name)
+            .map_err(|_| libc::ENODATA)?;
         let (path, _open) = self.attribute_path(header.node)?;
         let mut value = vec![0; VALUE];
         let length = rustix::fs::getxattr(path, host, &mut value[..]).map_err(errno)?;
@@ -101,7 +103,9 @@ impl Fs {
     pub(super) fn remove_xattr(&self, header: &Header, mut args: Args<'_>) -> Res<Vec<u8>> {
         let name = args.string()?;
         let share = self.writable(header.node)?;
-        let host = self.host_attribute(share, name).map_err(|_| libc::ENODATA)?;
+        let host = self
+            .host_attribute(share, name)
+            .map_err(|_| libc::ENODATA)?;
         let (path, _open) = self.attribute_path(header.node)?;
         rustix::fs::removexattr(path, host).map_err(errno)?;
         Ok(Vec::new())

@@ -103,7 +103,11 @@ impl<'a> Args<'a> {
 
     /// Bytes up to a NUL, without it.
     pub(crate) fn string(&mut self) -> Res<&'a [u8]> {
-        let end = self.0.iter().position(|byte| *byte == 0).ok_or(libc::EINVAL)?;
+        let end = self
+            .0
+            .iter()
+            .position(|byte| *byte == 0)
+            .ok_or(libc::EINVAL)?;
         let text = self.bytes(end)?;
         self.bytes(1)?;
         Ok(text)

@@ -8,8 +8,8 @@ use std::io;
 use vhost::VhostUserMemoryRegionBase;
 use vhost::vhost_user::message::{
     VhostTransferStateDirection, VhostTransferStatePhase, VhostUserConfigFlags, VhostUserInflight,
-    VhostUserLog, VhostUserMemoryRegion, VhostUserProtocolFeatures, VhostUserSharedMsg,
-    VhostUserShMemConfig, VhostUserSingleMemoryRegion, VhostUserVirtioFeatures,
+    VhostUserLog, VhostUserMemoryRegion, VhostUserProtocolFeatures, VhostUserShMemConfig,
+    VhostUserSharedMsg, VhostUserSingleMemoryRegion, VhostUserVirtioFeatures,
     VhostUserVringAddrFlags, VhostUserVringState,
 };
 use vhost::vhost_user::{Error, GpuBackend, Result, VhostUserBackendReqHandlerMut};
@@ -65,7 +65,9 @@ impl<R: Rings> Device<R> {
     }
 
     fn queue(&mut self, index: u32) -> Result<&mut Queue> {
-        self.queues.get_mut(index as usize).ok_or(Error::InvalidParam)
+        self.queues
+            .get_mut(index as usize)
+            .ok_or(Error::InvalidParam)
     }
 
     fn guest_address(&self, vmm: u64) -> Result<u64> {
@@ -100,7 +102,9 @@ impl<R: Rings> Device<R> {
             available: self.guest_address(available)?,
             used: self.guest_address(used)?,
         };
-        self.rings.start(ring, base, &kick, &call).map_err(Error::ReqHandlerError)
+        self.rings
+            .start(ring, base, &kick, &call)
+            .map_err(Error::ReqHandlerError)
     }
 }
 
@@ -145,9 +149,14 @@ impl<R: Rings> VhostUserBackendReqHandlerMut for Device<R> {
             size: region.memory_size,
             offset: region.mmap_offset,
         };
-        self.regions = regions.iter().map(|region| (*region, as_region(region))).collect();
+        self.regions = regions
+            .iter()
+            .map(|region| (*region, as_region(region)))
+            .collect();
         let regions: Vec<Region> = self.regions.iter().map(|(_, region)| *region).collect();
-        self.rings.memory(&regions, &files).map_err(Error::ReqHandlerError)?;
+        self.rings
+            .memory(&regions, &files)
+            .map_err(Error::ReqHandlerError)?;
         Ok(None)
     }
 
@@ -200,7 +209,10 @@ impl<R: Rings> VhostUserBackendReqHandlerMut for Device<R> {
         let running = queue.running;
         queue.call = file;
         if running {
-            let base = self.rings.stop(index.into()).map_err(Error::ReqHandlerError)?;
+            let base = self
+                .rings
+                .stop(index.into())
+                .map_err(Error::ReqHandlerError)?;
             let queue = self.queue(index.into())?;
             (queue.base, queue.running) = (base, false);
         }

@@ -9,7 +9,10 @@ use std::process::{Child, Command, Stdio};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 /// Starts a server and gives it with the keeper's end of the link.
-#[expect(unsafe_code, reason = "the death signal must be set between fork and exec")]
+#[expect(
+    unsafe_code,
+    reason = "the death signal must be set between fork and exec"
+)]
 pub(super) fn start() -> io::Result<(Child, OwnedFd)> {
     let (here, there) = socketpair(
         AddressFamily::UNIX,

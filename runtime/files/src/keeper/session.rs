@@ -41,7 +41,13 @@ impl Session {
         let mut fds = vec![self.journal.as_fd(), self.table.as_fd()];
         fds.extend(self.roots.iter().map(AsFd::as_fd));
         let shares = self.spec.shares.clone();
-        state.tell(&ToServer::Open { session: id, shares }, &fds)?;
+        state.tell(
+            &ToServer::Open {
+                session: id,
+                shares,
+            },
+            &fds,
+        )?;
         for (node, file) in &self.held {
             let held = ToServer::Held {
                 session: id,
@@ -59,7 +65,13 @@ impl Session {
         };
         let fds: Vec<BorrowedFd<'_>> = files.iter().map(AsFd::as_fd).collect();
         let regions = regions.clone();
-        state.tell(&ToServer::Memory { session: id, regions }, &fds)?;
+        state.tell(
+            &ToServer::Memory {
+                session: id,
+                regions,
+            },
+            &fds,
+        )?;
         for (ring, kick, call) in self.rings.values() {
             let start = ToServer::Start {
                 session: id,
@@ -76,7 +88,9 @@ pub(super) fn open(keeper: &Arc<Keeper>, spec: spec::Session) -> io::Result<()> 
     close_named(keeper, &spec.id);
     if spec.shares.len() > link::SHARES {
         let most = link::SHARES;
-        return Err(io::Error::other(format!("a VM has at most {most} mounts of files")));
+        return Err(io::Error::other(format!(
+            "a VM has at most {most} mounts of files"
+        )));
     }
     let roots = spec.shares.iter().map(root).collect::<io::Result<_>>()?;
     let memfd = |name: &str| rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC);
@@ -133,7 +147,10 @@ fn serve(keeper: &Arc<Keeper>, id: u64, listener: &UnixListener, stops: Receiver
         if !keeper.state().sessions.contains_key(&id) {
             return;
         }
-        let mut poll = [rustix::event::PollFd::new(listener, rustix::event::PollFlags::IN)];
+        let mut poll = [rustix::event::PollFd::new(
+            listener,
+            rustix::event::PollFlags::IN,
+        )];
         let while_waiting = rustix::event::Timespec {
             tv_sec: 0,
             tv_nsec: 200_000_000,
@@ -166,7 +183,10 @@ fn serve(keeper: &Arc<Keeper>, id: u64, listener: &UnixListener, stops: Receiver
 /// Ends the VM of this name, if there is one.
 pub(super) fn close_named(keeper: &Arc<Keeper>, name: &str) {
     let state = keeper.state();
-    let found = state.sessions.iter().find(|(_, session)| session.spec.id == name);
+    let found = state
+        .sessions
+        .iter()
+        .find(|(_, session)| session.spec.id == name);
     let Some(id) = found.map(|(id, _)| *id) else {
         return;
     };
@@ -238,7 +258,10 @@ impl ToTheServer {
 
 impl Rings for ToTheServer {
     fn memory(&mut self, regions: &[Region], files: &[File]) -> io::Result<()> {
-        let files = files.iter().map(File::try_clone).collect::<io::Result<_>>()?;
+        let files = files
+            .iter()
+            .map(File::try_clone)
+            .collect::<io::Result<_>>()?;
         let id = self.id;
         self.with(
             |session| {

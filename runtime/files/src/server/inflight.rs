@@ -43,7 +43,10 @@ impl Drop for Table {
     }
 }
 
-#[expect(unsafe_code, reason = "shared memory is accessed by atomics at fixed places")]
+#[expect(
+    unsafe_code,
+    reason = "shared memory is accessed by atomics at fixed places"
+)]
 impl Table {
     /// Maps it.
     pub(crate) fn map(file: impl AsFd) -> io::Result<Table> {
@@ -54,7 +57,14 @@ impl Table {
         let protection = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: a new mapping at an address that the kernel chooses.
         let start = unsafe {
-            mmap(std::ptr::null_mut(), SIZE, protection, MapFlags::SHARED, file, 0)?
+            mmap(
+                std::ptr::null_mut(),
+                SIZE,
+                protection,
+                MapFlags::SHARED,
+                file,
+                0,
+            )?
         };
         Ok(Table { start })
     }
@@ -113,7 +123,10 @@ impl Table {
             self.done(queue, (publishing >> 16) as u16 % QUEUE_SIZE);
         }
         let taken = |head: &u16| self.mark(queue, *head).load(Ordering::SeqCst) == 1;
-        if following.filter(|head| *head < QUEUE_SIZE).is_some_and(|head| taken(&head)) {
+        if following
+            .filter(|head| *head < QUEUE_SIZE)
+            .is_some_and(|head| taken(&head))
+        {
             self.position(queue).fetch_add(1, Ordering::SeqCst);
         }
         (0..QUEUE_SIZE).filter(taken).collect()

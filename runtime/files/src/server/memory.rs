@@ -7,8 +7,8 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use vm_memory::{
-    Bytes, FileOffset, GuestAddress, GuestMemory as _, GuestMemoryMmap, GuestRegionMmap, MmapRegion,
-    Permissions,
+    Bytes, FileOffset, GuestAddress, GuestMemory as _, GuestMemoryMmap, GuestRegionMmap,
+    MmapRegion, Permissions,
 };
 
 use crate::link::Region;
@@ -139,7 +139,9 @@ impl Memory {
             if take == 0 {
                 break;
             }
-            let slices = self.0.get_slices(GuestAddress(*at), take, Permissions::ReadWrite);
+            let slices = self
+                .0
+                .get_slices(GuestAddress(*at), take, Permissions::ReadWrite);
             for slice in slices.map_err(bad)? {
                 let slice = slice.map_err(bad)?;
                 vectors.push(libc::iovec {
@@ -155,7 +157,9 @@ impl Memory {
         let mut done = 0;
         for vectors in vectors.chunks(VECTORS) {
             let wanted: usize = vectors.iter().map(|vector| vector.iov_len).sum();
-            let at = offset.checked_add(done as u64).and_then(|at| i64::try_from(at).ok());
+            let at = offset
+                .checked_add(done as u64)
+                .and_then(|at| i64::try_from(at).ok());
             let at = at.ok_or(io::Error::from_raw_os_error(libc::EFBIG))?;
             let got = loop {
                 let got = call(vectors, at);

@@ -73,7 +73,14 @@ fn take(
             let journal = fds.next().ok_or_else(short)?;
             let table = Arc::new(Table::map(fds.next().ok_or_else(short)?)?);
             let roots: Vec<OwnedFd> = fds.collect();
-            let fs = Fs::open(session, shares, roots, journal, keeper.clone(), Arc::clone(locks))?;
+            let fs = Fs::open(
+                session,
+                shares,
+                roots,
+                journal,
+                keeper.clone(),
+                Arc::clone(locks),
+            )?;
             let vm = Vm {
                 fs: Arc::new(fs),
                 table,
@@ -84,7 +91,10 @@ fn take(
         }
         ToServer::Held { session, node } => {
             let file = fds.next().ok_or_else(short)?;
-            vms.get_mut(&session).ok_or_else(gone)?.fs.held(node, File::from(file));
+            vms.get_mut(&session)
+                .ok_or_else(gone)?
+                .fs
+                .held(node, File::from(file));
         }
         ToServer::Memory { session, regions } => {
             let vm = vms.get_mut(&session).ok_or_else(gone)?;

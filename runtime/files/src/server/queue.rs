@@ -119,11 +119,13 @@ impl Running {
         });
         let end = Arc::new(eventfd(0, EventfdFlags::CLOEXEC)?);
         let (own, stop) = (Arc::clone(&shared), Arc::clone(&end));
-        let thread = std::thread::Builder::new().name("queue".to_owned()).spawn(move || {
-            if let Err(error) = work(&own, &kick, &stop, &fs) {
-                tracing::error!(%error, "a VM's file system stops");
-            }
-        })?;
+        let thread = std::thread::Builder::new()
+            .name("queue".to_owned())
+            .spawn(move || {
+                if let Err(error) = work(&own, &kick, &stop, &fs) {
+                    tracing::error!(%error, "a VM's file system stops");
+                }
+            })?;
         Ok(Running {
             shared,
             end,

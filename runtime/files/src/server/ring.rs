@@ -118,13 +118,15 @@ impl Ring {
             again: false,
         };
         let mut table = (self.place.descriptors, u32::from(self.place.size));
-        let (mut index, mut left, mut inside) = (u32::from(head), u32::from(self.place.size), false);
+        let (mut index, mut left, mut inside) =
+            (u32::from(head), u32::from(self.place.size), false);
         loop {
             if index >= table.1 {
                 return Err(broken("a descriptor is outside the table"));
             }
             let mut bytes = [0; DESCRIPTOR as usize];
-            self.memory.read(table.0 + DESCRIPTOR * u64::from(index), &mut bytes)?;
+            self.memory
+                .read(table.0 + DESCRIPTOR * u64::from(index), &mut bytes)?;
             let [a, b, c, d, e, f, g, h, l0, l1, l2, l3, f0, f1, n0, n1] = bytes;
             let address = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
             let length = u32::from_le_bytes([l0, l1, l2, l3]);
@@ -139,7 +141,9 @@ impl Ring {
                 left = size.min(1 << 16);
                 continue;
             }
-            left = left.checked_sub(1).ok_or_else(|| broken("descriptors run in a circle"))?;
+            left = left
+                .checked_sub(1)
+                .ok_or_else(|| broken("descriptors run in a circle"))?;
             if flags & WRITE != 0 {
                 chain.writable.push((address, length));
             } else if chain.writable.is_empty() {
@@ -163,7 +167,8 @@ impl Ring {
         let mut element = [0; 8];
         element[..4].copy_from_slice(&u32::from(head).to_le_bytes());
         element[4..].copy_from_slice(&length.to_le_bytes());
-        self.memory.write(self.place.used + 4 + 8 * slot, &element)?;
+        self.memory
+            .write(self.place.used + 4 + 8 * slot, &element)?;
         let used = self.used.wrapping_add(1);
         self.table.publish(self.queue(), head, used);
         self.memory.store(self.place.used + 2, used)?;
