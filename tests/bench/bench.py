@@ -17,6 +17,7 @@ usage: tests/bench/bench.py [--rounds N] [--only LETTERS] [--docker SOCKET|no]
   e  `stack ps`, `stack exec … true`, `stack down`, `stack --help`
   f  pull and unpack of a large image, against `skopeo copy` + `umoci unpack`
   g  resident memory of an idle VM
+  h  `stack watch`: a saved file, 5,000 changed files
 
 `make bench` builds what is needed and starts the registry first.
 """
@@ -31,6 +32,7 @@ import tempfile
 import time
 
 import engine
+import watch
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BIN = ROOT / "target/release"
@@ -319,20 +321,36 @@ def peer(folder, wanted):
     return Peer(folder, wanted)
 
 
+def watches(home, report, rounds, beside):
+    projects = {"": watch.Watched(home.dir / "watch", [str(BIN / "stack")], home.env)}
+    home.projects.add("watch")
+    other = None
+    try:
+        if beside:
+            other = ", Docker Compose"
+            projects[other] = watch.Watched(home.dir / "watch-docker", beside.compose, beside.env, build=True)
+        watch.measure(projects, report, rounds, other)
+    finally:
+        for project in projects.values():
+            project.close()
+
+
 def main():
     parser = argparse.ArgumentParser(usage=__doc__.split("\n\n")[1])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", default="abcdefg")
+    parser.add_argument("--only", default="abcdefgh")
     parser.add_argument("--docker")
     options = parser.parse_args()
     home, report, beside = Home(), Report(), None
     try:
+        if set("bcdeh") & set(options.only):
+            beside = peer(home.dir, options.docker)
         if set("abcdeg") & set(options.only):
-            if set("bcde") & set(options.only):
-                beside = peer(home.dir, options.docker)
             starts(home, report, options.rounds, options.only, beside)
         if "f" in options.only:
             pulls(home, Report(), options.rounds)
+        if "h" in options.only:
+            watches(home, Report(), options.rounds, beside)
     finally:
         if beside:
             beside.close()
