@@ -19,6 +19,7 @@ mod icmp;
 mod names;
 mod neighbours;
 mod reassembly;
+mod resolvers;
 mod switch;
 mod tcp;
 mod udp;
@@ -42,6 +43,7 @@ use crate::udp::{Associations, Outgoing, Sessions};
 use crate::wire::{Mac, Route};
 use flows::Flows;
 use reassembly::Reassembly;
+use resolvers::Asked;
 
 /// Bytes that may wait for a port before flows to it stop sending.
 const PORT_ROOM: usize = 1 << 20;
@@ -155,6 +157,7 @@ pub(crate) struct Fabric {
     associations: Associations,
     sessions: Sessions,
     forwarder: Forwarder,
+    asked: Asked,
     reassembly: Reassembly,
     // When routers' advertisements are due that nobody asked for.
     advertisements: Timers<NetworkId>,

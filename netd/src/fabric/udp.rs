@@ -27,6 +27,12 @@ impl Fabric {
         if destination == Destination::Host && to.port() == super::names::PORT {
             return self.handle_query(from, (ip.dst, source), payload, now);
         }
+        if destination == Destination::Host
+            && source == super::names::PORT
+            && self.answered_by_guest(from, to.port(), payload, now)
+        {
+            return;
+        }
         if let Some((publish, client)) = self.sessions.outward(from, source, to, now) {
             let payload = payload.to_vec();
             self.events.push_back(Event::ReplyDatagram {

@@ -391,7 +391,7 @@ impl Loop {
         while let Some(resolver) = self.resolvers.get_mut(&query) {
             match resolver.handle(&mut buffer) {
                 Heard::Nothing => break,
-                Heard::Answer(answer) => self.fabric.handle_answer(query, &answer),
+                Heard::Answer(answer) => self.fabric.handle_answer(query, &answer, now),
                 Heard::Failed => {
                     self.close_query(query);
                     self.fabric.query_failed(query, now);
