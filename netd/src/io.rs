@@ -24,6 +24,7 @@ mod sources;
 mod store;
 #[cfg(target_os = "linux")]
 mod vhost;
+mod wildcard;
 
 use std::io;
 use std::net::SocketAddr;

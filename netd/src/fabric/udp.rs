@@ -107,8 +107,7 @@ impl Fabric {
         self.association_failed(association);
     }
 
-    /// A published port's socket received something from `client`, which came
-    /// to the host's address `local`, as far as that is known.
+    /// A published port's socket received something from `client`.
     pub(crate) fn handle_published_datagram(
         &mut self,
         publish: PublishId,
@@ -123,9 +122,8 @@ impl Fabric {
         let Some(port) = self.port_of(&config.endpoint) else {
             return;
         };
-        let client = plain(client);
-        let itself = self.shown(port, client);
-        let Some(gateway) = self.gateway_for(port, itself.map_or(client, |client| client)) else {
+        let itself = self.shown(port, plain(client));
+        let Some(gateway) = self.gateway_for(port, plain(client)) else {
             return;
         };
         let ends = ((publish, client), (port, service));
