@@ -26,6 +26,7 @@ mod udp;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Instant;
 
 pub(crate) use apply::Opened;
@@ -80,6 +81,13 @@ pub(crate) enum Event {
         flow: FlowId,
         /// Where to.
         to: SocketAddr,
+    },
+    /// Connect a socket of the host's file system for this flow.
+    ConnectLocal {
+        /// The flow.
+        flow: FlowId,
+        /// Where it is.
+        path: PathBuf,
     },
     /// The flow is over: close its socket, by a reset unless it is done.
     Closed {

@@ -15,6 +15,7 @@ mod holder;
 mod host;
 mod host_stream;
 mod listener;
+mod local_stream;
 mod mmsg;
 mod port;
 mod publish;
