@@ -108,9 +108,22 @@ pub struct Endpoint {
     /// Search domains, told to guests that ask by DHCP.
     #[serde(default)]
     pub search: Vec<String>,
+    /// Sockets of the host that the endpoint reaches at ports of the gateway,
+    /// on internal networks too.
+    #[serde(default)]
+    pub sockets: Vec<HostSocket>,
     /// What SRV lookups find: `_label._tcp.name` for each of the names.
     #[serde(default)]
     pub services: Vec<Service>,
+}
+
+/// A stream socket in the host's file system.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostSocket {
+    /// TCP port of the gateway that leads there; not 53.
+    pub port: u16,
+    /// Where it is.
+    pub path: PathBuf,
 }
 
 /// A port of a guest that an SRV lookup finds (RFC 2782).

@@ -19,12 +19,14 @@ mod icmp;
 mod names;
 mod neighbours;
 mod reassembly;
+mod resolvers;
 mod switch;
 mod tcp;
 mod udp;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Instant;
 
 pub(crate) use apply::Opened;
@@ -42,6 +44,7 @@ use crate::udp::{Associations, Outgoing, Sessions};
 use crate::wire::{Mac, Route};
 use flows::Flows;
 use reassembly::Reassembly;
+use resolvers::Asked;
 
 /// Bytes that may wait for a port before flows to it stop sending.
 const PORT_ROOM: usize = 1 << 20;
@@ -78,6 +81,13 @@ pub(crate) enum Event {
         flow: FlowId,
         /// Where to.
         to: SocketAddr,
+    },
+    /// Connect a socket of the host's file system for this flow.
+    ConnectLocal {
+        /// The flow.
+        flow: FlowId,
+        /// Where it is.
+        path: PathBuf,
     },
     /// The flow is over: close its socket, by a reset unless it is done.
     Closed {
@@ -155,6 +165,7 @@ pub(crate) struct Fabric {
     associations: Associations,
     sessions: Sessions,
     forwarder: Forwarder,
+    asked: Asked,
     reassembly: Reassembly,
     // When routers' advertisements are due that nobody asked for.
     advertisements: Timers<NetworkId>,

@@ -15,6 +15,7 @@ mod holder;
 mod host;
 mod host_stream;
 mod listener;
+mod local_stream;
 mod mmsg;
 mod port;
 mod publish;
@@ -24,6 +25,7 @@ mod sources;
 mod store;
 #[cfg(target_os = "linux")]
 mod vhost;
+mod wildcard;
 
 use std::io;
 use std::net::SocketAddr;

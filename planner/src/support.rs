@@ -256,7 +256,7 @@ const REFUSED: &[Refused] = &[
     (
         &["services", "*", "volumes", "*", "source"],
         engine_socket,
-        "there is no engine to talk to, and a socket cannot be mounted",
+        "there is no engine to talk to",
         "leave it out, or run this service with the engine that it manages",
     ),
     (

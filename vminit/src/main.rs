@@ -23,6 +23,7 @@ mod output;
 mod port;
 mod process;
 mod processes;
+mod relay;
 mod rootfs;
 mod service;
 mod spawn;
@@ -34,6 +35,9 @@ mod volume;
 mod within;
 
 fn main() {
+    if let Some(to) = relay::wanted() {
+        return relay::serve(to);
+    }
     if let Err(error) = boot::mounts() {
         eprintln!("vminit: {error}");
     }

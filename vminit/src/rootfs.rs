@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,7 +15,7 @@ use nix::mount::{MsFlags, mount};
 use stack_protocol::config::{Mount, MountSource, VmConfig};
 
 use crate::within::Root;
-use crate::{devices, files, volume};
+use crate::{devices, files, relay, volume};
 
 /// Where the root is until the service's own namespace moves it to `/`.
 pub(crate) const ROOT: &str = "/run/root";
@@ -97,7 +98,9 @@ impl Disks {
             .iter()
             .filter_map(|mount| match &mount.source {
                 MountSource::Disk { serial, .. } => Some(serial),
-                MountSource::Share { .. } | MountSource::Tmpfs { .. } => None,
+                MountSource::Share { .. }
+                | MountSource::Socket { .. }
+                | MountSource::Tmpfs { .. } => None,
             });
         let wanted: Vec<&String> = config
             .root
@@ -222,6 +225,11 @@ fn one(wanted: &Mount, n: usize, root: &Root, disks: &Disks) -> io::Result<()> {
                 volume::fill(&source, &root.directory(&wanted.target)?)?;
             }
             source
+        }
+        MountSource::Socket { address, port } => {
+            let source = relay::start(n, SocketAddr::new(*address, *port))?;
+            let target = root.file(&wanted.target)?;
+            return bind(&source, &target.path(), wanted.read_only);
         }
         MountSource::Tmpfs { size, mode } => {
             let target = root.directory(&wanted.target)?;

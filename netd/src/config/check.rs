@@ -119,6 +119,10 @@ impl Endpoint {
             return Err(format!("endpoint {id}: no address"));
         }
         let most = self.names.len().max(self.links.len());
+        let mut ports = BTreeSet::from([0, 53]);
+        if let Some(twice) = self.sockets.iter().find(|s| !ports.insert(s.port)) {
+            return Err(format!("endpoint {id}: port {} is taken", twice.port));
+        }
         if most.max(self.services.len()).max(self.search.len()) > MAX_ENTRIES {
             return Err(format!("endpoint {id}: more than {MAX_ENTRIES} names"));
         }

@@ -159,8 +159,9 @@ impl Forwarder {
         }))
     }
 
-    /// A resolver answered. What does not fit the question is ignored.
-    pub(crate) fn answered(&mut self, id: QueryId, answer: &[u8]) -> Option<Outcome> {
+    /// A resolver answered. What does not fit the question is ignored; if it
+    /// only says that it could not find out, the next resolver is asked.
+    pub(crate) fn answered(&mut self, id: QueryId, answer: &[u8], now: Instant) -> Option<Outcome> {
         let query = self.queries.get(&id)?;
         let ours = answer.get(..2)? == query.id.to_be_bytes() && answer.get(2)? & 0x80 != 0;
         let same = match (question_end(&query.message), question_end(answer)) {
@@ -171,6 +172,15 @@ impl Forwarder {
         };
         if !ours || !same {
             return None;
+        }
+        let others = match query.own.len() {
+            0 => self.resolvers.len(),
+            own => own,
+        };
+        // Server failure, not implemented, refused (RFC 1035, 4.1.1).
+        let failed = matches!(answer.get(3)? & 0x0f, 2 | 4 | 5);
+        if failed && query.attempts < others.min(ATTEMPTS) {
+            return self.attempt(id, now);
         }
         let mut reply = answer.to_vec();
         reply[..2].copy_from_slice(&query.message[..2]);

@@ -4,7 +4,7 @@
     reason = "tests need some instant to start from"
 )]
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
@@ -12,7 +12,7 @@ use simple_dns::rdata::{OPT, RData};
 use simple_dns::{CLASS, Name, Packet, PacketFlag, Question, RCODE, TYPE};
 
 use super::*;
-use crate::config::{Endpoint, Network};
+use crate::config::{Endpoint, Network, Protocol, Service};
 use crate::ids::{PortId, QueryId};
 
 fn endpoint(last: u8, names: &[&str]) -> Endpoint {
@@ -52,6 +52,32 @@ fn zone(internal: bool) -> Zone {
     Zone::new(&network, &[network.clone(), other])
 }
 
+/// A network with both families, where `db` offers a service.
+fn modern() -> Zone {
+    let six = |last: u16| Ipv6Addr::new(0xfd00, 1, 0, 0, 0, 0, 0, last);
+    let mut db = endpoint(3, &["db", "db-1"]);
+    db.ipv6 = Some(six(3));
+    db.services = vec![Service {
+        label: "postgresql".into(),
+        protocol: Protocol::Tcp,
+        port: 5432,
+    }];
+    let mut only = endpoint(4, &["six"]);
+    (only.ipv4, only.ipv6) = (None, Some(six(4)));
+    let mut second = endpoint(5, &["db", "db-2"]);
+    second.ipv6 = Some(six(5));
+    let network = Network {
+        name: "front".into(),
+        subnet: Some((Ipv4Addr::new(10, 89, 0, 0), 24)),
+        gateway: Some(Ipv4Addr::new(10, 89, 0, 1)),
+        subnet6: Some((six(0), 64)),
+        gateway6: Some(six(1)),
+        endpoints: vec![db, only, second],
+        ..Network::default()
+    };
+    Zone::new(&network, std::slice::from_ref(&network))
+}
+
 fn links() -> Vec<(String, String)> {
     vec![("database".into(), "Web-2".into())]
 }
@@ -88,6 +114,8 @@ fn ask(zone: &mut Zone, name: &str, kind: TYPE) -> (RCODE, Vec<String>) {
             assert!(reply.has_flags(PacketFlag::RESPONSE | PacketFlag::RECURSION_DESIRED));
             let show = |data: &RData<'_>| match data {
                 RData::A(a) => Ipv4Addr::from(a.address).to_string(),
+                RData::AAAA(a) => Ipv6Addr::from(a.address).to_string(),
+                RData::SRV(srv) => format!("{}:{}", srv.target, srv.port),
                 RData::PTR(name) => name.0.to_string(),
                 other => format!("{other:?}"),
             };
@@ -121,6 +149,54 @@ fn names_of_the_network_are_answered_in_turn() {
         ask(&mut zone, "host.docker.internal", TYPE::A).1,
         ["10.89.0.1"]
     );
+}
+
+#[test]
+fn both_families_have_records() {
+    let mut zone = modern();
+    let mut ask = |name: &str, kind| ask(&mut zone, name, kind);
+    // Clients ask for both at once: each family has turns of its own.
+    let turns: Vec<_> = (0..4)
+        .map(|_| (ask("db", TYPE::A).1, ask("db", TYPE::AAAA).1))
+        .collect();
+    assert_eq!(turns[0], turns[2]);
+    assert_ne!(turns[0].0, turns[1].0);
+    assert_ne!(turns[0].1, turns[1].1);
+    assert_eq!(ask("six", TYPE::A), (RCODE::NoError, none()));
+    assert_eq!(ask("six", TYPE::AAAA).1, ["fd00:1::4"]);
+    assert_eq!(ask("gateway.docker.internal", TYPE::AAAA).1, ["fd00:1::1"]);
+    let name = format!("4{}1.0.0.0.0.0.d.f.ip6.arpa", ".0".repeat(23) + ".");
+    assert_eq!(ask(&name, TYPE::PTR).1, ["six"], "{name}");
+    let stranger = name.replacen('4', "7", 1);
+    assert_eq!(ask(&stranger, TYPE::PTR), (RCODE::NameError, none()));
+}
+
+#[test]
+fn services_have_ports() {
+    let mut zone = modern();
+    let mut ask = |name: &str, kind| ask(&mut zone, name, kind);
+    assert_eq!(ask("_postgresql._tcp.db", TYPE::SRV).1, ["db:5432"]);
+    assert_eq!(ask("_postgresql._tcp.db-1", TYPE::SRV).1, ["db:5432"]);
+    assert_eq!(
+        ask("_postgresql._tcp.db", TYPE::A),
+        (RCODE::NoError, none())
+    );
+    for name in [
+        "_postgresql._udp.db",
+        "_http._tcp.db",
+        "_postgresql._tcp.six",
+    ] {
+        assert_eq!(ask(name, TYPE::SRV), (RCODE::NameError, none()), "{name}");
+    }
+    assert_eq!(ask("_http._tcp.example.org", TYPE::SRV).1, ["Forward"]);
+}
+
+#[test]
+fn links_are_other_names_for_the_same() {
+    let mut zone = zone(false);
+    assert_eq!(ask(&mut zone, "DataBase", TYPE::A).1, ["10.89.0.3"]);
+    let query = query("database", TYPE::A).build_bytes_vec().unwrap();
+    assert_eq!(zone.answer(&query, true, &[]), Answer::Forward);
 }
 
 #[test]
@@ -211,7 +287,7 @@ proptest! {
         forwarder.set_resolvers(vec!["127.0.0.1:53".parse().unwrap()]);
         let client = guest(1);
         let _ = forwarder.ask(QueryId(1), client, &message, (7, vec![]), Instant::now());
-        let _ = forwarder.answered(QueryId(1), &message);
+        let _ = forwarder.answered(QueryId(1), &message, Instant::now());
     }
 }
 
@@ -246,6 +322,40 @@ fn forwarded_queries_go_round_the_resolvers_and_then_fail() {
 }
 
 #[test]
+fn another_resolver_is_asked_when_one_fails() {
+    let now = Instant::now();
+    let mut forwarder = Forwarder::default();
+    let resolvers = ["127.0.0.1:53", "127.0.0.2:53"].map(|r| r.parse().unwrap());
+    forwarder.set_resolvers(resolvers.to_vec());
+    let message = query("example.org", TYPE::A).build_bytes_vec().unwrap();
+    let mut asked = message.clone();
+    asked[..2].copy_from_slice(&[0xab, 0xcd]);
+    let failed = empty_reply(&asked, 2).unwrap();
+    let own = "192.0.2.1:53".parse().unwrap();
+    for (id, mine, second) in [(1, vec![], Some(resolvers[1])), (2, vec![own], None)] {
+        let query = QueryId(id);
+        let first = forwarder.ask(query, guest(1), &message, (0xabcd, mine), now);
+        let Some(Outcome::Ask(first)) = first else {
+            panic!("{first:?}")
+        };
+        assert_eq!(
+            first.resolver,
+            if second.is_some() { resolvers[0] } else { own }
+        );
+        let mut outcome = forwarder.answered(query, &failed, now);
+        if let Some(second) = second {
+            let Some(Outcome::Ask(ask)) = outcome else {
+                panic!("{outcome:?}")
+            };
+            assert_eq!(ask.resolver, second);
+            outcome = forwarder.answered(query, &failed, now);
+        }
+        // The last one's answer is the guest's, whatever it is.
+        assert!(matches!(outcome, Some(Outcome::Reply(..))), "{outcome:?}");
+    }
+}
+
+#[test]
 fn only_the_answer_to_the_question_is_passed_on() {
     let now = Instant::now();
     let mut forwarder = Forwarder::default();
@@ -265,14 +375,14 @@ fn only_the_answer_to_the_question_is_passed_on() {
         reply.build_bytes_vec().unwrap()
     };
     assert_eq!(
-        forwarder.answered(QueryId(1), &answer("example.org", 1)),
+        forwarder.answered(QueryId(1), &answer("example.org", 1), Instant::now()),
         None
     );
     assert_eq!(
-        forwarder.answered(QueryId(1), &answer("example.com", 0xabcd)),
+        forwarder.answered(QueryId(1), &answer("example.com", 0xabcd), Instant::now()),
         None
     );
-    let reply = forwarder.answered(QueryId(1), &answer("EXAMPLE.org", 0xabcd));
+    let reply = forwarder.answered(QueryId(1), &answer("EXAMPLE.org", 0xabcd), Instant::now());
     assert!(matches!(reply, Some(Outcome::Reply(_, _, bytes)) if bytes[..2] == [0x12, 0x34]));
     assert_eq!(forwarder.timeout(now + Duration::from_secs(9)), None);
 }

@@ -144,7 +144,7 @@ impl Fabric {
             self.events.push_back(Event::CloseAssociation(association));
         }
         for query in self.forwarder.forget(id) {
-            self.events.push_back(Event::CloseQuery(query));
+            self.close_query(query);
         }
         self.sessions.forget(|port, _| port == id);
         self.reassembly.forget_port(id);

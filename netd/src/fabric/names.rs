@@ -3,8 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
+use super::Fabric;
 use super::flows::Kind;
-use super::{Event, Fabric};
 use crate::counters::DropReason;
 use crate::dns::{Answer, Client, Outcome, empty_reply, framed};
 use crate::ids::{FlowId, PortId, QueryId};
@@ -48,7 +48,7 @@ impl Fabric {
                 match self.forwarder.ask(id, client, query, (random, own), now) {
                     Some(Outcome::Reply(_, _, reply)) => Some(reply),
                     Some(Outcome::Ask(ask)) => {
-                        self.events.push_back(Event::Ask(ask));
+                        self.ask(ask);
                         if let Client::Stream { flow, .. } = client {
                             self.count_pending(flow, 1);
                         }
@@ -129,8 +129,8 @@ impl Fabric {
     }
 
     /// A resolver answered.
-    pub(crate) fn handle_answer(&mut self, query: QueryId, answer: &[u8]) {
-        if let Some(outcome) = self.forwarder.answered(query, answer) {
+    pub(crate) fn handle_answer(&mut self, query: QueryId, answer: &[u8], now: Instant) {
+        if let Some(outcome) = self.forwarder.answered(query, answer, now) {
             self.settle(outcome);
         }
     }
@@ -144,9 +144,9 @@ impl Fabric {
 
     pub(super) fn settle(&mut self, outcome: Outcome) {
         match outcome {
-            Outcome::Ask(ask) => self.events.push_back(Event::Ask(ask)),
+            Outcome::Ask(ask) => self.ask(ask),
             Outcome::Reply(query, client, reply) => {
-                self.events.push_back(Event::CloseQuery(query));
+                self.close_query(query);
                 if let Client::Stream { flow, .. } = client {
                     self.count_pending(flow, -1);
                 }

@@ -102,22 +102,29 @@ impl Fabric {
         let Some(net) = self.networks.get(&network) else {
             return;
         };
-        let Some(message) = advertisement(net, self.host_has_ipv6) else {
-            return;
-        };
         let route = Route {
             src_mac: net.mac,
             dst_mac: ALL_NODES_MAC,
             src: net.link_local.into(),
             dst: ALL_NODES.into(),
         };
-        let frame = wire::icmp(&route, 255, [&message, &[]]);
         let ports: Vec<PortId> = match to {
             Some(port) => vec![port],
             None => net.table.values().copied().collect(),
         };
-        for port in ports {
-            self.send(port, frame.clone());
+        let routes = self.host_has_ipv6 && !net.config.internal;
+        let mut frames = Vec::new();
+        for id in ports {
+            // A VM on several networks has its default route on one.
+            let port = self.ports.get(&id);
+            let routes = routes && port.is_some_and(|port| port.endpoint.default_route);
+            let Some(message) = advertisement(net, routes) else {
+                return;
+            };
+            frames.push((id, wire::icmp(&route, 255, [&message, &[]])));
+        }
+        for (port, frame) in frames {
+            self.send(port, frame);
         }
     }
 
@@ -151,12 +158,12 @@ impl Fabric {
     }
 }
 
-/// What the router of a network says (section 4.2). It gives no addresses:
+/// What the router of a network says (section 4.2), and whether it is one
+/// for the rest of the world. It gives no addresses:
 /// guests have theirs already, and others would be refused.
-fn advertisement(net: &Net, host_has_ipv6: bool) -> Option<Vec<u8>> {
+fn advertisement(net: &Net, routes: bool) -> Option<Vec<u8>> {
     let gateway = net.config.gateway6?;
     let (prefix, length) = net.config.subnet6?;
-    let routes = host_has_ipv6 && !net.config.internal;
     let lifetime = if routes { LIFETIME } else { 0 };
     let mut message = vec![ROUTER_ADVERTISEMENT, 0, 0, 0, 64, 0];
     message.extend_from_slice(&lifetime.to_be_bytes());

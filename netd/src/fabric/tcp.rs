@@ -2,6 +2,7 @@
 //! and end.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use super::flows::{Flow, Key, Kind};
@@ -86,7 +87,8 @@ impl Fabric {
         let internal = self.is_internal(key.port);
         let port = key.remote.port();
         let names = destination == Destination::Host && port == super::names::PORT;
-        if internal && !names {
+        let socket = self.socket_at(key.port, destination, port);
+        if internal && !names && socket.is_none() {
             self.drop(DropReason::Internal);
             return match destination {
                 Destination::Host => self.refuse(&key, syn, 0),
@@ -102,6 +104,12 @@ impl Fabric {
         let kind = if names {
             connection.accept(now);
             Kind::Names(Framer::default(), 0)
+        } else if let Some(path) = socket {
+            self.events.push_back(Event::ConnectLocal { flow, path });
+            Kind::Outward {
+                syn: Vec::new(),
+                instead: None,
+            }
         } else {
             let (host, instead) = match destination {
                 Destination::Host => (loopback(ip.dst), Some(other_loopback(ip.dst))),
@@ -123,6 +131,14 @@ impl Fabric {
                 lingers: false,
             },
         );
+    }
+
+    /// The socket of the host's file system that the endpoint finds at the
+    /// gateway's port.
+    fn socket_at(&self, id: PortId, destination: Destination, port: u16) -> Option<PathBuf> {
+        let mut sockets = self.ports.get(&id)?.endpoint.sockets.iter();
+        let socket = sockets.find(|socket| socket.port == port)?;
+        (destination == Destination::Host).then(|| socket.path.clone())
     }
 
     fn initial(&mut self) -> Seq {

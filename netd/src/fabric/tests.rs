@@ -4,7 +4,11 @@
     reason = "tests need some instant to start from"
 )]
 
-use std::net::Ipv4Addr;
+mod flows;
+mod guest;
+mod services;
+
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
@@ -23,6 +27,17 @@ fn endpoint(net: u8, last: u8) -> Endpoint {
         transport: crate::config::Transport::Datagram,
         mac: format!("02:57:0a:{net:02x}:00:{last:02x}"),
         ipv4: Some(Ipv4Addr::new(10, net, 0, last)),
+        ipv6: Some(Ipv6Addr::new(
+            0xfd00,
+            net.into(),
+            0,
+            0,
+            0,
+            0,
+            0,
+            last.into(),
+        )),
+        default_route: true,
         names: vec![format!("s{last}")],
         ..Endpoint::default()
     }
@@ -33,6 +48,8 @@ fn network(net: u8, lasts: &[u8]) -> Network {
         name: format!("n{net}"),
         subnet: Some((Ipv4Addr::new(10, net, 0, 0), 24)),
         gateway: Some(Ipv4Addr::new(10, net, 0, 1)),
+        subnet6: Some((Ipv6Addr::new(0xfd00, net.into(), 0, 0, 0, 0, 0, 0), 64)),
+        gateway6: Some(Ipv6Addr::new(0xfd00, net.into(), 0, 0, 0, 0, 0, 1)),
         endpoints: lasts.iter().map(|last| endpoint(net, *last)).collect(),
         ..Network::default()
     }
@@ -292,7 +309,7 @@ proptest! {
     #[test]
     fn any_frames_are_survived(
         frames in prop::collection::vec(
-            (0usize..3, 0u8..6, prop::collection::vec(any::<u8>(), 0..120), any::<[u16; 3]>()),
+            (0usize..3, 0u8..12, prop::collection::vec(any::<u8>(), 0..120), any::<[u16; 3]>()),
             1..20,
         ),
     ) {
@@ -301,7 +318,11 @@ proptest! {
         let mut now = Instant::now();
         for (from, kind, bytes, [x, y, z]) in frames {
             let dst = [[10, 1, 0, 1], [192, 0, 2, 1], [10, 2, 0, 2]][usize::from(z) % 3];
-            let route = out(dst);
+            let mut route = out(dst);
+            if kind >= 6 {
+                let dst = ["fd00:1::1", "2001:db8::1", "ff02::1:ff00:1", "fd00:2::2"][usize::from(y) % 4];
+                (route.src, route.dst) = ("fd00:1::2".parse().unwrap(), dst.parse().unwrap());
+            }
             let port = if x & 1 == 0 { 53 } else { y };
             let header = Header {
                 seq: Seq(u32::from(x)), ack: (y & 1 == 1).then_some(Seq(u32::from(z))),
@@ -313,6 +334,19 @@ proptest! {
                 1 => wire::udp(&route, (4000, port), &bytes).to_vec(),
                 2 => wire::echo_reply(&route, &[&[8, 0, 0, 0, 0, 0, 0, 0], &bytes[..]].concat()).to_vec(),
                 3 => wire::arp_reply((route.src_mac, route.dst_mac), [10, 1, 0, 2].into(), [10, 1, 0, 1].into()).to_vec(),
+                6 => wire::icmp(&route, 255, [&[130 + (x % 12) as u8, 0, 0, 0, 0, 0, 0, 0], &bytes]).to_vec(),
+                7 => {
+                    let large = wire::udp(&route, (4000, port), &bytes.repeat(40));
+                    let mut parts = wire::cut(large, 1280, z.into());
+                    parts.swap_remove(usize::from(x) % parts.len()).to_vec()
+                }
+                8 | 9 => wire::udp(&route, (4000, port), &bytes).to_vec(),
+                10 => {
+                    (route.src, route.dst) = ([0; 4].into(), [255; 4].into());
+                    let fixed = [&[1, 1, 6, 0][..], &[0; 24], &[2, 0x57, 10, 1, 0, 2], &[0; 202], &[99, 130, 83, 99]];
+                    let request = [&fixed.concat()[..], &bytes].concat();
+                    wire::udp(&route, (68, 67), &request).to_vec()
+                }
                 _ => wire::tcp(&route, (4000 + x % 3, port), &header, [&bytes, &[]]).to_vec(),
             };
             fabric.handle_frame(ports[from], &frame, now);

@@ -27,6 +27,12 @@ impl Fabric {
         if destination == Destination::Host && to.port() == super::names::PORT {
             return self.handle_query(from, (ip.dst, source), payload, now);
         }
+        if destination == Destination::Host
+            && source == super::names::PORT
+            && self.answered_by_guest(from, to.port(), payload, now)
+        {
+            return;
+        }
         if let Some((publish, client)) = self.sessions.outward(from, source, to, now) {
             let payload = payload.to_vec();
             self.events.push_back(Event::ReplyDatagram {
@@ -101,8 +107,7 @@ impl Fabric {
         self.association_failed(association);
     }
 
-    /// A published port's socket received something from `client`, which came
-    /// to the host's address `local`, as far as that is known.
+    /// A published port's socket received something from `client`.
     pub(crate) fn handle_published_datagram(
         &mut self,
         publish: PublishId,
@@ -117,9 +122,8 @@ impl Fabric {
         let Some(port) = self.port_of(&config.endpoint) else {
             return;
         };
-        let client = plain(client);
-        let itself = self.shown(port, client);
-        let Some(gateway) = self.gateway_for(port, itself.map_or(client, |client| client)) else {
+        let itself = self.shown(port, plain(client));
+        let Some(gateway) = self.gateway_for(port, plain(client)) else {
             return;
         };
         let ends = ((publish, client), (port, service));

@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use mio::{Events, Interest, Poll};
@@ -20,6 +20,7 @@ use super::descriptors::Descriptors;
 use super::host;
 use super::host_stream::{HostStream, Progress, failure, refuse};
 use super::listener::Listener;
+use super::local_stream::local_stream;
 use super::mmsg::MANY;
 use super::port::{self, Outcome, Port};
 use super::resolver::{Heard, Resolver};
@@ -391,7 +392,7 @@ impl Loop {
         while let Some(resolver) = self.resolvers.get_mut(&query) {
             match resolver.handle(&mut buffer) {
                 Heard::Nothing => break,
-                Heard::Answer(answer) => self.fabric.handle_answer(query, &answer),
+                Heard::Answer(answer) => self.fabric.handle_answer(query, &answer, now),
                 Heard::Failed => {
                     self.close_query(query);
                     self.fabric.query_failed(query, now);
@@ -456,6 +457,7 @@ impl Loop {
     fn perform(&mut self, event: Event, now: Instant) {
         match event {
             Event::Connect { flow, to } => self.connect(flow, to, now),
+            Event::ConnectLocal { flow, path } => self.connect_local(flow, &path, now),
             Event::Closed { flow, close } => self.close_stream(flow, close != Close::Done),
             Event::SendDatagram {
                 association,
@@ -510,6 +512,26 @@ impl Loop {
                 self.streams.insert(flow, stream);
             }
             Err(error) => self.fabric.host_failed(flow, failure(&error), now),
+        }
+    }
+
+    /// Sockets of the file system are connected at once or not at all.
+    fn connect_local(&mut self, flow: FlowId, path: &Path, now: Instant) {
+        let stream = if self.has_descriptor() {
+            local_stream(path)
+        } else {
+            Err(io::Error::other("no descriptor is left for it"))
+        };
+        let stream = stream.and_then(|s| HostStream::accepted(s, flow, &mut self.sources));
+        match stream {
+            Ok(stream) => {
+                self.streams.insert(flow, stream);
+                self.fabric.host_connected(flow, now);
+            }
+            Err(error) => {
+                tracing::debug!(%error, path = %path.display(), "no connection to a socket");
+                self.fabric.host_failed(flow, HostFailure::Refused, now);
+            }
         }
     }
 

@@ -10,6 +10,7 @@ use socket2::Socket;
 
 use super::publish::local_address;
 use super::sources::{Source, Sources};
+use super::wildcard::{self, Asked};
 use crate::config::{Protocol, Publish};
 use crate::ids::PublishId;
 
@@ -27,6 +28,7 @@ pub(super) struct Listener {
     pub(super) resume: Option<Instant>,
     streams: Vec<(TcpListener, Token)>,
     datagrams: Vec<(UdpSocket, Token)>,
+    asked: Asked,
 }
 
 impl Listener {
@@ -43,6 +45,7 @@ impl Listener {
             resume: None,
             streams: Vec::new(),
             datagrams: Vec::new(),
+            asked: Asked::default(),
         };
         for socket in sockets {
             match publish.protocol {
@@ -53,6 +56,11 @@ impl Listener {
                     listener.streams.push((socket, token));
                 }
                 Protocol::Udp => {
+                    if let Some(local) = local_address(&socket)
+                        && local.ip().is_unspecified()
+                    {
+                        wildcard::ask_for(&socket, local.is_ipv4());
+                    }
                     let mut socket = UdpSocket::from_std(StdUdpSocket::from(socket));
                     let token =
                         sources.add(&mut socket, Interest::READABLE, Source::Publish(id))?;
@@ -108,10 +116,11 @@ impl Listener {
     }
 
     /// The next datagram: its length and sender.
-    pub(super) fn receive(&self, buffer: &mut [u8]) -> Option<(usize, SocketAddr)> {
+    pub(super) fn receive(&mut self, buffer: &mut [u8]) -> Option<(usize, SocketAddr)> {
+        let asked = &mut self.asked;
         self.datagrams
             .iter()
-            .find_map(|(socket, _)| receive_from(socket, buffer))
+            .find_map(|(socket, _)| received(|| asked.receive(socket, buffer)))
     }
 
     /// Answers a client.
@@ -123,7 +132,7 @@ impl Listener {
                 .is_ok_and(|local| local.is_ipv4() == client.is_ipv4())
         };
         if let Some((socket, _)) = self.datagrams.iter().find(same_family)
-            && let Err(error) = socket.send_to(payload, client)
+            && let Err(error) = self.asked.send(socket, payload, client)
         {
             tracing::debug!(%error, %client, "a datagram was not sent");
         }
@@ -140,10 +149,17 @@ impl Listener {
     }
 }
 
-/// The next datagram. Errors that earlier datagrams caused are skipped.
+/// The next datagram.
 pub(super) fn receive_from(socket: &UdpSocket, buffer: &mut [u8]) -> Option<(usize, SocketAddr)> {
+    received(|| socket.recv_from(buffer))
+}
+
+/// What `receive` gives. Errors that earlier datagrams caused are skipped.
+fn received(
+    mut receive: impl FnMut() -> io::Result<(usize, SocketAddr)>,
+) -> Option<(usize, SocketAddr)> {
     for _ in 0..16 {
-        match socket.recv_from(buffer) {
+        match receive() {
             Ok(received) => return Some(received),
             Err(error) if error.kind() == ErrorKind::WouldBlock => return None,
             Err(error) => tracing::debug!(%error, "receiving a datagram failed"),

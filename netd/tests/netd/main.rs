@@ -11,6 +11,7 @@ mod kit;
 mod lifecycle;
 mod names;
 mod publish;
+mod sockets;
 mod switch;
 mod tcp;
 mod udp;

@@ -302,7 +302,7 @@ fn text(output: &Output) -> String {
 /// What keeps these tests from running here, if something does.
 pub(crate) fn obstacle() -> Option<String> {
     let probe = "PATH=$PATH:/usr/sbin:/sbin
-        for tool in ip python3 curl dig udhcpc ping tracepath rdisc6 sysctl; do
+        for tool in ip python3 curl dig udhcpc ping tracepath rdisc6 tcpdump sysctl; do
             command -v $tool >/dev/null || { echo \"$tool is not installed\"; exit 1; }
         done
         test -w /dev/net/tun || { echo 'no access to /dev/net/tun'; exit 1; }

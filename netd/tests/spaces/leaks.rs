@@ -19,7 +19,7 @@ fn an_internal_network_has_no_way_out() {
     ];
     world.spawn(
         "out",
-        "echo ready; exec timeout 60 tcpdump -lnni host0 'not arp and not icmp6' > seen 2>/dev/null",
+        "echo ready; exec timeout 60 tcpdump -lnni host0 'ip or (ip6 and not src net fe80::/10 and not icmp6)' > seen 2>/dev/null",
         true,
     );
     for url in [

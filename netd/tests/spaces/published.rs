@@ -66,6 +66,10 @@ fn services_see_the_real_client() {
         let said = world.run(space, &format!("python3 who.py {to}"));
         assert_eq!(said.trim(), seen, "UDP from {space} to {to}");
     }
+    // Answers come from the address that was asked.
+    world.run("host", "ip addr add 192.0.2.200/24 dev wan0");
+    let said = world.run("out", "python3 who.py 192.0.2.200");
+    assert_eq!(said.trim(), "192.0.2.2");
     // Nobody listens there: the client is refused, not left waiting.
     let said = world.fails("out", "curl -sSv -m 20 http://192.0.2.1:8001");
     assert!(said.contains("reset") || said.contains("refused"), "{said}");

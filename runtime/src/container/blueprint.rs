@@ -110,6 +110,7 @@ pub fn draw(site: &Site<'_>, spec: &ServiceSpec, image: &Image) -> Result<Bluepr
     let mut parts = Parts {
         disks,
         files: Vec::new(),
+        router: networks.iter().find_map(|place| place.network.router()),
     };
     let mounts = parts.mounts(spec, resolved)?;
 

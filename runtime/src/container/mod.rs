@@ -26,6 +26,7 @@ use crate::ledger::Ledger;
 use crate::network::Nic;
 use crate::time::now_ms;
 pub use blueprint::{Blueprint, MTU};
+pub use mounts::sockets;
 pub use redraw::{redraw, room};
 
 /// What the ledger keeps of a container.

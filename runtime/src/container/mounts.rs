@@ -1,11 +1,13 @@
 //! Mounts: what the spec names becomes disks and shares of the VM.
 
+use std::net::IpAddr;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use stack_api::event::ApiError;
 use stack_api::spec::{MountSource, ServiceSpec};
 use stack_files::spec::{Kind, Share};
+use stack_netd::config::HostSocket;
 use stack_protocol::config::{Mount, MountSource as GuestSource};
 
 use super::blueprint::{DiskUse, Resolved};
@@ -15,6 +17,33 @@ pub(super) struct Parts {
     pub disks: Vec<DiskUse>,
     /// Entries of the VM's file system.
     pub files: Vec<Share>,
+    /// The router of the VM's first network, where sockets of the host are
+    /// found.
+    pub router: Option<IpAddr>,
+}
+
+/// The first port of the router that leads to a socket of the host; each
+/// mount of the service has its own, by its number.
+const FIRST_SOCKET: u16 = 61_000;
+
+/// Sockets of the host that the service's bind mounts are of, with the ports
+/// of the router that lead to them. One that is not there now may come back.
+pub fn sockets(spec: &ServiceSpec) -> Vec<HostSocket> {
+    let sockets = spec.mounts.iter().enumerate().filter_map(|(n, mount)| {
+        let MountSource::Bind { path, .. } = &mount.source else {
+            return None;
+        };
+        let other = std::fs::metadata(path).is_ok_and(|found| !found.file_type().is_socket());
+        (!other).then(|| HostSocket {
+            port: socket_port(n),
+            path: path.clone(),
+        })
+    });
+    sockets.collect()
+}
+
+fn socket_port(mount: usize) -> u16 {
+    u16::try_from(mount).map_or(u16::MAX, |n| FIRST_SOCKET.saturating_add(n))
 }
 
 impl Parts {
@@ -39,7 +68,7 @@ impl Parts {
         resolved: &Resolved,
     ) -> Result<Vec<Mount>, ApiError> {
         let mut mounts = Vec::new();
-        for mount in &spec.mounts {
+        for (n, mount) in spec.mounts.iter().enumerate() {
             let mut subpath_of = String::new();
             let source = match &mount.source {
                 MountSource::Volume {
@@ -56,6 +85,7 @@ impl Parts {
                     }
                 }
                 MountSource::Anonymous => continue,
+                MountSource::Bind { path, .. } if is_socket(path) => self.socket(path, n)?,
                 MountSource::Bind { path, create } => self.bind(path, *create, mount.read_only)?,
                 MountSource::Tmpfs { size, mode } => GuestSource::Tmpfs {
                     size: *size,
@@ -102,6 +132,18 @@ impl Parts {
         }
     }
 
+    /// A socket is no file that another kernel could use: the guest has one of
+    /// its own, and its connections are relayed by the network.
+    fn socket(&self, path: &Path, mount: usize) -> Result<GuestSource, ApiError> {
+        let address = self.router.ok_or_else(|| {
+            let message = format!("bind mount {}: it is a socket", path.display());
+            ApiError::new("bind", message)
+                .help("a service without a network cannot use sockets of the host")
+        })?;
+        let port = socket_port(mount);
+        Ok(GuestSource::Socket { address, port })
+    }
+
     fn bind(&mut self, path: &Path, create: bool, ro: bool) -> Result<GuestSource, ApiError> {
         if !path.exists() && create {
             std::fs::create_dir_all(path).map_err(|error| {
@@ -120,14 +162,9 @@ impl Parts {
         } else if kind.is_file() {
             Kind::File
         } else {
-            let kind = if kind.is_socket() {
-                "a socket"
-            } else {
-                "neither file nor directory"
-            };
-            let message = format!("bind mount {}: it is {kind}", path.display());
-            return Err(ApiError::new("bind", message)
-                .help("files and directories can be mounted into a micro-VM"));
+            let what = "it is neither file nor directory nor socket";
+            let message = format!("bind mount {}: {what}", path.display());
+            return Err(ApiError::new("bind", message));
         };
         let share = Share {
             path: real,
@@ -137,4 +174,8 @@ impl Parts {
         };
         Ok(self.share(share, false))
     }
+}
+
+fn is_socket(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|found| found.file_type().is_socket())
 }

@@ -4,7 +4,7 @@
 use stack_netd::config::{Config, Endpoint, Network as NetdNetwork, Protocol, Publish, Transport};
 
 use super::endpoints::publish_ids;
-use crate::container::{MTU, Record};
+use crate::container::{self, MTU, Record};
 use crate::network::{Network, Nic};
 use crate::paths::Paths;
 
@@ -96,6 +96,7 @@ impl View<'_> {
                     .filter_map(|dns| dns.parse().ok())
                     .collect(),
                 search: record.spec.dns_search.clone(),
+                sockets: container::sockets(&record.spec),
                 ..Endpoint::default()
             })
             .collect()

@@ -1,6 +1,6 @@
 //! Everything a VM must know to be one service: the payload of `Configure`.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
@@ -102,6 +102,14 @@ pub enum MountSource {
         /// If the directory is empty, first copy what the image has at the
         /// target.
         copy_image_content: bool,
+    },
+    /// A stream socket of the host: what connects to a socket at the target
+    /// is connected to a TCP port of a network's gateway.
+    Socket {
+        /// The gateway's address.
+        address: IpAddr,
+        /// Its port.
+        port: u16,
     },
     /// A tmpfs.
     Tmpfs {
