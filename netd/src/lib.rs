@@ -15,6 +15,8 @@
 //! needs root.
 
 pub mod config;
+#[cfg(target_os = "linux")]
+mod confine;
 pub mod control;
 mod counters;
 mod dns;
@@ -29,4 +31,7 @@ mod timers;
 mod udp;
 mod wire;
 
+#[cfg(target_os = "linux")]
+#[doc(hidden)]
+pub use confine::confine;
 pub use io::{Options, run};

@@ -6,9 +6,12 @@
     reason = "tests live in real time, and end when something is missing"
 )]
 
+#[cfg(target_os = "linux")]
+mod confined;
 mod guest;
 mod kit;
 mod lifecycle;
+mod load;
 mod names;
 mod publish;
 mod switch;
