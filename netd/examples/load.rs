@@ -14,6 +14,10 @@
 //!                                         and compares what comes back
 //!
 //! Prints one line of JSON. Latencies are in microseconds.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the clock is what it measures with"
+)]
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};

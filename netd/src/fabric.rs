@@ -19,6 +19,7 @@ mod icmp;
 mod names;
 mod neighbours;
 mod reassembly;
+mod segments;
 mod switch;
 mod tcp;
 mod udp;
