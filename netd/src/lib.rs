@@ -34,4 +34,15 @@ mod wire;
 #[cfg(target_os = "linux")]
 #[doc(hidden)]
 pub use confine::confine;
+
+/// Entry points for the fuzzer (`netd/fuzz`).
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing {
+    /// A guest's rings, and what is done with them.
+    #[cfg(target_os = "linux")]
+    pub fn vhost_rings(bytes: &[u8]) {
+        crate::io::exercise_rings(bytes);
+    }
+}
+
 pub use io::{Options, run};
