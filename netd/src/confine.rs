@@ -136,6 +136,7 @@ const ALLOWED: &[i64] = &[
     libc::SYS_fchmodat,
     libc::SYS_fdatasync,
     libc::SYS_fstat,
+    libc::SYS_fstatfs,
     libc::SYS_fsync,
     libc::SYS_ftruncate,
     libc::SYS_getdents64,

@@ -20,6 +20,8 @@ mod confine;
 pub mod control;
 mod counters;
 mod dns;
+#[cfg(any(test, feature = "fuzzing"))]
+mod exercise;
 mod fabric;
 mod frame;
 mod ids;
@@ -38,6 +40,11 @@ pub use confine::confine;
 /// Entry points for the fuzzer (`netd/fuzz`).
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing {
+    /// Frames from guests: everything that they are parsed by.
+    pub fn frames(bytes: &[u8]) {
+        crate::exercise::frames(bytes);
+    }
+
     /// A guest's rings, and what is done with them.
     #[cfg(target_os = "linux")]
     pub fn vhost_rings(bytes: &[u8]) {
