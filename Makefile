@@ -103,6 +103,18 @@ bench-plan: toolchain ## how long stack files take to read and plan
 	@cargo build --release --quiet --package stack-planner --example bench
 	@tests/bench/plan.py
 
+.PHONY: bench-net
+bench-net: bench-packages net-tools ## netd's data path beside its peers; BENCH="--only out,in" for some
+	@tests/bench/net.py $(BENCH)
+
+.PHONY: soak-net
+soak-net: bench-packages net-tools ## netd under load for a quarter of an hour; BENCH="--minutes 1" for less
+	@tests/bench/soak.py $(BENCH)
+
+.PHONY: net-tools
+net-tools: toolchain
+	@cargo build --release --quiet --package stack-netd --bins --examples
+
 # Building is done by whoever calls; only the copying may need root.
 .PHONY: install
 install: toolchain ## install to PREFIX (/usr/local); DESTDIR is honoured

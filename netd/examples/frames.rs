@@ -8,6 +8,10 @@
 //! `send` sends valid IPv4 frames of BYTES bytes and prints how many; `discard`
 //! prints how many arrived, and in which time, once a second of silence is over.
 #![allow(unsafe_code, reason = "sendmmsg and recvmmsg have no safe wrapper")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the clock is what it measures with"
+)]
 
 use std::io;
 use std::os::fd::AsRawFd;

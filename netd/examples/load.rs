@@ -7,10 +7,17 @@
 //!        load ask ADDRESS:PORT SECONDS    one byte there and back, again and again
 //!        load connect ADDRESS:PORT SECONDS  the same with a connection for each
 //!        load names ADDRESS:PORT SECONDS NAME OUTSTANDING [RATE]
+//!        load lookups ADDRESS:PORT SECONDS NAME RATE   each from a new port
+//!        load hold ADDRESS:PORT COUNT SECONDS  idle connections to a port that echoes
+//!        load stall ADDRESS:PORT SECONDS  reads nothing that long, then 64 MiB
 //!        load copy ADDRESS:PORT BYTES     sends BYTES to a port that echoes,
 //!                                         and compares what comes back
 //!
 //! Prints one line of JSON. Latencies are in microseconds.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the clock is what it measures with"
+)]
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
@@ -26,6 +33,9 @@ fn main() -> io::Result<()> {
         ["fetch", from, seconds] => fetch(from, number(seconds)?)?,
         ["ask", to, seconds] => ask(to, number(seconds)?)?,
         ["connect", to, seconds] => connect(to, number(seconds)?)?,
+        ["lookups", to, seconds, name, rate] => lookups(to, number(seconds)?, name, number(rate)?)?,
+        ["hold", to, count, seconds] => hold(to, number(count)? as usize, number(seconds)?)?,
+        ["stall", from, seconds] => stall(from, number(seconds)?)?,
         ["copy", to, bytes] => copy(to, number(bytes)? as u64)?,
         ["names", to, seconds, name, outstanding, ref rate @ ..] => {
             let outstanding = number(outstanding)? as usize;
@@ -183,12 +193,7 @@ fn names(
 ) -> io::Result<String> {
     let socket = UdpSocket::bind("0.0.0.0:0")?;
     socket.connect(to)?;
-    let mut query = vec![0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
-    for label in name.split('.') {
-        query.push(label.len() as u8);
-        query.extend_from_slice(label.as_bytes());
-    }
-    query.extend_from_slice(&[0, 0, 1, 0, 1]);
+    let mut query = question(name);
     let gap = rate.map(|rate| Duration::from_secs_f64(1.0 / rate));
     let mut asked: Vec<Option<Instant>> = vec![None; 1 << 16];
     let (mut next, mut under_way, mut lost) = (0u16, 0, 0);
@@ -225,6 +230,68 @@ fn names(
         }
     }
     Ok(latencies(times, start.elapsed(), lost))
+}
+
+/// A query for the IPv4 addresses of `name`.
+fn question(name: &str) -> Vec<u8> {
+    let mut query = vec![0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    for label in name.split('.') {
+        query.push(label.len() as u8);
+        query.extend_from_slice(label.as_bytes());
+    }
+    query.extend_from_slice(&[0, 0, 1, 0, 1]);
+    query
+}
+
+fn lookups(to: &str, seconds: f64, name: &str, rate: f64) -> io::Result<String> {
+    let (query, gap) = (question(name), Duration::from_secs_f64(1.0 / rate));
+    let (start, mut times, mut lost) = (Instant::now(), Vec::new(), 0);
+    let mut answer = [0; 4096];
+    while start.elapsed().as_secs_f64() < seconds {
+        let asked = Instant::now();
+        let socket = UdpSocket::bind("0.0.0.0:0")?;
+        socket.connect(to)?;
+        socket.set_read_timeout(Some(Duration::from_secs(1)))?;
+        socket.send(&query)?;
+        match socket.recv(&mut answer) {
+            Ok(length) if length > 12 && answer[7] > 0 => times.push(asked.elapsed()),
+            _ => lost += 1,
+        }
+        std::thread::sleep(gap.saturating_sub(asked.elapsed()));
+    }
+    Ok(latencies(times, start.elapsed(), lost))
+}
+
+/// Opens connections, uses each once, and again after a while.
+fn hold(to: &str, count: usize, seconds: f64) -> io::Result<String> {
+    let mut byte = [1];
+    let mut streams = Vec::new();
+    for _ in 0..count {
+        let mut stream = TcpStream::connect(to)?;
+        stream.write_all(&byte)?;
+        stream.read_exact(&mut byte)?;
+        streams.push(stream);
+    }
+    std::thread::sleep(Duration::from_secs_f64(seconds));
+    for stream in &mut streams {
+        stream.write_all(&byte)?;
+        stream.read_exact(&mut byte)?;
+    }
+    Ok(format!("{{\"held\": {}}}", streams.len()))
+}
+
+/// Lets the sender wait, then reads.
+fn stall(from: &str, seconds: f64) -> io::Result<String> {
+    let mut stream = TcpStream::connect(from)?;
+    std::thread::sleep(Duration::from_secs_f64(seconds));
+    let (start, mut total, mut buffer) = (Instant::now(), 0, buffer());
+    while total < 64 << 20 {
+        match stream.read(&mut buffer[64..])? {
+            0 => break,
+            n => total += n as u64,
+        }
+    }
+    Ok(bulk(total, start.elapsed()))
 }
 
 /// Bytes in which every shift, loss and repetition shows.

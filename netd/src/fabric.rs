@@ -20,6 +20,7 @@ mod names;
 mod neighbours;
 mod reassembly;
 mod resolvers;
+mod segments;
 mod switch;
 mod tcp;
 mod udp;

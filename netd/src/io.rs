@@ -27,6 +27,9 @@ mod store;
 mod vhost;
 mod wildcard;
 
+#[cfg(all(target_os = "linux", feature = "fuzzing"))]
+pub(crate) use vhost::exercise::run as exercise_rings;
+
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -49,5 +52,10 @@ pub struct Options {
 /// daemon itself needs cannot be used.
 pub fn run(options: &Options) -> io::Result<()> {
     let descriptors = descriptors::Descriptors::raise();
-    event_loop::Loop::new(options, descriptors)?.run()
+    let daemon = event_loop::Loop::new(options, descriptors)?;
+    #[cfg(target_os = "linux")]
+    if let Err(error) = crate::confine::confine() {
+        tracing::warn!(%error, "the kernel does not confine the daemon");
+    }
+    daemon.run()
 }

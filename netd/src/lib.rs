@@ -15,9 +15,13 @@
 //! needs root.
 
 pub mod config;
+#[cfg(target_os = "linux")]
+mod confine;
 pub mod control;
 mod counters;
 mod dns;
+#[cfg(any(test, feature = "fuzzing"))]
+mod exercise;
 mod fabric;
 mod frame;
 mod ids;
@@ -28,5 +32,24 @@ mod tcp;
 mod timers;
 mod udp;
 mod wire;
+
+#[cfg(target_os = "linux")]
+#[doc(hidden)]
+pub use confine::confine;
+
+/// Entry points for the fuzzer (`netd/fuzz`).
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing {
+    /// Frames from guests: everything that they are parsed by.
+    pub fn frames(bytes: &[u8]) {
+        crate::exercise::frames(bytes);
+    }
+
+    /// A guest's rings, and what is done with them.
+    #[cfg(target_os = "linux")]
+    pub fn vhost_rings(bytes: &[u8]) {
+        crate::io::exercise_rings(bytes);
+    }
+}
 
 pub use io::{Options, run};

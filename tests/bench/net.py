@@ -30,6 +30,7 @@ import json
 import os
 import pathlib
 import platform
+import signal
 import statistics
 import subprocess
 import sys
@@ -58,14 +59,16 @@ class Bench:
         world.address(host, "out0", "192.0.2.2", 1500, "192.0.2.1")
         mtu = options.mtu
         self.kernel = Kernel(world, host, mtu, TOOLS)
-        self.netd = Netd(world, host, mtu, TOOLS)
+        self.netd = Netd(world, host, mtu, TOOLS, "datagram")
+        self.vhost = Netd(world, host, mtu, TOOLS, "vhost-user")
         self.passt = Passt(world, host, mtu, TOOLS)
         self.slirp = Slirp(world, host, mtu, TOOLS)
         self.dnsmasq = Dnsmasq(world, host, mtu, TOOLS)
-        gateways = [self.kernel, self.netd, self.passt, self.slirp]
-        self.networks = {"peer": [self.kernel, self.netd], "names": [self.dnsmasq, self.netd], "busy": [self.netd]}
+        both = [self.netd, self.vhost]
+        gateways = [self.kernel, *both, self.passt, self.slirp]
+        self.networks = {"peer": [self.kernel, *both], "names": [self.dnsmasq, *both], "busy": both}
         self.networks.update(dict.fromkeys(["out", "in", "ask", "connect"], gateways))
-        spaces = {host, self.kernel.peer, self.netd.peer, *(n.guest for n in gateways)}
+        spaces = {host, *(n.guest for n in gateways), *(n.peer for n in gateways if n.peer)}
         self.servers = {s: world.start([TOOLS / "examples/load", "serve", "0.0.0.0", SERVE], s, ready=True) for s in spaces}
 
     def note(self, step, name, **figures):
@@ -221,6 +224,7 @@ def main():
         raise SystemExit(f"no such step: {', '.join(sorted(unknown))}")
     if os.geteuid() != 0:
         raise SystemExit("bench-net needs root: it makes network namespaces")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     world = World(tempfile.mkdtemp(prefix="bn"))
     try:
         bench = Bench(world, options)

@@ -45,41 +45,44 @@ class Kernel(Network):
 class Netd(Network):
     """This project's."""
 
-    name = "netd"
-
-    def __init__(self, world, host, mtu, tools, backend="dgram"):
-        self.backend = backend
-        self.control = world.folder / "netd.ctl"
+    def __init__(self, world, host, mtu, tools, transport):
+        self.name = f"netd {transport}"
+        self.net = {"datagram": 7, "vhost-user": 4}[transport]
+        tag = f"n{self.net}"
+        self.control = world.folder / f"{tag}.ctl"
         self.daemon = world.start(
-            [tools / "stack-netd", "--control", self.control, "--config", world.folder / "netd.json",
+            [tools / "stack-netd", "--control", self.control, "--config", world.folder / f"{tag}.json",
              "--resolver", "127.0.0.1:9"],
             host,
         )
-        self.endpoints = [self.endpoint(world, n) for n in (2, 3)]
+        self.endpoints = [self.endpoint(world, tag, transport, n) for n in (2, 3)]
+        self.forwarded = 6101 + 10 * self.net
         publish = [
-            {"id": f"p{n}", "host_ip": "127.0.0.1", "host_port": 6101 + n, "protocol": "Tcp",
+            {"id": f"p{n}", "host_ip": "127.0.0.1", "host_port": self.forwarded + n, "protocol": "Tcp",
              "endpoint": "guest2", "container_port": SERVE + n}
             for n in range(4)
         ]
         self.apply(mtu, publish)
-        self.guest, self.peer = world.space("na"), world.space("nb")
+        self.guest, self.peer = world.space(f"{tag}a"), world.space(f"{tag}b")
         self.helpers = []
+        shim = {"datagram": ["tap", "dgram"], "vhost-user": ["vhost_tap", "vhost-user"]}[transport]
         for space, endpoint in zip((self.guest, self.peer), self.endpoints):
-            shim = [tools / "examples/tap", "tap0", backend, endpoint["local"], endpoint["peer"]]
-            self.helpers.append(world.start(shim, space, ready=True))
-            world.address(space, "tap0", endpoint["ipv4"], mtu, "10.7.0.1", endpoint["mac"])
-        self.host_ip, self.peer_ip, self.names_ip = "10.7.0.1", "10.7.0.3", "10.7.0.1"
-        self.forwarded = 6101
+            command = [tools / "examples" / shim[0], "tap0", shim[1], endpoint["local"], endpoint["peer"]]
+            self.helpers.append(world.start(command, space, ready=True))
+            world.address(space, "tap0", endpoint["ipv4"], mtu, f"10.{self.net}.0.1", endpoint["mac"])
+        self.host_ip = self.names_ip = f"10.{self.net}.0.1"
+        self.peer_ip = f"10.{self.net}.0.3"
 
-    def endpoint(self, world, n):
+    def endpoint(self, world, tag, transport, n):
         return {
-            "id": f"guest{n}", "local": str(world.folder / f"{n}.d"), "peer": str(world.folder / f"{n}.q"),
-            "mac": f"02:57:0a:07:00:{n:02x}", "ipv4": f"10.7.0.{n}", "names": [f"guest{n}"],
+            "id": f"guest{n}", "local": str(world.folder / f"{tag}-{n}.d"), "peer": str(world.folder / f"{tag}-{n}.q"),
+            "mac": f"02:57:0a:0{self.net}:00:{n:02x}", "ipv4": f"10.{self.net}.0.{n}", "names": [f"guest{n}"],
+            "transport": transport,
         }
 
     def apply(self, mtu, publish):
-        network = {"name": "bench", "subnet": ["10.7.0.0", 24], "gateway": "10.7.0.1", "internal": False,
-                   "mtu": mtu, "endpoints": self.endpoints}
+        network = {"name": "bench", "subnet": [f"10.{self.net}.0.0", 24], "gateway": f"10.{self.net}.0.1",
+                   "internal": False, "mtu": mtu, "endpoints": self.endpoints}
         answer = call(self.control, {"Apply": {"networks": [network], "publish": publish}})
         if "Applied" not in answer or answer["Applied"]["errors"]:
             raise SystemExit(f"netd refuses: {answer}")

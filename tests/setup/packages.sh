@@ -50,6 +50,10 @@ needs_tests='
 '
 needs_bench='
     umoci:umoci
+    passt:passt
+    slirp4netns:slirp4netns
+    dnsmasq:dnsmasq-base
+    taskset:util-linux
 '
 case $(uname -m) in
     aarch64) needs_build="$needs_build qemu-system-aarch64:qemu-system-arm" ;;

@@ -6,9 +6,12 @@
     reason = "tests live in real time, and end when something is missing"
 )]
 
+#[cfg(target_os = "linux")]
+mod confined;
 mod guest;
 mod kit;
 mod lifecycle;
+mod load;
 mod names;
 mod publish;
 mod sockets;
@@ -19,6 +22,7 @@ mod udp;
 mod vhost;
 #[cfg(target_os = "linux")]
 #[path = "../support/vhost_card.rs"]
+#[allow(dead_code, reason = "an example shares it")]
 mod vhost_card;
 #[cfg(target_os = "linux")]
 mod vhost_hostile;

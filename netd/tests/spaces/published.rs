@@ -15,6 +15,7 @@ fn publish(protocol: Protocol, endpoint: &str, container_port: u16) -> Publish {
         id: format!("{endpoint}-{protocol:?}"),
         host_ip: None,
         host_port: 8000,
+        host_port_last: None,
         protocol,
         endpoint: endpoint.to_owned(),
         container_port,
