@@ -25,6 +25,9 @@ mod store;
 #[cfg(target_os = "linux")]
 mod vhost;
 
+#[cfg(all(target_os = "linux", feature = "fuzzing"))]
+pub(crate) use vhost::exercise::run as exercise_rings;
+
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -29,4 +29,14 @@ mod timers;
 mod udp;
 mod wire;
 
+/// Entry points for the fuzzer (`netd/fuzz`).
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing {
+    /// A guest's rings, and what is done with them.
+    #[cfg(target_os = "linux")]
+    pub fn vhost_rings(bytes: &[u8]) {
+        crate::io::exercise_rings(bytes);
+    }
+}
+
 pub use io::{Options, run};

@@ -12,6 +12,8 @@
 //! memory.
 
 mod connection;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) mod exercise;
 mod features;
 mod header;
 mod memory;

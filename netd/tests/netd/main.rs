@@ -18,6 +18,7 @@ mod udp;
 mod vhost;
 #[cfg(target_os = "linux")]
 #[path = "../support/vhost_card.rs"]
+#[allow(dead_code, reason = "an example shares it")]
 mod vhost_card;
 #[cfg(target_os = "linux")]
 mod vhost_hostile;

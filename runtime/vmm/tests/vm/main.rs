@@ -16,3 +16,4 @@ mod link;
 mod network;
 mod service;
 mod template;
+mod vhost;

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use crate::harness::{Assets, LIMIT, Machine, Vm, assets, service};
 
 /// Backend with a cache of its own; `None` where QEMU cannot save a template.
-async fn backend() -> Option<(TempDir, Qemu)> {
+pub(crate) async fn backend() -> Option<(TempDir, Qemu)> {
     let cache = tempfile::Builder::new()
         .prefix("t")
         .tempdir()
@@ -84,7 +84,7 @@ fn config(script: &str) -> VmConfig {
 }
 
 /// The only saved state there is, once it is there.
-async fn made(cache: &Path) -> PathBuf {
+pub(crate) async fn made(cache: &Path) -> PathBuf {
     let begin = Instant::now();
     while begin.elapsed() < LIMIT {
         let files = std::fs::read_dir(cache.join("templates"))
@@ -100,7 +100,7 @@ async fn made(cache: &Path) -> PathBuf {
 }
 
 /// It was restored, not booted.
-async fn is_restored(vm: &Vm) -> bool {
+pub(crate) async fn is_restored(vm: &Vm) -> bool {
     vm.sh("cat /proc/cmdline")
         .await
         .0
