@@ -118,7 +118,7 @@ impl Endpoint {
         if self.addresses().next().is_none() {
             return Err(format!("endpoint {id}: no address"));
         }
-        let most = self.names.len().max(self.links.len());
+        let most = self.names.len().max(self.links.len()).max(self.hosts.len());
         if most.max(self.services.len()).max(self.search.len()) > MAX_ENTRIES {
             return Err(format!("endpoint {id}: more than {MAX_ENTRIES} names"));
         }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::flows::Kind;
 use super::{Event, Fabric};
 use crate::counters::DropReason;
-use crate::dns::{Answer, Client, Outcome, empty_reply, framed};
+use crate::dns::{Answer, Client, Outcome, Own, empty_reply, framed};
 use crate::ids::{FlowId, PortId, QueryId};
 
 /// The name server's port.
@@ -37,7 +37,7 @@ impl Fabric {
         let port = self.ports.get(&client.port())?;
         let udp = matches!(client, Client::Datagram { .. });
         let zone = &mut self.networks.get_mut(&port.network)?.zone;
-        match zone.answer(query, udp, &port.endpoint.links) {
+        match zone.answer(query, udp, Own::of(&port.endpoint)) {
             Answer::Reply(reply) => Some(reply),
             Answer::Ignore => None,
             Answer::Forward => {

@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use stack_api::container::Published;
@@ -89,6 +90,7 @@ pub struct Netd {
     turn: Arc<Mutex<Pretended>>,
     // Counts what was applied; none before the first, `u64::MAX` at the end.
     served: Arc<watch::Sender<u64>>,
+    kept: Arc<AtomicBool>,
 }
 
 /// [`Netd::served`] of one that was shut down.
@@ -104,6 +106,7 @@ impl Netd {
             pretend: false,
             turn: Arc::default(),
             served: Arc::new(watch::Sender::new(0)),
+            kept: Arc::default(),
         }
     }
 
@@ -117,6 +120,7 @@ impl Netd {
             pretend: true,
             turn: Arc::default(),
             served: Arc::new(watch::Sender::new(0)),
+            kept: Arc::default(),
         }
     }
 
@@ -190,9 +194,9 @@ impl Netd {
         let _ = std::fs::remove_dir_all(&self.dir);
     }
 
-    /// It has been told what to serve for the first time.
-    pub fn is_new(&self) -> bool {
-        *self.served.borrow() == 1
+    /// Nobody has asked this before: whoever does keeps the daemon running.
+    pub fn is_unkept(&self) -> bool {
+        !self.kept.swap(true, Ordering::Relaxed)
     }
 
     /// Waits until the daemon is gone, or is found not to be there, although
