@@ -34,6 +34,7 @@ impl Fabric {
 
     /// The reply, or nothing if there will be one later or never.
     fn query(&mut self, client: Client, query: &[u8], now: Instant) -> Option<Vec<u8>> {
+        self.counters.queries.0 += 1;
         let port = self.ports.get(&client.port())?;
         let udp = matches!(client, Client::Datagram { .. });
         let zone = &mut self.networks.get_mut(&port.network)?.zone;
@@ -48,6 +49,7 @@ impl Fabric {
                 match self.forwarder.ask(id, client, query, (random, own), now) {
                     Some(Outcome::Reply(_, _, reply)) => Some(reply),
                     Some(Outcome::Ask(ask)) => {
+                        self.counters.queries.1 += 1;
                         self.events.push_back(Event::Ask(ask));
                         if let Client::Stream { flow, .. } = client {
                             self.count_pending(flow, 1);
