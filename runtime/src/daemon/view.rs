@@ -8,7 +8,7 @@ use stack_netd::config::{Config, Endpoint, Network as NetdNetwork, Protocol, Pub
 
 use super::endpoints::publish_ids;
 use crate::container::{MTU, Record};
-use crate::network::{Network, Nic};
+use crate::network::{Network, Nic, endpoint_id};
 use crate::paths::Paths;
 
 /// Names of other networks that an endpoint is told; netd takes no more.
@@ -120,7 +120,7 @@ impl View<'_> {
         places
             .filter(|(_, nic)| nic.network == network.name)
             .map(|(n, nic)| Endpoint {
-                id: endpoint_id(record, nic),
+                id: endpoint_id(&record.container.id, nic),
                 local: dir.join(format!("n{n}.d")),
                 peer: dir.join(format!("n{n}.q")),
                 transport: match record.transport {
@@ -151,10 +151,6 @@ impl View<'_> {
     }
 }
 
-fn endpoint_id(record: &Record, nic: &Nic) -> String {
-    format!("{}/{}", record.container.id, nic.network)
-}
-
 fn publishes(record: &Record, nic: &Nic) -> Vec<Publish> {
     let ports = publish_ids(record).into_iter();
     ports
@@ -168,7 +164,7 @@ fn publishes(record: &Record, nic: &Nic) -> Vec<Publish> {
             } else {
                 Protocol::Tcp
             },
-            endpoint: endpoint_id(record, nic),
+            endpoint: endpoint_id(&record.container.id, nic),
             container_port: port.target,
         })
         .collect()

@@ -93,6 +93,9 @@ pub struct Netd {
     kept: Arc<AtomicBool>,
 }
 
+/// Bytes of an answer before a stream.
+const LONGEST_ANSWER: usize = 4096;
+
 /// [`Netd::served`] of one that was shut down.
 const OVER: u64 = u64::MAX;
 
@@ -178,6 +181,44 @@ impl Netd {
         }
     }
 
+    /// Its counters; `None` when it does not run.
+    pub async fn status(&self) -> Option<Response> {
+        if self.pretend {
+            return None;
+        }
+        self.call(&Request::Status).await.ok()
+    }
+
+    /// A stream of the frames of these endpoints.
+    ///
+    /// # Errors
+    /// The daemon does not run, or there is no such endpoint.
+    pub async fn capture(&self, endpoints: Vec<String>) -> Result<UnixStream, ApiError> {
+        let begun = async {
+            let mut stream = self.ask(&Request::Capture(endpoints)).await?;
+            // The answer is a line; what comes after it is not to be touched.
+            let mut line = Vec::new();
+            while line.last() != Some(&b'\n') && line.len() < LONGEST_ANSWER {
+                line.push(stream.read_u8().await?);
+            }
+            let answer: Response = serde_json::from_slice(&line)?;
+            Ok::<_, std::io::Error>((stream, answer))
+        };
+        match begun.await.map_err(|error| failed(&error))? {
+            (stream, Response::Capturing) => Ok(stream),
+            (_, Response::Error { message }) => Err(failed(&message)),
+            _ => Err(failed(&"an answer that was not asked for")),
+        }
+    }
+
+    async fn ask(&self, request: &Request) -> std::io::Result<UnixStream> {
+        let mut stream = UnixStream::connect(self.control()).await?;
+        let mut request = serde_json::to_vec(request)?;
+        request.push(b'\n');
+        stream.write_all(&request).await?;
+        Ok(stream)
+    }
+
     /// It runs and answers.
     pub async fn alive(&self) -> bool {
         self.pretend || self.call(&Request::Status).await.is_ok()
@@ -207,10 +248,7 @@ impl Netd {
         }
         // The daemon never says anything more here: it is read for its end.
         let watching = async {
-            let mut stream = UnixStream::connect(self.control()).await?;
-            let mut request = serde_json::to_vec(&Request::Watch)?;
-            request.push(b'\n');
-            stream.write_all(&request).await?;
+            let mut stream = self.ask(&Request::Watch).await?;
             let mut rest = [0; 256];
             while stream.read(&mut rest).await? > 0 {}
             Ok::<(), std::io::Error>(())
