@@ -70,6 +70,16 @@ impl Client {
         answer(response).await
     }
 
+    /// `GET path`, whose answer is bytes as they come.
+    ///
+    /// # Errors
+    /// The daemon is not there or refuses.
+    pub(crate) async fn raw(&self, path: &str) -> Result<(Incoming, Connection), Error> {
+        let request = self.request::<()>(Method::GET, path, None)?;
+        let (response, connection) = self.send(request).await?;
+        Ok((checked(response).await?.into_body(), connection))
+    }
+
     /// `DELETE path`.
     ///
     /// # Errors

@@ -24,6 +24,7 @@ mod load;
 mod lock;
 mod logs;
 mod ls;
+mod net;
 mod network;
 mod plan;
 mod port;
@@ -95,6 +96,7 @@ pub(crate) enum Command {
     Images(images::Images),
     Lock(lock::Lock),
     Ls(ls::Ls),
+    Net(net::Net),
     Network(network::Network),
     Port(port::Port),
     Explain(explain::Explain),
@@ -152,6 +154,7 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<u8, Error> {
         Command::Images(command) => block_on(command.run(context)),
         Command::Lock(command) => block_on(command.run(context)),
         Command::Ls(command) => block_on(command.run(context)),
+        Command::Net(command) => block_on(command.run(context)),
         Command::Network(command) => block_on(command.run(context)),
         Command::Port(command) => block_on(command.run(context)),
         Command::Doctor(command) => block_on(command.run(context)),

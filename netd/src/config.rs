@@ -101,6 +101,11 @@ pub struct Endpoint {
     /// network that it stands for (Compose's `links`).
     #[serde(default)]
     pub links: Vec<(String, String)>,
+    /// More names that only this endpoint can look up, each with its
+    /// addresses, before those of the network: Compose's `extra_hosts`, and
+    /// who is on the VM's other networks.
+    #[serde(default)]
+    pub hosts: Vec<(String, Vec<IpAddr>)>,
     /// Name servers for what the network does not know, in place of the
     /// host's (Compose's `dns`).
     #[serde(default)]

@@ -25,6 +25,9 @@ pub enum Request {
     Status,
     /// Keep this connection: its end is the end of the daemon.
     Watch,
+    /// Copy the frames of these endpoints: after the answer comes a pcapng
+    /// stream, until one side ends the connection.
+    Capture(Vec<String>),
     /// End, and remove the sockets.
     Shutdown,
 }
@@ -55,9 +58,17 @@ pub enum Response {
         frames_out: u64,
         /// Frames that were dropped, by reason; zeroes are left out.
         drops: BTreeMap<String, u64>,
+        /// Questions for names: all, and those that went to other servers.
+        #[serde(default)]
+        queries: (u64, u64),
+        /// What passed, by endpoint.
+        #[serde(default)]
+        traffic: BTreeMap<String, Traffic>,
     },
     /// The connection stays.
     Watching,
+    /// Frames follow.
+    Capturing,
     /// The daemon ends.
     Stopping,
     /// The request was refused or failed; whatever it could still do for the
@@ -66,6 +77,19 @@ pub enum Response {
         /// Why.
         message: String,
     },
+}
+
+/// What passed an endpoint, seen from its machine.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traffic {
+    /// Frames to the machine.
+    pub frames_received: u64,
+    /// Their bytes, Ethernet headers included.
+    pub bytes_received: u64,
+    /// Frames from the machine.
+    pub frames_sent: u64,
+    /// Their bytes.
+    pub bytes_sent: u64,
 }
 
 /// A published port that is bound.

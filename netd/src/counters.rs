@@ -57,6 +57,8 @@ pub(crate) struct Counters {
     pub(crate) frames_in: u64,
     /// Frames to guests.
     pub(crate) frames_out: u64,
+    /// Questions for names: all, and those that went to other servers.
+    pub(crate) queries: (u64, u64),
     drops: BTreeMap<DropReason, u64>,
 }
 

@@ -10,7 +10,7 @@ mod zone;
 pub(crate) use forward::{Ask, Client, Forwarder, Outcome};
 pub(crate) use resolv_conf::nameservers;
 pub(crate) use stream::{Framer, framed};
-pub(crate) use zone::{Answer, Zone};
+pub(crate) use zone::{Answer, Own, Zone};
 
 /// Bytes of a message's header.
 const HEADER: usize = 12;

@@ -313,6 +313,18 @@ impl Fabric {
         &mut self.counters
     }
 
+    /// The port of an endpoint.
+    pub(crate) fn port(&self, endpoint: &str) -> Option<PortId> {
+        let mut ports = self.ports.iter();
+        let found = ports.find(|(_, port)| port.endpoint.id == endpoint);
+        found.map(|(id, _)| *id)
+    }
+
+    /// The endpoint of a port.
+    pub(crate) fn endpoint_id(&self, port: PortId) -> Option<&str> {
+        Some(&self.ports.get(&port)?.endpoint.id)
+    }
+
     /// Endpoints that are served.
     pub(crate) fn endpoints(&self) -> usize {
         self.ports.len()

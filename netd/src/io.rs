@@ -23,6 +23,7 @@ mod resolver;
 mod socket_errors;
 mod sources;
 mod store;
+mod taps;
 #[cfg(target_os = "linux")]
 mod vhost;
 mod wildcard;

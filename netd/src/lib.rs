@@ -28,6 +28,7 @@ mod ids;
 mod io;
 mod noise;
 mod offload;
+mod pcapng;
 mod tcp;
 mod timers;
 mod udp;

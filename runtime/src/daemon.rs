@@ -214,6 +214,8 @@ impl Daemon {
 
     async fn keep_netd(&self, home: &str) {
         let netd = self.netd(home);
+        // Found running, or started, for containers from before this daemon.
+        netd.is_unkept();
         while netd.lost().await {
             if !self.live_homes().contains(home) {
                 if !netd.serves_again().await {

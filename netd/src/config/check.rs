@@ -118,7 +118,7 @@ impl Endpoint {
         if self.addresses().next().is_none() {
             return Err(format!("endpoint {id}: no address"));
         }
-        let most = self.names.len().max(self.links.len());
+        let most = self.names.len().max(self.links.len()).max(self.hosts.len());
         let mut ports = BTreeSet::from([0, 53]);
         if let Some(twice) = self.sockets.iter().find(|s| !ports.insert(s.port)) {
             return Err(format!("endpoint {id}: port {} is taken", twice.port));

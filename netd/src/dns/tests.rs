@@ -4,7 +4,7 @@
     reason = "tests need some instant to start from"
 )]
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
@@ -82,6 +82,22 @@ fn links() -> Vec<(String, String)> {
     vec![("database".into(), "Web-2".into())]
 }
 
+fn hosts() -> Vec<(String, Vec<IpAddr>)> {
+    let both = vec![[10, 66, 0, 3].into(), "fd66::3".parse().unwrap()];
+    vec![("Far".into(), both)]
+}
+
+#[test]
+fn names_of_one_endpoint_have_their_addresses() {
+    let mut zone = zone(true);
+    let far = ask(&mut zone, "far", TYPE::A);
+    assert_eq!(far, (RCODE::NoError, vec!["10.66.0.3".to_owned()]));
+    assert_eq!(ask(&mut zone, "far", TYPE::MX), (RCODE::NoError, vec![]));
+    assert_eq!(ask(&mut zone, "far", TYPE::AAAA).1.len(), 1);
+    let name = ask(&mut zone, "3.0.66.10.in-addr.arpa", TYPE::PTR);
+    assert_eq!(name, (RCODE::NoError, vec!["Far".to_owned()]));
+}
+
 fn guest(port: u64) -> Client {
     Client::Datagram {
         port: PortId(port),
@@ -106,7 +122,10 @@ fn ask(zone: &mut Zone, name: &str, kind: TYPE) -> (RCODE, Vec<String>) {
     match zone.answer(
         &query(name, kind).build_bytes_vec().unwrap(),
         true,
-        &links(),
+        Own {
+            links: &links(),
+            hosts: &hosts(),
+        },
     ) {
         Answer::Reply(bytes) => {
             let reply = Packet::parse(&bytes).unwrap();
@@ -267,7 +286,7 @@ fn what_does_not_fit_a_datagram_is_cut_and_said_so() {
         (&small, false, false),
         (&large, true, false),
     ] {
-        let Answer::Reply(bytes) = zone.answer(query, udp, &[]) else {
+        let Answer::Reply(bytes) = zone.answer(query, udp, Own::default()) else {
             panic!("no reply")
         };
         let reply = Packet::parse(&bytes).unwrap();
@@ -282,7 +301,7 @@ proptest! {
     fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..100), near: bool) {
         let mut message = if near { vec![0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0] } else { vec![] };
         message.extend(bytes);
-        let _ = zone(false).answer(&message, true, &[]);
+        let _ = zone(false).answer(&message, true, Own::default());
         let mut forwarder = Forwarder::default();
         forwarder.set_resolvers(vec!["127.0.0.1:53".parse().unwrap()]);
         let client = guest(1);

@@ -91,6 +91,31 @@ impl<T: Copy + PartialEq> Turns<T> {
     }
 }
 
+/// Names that one endpoint alone can look up.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Own<'a> {
+    /// What they stand for on this network.
+    pub(crate) links: &'a [(String, String)],
+    /// Their addresses.
+    pub(crate) hosts: &'a [(String, Vec<IpAddr>)],
+}
+
+impl<'a> Own<'a> {
+    /// Those of `endpoint`.
+    pub(crate) fn of(endpoint: &'a Endpoint) -> Own<'a> {
+        Own {
+            links: &endpoint.links,
+            hosts: &endpoint.hosts,
+        }
+    }
+
+    fn name_of(self, address: IpAddr) -> Option<&'a str> {
+        let mut hosts = self.hosts.iter();
+        let found = hosts.find(|(_, addresses)| addresses.contains(&address));
+        found.map(|(name, _)| name.as_str())
+    }
+}
+
 /// The names of one network.
 #[derive(Debug)]
 pub(crate) struct Zone {
@@ -177,8 +202,8 @@ impl Zone {
     }
 
     /// Answers `query`, which came by UDP or by a stream, from an endpoint
-    /// that has `links`.
-    pub(crate) fn answer(&mut self, query: &[u8], udp: bool, links: &[(String, String)]) -> Answer {
+    /// with names of its `own`.
+    pub(crate) fn answer(&mut self, query: &[u8], udp: bool, own: Own<'_>) -> Answer {
         let plausible = header_buffer::questions(query).is_ok_and(|n| n == 1)
             && header_buffer::answers(query).is_ok_and(|n| n == 0)
             && header_buffer::name_servers(query).is_ok_and(|n| n == 0)
@@ -207,7 +232,7 @@ impl Zone {
                 Answer::Forward
             };
         }
-        match self.look_up(question, links) {
+        match self.look_up(question, own) {
             Some(found) => reply(&packet, question, found, udp).map_or(refused(2), Answer::Reply),
             None if self.network.internal => refused(3),
             None => Answer::Forward,
@@ -219,13 +244,24 @@ impl Zone {
     fn look_up(
         &mut self,
         question: &Question<'_>,
-        links: &[(String, String)],
+        own: Own<'_>,
     ) -> Option<Result<Vec<RData<'static>>, RCODE>> {
         let name = canonical(&question.qname.to_string());
         if let Some(address) = reverse_name(&name) {
-            return self.look_up_address(question, address);
+            return match own.name_of(address) {
+                Some(name) => {
+                    let asked = asks(question, TYPE::PTR);
+                    Some(Ok(pointer(name).filter(|_| asked).into_iter().collect()))
+                }
+                None => self.look_up_address(question, address),
+            };
         }
-        let link = links.iter().find(|(alias, _)| canonical(alias) == name);
+        if let Some(found) = own.hosts.iter().find(|(host, _)| canonical(host) == name) {
+            let mut addresses = Addresses::default();
+            found.1.iter().for_each(|address| addresses.add(*address));
+            return Some(Ok(addresses.records(question)));
+        }
+        let link = own.links.iter().find(|(alias, _)| canonical(alias) == name);
         let name = link.map_or(name, |(_, target)| canonical(target));
         if let Some(addresses) = self.names.get_mut(&name) {
             return Some(Ok(addresses.records(question)));

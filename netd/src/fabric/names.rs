@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::Fabric;
 use super::flows::Kind;
 use crate::counters::DropReason;
-use crate::dns::{Answer, Client, Outcome, empty_reply, framed};
+use crate::dns::{Answer, Client, Outcome, Own, empty_reply, framed};
 use crate::ids::{FlowId, PortId, QueryId};
 
 /// The name server's port.
@@ -34,10 +34,11 @@ impl Fabric {
 
     /// The reply, or nothing if there will be one later or never.
     fn query(&mut self, client: Client, query: &[u8], now: Instant) -> Option<Vec<u8>> {
+        self.counters.queries.0 += 1;
         let port = self.ports.get(&client.port())?;
         let udp = matches!(client, Client::Datagram { .. });
         let zone = &mut self.networks.get_mut(&port.network)?.zone;
-        match zone.answer(query, udp, &port.endpoint.links) {
+        match zone.answer(query, udp, Own::of(&port.endpoint)) {
             Answer::Reply(reply) => Some(reply),
             Answer::Ignore => None,
             Answer::Forward => {
@@ -48,6 +49,7 @@ impl Fabric {
                 match self.forwarder.ask(id, client, query, (random, own), now) {
                     Some(Outcome::Reply(_, _, reply)) => Some(reply),
                     Some(Outcome::Ask(ask)) => {
+                        self.counters.queries.1 += 1;
                         self.ask(ask);
                         if let Client::Stream { flow, .. } = client {
                             self.count_pending(flow, 1);

@@ -14,11 +14,17 @@ use crate::ids::PublishId;
 
 impl Loop {
     /// Answers a request; the second value says that it is the last one.
-    pub(super) fn request(&mut self, request: Request, now: Instant) -> (Response, bool) {
+    pub(super) fn request(
+        &mut self,
+        client: u64,
+        request: Request,
+        now: Instant,
+    ) -> (Response, bool) {
         match request {
             Request::Apply(config) => (self.apply(config, now), false),
             Request::Status => (self.status(), false),
             Request::Watch => (Response::Watching, false),
+            Request::Capture(endpoints) => (self.capture(client, endpoints), false),
             Request::Shutdown => (Response::Stopping, true),
         }
     }
@@ -32,6 +38,15 @@ impl Loop {
             frames_in: self.fabric.counters().frames_in,
             frames_out: self.fabric.counters().frames_out,
             drops: self.fabric.counters().drops(),
+            queries: self.fabric.counters().queries,
+            traffic: self
+                .ports
+                .keys()
+                .filter_map(|port| {
+                    let id = self.fabric.endpoint_id(*port)?.to_owned();
+                    Some((id, self.taps.traffic(*port)))
+                })
+                .collect(),
         }
     }
 
@@ -80,6 +95,7 @@ impl Loop {
     fn apply_networks(&mut self, config: &Config, now: Instant) -> Vec<String> {
         let changes = self.fabric.apply(&config.networks, now);
         for port in changes.closed {
+            self.taps.forget(port);
             if let Some(port) = self.ports.remove(&port) {
                 port.close(&mut self.sources);
             }

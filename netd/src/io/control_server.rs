@@ -16,6 +16,9 @@ use crate::control::{MAX_LINE, Request, Response, line};
 /// Clients at a time.
 const MAX_CLIENTS: usize = 64;
 
+/// Bytes that wait for a client at most, when it does not read.
+const MAX_UNSENT: usize = 16 << 20;
+
 /// A client that is neither done nor gone by then is cut off.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -119,6 +122,28 @@ impl ControlServer {
         if sent.is_err() {
             self.forget(id, sources);
         }
+    }
+
+    /// It is connected.
+    pub(super) fn has(&self, id: u64) -> bool {
+        self.clients.contains_key(&id)
+    }
+
+    /// Sends a client more than an answer. `false`: it is gone, or too slow
+    /// for this.
+    pub(super) fn push(&mut self, id: u64, bytes: &[u8], sources: &mut Sources) -> bool {
+        let Some(client) = self.clients.get_mut(&id) else {
+            return false;
+        };
+        if client.unsent.len() + bytes.len() > MAX_UNSENT {
+            return false;
+        }
+        client.unsent.extend_from_slice(bytes);
+        let sent = client.send();
+        if sent.is_err() {
+            self.forget(id, sources);
+        }
+        sent.is_ok()
     }
 
     /// A client's connection stays until it or the daemon ends.

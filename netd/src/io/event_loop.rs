@@ -26,6 +26,7 @@ use super::port::{self, Outcome, Port};
 use super::resolver::{Heard, Resolver};
 use super::sources::{Source, Sources};
 use super::store;
+use super::taps::Taps;
 use crate::control::Response;
 use crate::counters::DropReason;
 use crate::dns::nameservers;
@@ -57,12 +58,13 @@ pub(super) struct Loop {
     pub(super) ports: HashMap<PortId, Box<dyn Port>>,
     pub(super) listeners: HashMap<PublishId, Listener>,
     pub(super) config_file: PathBuf,
+    pub(super) taps: Taps,
     /// Ports that the last daemon had chosen, by publish id.
     pub(super) kept: HashMap<String, u16>,
     streams: HashMap<FlowId, HostStream>,
     associations: HashMap<AssociationId, Association>,
     resolvers: HashMap<QueryId, Resolver>,
-    control: ControlServer,
+    pub(super) control: ControlServer,
     descriptors: Descriptors,
     // Sockets that had more than their budget.
     unread: Vec<Source>,
@@ -101,6 +103,7 @@ impl Loop {
             listeners: HashMap::new(),
             config_file: options.config.clone(),
             kept: HashMap::new(),
+            taps: Taps::default(),
             streams: HashMap::new(),
             associations: HashMap::new(),
             resolvers: HashMap::new(),
@@ -128,7 +131,7 @@ impl Loop {
                 Response::Applied { published, errors } => {
                     tracing::info!(published = published.len(), ?errors, "serving again");
                 }
-                Response::Status { .. } | Response::Watching | Response::Stopping => {}
+                _ => {}
             },
             Err(error) => tracing::error!(%error, "the last configuration cannot be read"),
         }
@@ -244,11 +247,14 @@ impl Loop {
 
     fn handle_client(&mut self, id: u64, now: Instant) {
         while let Some(request) = self.control.receive(id, &mut self.sources) {
-            let (response, last) = self.request(request, now);
-            if response == Response::Watching {
+            let (response, last) = self.request(id, request, now);
+            if matches!(response, Response::Watching | Response::Capturing) {
                 self.control.keep(id);
             }
             self.control.respond(id, &response, &mut self.sources);
+            if response == Response::Capturing {
+                self.begin_capture(id);
+            }
             self.stopping |= last;
         }
     }
@@ -281,6 +287,9 @@ impl Loop {
         if port.receive(&mut self.batch) && !self.unread.contains(&Source::Frames(id)) {
             self.unread.push(Source::Frames(id));
         }
+        let batch = std::mem::replace(&mut self.batch, Batch::none());
+        self.tap_received(id, &batch);
+        self.batch = batch;
         for n in 0..self.batch.len() {
             match self.fabric.handle_frame(id, self.batch.get(n), now) {
                 Delivery::None => {}
@@ -594,6 +603,7 @@ impl Loop {
 
     /// Sends frames to a VMM.
     fn send(&mut self, to: PortId, frames: &[Parts<'_>], now: Instant) {
+        self.tap_sent(to, frames);
         if let Some(port) = self.ports.get_mut(&to) {
             let outcome = port::send(port.as_mut(), frames, now);
             self.sent(to, outcome);

@@ -67,3 +67,67 @@ pub struct Member {
     /// Its default route leads through it.
     pub default_route: bool,
 }
+
+/// `GET /v1/stacks/{name}/net`: what passed a stack's networks since their
+/// daemons were started.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NetStats {
+    /// Network cards of the containers that run.
+    pub cards: Vec<CardStats>,
+    /// The network daemons: the stack's, and those of shared networks.
+    pub daemons: Vec<DaemonStats>,
+}
+
+/// A network card, seen from its machine.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CardStats {
+    /// Container name.
+    pub container: String,
+    /// Its service.
+    pub service: String,
+    /// Full network name.
+    pub network: String,
+    /// Frames to the machine.
+    pub rx_frames: u64,
+    /// Their bytes, Ethernet headers included.
+    pub rx_bytes: u64,
+    /// Frames from the machine.
+    pub tx_frames: u64,
+    /// Their bytes.
+    pub tx_bytes: u64,
+}
+
+/// One network daemon.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DaemonStats {
+    /// The stack, or `@` and the network that it serves.
+    pub home: String,
+    /// Process id.
+    pub pid: u32,
+    /// TCP flows through the gateway, and UDP associations.
+    pub flows: u64,
+    /// Published ports that are bound.
+    pub published: u64,
+    /// Questions for names.
+    pub queries: u64,
+    /// Those of them that went to other name servers.
+    pub forwarded: u64,
+    /// Frames that were dropped, by reason; zeroes are left out.
+    pub drops: BTreeMap<String, u64>,
+}
+
+/// Query of `GET /v1/stacks/{name}/capture`. Answer: a pcapng stream, until
+/// the client closes the connection.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct CaptureQuery {
+    /// Service.
+    pub service: String,
+    /// Number of the container; default the first that runs.
+    pub index: Option<u32>,
+    /// Full name of the network; default all that the stack's network daemon
+    /// serves.
+    pub network: Option<String>,
+}

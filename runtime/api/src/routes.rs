@@ -28,6 +28,8 @@
 //! | `POST /v1/images/load` | [`Load`](crate::request::Load) | events |
 //! | `POST /v1/images/pull` | [`Pull`](crate::request::Pull) | events |
 //! | `POST /v1/images/resolve` | [`Resolve`](crate::request::Resolve) | list of [`Resolved`](crate::request::Resolved) |
+//! | `GET /v1/stacks/{name}/net` | | [`NetStats`](crate::network::NetStats) |
+//! | `GET /v1/stacks/{name}/capture` | [`CaptureQuery`](crate::network::CaptureQuery) | pcapng |
 //! | `GET /v1/networks` | | list of [`NetworkInfo`](crate::network::NetworkInfo) |
 //! | `POST /v1/networks` | [`NetworkSpec`](crate::spec::NetworkSpec) | [`NetworkInfo`](crate::network::NetworkInfo) |
 //! | `GET /v1/networks/{name}` | | [`NetworkInfo`](crate::network::NetworkInfo) |

@@ -79,6 +79,8 @@ pub async fn serve(daemon: Arc<Daemon>) -> std::io::Result<()> {
         .route("/v1/stacks/{name}/logs", get(logs::logs))
         .route("/v1/stacks/{name}/events", get(events::events))
         .route("/v1/stacks/{name}/exec", post(exec::exec))
+        .route("/v1/stacks/{name}/net", get(networks::stats))
+        .route("/v1/stacks/{name}/capture", get(networks::capture))
         .route("/v1/networks", get(networks::list).post(networks::create))
         .route("/v1/networks/prune", post(networks::prune))
         .route(

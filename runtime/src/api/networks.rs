@@ -1,9 +1,14 @@
 //! Routes of networks.
 
 use axum::Json;
-use axum::extract::{Path, State};
-use stack_api::network::NetworkInfo;
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, Query, State};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use futures_util::stream;
+use stack_api::network::{CaptureQuery, NetStats, NetworkInfo};
 use stack_api::spec::NetworkSpec;
+use tokio::io::AsyncReadExt;
 
 use super::App;
 use super::answer::Failure;
@@ -41,4 +46,35 @@ pub(super) async fn remove(
 /// `POST /v1/networks/prune`
 pub(super) async fn prune(State(app): State<App>) -> Result<Json<Vec<String>>, Failure> {
     Ok(Json(stack::prune_networks(&app.daemon).await?))
+}
+
+/// `GET /v1/stacks/{name}/net`
+pub(super) async fn stats(
+    State(app): State<App>,
+    Path(name): Path<String>,
+) -> Result<Json<NetStats>, Failure> {
+    Ok(Json(stack::net_stats(&app.daemon, &name).await?))
+}
+
+/// `GET /v1/stacks/{name}/capture`
+pub(super) async fn capture(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    Query(query): Query<CaptureQuery>,
+) -> Result<Response, Failure> {
+    let frames = stack::capture(&app.daemon, &name, &query).await?;
+    // What the client does not read waits in the network daemon, up to a limit.
+    let body = stream::unfold(frames, |mut frames| async move {
+        let mut buffer = vec![0; 64 << 10];
+        match frames.read(&mut buffer).await {
+            Ok(0) => None,
+            Ok(length) => {
+                buffer.truncate(length);
+                Some((Ok(Bytes::from(buffer)), frames))
+            }
+            Err(error) => Some((Err(error), frames)),
+        }
+    });
+    let kind = [(header::CONTENT_TYPE, "application/x-pcapng")];
+    Ok((kind, Body::from_stream(body)).into_response())
 }

@@ -126,7 +126,7 @@ impl Daemon {
             let config = || self.netd_config(home);
             let netd = self.netd(home);
             let applied = netd.apply(config).await?;
-            if netd.is_new() {
+            if netd.is_unkept() {
                 self.keep(home.clone());
             }
             all.published.extend(applied.published);

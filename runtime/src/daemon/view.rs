@@ -1,12 +1,18 @@
 //! The containers and networks that there are, as a network daemon is told of
 //! them.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
 use stack_netd::config::{Config, Endpoint, Network as NetdNetwork, Protocol, Publish, Transport};
 
 use super::endpoints::publish_ids;
 use crate::container::{self, MTU, Record};
-use crate::network::{Network, Nic};
+use crate::network::{Network, Nic, endpoint_id};
 use crate::paths::Paths;
+
+/// Names of other networks that an endpoint is told; netd takes no more.
+const MOST_HOSTS: usize = 1000;
 
 /// What is announced now.
 pub(super) struct View<'a> {
@@ -65,6 +71,48 @@ impl View<'_> {
         }
     }
 
+    /// What a container knows beside the names of this network: its
+    /// `extra_hosts`, and who is on its other networks. A resolver asks one
+    /// name server, and believes it when it says that there is no such name.
+    fn hosts(&self, record: &Record, network: &Network) -> Vec<(String, Vec<IpAddr>)> {
+        let mut hosts: BTreeMap<String, Vec<IpAddr>> = BTreeMap::new();
+        for (address, name) in &record.blueprint.config.hosts {
+            if let Ok(address) = address.parse() {
+                hosts.entry(name.clone()).or_default().push(address);
+            }
+        }
+        let own: BTreeSet<String> = hosts.keys().cloned().collect();
+        let here: BTreeSet<&String> = self.names_on(&network.name).map(|(name, _)| name).collect();
+        for nic in record.nics.iter().filter(|nic| nic.network != network.name) {
+            for (name, other) in self.names_on(&nic.network) {
+                if own.contains(name) || here.contains(name) {
+                    continue;
+                }
+                let addresses = hosts.entry(name.clone()).or_default();
+                addresses.extend(other.ipv4.map(IpAddr::from));
+                addresses.extend(other.ipv6.map(IpAddr::from));
+            }
+            for (alias, target) in &nic.links {
+                let found = self
+                    .names_on(&nic.network)
+                    .filter(|(name, _)| *name == target);
+                let addresses: Vec<IpAddr> =
+                    found.filter_map(|(_, other)| other.address()).collect();
+                if !addresses.is_empty() && !here.contains(target) {
+                    hosts.insert(alias.clone(), addresses);
+                }
+            }
+        }
+        hosts.into_iter().take(MOST_HOSTS).collect()
+    }
+
+    fn names_on(&self, network: &str) -> impl Iterator<Item = (&String, &Nic)> {
+        let records = self.records.iter().filter(|record| !record.standby);
+        let nics = records.flat_map(|record| &record.nics);
+        let on = nics.filter(move |nic| nic.network == network);
+        on.flat_map(|nic| nic.names.iter().map(move |name| (name, nic)))
+    }
+
     fn endpoints(&self, record: &Record, network: &Network) -> Vec<Endpoint> {
         let dir = self.paths.vm(&record.container.id);
         let way_in = self.way_in(record).map(|nic| &nic.network);
@@ -72,7 +120,7 @@ impl View<'_> {
         places
             .filter(|(_, nic)| nic.network == network.name)
             .map(|(n, nic)| Endpoint {
-                id: endpoint_id(record, nic),
+                id: endpoint_id(&record.container.id, nic),
                 local: dir.join(format!("n{n}.d")),
                 peer: dir.join(format!("n{n}.q")),
                 transport: match record.transport {
@@ -89,6 +137,7 @@ impl View<'_> {
                     nic.names.clone()
                 },
                 links: nic.links.clone(),
+                hosts: self.hosts(record, network),
                 dns: record
                     .spec
                     .dns
@@ -101,10 +150,6 @@ impl View<'_> {
             })
             .collect()
     }
-}
-
-fn endpoint_id(record: &Record, nic: &Nic) -> String {
-    format!("{}/{}", record.container.id, nic.network)
 }
 
 fn publishes(record: &Record, nic: &Nic) -> Vec<Publish> {
@@ -120,7 +165,7 @@ fn publishes(record: &Record, nic: &Nic) -> Vec<Publish> {
             } else {
                 Protocol::Tcp
             },
-            endpoint: endpoint_id(record, nic),
+            endpoint: endpoint_id(&record.container.id, nic),
             container_port: port.target,
         })
         .collect()

@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use stack_api::container::Published;
@@ -89,7 +90,11 @@ pub struct Netd {
     turn: Arc<Mutex<Pretended>>,
     // Counts what was applied; none before the first, `u64::MAX` at the end.
     served: Arc<watch::Sender<u64>>,
+    kept: Arc<AtomicBool>,
 }
+
+/// Bytes of an answer before a stream.
+const LONGEST_ANSWER: usize = 4096;
 
 /// [`Netd::served`] of one that was shut down.
 const OVER: u64 = u64::MAX;
@@ -104,6 +109,7 @@ impl Netd {
             pretend: false,
             turn: Arc::default(),
             served: Arc::new(watch::Sender::new(0)),
+            kept: Arc::default(),
         }
     }
 
@@ -117,6 +123,7 @@ impl Netd {
             pretend: true,
             turn: Arc::default(),
             served: Arc::new(watch::Sender::new(0)),
+            kept: Arc::default(),
         }
     }
 
@@ -174,6 +181,44 @@ impl Netd {
         }
     }
 
+    /// Its counters; `None` when it does not run.
+    pub async fn status(&self) -> Option<Response> {
+        if self.pretend {
+            return None;
+        }
+        self.call(&Request::Status).await.ok()
+    }
+
+    /// A stream of the frames of these endpoints.
+    ///
+    /// # Errors
+    /// The daemon does not run, or there is no such endpoint.
+    pub async fn capture(&self, endpoints: Vec<String>) -> Result<UnixStream, ApiError> {
+        let begun = async {
+            let mut stream = self.ask(&Request::Capture(endpoints)).await?;
+            // The answer is a line; what comes after it is not to be touched.
+            let mut line = Vec::new();
+            while line.last() != Some(&b'\n') && line.len() < LONGEST_ANSWER {
+                line.push(stream.read_u8().await?);
+            }
+            let answer: Response = serde_json::from_slice(&line)?;
+            Ok::<_, std::io::Error>((stream, answer))
+        };
+        match begun.await.map_err(|error| failed(&error))? {
+            (stream, Response::Capturing) => Ok(stream),
+            (_, Response::Error { message }) => Err(failed(&message)),
+            _ => Err(failed(&"an answer that was not asked for")),
+        }
+    }
+
+    async fn ask(&self, request: &Request) -> std::io::Result<UnixStream> {
+        let mut stream = UnixStream::connect(self.control()).await?;
+        let mut request = serde_json::to_vec(request)?;
+        request.push(b'\n');
+        stream.write_all(&request).await?;
+        Ok(stream)
+    }
+
     /// It runs and answers.
     pub async fn alive(&self) -> bool {
         self.pretend || self.call(&Request::Status).await.is_ok()
@@ -190,9 +235,9 @@ impl Netd {
         let _ = std::fs::remove_dir_all(&self.dir);
     }
 
-    /// It has been told what to serve for the first time.
-    pub fn is_new(&self) -> bool {
-        *self.served.borrow() == 1
+    /// Nobody has asked this before: whoever does keeps the daemon running.
+    pub fn is_unkept(&self) -> bool {
+        !self.kept.swap(true, Ordering::Relaxed)
     }
 
     /// Waits until the daemon is gone, or is found not to be there, although
@@ -203,10 +248,7 @@ impl Netd {
         }
         // The daemon never says anything more here: it is read for its end.
         let watching = async {
-            let mut stream = UnixStream::connect(self.control()).await?;
-            let mut request = serde_json::to_vec(&Request::Watch)?;
-            request.push(b'\n');
-            stream.write_all(&request).await?;
+            let mut stream = self.ask(&Request::Watch).await?;
             let mut rest = [0; 256];
             while stream.read(&mut rest).await? > 0 {}
             Ok::<(), std::io::Error>(())

@@ -138,6 +138,11 @@ impl Nic {
     }
 }
 
+/// What the network daemon calls a container's place on a network.
+pub fn endpoint_id(container: &str, nic: &Nic) -> String {
+    format!("{container}/{}", nic.network)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -14,6 +14,7 @@ mod replace;
 mod resources;
 mod rollback;
 mod rollout;
+mod traffic;
 mod up;
 mod update;
 mod wait;
@@ -29,6 +30,7 @@ pub use networks::{
 pub use one_off::{reap, run};
 pub use places::Placed;
 pub use rollback::{plan_rollback, rollback};
+pub use traffic::{capture, net_stats};
 pub use up::{plan, up};
 pub use wait::reached;
 

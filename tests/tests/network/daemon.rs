@@ -24,7 +24,7 @@ services:
   load:
     image: busybox:1
     init: true
-    command: ["sh", "-c", "while :; do wget -q -T 5 -O - http://web/ >> /tmp/got; done"]
+    command: ["sh", "-c", "while :; do timeout 10 wget -q -O - http://web/ >> /tmp/got; done"]
     depends_on: {{web: {{condition: service_healthy}}}}
 "#
         ),

@@ -48,7 +48,7 @@ fn two_stacks_meet_on_an_external_network() {
         .fails()
         .says("is used by one-alpha-1, two-beta-1");
     one.stack(&["down"]).ok();
-    fails_inside(&two, "beta", "wget -q -T 2 -O - http://alpha/");
+    fails_inside(&two, "beta", "timeout 3 wget -q -O - http://alpha/");
     assert_eq!(inside(&two, "beta", "wget -q -O - http://beta/"), "beta");
     two.stack(&["down"]).ok();
     let netd = |process: &stack_tests::Running| process.program == "stack-netd";

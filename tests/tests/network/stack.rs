@@ -104,7 +104,7 @@ fn a_stack_has_its_networks() {
     fails_inside(&project, "db", "nslookup nobody");
     // The other network does not exist for it.
     fails_inside(&project, "db", "nslookup shop");
-    fails_inside(&project, "db", "wget -q -T 2 -O - http://10.77.0.9/");
+    fails_inside(&project, "db", "timeout 3 wget -q -O - http://10.77.0.9/");
 
     // No way out of an internal network, by name or by address.
     let host = TcpListener::bind("0.0.0.0:0").unwrap();
@@ -114,7 +114,7 @@ fn a_stack_has_its_networks() {
         fails_inside(
             &project,
             "db",
-            &format!("wget -q -T 2 -O - http://{target}:{port}/"),
+            &format!("timeout 3 wget -q -O - http://{target}:{port}/"),
         );
     }
     fails_inside(&project, "db", "nslookup example.com");
