@@ -38,6 +38,7 @@ mod stats;
 mod top;
 mod up;
 mod version;
+mod volume;
 mod wait;
 mod watch;
 
@@ -96,6 +97,7 @@ pub(crate) enum Command {
     Lock(lock::Lock),
     Ls(ls::Ls),
     Network(network::Network),
+    Volume(volume::Volume),
     Port(port::Port),
     Explain(explain::Explain),
     Doctor(doctor::Doctor),
@@ -153,6 +155,7 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<u8, Error> {
         Command::Lock(command) => block_on(command.run(context)),
         Command::Ls(command) => block_on(command.run(context)),
         Command::Network(command) => block_on(command.run(context)),
+        Command::Volume(command) => block_on(command.run(context)),
         Command::Port(command) => block_on(command.run(context)),
         Command::Doctor(command) => block_on(command.run(context)),
         Command::Version(command) => block_on(command.run(context)),
