@@ -39,6 +39,7 @@ mod stats;
 mod top;
 mod up;
 mod version;
+mod volume;
 mod wait;
 mod watch;
 
@@ -98,6 +99,7 @@ pub(crate) enum Command {
     Ls(ls::Ls),
     Net(net::Net),
     Network(network::Network),
+    Volume(volume::Volume),
     Port(port::Port),
     Explain(explain::Explain),
     Doctor(doctor::Doctor),
@@ -156,6 +158,7 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<u8, Error> {
         Command::Ls(command) => block_on(command.run(context)),
         Command::Net(command) => block_on(command.run(context)),
         Command::Network(command) => block_on(command.run(context)),
+        Command::Volume(command) => block_on(command.run(context)),
         Command::Port(command) => block_on(command.run(context)),
         Command::Doctor(command) => block_on(command.run(context)),
         Command::Version(command) => block_on(command.run(context)),

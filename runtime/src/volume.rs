@@ -1,9 +1,19 @@
-//! Volumes: one ext4 disk each, kept until someone asks for their removal.
+//! Volumes, kept until someone asks for their removal. One that a single
+//! container mounts is an ext4 disk, which is faster; one that several mount
+//! is a tree of files, which the file server shows to all of them.
 
-use std::path::PathBuf;
+pub(crate) mod convert;
+mod lone;
+mod manage;
+
+pub(crate) use manage::Reach;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use stack_api::event::ApiError;
+use stack_api::spec::{StackSpec, VolumeSpec};
 
 use crate::daemon::Daemon;
 use crate::ledger::Table;
@@ -27,8 +37,60 @@ pub struct Volume {
     pub awaits: Option<(String, String)>,
     /// Never removed with the stack.
     pub external: bool,
-    /// The disk.
+    /// The disk or the top of the tree.
     pub path: PathBuf,
+    /// What it is.
+    #[serde(default)]
+    pub kind: VolumeKind,
+    /// Labels.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Milliseconds since the epoch; 0 if it is not known.
+    #[serde(default)]
+    pub created_ms: u64,
+}
+
+/// What a volume is on the host.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VolumeKind {
+    /// An ext4 disk for one VM at a time.
+    #[default]
+    Disk,
+    /// A directory for any number of VMs.
+    Tree,
+}
+
+impl VolumeKind {
+    /// What suits the containers that mount it in this stack. An external one
+    /// may be other stacks', too.
+    pub fn suits(stack: &StackSpec, key: &str) -> VolumeKind {
+        let external = stack.volumes.get(key).is_some_and(|volume| volume.external);
+        match VolumeKind::users(stack, key) {
+            0 | 1 if !external => VolumeKind::Disk,
+            _ => VolumeKind::Tree,
+        }
+    }
+
+    /// Containers of the stack that mount it.
+    fn users(stack: &StackSpec, key: &str) -> u32 {
+        let users = stack.services.values();
+        let users = users.filter(|service| service.volume_keys().any(|k| k == key));
+        users.map(|service| service.replicas).sum()
+    }
+}
+
+/// A volume to be there.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct WantedVolume<'a> {
+    /// Its stack, or nothing.
+    pub project: &'a str,
+    /// As the file says.
+    pub spec: Option<&'a VolumeSpec>,
+    /// What it is to be if it is new.
+    pub kind: VolumeKind,
+    /// Made without a name for this container.
+    pub anonymous_of: Option<&'a str>,
 }
 
 impl Daemon {
@@ -39,10 +101,14 @@ impl Daemon {
     pub fn ensure_volume(
         &self,
         name: &str,
-        project: &str,
-        size: Option<u64>,
-        anonymous_of: Option<&str>,
+        wanted: &WantedVolume<'_>,
     ) -> Result<(Volume, bool), ApiError> {
+        let WantedVolume {
+            project,
+            anonymous_of,
+            kind,
+            ..
+        } = *wanted;
         let valid = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
         if name.is_empty() || name.len() > 200 || name.starts_with('.') || !name.chars().all(valid)
         {
@@ -55,7 +121,6 @@ impl Daemon {
             .volumes()?
             .into_iter()
             .find(|volume| volume.name == name);
-        let path = self.paths.volumes().join(format!("{name}.ext4"));
         if let Some(mut volume) = known
             && volume.path.exists()
         {
@@ -66,10 +131,17 @@ impl Daemon {
             }
             return Ok((volume, false));
         }
-        let existed = path.exists();
+        // Made and not noted, or noted and not made: a kill came in between.
+        let disk = self.paths.volumes().join(format!("{name}.ext4"));
+        let tree = self.paths.volumes().join(format!("{name}.tree"));
+        let (path, kind, existed) = match kind {
+            _ if tree.exists() => (tree, VolumeKind::Tree, true),
+            _ if disk.exists() => (disk, VolumeKind::Disk, true),
+            VolumeKind::Tree => (tree, kind, false),
+            VolumeKind::Disk => (disk, kind, false),
+        };
         if !existed {
-            stack_vmm::disk::create_volume(&path, size.unwrap_or(DEFAULT_SIZE))
-                .map_err(crate::container::vm_error)?;
+            self.make_volume(&path, kind, wanted)?;
         }
         let volume = Volume {
             name: name.to_owned(),
@@ -78,9 +150,34 @@ impl Daemon {
             awaits: None,
             external: false,
             path,
+            kind,
+            labels: wanted
+                .spec
+                .map(|spec| spec.labels.clone())
+                .unwrap_or_default(),
+            created_ms: crate::time::now_ms(),
         };
         self.ledger.put(Table::Volumes, name, project, &volume)?;
         Ok((volume, !existed))
+    }
+
+    fn make_volume(
+        &self,
+        path: &Path,
+        kind: VolumeKind,
+        wanted: &WantedVolume<'_>,
+    ) -> Result<(), ApiError> {
+        let size = wanted.spec.and_then(|spec| spec.size);
+        match kind {
+            VolumeKind::Disk => stack_vmm::disk::create_volume(path, size.unwrap_or(DEFAULT_SIZE))
+                .map_err(crate::container::vm_error),
+            VolumeKind::Tree => crate::paths::private_dir(path).map_err(|error| {
+                ApiError::new(
+                    "volume",
+                    format!("{} cannot be made: {error}", path.display()),
+                )
+            }),
+        }
     }
 
     /// Notes that volumes without a name, each with its path in the container,
@@ -155,7 +252,11 @@ impl Daemon {
     /// # Errors
     /// The disk cannot be removed.
     pub fn remove_volume(&self, volume: &Volume) -> Result<(), ApiError> {
-        match std::fs::remove_file(&volume.path) {
+        let removed = match volume.kind {
+            VolumeKind::Disk => std::fs::remove_file(&volume.path),
+            VolumeKind::Tree => std::fs::remove_dir_all(&volume.path),
+        };
+        match removed {
             Ok(()) => {}
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => {

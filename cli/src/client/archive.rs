@@ -127,8 +127,15 @@ impl Client {
         stack: &str,
         query: &Archive,
     ) -> Result<Stream, Error> {
-        let path = format!("/v1/stacks/{stack}/archive?{}", query::archive(query));
-        let request = self.request::<()>(Method::GET, &path, None)?;
+        self.fetch_stream(&archive_of(stack, query)).await
+    }
+
+    /// A tar stream of the daemon's.
+    ///
+    /// # Errors
+    /// The daemon is not there, or refuses.
+    pub(crate) async fn fetch_stream(&self, path: &str) -> Result<Stream, Error> {
+        let request = self.request::<()>(Method::GET, path, None)?;
         let (response, connection) = self.send(request).await?;
         Ok(Stream {
             body: checked(response).await?.into_body(),
@@ -156,7 +163,7 @@ impl Client {
             }
             result
         };
-        self.put(stack, query, packing, path).await
+        self.put(archive_of(stack, query), packing, path).await
     }
 
     /// Unpacks a tar stream from standard input in a container.
@@ -164,23 +171,34 @@ impl Client {
     /// # Errors
     /// It cannot be read, or a file cannot be written there.
     pub(crate) async fn send_stream(&self, stack: &str, query: &Archive) -> Result<(), Error> {
+        let (uri, name) = (archive_of(stack, query), "standard input".into());
+        self.send_from(uri, || io::stdin().lock(), name).await
+    }
+
+    /// Sends the daemon a tar stream. `name` is for an error.
+    ///
+    /// # Errors
+    /// It cannot be read, or a file cannot be written there.
+    pub(crate) async fn send_from<R: Read>(
+        &self,
+        uri: String,
+        open: impl FnOnce() -> R + Send + 'static,
+        name: std::path::PathBuf,
+    ) -> Result<(), Error> {
         let passing = move |to: mpsc::Sender<Piece>| {
             let mut buffered = io::BufWriter::with_capacity(PIECE, ToPieces(to));
-            io::copy(&mut io::stdin().lock(), &mut buffered)?;
+            io::copy(&mut open(), &mut buffered)?;
             buffered.flush()
         };
-        self.put(stack, query, passing, "standard input".into())
-            .await
+        self.put(uri, passing, name).await
     }
 
     async fn put(
         &self,
-        stack: &str,
-        query: &Archive,
+        uri: String,
         work: impl FnOnce(mpsc::Sender<Piece>) -> io::Result<()> + Send + 'static,
         path: std::path::PathBuf,
     ) -> Result<(), Error> {
-        let uri = format!("/v1/stacks/{stack}/archive?{}", query::archive(query));
         let (to, mut from) = mpsc::channel(PIECES);
         let working = tokio::task::spawn_blocking(move || work(to));
         let pieces = futures_util::stream::poll_fn(move |context| from.poll_recv(context));
@@ -222,4 +240,8 @@ impl Client {
             (_, answered) => answered,
         }
     }
+}
+
+fn archive_of(stack: &str, query: &Archive) -> String {
+    format!("/v1/stacks/{stack}/archive?{}", query::archive(query))
 }

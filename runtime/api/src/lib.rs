@@ -19,3 +19,4 @@ pub mod rollout;
 pub mod routes;
 pub mod run;
 pub mod spec;
+pub mod volume;

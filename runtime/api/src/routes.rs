@@ -35,6 +35,12 @@
 //! | `GET /v1/networks/{name}` | | [`NetworkInfo`](crate::network::NetworkInfo) |
 //! | `DELETE /v1/networks/{name}` | | nothing |
 //! | `POST /v1/networks/prune` | | list of names that were removed |
+//! | `GET /v1/volumes` | | list of [`VolumeInfo`](crate::volume::VolumeInfo) |
+//! | `POST /v1/volumes` | [`CreateVolume`](crate::volume::CreateVolume) | [`VolumeInfo`](crate::volume::VolumeInfo) |
+//! | `DELETE /v1/volumes/{name}` | | nothing |
+//! | `POST /v1/volumes/prune` | [`PruneVolumes`](crate::volume::PruneVolumes) | list of [`VolumeInfo`](crate::volume::VolumeInfo) that were removed |
+//! | `GET /v1/volumes/{name}/archive` | | the volume's files as a tar stream |
+//! | `PUT /v1/volumes/{name}/archive` | tar stream | nothing |
 //! | `POST /v1/shutdown` | | 200; VMs go on |
 //!
 //! A call that answers with events is cancelled when the client closes the

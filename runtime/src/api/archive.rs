@@ -19,14 +19,16 @@ use super::App;
 use super::answer::Failure;
 use crate::container::aside::Aside;
 use crate::container::{Handle, vm_error};
+use crate::volume::Reach;
 
 /// Bytes of an error message that are kept.
 const MESSAGE: usize = 4 << 10;
 
-/// A way to a container's files: its own VM, or one for the time.
-enum Access {
+/// A way to files: a container's own VM, or one for the time.
+pub(super) enum Access {
     Own(Agent),
     Aside(Aside),
+    Volume(Reach),
 }
 
 impl Access {
@@ -47,6 +49,7 @@ impl Access {
         let agent = match self {
             Access::Own(agent) => agent,
             Access::Aside(aside) => aside.agent(),
+            Access::Volume(reach) => reach.agent(),
         };
         let exec = Exec {
             cwd: "/".to_owned(),
@@ -59,8 +62,10 @@ impl Access {
     }
 
     async fn close(self) {
-        if let Access::Aside(aside) = self {
-            aside.close().await;
+        match self {
+            Access::Own(_) => {}
+            Access::Aside(aside) => aside.close().await,
+            Access::Volume(reach) => reach.close().await,
         }
     }
 }
@@ -93,6 +98,11 @@ pub(super) async fn get(
         follow: query.follow,
         one_file_system: query.one_file_system,
     };
+    stream(access, builtin).await
+}
+
+/// Answers with what a builtin writes.
+pub(super) async fn stream(access: Access, builtin: Builtin) -> Result<Response, Failure> {
     let (to, from) = mpsc::channel::<std::io::Result<Bytes>>(4);
     let (began, begun) = tokio::sync::oneshot::channel();
     tokio::spawn(async move {
@@ -166,6 +176,11 @@ pub(super) async fn put(
         contents: query.contents,
         owners: query.owners,
     };
+    take(access, builtin, body).await
+}
+
+/// Gives a builtin what it reads.
+pub(super) async fn take(access: Access, builtin: Builtin, body: Body) -> Result<(), Failure> {
     // The VM must be ended properly also when the client goes away.
     let work = tokio::spawn(async move {
         let result = match access.start(builtin, true).await {

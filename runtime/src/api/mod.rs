@@ -13,6 +13,7 @@ mod networks;
 mod run;
 mod stacks;
 mod stats;
+mod volumes;
 mod wait;
 
 use std::os::unix::fs::PermissionsExt;
@@ -81,6 +82,13 @@ pub async fn serve(daemon: Arc<Daemon>) -> std::io::Result<()> {
         .route("/v1/stacks/{name}/exec", post(exec::exec))
         .route("/v1/stacks/{name}/net", get(networks::stats))
         .route("/v1/stacks/{name}/capture", get(networks::capture))
+        .route("/v1/volumes", get(volumes::list).post(volumes::create))
+        .route("/v1/volumes/{name}", axum::routing::delete(volumes::remove))
+        .route("/v1/volumes/prune", post(volumes::prune))
+        .route(
+            "/v1/volumes/{name}/archive",
+            get(volumes::export).put(volumes::import),
+        )
         .route("/v1/networks", get(networks::list).post(networks::create))
         .route("/v1/networks/prune", post(networks::prune))
         .route(

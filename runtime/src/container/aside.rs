@@ -23,14 +23,20 @@ const MARK: &str = "x";
 /// How long it may take to write everything out and end.
 const END_LIMIT: Duration = Duration::from_secs(30);
 
-/// The VM.
+/// The VM, and the lock of its container's stack.
 #[derive(Debug)]
 pub struct Aside {
+    vm: Lone,
+    _turn: OwnedMutexGuard<()>,
+}
+
+/// A VM without a service.
+#[derive(Debug)]
+pub(crate) struct Lone {
     daemon: Arc<Daemon>,
     process: Process,
     agent: Agent,
     dir: PathBuf,
-    _turn: OwnedMutexGuard<()>,
 }
 
 impl Aside {
@@ -48,15 +54,47 @@ impl Aside {
             let message = format!("{} has just been started", record.container.name);
             return Err(ApiError::new("not_running", message));
         }
-        let dir = daemon.paths.vm(&format!("{MARK}{}", handle.id));
+        let dir = Lone::dir(daemon, &handle.id)?;
+        let spec = VmSpec {
+            nics: Vec::new(),
+            ..machine(daemon, &record, dir).await?
+        };
+        let vm = Lone::start(daemon, &spec, &record.blueprint.config).await?;
+        Ok(Aside { vm, _turn: turn })
+    }
+
+    /// The conversation with it.
+    pub fn agent(&self) -> &Agent {
+        &self.vm.agent
+    }
+
+    /// Ends it, with everything written to its disks.
+    pub async fn close(self) {
+        self.vm.close().await;
+    }
+}
+
+impl Lone {
+    /// Makes its directory.
+    pub(crate) fn dir(daemon: &Daemon, name: &str) -> Result<PathBuf, ApiError> {
+        let dir = daemon.paths.vm(&format!("{MARK}{name}"));
         let _ = std::fs::remove_dir_all(&dir);
         crate::paths::private_dir(&dir)
             .map_err(|error| ApiError::new("run_dir", format!("{}: {error}", dir.display())))?;
-        let spec = VmSpec {
-            nics: Vec::new(),
-            ..machine(daemon, &record, dir.clone()).await?
-        };
-        let process = daemon.backend.start(&spec).await.map_err(vm_error)?;
+        Ok(dir)
+    }
+
+    /// Starts it with the disks, mounts and root of a configuration.
+    ///
+    /// # Errors
+    /// It does not come up, or something cannot be mounted.
+    pub(crate) async fn start(
+        daemon: &Arc<Daemon>,
+        spec: &VmSpec,
+        config: &VmConfig,
+    ) -> Result<Lone, ApiError> {
+        let dir = spec.dir.clone();
+        let process = daemon.backend.start(spec).await.map_err(vm_error)?;
         let agent = match answer(daemon, &process, &dir).await {
             Ok(agent) => agent,
             Err(error) => {
@@ -66,35 +104,34 @@ impl Aside {
                 return Err(error);
             }
         };
-        let aside = Aside {
+        let lone = Lone {
             daemon: Arc::clone(daemon),
             process,
             agent,
             dir,
-            _turn: turn,
         };
-        let config = idle(&record.blueprint.config);
-        let configured = aside.agent.request(Command::Configure(Box::new(config)));
+        let config = idle(config);
+        let configured = lone.agent.request(Command::Configure(Box::new(config)));
         match configured.await.map_err(vm_error) {
             Ok(Outcome::Error { message, .. }) => {
-                aside.close().await;
+                lone.close().await;
                 Err(ApiError::new("vm_failed", message))
             }
-            Ok(_) => Ok(aside),
+            Ok(_) => Ok(lone),
             Err(error) => {
-                aside.close().await;
+                lone.close().await;
                 Err(error)
             }
         }
     }
 
     /// The conversation with it.
-    pub fn agent(&self) -> &Agent {
+    pub(crate) fn agent(&self) -> &Agent {
         &self.agent
     }
 
     /// Ends it, with everything written to its disks.
-    pub async fn close(self) {
+    pub(crate) async fn close(self) {
         let shutdown = self.agent.request(Command::Shutdown);
         let _ = tokio::time::timeout(END_LIMIT, shutdown).await;
         end_process(&self.daemon, &self.process).await;

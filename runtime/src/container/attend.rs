@@ -21,6 +21,10 @@ const BATCH: usize = 1024;
 /// How long what the guest sent before its VM ended may be on its way.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
+/// From SIGKILL to the end of a service, at most: one that waits for a file
+/// lock of another VM, or for a disk, takes no signal.
+const UNKILLABLE: Duration = Duration::from_secs(5);
+
 /// The VM's life, until the service ends.
 pub(super) async fn attend(
     daemon: &Arc<Daemon>,
@@ -39,6 +43,7 @@ pub(super) async fn attend(
     let mut beginning = handle.container().state == State::Starting;
     let mut stopping = false;
     let mut connected = true;
+    let mut end_by = never();
     loop {
         tokio::select! {
             event = vm.events.recv(), if connected => {
@@ -74,6 +79,11 @@ pub(super) async fn attend(
                 }
             }
             () = &mut gone => return last_words(daemon, handle, vm, writer).await,
+            () = tokio::time::sleep_until(end_by) => {
+                tracing::warn!(container = handle.id, "the service cannot be killed: its VM is");
+                daemon.backend.kill(&process);
+                end_by = never();
+            }
             changed = wish.changed() => {
                 let now = wish.borrow_and_update().clone();
                 let (signal, grace_ms) = match (changed, now) {
@@ -81,6 +91,9 @@ pub(super) async fn attend(
                     (Ok(()), Wish::Run(_)) => continue,
                     _ => (libc::SIGKILL, 0),
                 };
+                end_by = tokio::time::Instant::now()
+                    + Duration::from_millis(grace_ms)
+                    + UNKILLABLE;
                 let running = handle.container().state == State::Running;
                 let hooked = running && !stopping && grace_ms > 0;
                 stopping = true;
@@ -98,6 +111,10 @@ pub(super) async fn attend(
             }
         }
     }
+}
+
+fn never() -> tokio::time::Instant {
+    tokio::time::Instant::now() + Duration::from_secs(1 << 30)
 }
 
 /// Stores output as long as there is some; gives what else has come.

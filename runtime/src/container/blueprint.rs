@@ -16,6 +16,7 @@ use super::mounts::Parts;
 use super::process;
 use crate::network::{Network, Nic};
 use crate::stack::Placed;
+use crate::volume::VolumeKind;
 
 /// Largest frame: what one unix datagram carries without fragments.
 pub const MTU: u16 = 65_520;
@@ -65,10 +66,10 @@ pub struct DiskUse {
 
 /// What the mounts of a spec stand for on this host.
 pub struct Resolved {
-    /// Disks of named volumes by key.
-    pub volumes: BTreeMap<String, PathBuf>,
+    /// Named volumes by key: where and what they are.
+    pub volumes: BTreeMap<String, (PathBuf, VolumeKind)>,
     /// Makes a volume without a name for the target: name and disk.
-    pub anonymous: Vec<(String, String, PathBuf)>,
+    pub anonymous: Vec<(String, String, (PathBuf, VolumeKind))>,
 }
 
 /// Where a container is made.

@@ -11,6 +11,7 @@ use stack_netd::config::HostSocket;
 use stack_protocol::config::{Mount, MountSource as GuestSource};
 
 use super::blueprint::{DiskUse, Resolved};
+use crate::volume::VolumeKind;
 
 /// The devices of a VM while its blueprint is drawn.
 pub(super) struct Parts {
@@ -76,13 +77,10 @@ impl Parts {
                     nocopy,
                     subpath,
                 } => {
-                    let path = resolved.volumes.get(volume).cloned().unwrap_or_default();
+                    let (path, kind) = resolved.volumes.get(volume).cloned().unwrap_or_default();
                     subpath_of = subpath.clone().unwrap_or_default();
-                    let serial = self.disk(path, mount.read_only);
-                    GuestSource::Disk {
-                        serial,
-                        copy_image_content: !nocopy && !mount.read_only,
-                    }
+                    let copy = !nocopy && !mount.read_only;
+                    self.volume(path, kind, mount.read_only, copy)
                 }
                 MountSource::Anonymous => continue,
                 MountSource::Bind { path, .. } if is_socket(path) => self.socket(path, n)?,
@@ -100,11 +98,8 @@ impl Parts {
             });
         }
         for (target, _, path) in &resolved.anonymous {
-            let serial = self.disk(path.clone(), false);
-            let source = GuestSource::Disk {
-                serial,
-                copy_image_content: true,
-            };
+            let (path, kind) = path.clone();
+            let source = self.volume(path, kind, false, true);
             let (target, subpath) = (target.clone(), String::new());
             mounts.push(Mount {
                 target,
@@ -116,6 +111,24 @@ impl Parts {
         // A mount below another must come after it.
         mounts.sort_by_key(|mount| mount.target.split('/').filter(|p| !p.is_empty()).count());
         Ok(mounts)
+    }
+
+    fn volume(&mut self, path: PathBuf, kind: VolumeKind, ro: bool, copy: bool) -> GuestSource {
+        match kind {
+            VolumeKind::Disk => GuestSource::Disk {
+                serial: self.disk(path, ro),
+                copy_image_content: copy,
+            },
+            VolumeKind::Tree => {
+                let share = Share {
+                    path,
+                    kind: Kind::Volume,
+                    read_only: ro,
+                    cache_ms: 0,
+                };
+                self.share(share, copy)
+            }
+        }
     }
 
     /// A mount of files of the host.

@@ -134,7 +134,10 @@ fn lost(name: &str) -> Ended {
 async fn boot(daemon: &Arc<Daemon>, handle: &Arc<Handle>) -> Result<(Vm, GuestHello), ApiError> {
     // The network daemon has to know it as long as this VM runs.
     let transport = daemon.backend.transport().await;
-    handle.update(|record| record.transport = transport);
+    handle.update(|record| {
+        record.transport = transport;
+        crate::volume::convert::follow(&mut record.blueprint);
+    });
     let record = handle.record();
     let dir = daemon.paths.vm(&handle.id);
     let _ = std::fs::remove_dir_all(&dir);

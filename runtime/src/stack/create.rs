@@ -2,7 +2,6 @@
 //! ledger, whole, or it is not there.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use stack_api::container::{Container, State};
@@ -18,11 +17,18 @@ use crate::daemon::Daemon;
 use crate::network::Nic;
 use crate::progress::Progress;
 use crate::time::now_ms;
+use crate::volume::{VolumeKind, WantedVolume};
 
 /// Makes the volume with this key in the file.
 pub(super) fn volume(daemon: &Daemon, progress: &Progress, spec: &StackSpec, key: &str) -> Outcome {
     let wanted = &spec.volumes[key];
-    daemon.ensure_volume(&wanted.name, &spec.name, wanted.size, None)?;
+    let order = WantedVolume {
+        project: &spec.name,
+        spec: Some(wanted),
+        kind: VolumeKind::suits(spec, key),
+        anonymous_of: None,
+    };
+    daemon.ensure_volume(&wanted.name, &order)?;
     progress.finish("volume", &wanted.name, "created");
     Ok(())
 }
@@ -164,7 +170,7 @@ fn mounts(
         inherited,
         ..
     } = *order;
-    let mut volumes: BTreeMap<String, PathBuf> = BTreeMap::new();
+    let mut volumes = BTreeMap::new();
     let mut targets: Vec<&str> = Vec::new();
     let mut nameless: Vec<&str> = Vec::new();
     for mount in &spec.mounts {
@@ -178,12 +184,17 @@ fn mounts(
                         format!("external volume {} does not exist", wanted.name),
                     ));
                 }
-                let (made, new) =
-                    daemon.ensure_volume(&wanted.name, &stack.name, wanted.size, None)?;
+                let order = WantedVolume {
+                    project: &stack.name,
+                    spec: Some(&wanted),
+                    kind: VolumeKind::suits(stack, volume),
+                    anonymous_of: None,
+                };
+                let (made, new) = daemon.ensure_volume(&wanted.name, &order)?;
                 if new {
                     progress.finish("volume", &made.name, "created");
                 }
-                volumes.insert(volume.clone(), made.path);
+                volumes.insert(volume.clone(), (made.path, made.kind));
             }
             MountSource::Anonymous => nameless.push(&mount.target),
             MountSource::Bind { .. } | MountSource::Tmpfs { .. } => {}
@@ -201,8 +212,13 @@ fn mounts(
                 .bequeathed(&stack.name, order.name, target)?
                 .unwrap_or_else(random_id),
         };
-        let (volume, _) = daemon.ensure_volume(&name, &stack.name, None, Some(id))?;
-        anonymous.push((target.to_owned(), name, volume.path));
+        let order = WantedVolume {
+            project: &stack.name,
+            anonymous_of: Some(id),
+            ..WantedVolume::default()
+        };
+        let (volume, _) = daemon.ensure_volume(&name, &order)?;
+        anonymous.push((target.to_owned(), name, (volume.path, volume.kind)));
     }
     Ok(Resolved { volumes, anonymous })
 }

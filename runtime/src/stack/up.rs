@@ -20,6 +20,7 @@ use super::{Outcome, history, networks, resources, rollback, rollout, wait};
 use crate::daemon::Daemon;
 use crate::ledger::Table;
 use crate::progress::Progress;
+use crate::volume;
 
 /// What to bring about, and with which images.
 #[derive(Debug, Clone, Default)]
@@ -86,6 +87,8 @@ pub(super) async fn carry_out(
         ),
     };
     networks::check_external(&daemon, &order.request.spec)?;
+    let (spec, grace) = (&order.request.spec, order.request.timeout);
+    volume::convert::shared(&daemon, &progress, spec, grace.map(|s| s * 1000)).await?;
     let mut plan = plan_order(&daemon, &order)?;
     images::ensure(&daemon, &progress, pulls(&order.request, &plan)).await?;
     let is_pull = |step: &Step| matches!(step.action, Action::Pull { .. });

@@ -20,7 +20,7 @@ use crate::link::{self, ToKeeper, ToServer};
 use session::Session;
 
 /// Without a VM it ends after this.
-const IDLE: Duration = Duration::from_secs(60);
+const IDLE: Duration = Duration::from_secs(2);
 /// A server that ends sooner than this after its start waits before the next.
 const RESPITE: Duration = Duration::from_secs(1);
 
@@ -80,7 +80,8 @@ pub fn run(socket: &Path) -> io::Result<()> {
             idle_since: Instant::now(),
         }),
     });
-    start(&keeper)?;
+    let own = Arc::clone(&keeper);
+    std::thread::spawn(move || supervise(&own));
     loop {
         let mut poll = [rustix::event::PollFd::new(
             &listener,
@@ -137,9 +138,31 @@ fn answer(keeper: &Arc<Keeper>, request: Request) -> Response {
     }
 }
 
-/// Starts a server and tells it all; a thread listens to it and starts the
-/// next one when it ends.
-fn start(keeper: &Arc<Keeper>) -> io::Result<()> {
+/// Has a server at all times. Its thread never ends: a server ends with the
+/// thread that started it (`PR_SET_PDEATHSIG` of prctl(2)).
+fn supervise(keeper: &Arc<Keeper>) {
+    loop {
+        let began = Instant::now();
+        match start(keeper) {
+            Ok(link) => {
+                listen(keeper, &link);
+                tracing::warn!("the server is gone: starting it again");
+            }
+            Err(error) => tracing::error!(%error, "the server cannot be started"),
+        }
+        let server = keeper.state().server.take();
+        if let Some(mut server) = server {
+            let _ = server.child.kill();
+            let _ = server.child.wait();
+        }
+        if began.elapsed() < RESPITE {
+            std::thread::sleep(RESPITE);
+        }
+    }
+}
+
+/// Starts a server and tells it all; gives the link to it.
+fn start(keeper: &Arc<Keeper>) -> io::Result<Arc<OwnedFd>> {
     let mut state = keeper.state();
     let (child, link) = process::start()?;
     let link = Arc::new(link);
@@ -153,25 +176,7 @@ fn start(keeper: &Arc<Keeper>) -> io::Result<()> {
     for (id, session) in &state.sessions {
         session.tell_rings(&state, *id)?;
     }
-    drop(state);
-    let keeper = Arc::clone(keeper);
-    std::thread::spawn(move || {
-        let began = Instant::now();
-        listen(&keeper, &link);
-        tracing::warn!("the server is gone: starting it again");
-        if let Some(mut server) = keeper.state().server.take() {
-            let _ = server.child.kill();
-            let _ = server.child.wait();
-        }
-        if began.elapsed() < RESPITE {
-            std::thread::sleep(RESPITE);
-        }
-        while let Err(error) = start(&keeper) {
-            tracing::error!(%error, "the server cannot be started");
-            std::thread::sleep(RESPITE);
-        }
-    });
-    Ok(())
+    Ok(link)
 }
 
 /// Takes the server's messages until it ends.

@@ -1,0 +1,108 @@
+//! `stack volume ls`
+
+use stack_api::volume::VolumeInfo;
+
+use crate::commands::ps::Format;
+use crate::context::Context;
+use crate::error::Error;
+use crate::ui::table::Columns;
+use crate::{exit, ui};
+
+/// List volumes
+#[derive(Debug, clap::Args)]
+#[command(
+    visible_alias = "list",
+    after_help = "Example: volumes that nobody uses\n  stack volume ls --filter dangling=true"
+)]
+pub(super) struct Ls {
+    /// Only names
+    #[arg(short, long)]
+    quiet: bool,
+
+    /// Only those with `name=…`, `project=…`, `label=key[=value]` or
+    /// `dangling=true`
+    #[arg(long = "filter", value_name = "FILTER", value_parser = parse_filter)]
+    filters: Vec<Filter>,
+
+    /// table, or json: one object per line
+    #[arg(long, value_enum, default_value_t, hide_possible_values = true)]
+    format: Format,
+}
+
+#[derive(Debug, Clone)]
+enum Filter {
+    Name(String),
+    Project(String),
+    Label(String, Option<String>),
+    Dangling(bool),
+}
+
+fn parse_filter(text: &str) -> Result<Filter, String> {
+    match text.split_once('=') {
+        Some(("name", part)) => Ok(Filter::Name(part.to_owned())),
+        Some(("project", name)) => Ok(Filter::Project(name.to_owned())),
+        Some(("dangling", "true")) => Ok(Filter::Dangling(true)),
+        Some(("dangling", "false")) => Ok(Filter::Dangling(false)),
+        Some(("label", label)) => Ok(match label.split_once('=') {
+            Some((key, value)) => Filter::Label(key.to_owned(), Some(value.to_owned())),
+            None => Filter::Label(label.to_owned(), None),
+        }),
+        _ => Err(
+            "there are `name=…`, `project=…`, `label=key[=value]` and `dangling=true`".to_owned(),
+        ),
+    }
+}
+
+impl Filter {
+    fn takes(&self, volume: &VolumeInfo) -> bool {
+        match self {
+            Filter::Name(part) => volume.name.contains(part),
+            Filter::Project(name) => volume.project == *name,
+            Filter::Dangling(wanted) => volume.users.is_empty() == *wanted,
+            Filter::Label(key, value) => {
+                let found = volume.labels.get(key);
+                found.is_some_and(|found| value.as_ref().is_none_or(|value| value == found))
+            }
+        }
+    }
+}
+
+impl Ls {
+    pub(super) async fn run(self, context: &Context) -> Result<u8, Error> {
+        let client = context.client().await?;
+        let mut volumes: Vec<VolumeInfo> = client.get("/v1/volumes").await?;
+        volumes.retain(|volume| self.filters.iter().all(|filter| filter.takes(volume)));
+        if self.quiet {
+            for volume in &volumes {
+                ui::print_line(&volume.name)?;
+            }
+            return Ok(exit::OK);
+        }
+        match self.format {
+            Format::Json => {
+                for volume in &volumes {
+                    ui::print_line(super::inspect::json(volume))?;
+                }
+            }
+            Format::Table => {
+                let head = ["NAME", "STACK", "FORM", "SIZE", "CONTAINERS"];
+                let mut table = Columns::new(context.ui, &head);
+                for volume in &volumes {
+                    let owner = match volume.project.as_str() {
+                        "" => "-",
+                        project => project,
+                    };
+                    table.row(vec![
+                        volume.name.clone(),
+                        owner.to_owned(),
+                        super::inspect::form(volume.form).to_owned(),
+                        indicatif::HumanBytes(volume.size).to_string(),
+                        volume.users.join(", "),
+                    ]);
+                }
+                ui::print(table)?;
+            }
+        }
+        Ok(exit::OK)
+    }
+}

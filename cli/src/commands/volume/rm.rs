@@ -1,0 +1,42 @@
+//! `stack volume rm`
+
+use stack_api::volume::VolumeInfo;
+
+use super::find;
+use crate::context::Context;
+use crate::error::Error;
+use crate::{exit, ui};
+
+/// Remove volumes that no container mounts, with all data
+#[derive(Debug, clap::Args)]
+#[command(
+    visible_alias = "remove",
+    after_help = "Example: remove a shared volume\n  stack volume rm shared"
+)]
+pub(super) struct Rm {
+    /// Do not fail when there is none
+    #[arg(short, long)]
+    force: bool,
+
+    /// Volumes: full names, or keys of this project's file
+    #[arg(value_name = "VOLUME", required = true)]
+    volumes: Vec<String>,
+}
+
+impl Rm {
+    pub(super) async fn run(self, context: &Context) -> Result<u8, Error> {
+        let client = context.client().await?;
+        for word in &self.volumes {
+            let found: VolumeInfo = match find(context, &client, word).await {
+                Ok(found) => found,
+                Err(Error::Usage { .. }) if self.force => continue,
+                Err(error) => return Err(error),
+            };
+            client
+                .delete(&format!("/v1/volumes/{}", found.name))
+                .await?;
+            ui::print_line(found.name)?;
+        }
+        Ok(exit::OK)
+    }
+}

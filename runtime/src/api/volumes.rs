@@ -1,0 +1,72 @@
+//! Routes of volumes.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use stack_api::volume::{CreateVolume, PruneVolumes, VolumeInfo};
+use stack_protocol::config::Builtin;
+
+use super::App;
+use super::answer::Failure;
+use super::archive;
+
+/// `GET /v1/volumes`
+pub(super) async fn list(State(app): State<App>) -> Result<Json<Vec<VolumeInfo>>, Failure> {
+    Ok(Json(app.daemon.volume_infos()?))
+}
+
+/// `POST /v1/volumes`
+pub(super) async fn create(
+    State(app): State<App>,
+    Json(wanted): Json<CreateVolume>,
+) -> Result<Json<VolumeInfo>, Failure> {
+    Ok(Json(app.daemon.create_volume(&wanted)?))
+}
+
+/// `DELETE /v1/volumes/{name}`
+pub(super) async fn remove(
+    State(app): State<App>,
+    Path(name): Path<String>,
+) -> Result<Json<()>, Failure> {
+    Ok(Json(app.daemon.remove_volume_named(&name)?))
+}
+
+/// `POST /v1/volumes/prune`
+pub(super) async fn prune(
+    State(app): State<App>,
+    Json(order): Json<PruneVolumes>,
+) -> Result<Json<Vec<VolumeInfo>>, Failure> {
+    Ok(Json(app.daemon.prune_volumes(order)?))
+}
+
+/// `GET /v1/volumes/{name}/archive`
+pub(super) async fn export(
+    State(app): State<App>,
+    Path(name): Path<String>,
+) -> Result<Response, Failure> {
+    let (reach, path) = app.daemon.reach_volume(&name).await?;
+    let builtin = Builtin::Pack {
+        path,
+        name: String::new(),
+        follow: false,
+        one_file_system: true,
+    };
+    archive::stream(archive::Access::Volume(reach), builtin).await
+}
+
+/// `PUT /v1/volumes/{name}/archive`
+pub(super) async fn import(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    body: Body,
+) -> Result<(), Failure> {
+    let (reach, path) = app.daemon.reach_volume(&name).await?;
+    let builtin = Builtin::Unpack {
+        path,
+        tree: false,
+        contents: true,
+        owners: true,
+    };
+    archive::take(archive::Access::Volume(reach), builtin, body).await
+}

@@ -1,0 +1,150 @@
+//! From a disk to a tree, when a second container comes that mounts the
+//! volume. A VM copies the disk's content; then the tree takes the disk's
+//! place in the ledger, and only then the disk goes. A kill at any moment
+//! leaves one of the two whole and in use.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use stack_api::event::ApiError;
+use stack_api::spec::StackSpec;
+use stack_protocol::config::{MountSource as GuestSource, VmConfig};
+
+use super::lone::{self, Shown};
+use super::{Volume, VolumeKind};
+use crate::container::Handle;
+use crate::container::blueprint::Blueprint;
+use crate::daemon::Daemon;
+use crate::ledger::Table;
+use crate::progress::Progress;
+
+/// Makes a tree of every disk that the stack is to mount several times. The
+/// containers that use it are stopped; the plan starts them again.
+///
+/// # Errors
+/// A copy fails; the disk is in use as before.
+pub(crate) async fn shared(
+    daemon: &Arc<Daemon>,
+    progress: &Progress,
+    spec: &StackSpec,
+    grace: Option<u64>,
+) -> Result<(), ApiError> {
+    for (key, wanted) in &spec.volumes {
+        let known: Option<Volume> = daemon.ledger.get(Table::Volumes, &wanted.name)?;
+        let Some(volume) = known.filter(|volume| volume.kind == VolumeKind::Disk) else {
+            continue;
+        };
+        let users = users(daemon, &volume);
+        let others = users
+            .iter()
+            .filter(|handle| handle.container().project != spec.name);
+        if VolumeKind::users(spec, key) as usize + others.count() < 2 {
+            continue;
+        }
+        for handle in users {
+            if handle.container().state.is_live() {
+                handle.stop(grace);
+                handle.stopped().await;
+            }
+        }
+        progress.step("volume", &volume.name, "copying, to be shared");
+        convert(daemon, &volume).await?;
+        progress.finish("volume", &volume.name, "shared from now on");
+    }
+    Ok(())
+}
+
+/// The containers that have the volume's disk.
+fn users(daemon: &Daemon, volume: &Volume) -> Vec<Arc<Handle>> {
+    let mut handles = daemon.handles(None);
+    handles.retain(|handle| {
+        let disks = handle.record().blueprint.disks;
+        disks.iter().any(|disk| disk.path == volume.path)
+    });
+    handles
+}
+
+/// Makes a tree of a disk that nobody uses.
+pub(crate) async fn convert(daemon: &Arc<Daemon>, volume: &Volume) -> Result<(), ApiError> {
+    let failed = |error: std::io::Error| {
+        let message = format!("volume {} cannot be copied: {error}", volume.name);
+        ApiError::new("volume", message).help("its disk is untouched; is the host's disk full?")
+    };
+    let tree = volume.path.with_extension("tree");
+    let partial = volume.path.with_extension("tree.partial");
+    for old in [&tree, &partial] {
+        // What a kill has left: the ledger says that the disk counts.
+        match std::fs::remove_dir_all(old) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(failed(error));
+            }
+            _ => {}
+        }
+    }
+    crate::paths::private_dir(&partial).map_err(failed)?;
+    let shown = vec![
+        Shown::Disk(volume.path.clone()),
+        Shown::Tree(partial.clone()),
+    ];
+    // When it has come up, it has copied.
+    lone::start(daemon, &volume.name, shown)
+        .await?
+        .close()
+        .await;
+    sync(&partial).map_err(failed)?;
+    std::fs::rename(&partial, &tree).map_err(failed)?;
+    sync(&daemon.paths.volumes()).map_err(failed)?;
+    let converted = Volume {
+        path: tree,
+        kind: VolumeKind::Tree,
+        ..volume.clone()
+    };
+    daemon
+        .ledger
+        .put(Table::Volumes, &volume.name, &volume.project, &converted)?;
+    std::fs::remove_file(&volume.path).map_err(failed)
+}
+
+fn sync(dir: &Path) -> std::io::Result<()> {
+    rustix::fs::syncfs(std::fs::File::open(dir)?)?;
+    Ok(())
+}
+
+/// A container that was made when its volume was a disk: mounts the tree that
+/// has come in its place.
+pub(crate) fn follow(blueprint: &mut Blueprint) {
+    let gone: Vec<_> = blueprint
+        .disks
+        .iter()
+        .filter(|disk| !disk.path.exists() && disk.path.with_extension("tree").is_dir())
+        .cloned()
+        .collect();
+    for disk in gone {
+        let index = blueprint.files.len();
+        blueprint.files.push(stack_files::spec::Share {
+            path: disk.path.with_extension("tree"),
+            kind: stack_files::spec::Kind::Volume,
+            read_only: disk.read_only,
+            cache_ms: 0,
+        });
+        blueprint.disks.retain(|other| other.serial != disk.serial);
+        replace(&mut blueprint.config, &disk.serial, index);
+    }
+}
+
+fn replace(config: &mut VmConfig, gone: &str, index: usize) {
+    for mount in &mut config.mounts {
+        if let GuestSource::Disk {
+            serial,
+            copy_image_content,
+        } = &mount.source
+            && serial == gone
+        {
+            mount.source = GuestSource::Share {
+                tag: stack_files::TAG.to_owned(),
+                name: index.to_string(),
+                copy_image_content: *copy_image_content,
+            };
+        }
+    }
+}

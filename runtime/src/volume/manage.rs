@@ -1,0 +1,212 @@
+//! What `stack volume` does.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use stack_api::event::ApiError;
+use stack_api::spec::VolumeSpec;
+use stack_api::volume::{CreateVolume, Form, PruneVolumes, VolumeInfo};
+use stack_protocol::config::MountSource;
+use stack_vmm::Agent;
+
+use super::lone::{self, PLACE};
+use super::{Volume, VolumeKind, WantedVolume};
+use crate::container::Handle;
+use crate::container::aside::Lone;
+use crate::daemon::Daemon;
+use crate::ledger::Table;
+
+/// A way to a volume's files: by the VM that has it, or one for the time.
+#[derive(Debug)]
+pub(crate) enum Reach {
+    /// A service's VM.
+    Own(Agent),
+    /// One that has nothing else.
+    Lone(Lone),
+}
+
+impl Reach {
+    /// The conversation with it.
+    pub(crate) fn agent(&self) -> &Agent {
+        match self {
+            Reach::Own(agent) => agent,
+            Reach::Lone(lone) => lone.agent(),
+        }
+    }
+
+    /// It is not needed any more.
+    pub(crate) async fn close(self) {
+        if let Reach::Lone(lone) = self {
+            lone.close().await;
+        }
+    }
+}
+
+impl Daemon {
+    /// All volumes as they are.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub(crate) fn volume_infos(&self) -> Result<Vec<VolumeInfo>, ApiError> {
+        let volumes = self.volumes()?;
+        Ok(volumes
+            .iter()
+            .map(|volume| self.volume_info(volume))
+            .collect())
+    }
+
+    fn volume_info(&self, volume: &Volume) -> VolumeInfo {
+        let users = self.volume_users(volume);
+        VolumeInfo {
+            name: volume.name.clone(),
+            project: volume.project.clone(),
+            form: match volume.kind {
+                VolumeKind::Disk => Form::Disk,
+                VolumeKind::Tree => Form::Tree,
+            },
+            path: volume.path.display().to_string(),
+            size: size(&volume.path),
+            anonymous: volume.anonymous_of.is_some() || volume.awaits.is_some(),
+            labels: volume.labels.clone(),
+            created_ms: volume.created_ms,
+            users: users.iter().map(|handle| handle.container().name).collect(),
+        }
+    }
+
+    /// The containers that mount the volume, running or not.
+    fn volume_users(&self, volume: &Volume) -> Vec<Arc<Handle>> {
+        // A container that was made when it was a disk has the disk's path.
+        let disk = volume.path.with_extension("ext4");
+        let mut handles = self.handles(None);
+        handles.retain(|handle| {
+            let blueprint = handle.record().blueprint;
+            blueprint.disks.iter().any(|use_| use_.path == disk)
+                || blueprint
+                    .files
+                    .iter()
+                    .any(|share| share.path == volume.path)
+        });
+        handles
+    }
+
+    fn volume_named(&self, name: &str) -> Result<Volume, ApiError> {
+        let found = self.ledger.get(Table::Volumes, name)?;
+        found.ok_or_else(|| ApiError::new("no_such_volume", format!("there is no volume {name}")))
+    }
+
+    /// Makes a volume; one of this name that is there stays as it is.
+    ///
+    /// # Errors
+    /// The name is not one, or there is no room.
+    pub(crate) fn create_volume(&self, wanted: &CreateVolume) -> Result<VolumeInfo, ApiError> {
+        let spec = VolumeSpec {
+            labels: wanted.labels.clone(),
+            size: wanted.size,
+            ..VolumeSpec::default()
+        };
+        let order = WantedVolume {
+            spec: Some(&spec),
+            kind: match wanted.form {
+                Form::Disk => VolumeKind::Disk,
+                Form::Tree => VolumeKind::Tree,
+            },
+            ..WantedVolume::default()
+        };
+        let _alone = self.creation();
+        let (volume, _) = self.ensure_volume(&wanted.name, &order)?;
+        Ok(self.volume_info(&volume))
+    }
+
+    /// Removes a volume that no container mounts.
+    ///
+    /// # Errors
+    /// There is none of that name, or somebody mounts it.
+    pub(crate) fn remove_volume_named(&self, name: &str) -> Result<(), ApiError> {
+        let _alone = self.creation();
+        let volume = self.volume_named(name)?;
+        let users = self.volume_users(&volume);
+        if !users.is_empty() {
+            let users: Vec<_> = users.iter().map(|handle| handle.container().name).collect();
+            let message = format!("volume {name} is used by {}", users.join(", "));
+            return Err(ApiError::new("volume_in_use", message)
+                .help("remove these containers first, with `stack down`"));
+        }
+        self.remove_volume(&volume)
+    }
+
+    /// Removes what nobody mounts: without `all` only volumes without a name
+    /// that wait for no container.
+    ///
+    /// # Errors
+    /// A volume cannot be removed.
+    pub(crate) fn prune_volumes(&self, order: PruneVolumes) -> Result<Vec<VolumeInfo>, ApiError> {
+        let _alone = self.creation();
+        let mut removed = Vec::new();
+        for volume in self.volumes()? {
+            let nameless = volume.anonymous_of.is_some() && volume.awaits.is_none();
+            if !self.volume_users(&volume).is_empty() || !(nameless || order.all) {
+                continue;
+            }
+            let info = self.volume_info(&volume);
+            if !order.dry_run {
+                self.remove_volume(&volume)?;
+            }
+            removed.push(info);
+        }
+        Ok(removed)
+    }
+
+    /// A way to a volume's files, and where they are there.
+    ///
+    /// # Errors
+    /// There is none of that name, or its disk is in a VM that does not show
+    /// all of it.
+    pub(crate) async fn reach_volume(
+        self: &Arc<Self>,
+        name: &str,
+    ) -> Result<(Reach, String), ApiError> {
+        let volume = self.volume_named(name)?;
+        if volume.kind == VolumeKind::Disk {
+            for handle in self.volume_users(&volume) {
+                if let Some(found) = inside(&handle, &volume.path) {
+                    return Ok(found);
+                }
+                if handle.container().state.is_live() {
+                    let container = handle.container().name;
+                    let message = format!("{container} has volume {name} and does not show it");
+                    return Err(
+                        ApiError::new("volume_in_use", message).help("stop the container first")
+                    );
+                }
+            }
+        }
+        let lone = lone::start(self, name, vec![lone::Shown::from(&volume)]).await?;
+        Ok((Reach::Lone(lone), PLACE.to_owned()))
+    }
+}
+
+/// The whole disk as a running container has it.
+fn inside(handle: &Handle, disk: &Path) -> Option<(Reach, String)> {
+    let agent = handle.agent.borrow().clone()?;
+    let blueprint = handle.record().blueprint;
+    let used = blueprint.disks.iter().find(|used| used.path == disk)?;
+    let mount = blueprint.config.mounts.iter().find(|mount| {
+        let whole = mount.subpath.is_empty() && !mount.read_only;
+        matches!(&mount.source, MountSource::Disk { serial, .. } if *serial == used.serial) && whole
+    })?;
+    Some((Reach::Own(agent), mount.target.clone()))
+}
+
+/// Bytes on the host's disk.
+fn size(path: &Path) -> u64 {
+    let Ok(meta) = std::fs::symlink_metadata(path) else {
+        return 0;
+    };
+    let own = meta.blocks() * 512;
+    if !meta.is_dir() {
+        return own;
+    }
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    own + entries.map(|entry| size(&entry.path())).sum::<u64>()
+}
