@@ -6,6 +6,7 @@ mod config;
 mod convert;
 mod cp;
 mod create;
+mod debug;
 mod doctor;
 mod down;
 mod events;
@@ -99,6 +100,7 @@ pub(crate) enum Command {
     Port(port::Port),
     Explain(explain::Explain),
     Doctor(doctor::Doctor),
+    Debug(debug::Debug),
     Version(version::Version),
     Completion(completion::Completion),
     #[command(hide = true)]
@@ -154,6 +156,7 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<u8, Error> {
         Command::Ls(command) => block_on(command.run(context)),
         Command::Network(command) => block_on(command.run(context)),
         Command::Port(command) => block_on(command.run(context)),
+        Command::Debug(command) => block_on(command.run(context)),
         Command::Doctor(command) => block_on(command.run(context)),
         Command::Version(command) => block_on(command.run(context)),
     }
