@@ -6,6 +6,7 @@ use clap::builder::styling::{AnsiColor, Styles};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, CommandFactory, FromArgMatches, Parser};
 
+use crate::annotate::Annotate;
 use crate::commands::Command;
 use crate::progress;
 use crate::project::diagnostics;
@@ -93,6 +94,22 @@ pub(crate) struct Global {
                 line)"
     )]
     pub(crate) diagnostics: diagnostics::Form,
+
+    /// Annotations for a CI system
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "SYSTEM",
+        env = "STACK_ANNOTATE",
+        hide_env_values = true,
+        default_value_t,
+        hide_possible_values = true,
+        hide_default_value = true,
+        help_heading = PROJECT,
+        help = "What is wrong, for a CI system: auto, github, gitlab or off"
+    )]
+    pub(crate) annotate: Annotate,
 
     /// How to show progress
     #[arg(

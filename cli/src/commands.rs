@@ -6,6 +6,7 @@ mod config;
 mod convert;
 mod cp;
 mod create;
+mod debug;
 mod doctor;
 mod down;
 mod events;
@@ -103,6 +104,7 @@ pub(crate) enum Command {
     Port(port::Port),
     Explain(explain::Explain),
     Doctor(doctor::Doctor),
+    Debug(debug::Debug),
     Version(version::Version),
     Completion(completion::Completion),
     #[command(hide = true)]
@@ -160,6 +162,7 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<u8, Error> {
         Command::Network(command) => block_on(command.run(context)),
         Command::Volume(command) => block_on(command.run(context)),
         Command::Port(command) => block_on(command.run(context)),
+        Command::Debug(command) => block_on(command.run(context)),
         Command::Doctor(command) => block_on(command.run(context)),
         Command::Version(command) => block_on(command.run(context)),
     }

@@ -158,6 +158,23 @@ impl Error {
         }
     }
 
+    /// Has whoever found it made an annotation of it, with its place? Others
+    /// are no news for a CI system.
+    pub(crate) fn is_annotated(&self) -> bool {
+        match self {
+            Error::Api(error) => is_service_failure(error),
+            Error::Usage { .. } | Error::Interrupted | Error::Output(_) | Error::BadFile => true,
+            Error::NoFile(_)
+            | Error::NoSuchFile(_)
+            | Error::NotFetched { .. }
+            | Error::Lock { .. }
+            | Error::Start { .. }
+            | Error::Unreachable { .. }
+            | Error::Lost(_)
+            | Error::File { .. } => false,
+        }
+    }
+
     /// Has it been said already, or is there nobody to say it to?
     pub(crate) fn is_silent(&self) -> bool {
         match self {
@@ -172,4 +189,12 @@ impl From<ApiError> for Error {
     fn from(error: ApiError) -> Error {
         Error::Api(error)
     }
+}
+
+/// A service is to blame, not the file or the machine.
+pub(crate) fn is_service_failure(error: &ApiError) -> bool {
+    matches!(
+        error.code.as_str(),
+        "service_failed" | "dependency_failed" | "wait_timeout"
+    )
 }

@@ -138,7 +138,8 @@ impl<W: Write> Printer<W> {
     }
 }
 
-fn timestamp(ns: u64) -> String {
+/// A time in UTC, with nanoseconds.
+pub(crate) fn timestamp(ns: u64) -> String {
     match jiff::Timestamp::from_nanosecond(i128::from(ns)) {
         Ok(time) => format!("{time:.9}"),
         Err(_) => "?".to_owned(),

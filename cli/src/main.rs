@@ -4,6 +4,7 @@
 //! It decides nothing that the planner or the daemon should. Standard output
 //! is data, standard error is talk.
 
+mod annotate;
 mod args;
 mod client;
 mod commands;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
     project::complete_options(&mut cli.global);
     let ui = Ui::new(cli.global.ansi);
     let form = cli.global.diagnostics;
+    let annotate = cli.global.annotate;
     let context = Context {
         ui,
         global: cli.global,
@@ -51,6 +53,9 @@ fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             if !error.is_silent() {
+                if !error.is_annotated() {
+                    annotate.failure(&error, None);
+                }
                 project::diagnostics::failure(ui, form, &error);
             }
             ExitCode::from(error.exit_code())

@@ -437,7 +437,7 @@ fn what_cannot_be_honoured() {
 fn what_has_no_effect_is_named() {
     let cases = [
         ("build: .", "services.a.build"),
-        ("logging: {driver: none}", "services.a.logging"),
+        ("logging: {driver: none}", "services.a.logging.driver"),
         (
             "security_opt: ['label:disable']",
             "services.a.security_opt[0]",
@@ -451,7 +451,10 @@ fn what_has_no_effect_is_named() {
             "volumes: [{type: bind, source: /x, target: /y, bind: {propagation: shared}}]",
             "bind.propagation",
         ),
-        ("pre_stop: [{command: x}]", "services.a.pre_stop"),
+        (
+            "logging: {options: {compress: 'true'}}",
+            "services.a.logging.options.compress",
+        ),
     ];
     for (rest, wanted) in cases {
         let (spec, found) = made(&format!("services: {{a: {{image: i, {rest}}}}}"));

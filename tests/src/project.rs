@@ -51,6 +51,24 @@ impl<'h> Project<'h> {
         command::start(self.command(arguments)).finish(LIMIT)
     }
 
+    /// Runs a script of the shell to its end; `$STACK` is the command.
+    ///
+    /// # Panics
+    /// It cannot be started or does not end.
+    pub fn shell(&self, script: &str) -> Finished {
+        let stack = self.command(&[]);
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).current_dir(&self.dir);
+        for (name, value) in stack.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        command.env("STACK", stack.get_program());
+        command::start(command).finish(LIMIT)
+    }
+
     /// Starts `stack` with these arguments.
     ///
     /// # Panics

@@ -21,6 +21,9 @@ const NODES: [(&str, u32, u32); 6] = [
     ("tty", 5, 0),
 ];
 
+/// What does no harm in a VM of one's own, where its kernel has it.
+const OPTIONAL: [(&str, u32, u32); 2] = [("fuse", 10, 229), ("net/tun", 10, 200)];
+
 const LINKS: [(&str, &str); 5] = [
     ("fd", "/proc/self/fd"),
     ("stdin", "/proc/self/fd/0"),
@@ -43,6 +46,15 @@ pub(crate) fn make(config: &VmConfig, root: &Root) -> io::Result<()> {
             FileType::CharacterDevice,
             makedev(major, minor),
         )?;
+    }
+    for (name, major, minor) in OPTIONAL {
+        if Path::new("/dev").join(name).exists() {
+            if let Some((dir, _)) = name.split_once('/') {
+                fs::create_dir(dev.join(dir))?;
+            }
+            let target = dev.join(name);
+            node(&target, FileType::CharacterDevice, makedev(major, minor))?;
+        }
     }
     for (name, target) in LINKS {
         symlink(target, dev.join(name))?;

@@ -95,6 +95,10 @@ impl Ps {
 
     fn is_wanted(&self, container: &Container) -> bool {
         let state = container.state;
+        // One-off containers are nobody's business but that of whoever asks.
+        if container.one_off && !self.all && self.status.is_empty() && self.filters.is_empty() {
+            return false;
+        }
         let by_service = self.services.is_empty() || self.services.contains(&container.service);
         let mut wanted = self.status.iter().chain(&self.filters).peekable();
         let by_state = if wanted.peek().is_none() {

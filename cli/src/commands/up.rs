@@ -22,7 +22,7 @@ use crate::project::lock::LockUse;
 use crate::ui::{Paint, human, palette};
 use crate::watch::Watching;
 use crate::{exit, ui};
-use foreground::Foreground;
+use foreground::{Abort, Foreground};
 
 /// Create and start the services of a stack
 ///
@@ -46,7 +46,7 @@ pub(crate) struct Up {
     detach: bool,
 
     /// Wait until all run and are healthy (implies -d)
-    #[arg(long, conflicts_with_all = ["abort_on_container_exit", "exit_code_from", "attach"])]
+    #[arg(long, conflicts_with_all = ["abort_on_container_exit", "abort_on_container_failure", "exit_code_from", "attach"])]
     wait: bool,
 
     /// Seconds to wait at most
@@ -60,6 +60,11 @@ pub(crate) struct Up {
     /// New containers even when nothing changed
     #[arg(long, conflicts_with = "no_recreate")]
     force_recreate: bool,
+
+    /// New containers for what the services depend on, even when nothing
+    /// changed
+    #[arg(long, conflicts_with = "no_recreate")]
+    always_recreate_deps: bool,
 
     /// No new containers even when something changed
     #[arg(long)]
@@ -87,7 +92,7 @@ pub(crate) struct Up {
     remove_orphans: bool,
 
     /// Only show what would be done, as `stack plan` does
-    #[arg(long, conflicts_with_all = ["wait", "abort_on_container_exit", "exit_code_from", "attach"])]
+    #[arg(long, conflicts_with_all = ["wait", "abort_on_container_exit", "abort_on_container_failure", "exit_code_from", "attach"])]
     dry_run: bool,
 
     /// Seconds to let old containers end by themselves
@@ -102,6 +107,10 @@ pub(crate) struct Up {
     #[arg(long, conflicts_with = "detach")]
     abort_on_container_exit: bool,
 
+    /// Stop all when one container ends badly, with its exit code
+    #[arg(long, conflicts_with = "detach")]
+    abort_on_container_failure: bool,
+
     /// End with the exit code of this service (implies
     /// --abort-on-container-exit)
     #[arg(long, value_name = "SERVICE", conflicts_with = "detach")]
@@ -110,6 +119,10 @@ pub(crate) struct Up {
     /// Show only the logs of these services
     #[arg(long, value_name = "SERVICE", conflicts_with = "detach")]
     attach: Vec<String>,
+
+    /// Show the logs of what the services depend on as well
+    #[arg(long, conflicts_with_all = ["detach", "attach"])]
+    attach_dependencies: bool,
 
     /// Do not show the logs of these services
     #[arg(long, value_name = "SERVICE")]
@@ -207,7 +220,7 @@ impl Up {
                 Err(Error::Interrupted)
             }
             (Err(error), _) => {
-                culprit::show_last_lines(context, &client, &request.spec, &error).await;
+                culprit::show_last_lines(context, &client, &request.spec, &project, &error).await;
                 Err(error)
             }
         }
@@ -270,6 +283,7 @@ impl Up {
             services: self.services.clone(),
             no_deps: self.no_deps,
             force_recreate: self.force_recreate,
+            always_recreate_deps: self.always_recreate_deps,
             no_recreate: self.no_recreate,
             no_start: self.no_start,
             pull: self.pull.map(Pull::policy),
@@ -298,10 +312,19 @@ impl Up {
             .chain(&self.exit_code_from);
         select(&named.cloned().collect::<Vec<_>>(), false)?;
         // As in Compose: logs of what was named, not of what that needs.
-        let attached = match (self.attach.is_empty(), self.services.is_empty()) {
-            (false, _) => self.attach.iter().cloned().collect(),
-            (true, false) => self.services.iter().cloned().collect(),
-            (true, true) => started.clone(),
+        let named_only = !self.services.is_empty() && !self.attach_dependencies;
+        let quiet = |name: &String| {
+            let service = spec.services.get(name);
+            service.is_some_and(|service| service.attach == Some(false))
+        };
+        let attached: Vec<String> = match (self.attach.is_empty(), named_only) {
+            (false, _) => self.attach.clone(),
+            (true, true) => self.services.clone(),
+            (true, false) => started
+                .iter()
+                .filter(|name| !quiet(name))
+                .cloned()
+                .collect(),
         };
         Ok(Foreground {
             stack: spec.name.clone(),
@@ -310,7 +333,12 @@ impl Up {
                 .filter(|s| !self.no_attach.contains(s))
                 .collect(),
             started: started.into_iter().collect(),
-            abort: self.abort_on_container_exit || self.exit_code_from.is_some(),
+            abort: match (self.abort_on_container_failure, &self.exit_code_from) {
+                _ if self.abort_on_container_exit => Abort::AnyEnd,
+                (true, _) => Abort::Failure,
+                (false, Some(_)) => Abort::AnyEnd,
+                (false, None) => Abort::Never,
+            },
             exit_code_from: self.exit_code_from.clone(),
             timeout: self.timeout,
             look: Look {

@@ -41,6 +41,7 @@ pub(super) fn show_all(
     found: &[Diagnostic],
     text: impl Fn(&Path) -> Option<String>,
 ) {
+    context.global.annotate.findings(found, &text);
     if context.global.diagnostics == Form::Json {
         for diagnostic in found {
             ui::say(json::line(diagnostic, &text));

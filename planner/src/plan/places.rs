@@ -1,5 +1,7 @@
 //! Where the new values of a plan's changes are written.
 
+use std::path::PathBuf;
+
 use super::change::{Change, Place};
 use super::step::{Action, Plan, Reason};
 use crate::project::Project;
@@ -35,6 +37,16 @@ impl Plan {
                     });
             }
         }
+    }
+}
+
+impl Project {
+    /// File and line (from 1) at which a service is defined.
+    pub fn service_line(&self, service: &str) -> Option<(PathBuf, usize)> {
+        let node = self.model().at(&["services", service])?;
+        let mut lines = self.parts().sources.lines();
+        let (file, line) = lines.place(node.place())?;
+        Some((file.to_path_buf(), line))
     }
 }
 

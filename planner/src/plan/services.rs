@@ -297,11 +297,21 @@ impl Services<'_> {
         }
     }
 
+    /// As in Compose: what was named, or what that depends on.
+    fn is_forced(&self, spec: &ServiceSpec) -> bool {
+        let named = &self.request.services;
+        if named.is_empty() || named.contains(&spec.name) {
+            self.request.force_recreate
+        } else {
+            self.request.always_recreate_deps
+        }
+    }
+
     fn fate(&self, spec: &ServiceSpec, old: Option<&ObservedContainer>) -> Fate {
         let Some(old) = old else {
             return Fate::Create;
         };
-        if self.request.force_recreate {
+        if self.is_forced(spec) {
             return Fate::Replace(Reason::Forced);
         }
         let changes = difference::changes(&old.spec, spec, &old.room);

@@ -5,6 +5,7 @@ use crate::schema::service_attributes;
 
 /// Attributes that the daemon is told about.
 const CARRIED: &[&str] = &[
+    "attach",
     "cap_add",
     "cap_drop",
     "command",
@@ -34,6 +35,8 @@ const CARRIED: &[&str] = &[
     "links",
     "logging",
     "mac_address",
+    "post_start",
+    "pre_stop",
     "mem_limit",
     "networks",
     "oom_score_adj",

@@ -6,6 +6,7 @@
 //! listed in [`routes`].
 
 pub mod container;
+pub mod debug;
 pub mod event;
 pub mod history;
 pub mod hook;

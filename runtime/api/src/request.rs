@@ -15,8 +15,11 @@ pub struct Up {
     pub services: Vec<String>,
     /// Not what they depend on.
     pub no_deps: bool,
-    /// New containers even when nothing changed.
+    /// New containers for `services` (or all) even when nothing changed.
     pub force_recreate: bool,
+    /// New containers for what `services` depend on even when nothing changed.
+    #[serde(default)]
+    pub always_recreate_deps: bool,
     /// No new containers even when something changed.
     pub no_recreate: bool,
     /// Create but do not start.

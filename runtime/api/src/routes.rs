@@ -19,6 +19,7 @@
 //! | `POST /v1/stacks/{name}/exec` | [`ExecRequest`](crate::request::ExecRequest) | upgrade |
 //! | `POST /v1/stacks/{name}/run` | [`Run`](crate::run::Run) | events |
 //! | `POST /v1/stacks/{name}/attach` | [`Attach`](crate::run::Attach) | upgrade |
+//! | `GET /v1/stacks/{name}/debug` | | list of [`Debug`](crate::debug::Debug) |
 //! | `GET /v1/stacks/{name}/stats` | [`Chosen`](crate::look::Chosen) | list of [`Usage`](crate::look::Usage) |
 //! | `GET /v1/stacks/{name}/processes` | [`Chosen`](crate::look::Chosen) | list of [`Processes`](crate::look::Processes) |
 //! | `GET /v1/stacks/{name}/wait` | [`Chosen`](crate::look::Chosen) | an [`Ended`](crate::look::Ended) per container, as they end, one per line |

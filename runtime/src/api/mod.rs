@@ -3,6 +3,7 @@
 mod answer;
 mod archive;
 mod attach;
+mod debug;
 mod doctor;
 mod events;
 mod exec;
@@ -96,6 +97,7 @@ pub async fn serve(daemon: Arc<Daemon>) -> std::io::Result<()> {
             get(networks::inspect).delete(networks::remove),
         )
         .route("/v1/stacks/{name}/run", post(run::run))
+        .route("/v1/stacks/{name}/debug", get(debug::debug))
         .route("/v1/stacks/{name}/stats", get(stats::stats))
         .route("/v1/stacks/{name}/processes", get(stats::processes))
         .route("/v1/stacks/{name}/wait", get(wait::wait))

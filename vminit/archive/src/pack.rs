@@ -117,6 +117,10 @@ fn entry(
         header.set_device_major(rustix::fs::major(meta.rdev()))?;
         header.set_device_minor(rustix::fs::minor(meta.rdev()))?;
     }
+    if kind.is_dir() {
+        // With a slash at its end, as every tar writes it.
+        return builder.append_data(&mut header, name.join(""), io::empty());
+    }
     builder.append_data(&mut header, name, io::empty())
 }
 

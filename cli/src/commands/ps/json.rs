@@ -52,6 +52,8 @@ pub(super) fn line(container: &Container, now_ms: u64) -> Value {
         "FinishedAt": time(container.finished_ms),
         "RunningFor": format!("{} ago", human::span(now_ms.saturating_sub(container.created_ms))),
         "Restarts": container.restarts,
+        "NextStartAt": time(container.next_start_ms),
+        "OneOff": container.one_off,
         "Networks": networks.join(","),
         "Addresses": addresses,
         "Ports": status::ports(container),

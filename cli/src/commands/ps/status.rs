@@ -27,10 +27,25 @@ pub(super) fn text(container: &Container, now_ms: u64) -> String {
             Some(Health::Unhealthy) => format!("Up {} (unhealthy)", up()),
         },
         State::Paused => format!("Up {} (Paused)", up()),
-        State::Restarting => ended("Restarting"),
+        State::Restarting => format!("{}{}", ended("Restarting"), again(container, now_ms)),
         State::Stopping => "Stopping".to_owned(),
         State::Exited => ended("Exited"),
         State::Dead => ended("Dead"),
+    }
+}
+
+/// How a container that ends again and again is treated.
+fn again(container: &Container, now_ms: u64) -> String {
+    let restarts = match container.restarts {
+        0 | 1 => "1 restart".to_owned(),
+        n => format!("{n} restarts"),
+    };
+    match container.next_start_ms {
+        Some(next) if next > now_ms => {
+            let wait = (next - now_ms).div_ceil(1000);
+            format!(", {restarts}, next in {wait} s")
+        }
+        _ => format!(", {restarts}"),
     }
 }
 
@@ -101,6 +116,16 @@ mod tests {
             "Exited (137) 3 seconds ago, out of memory"
         );
         assert_eq!(text(&container(State::Created), 0), "Created");
+        let flapping = Container {
+            exit_code: Some(1),
+            restarts: 6,
+            next_start_ms: Some(14_400),
+            ..container(State::Restarting)
+        };
+        assert_eq!(
+            text(&flapping, 8000),
+            "Restarting (1) 3 seconds ago, 6 restarts, next in 7 s"
+        );
     }
 
     #[test]

@@ -3,10 +3,11 @@
 use stack_api::container::{Container, Health, State};
 use stack_api::request::LogQuery;
 use stack_api::spec::StackSpec;
+use stack_planner::Project;
 
 use crate::client::Client;
 use crate::context::{Context, containers};
-use crate::error::Error;
+use crate::error::{Error, is_service_failure};
 use crate::ui::{self, human, palette, untrusted};
 
 /// Lines of each culprit.
@@ -21,19 +22,19 @@ pub(super) async fn show_last_lines(
     context: &Context,
     client: &Client,
     spec: &StackSpec,
+    project: &Project,
     error: &Error,
 ) {
     let Error::Api(api) = error else { return };
-    if !matches!(
-        api.code.as_str(),
-        "service_failed" | "dependency_failed" | "wait_timeout"
-    ) {
+    if !is_service_failure(api) {
         return;
     }
-    let Ok(list) = containers(client, &spec.name).await else {
-        return;
-    };
-    for container in culprits(&list, &api.message).into_iter().take(MOST) {
+    let list = containers(client, &spec.name).await.unwrap_or_default();
+    let blamed = culprits(&list, &api.message);
+    let service = blamed.first().map(|container| container.service.as_str());
+    let place = service.and_then(|service| project.service_line(service));
+    context.global.annotate.failure(error, place);
+    for container in blamed.into_iter().take(MOST) {
         // Errors of this are less important than the one at hand.
         drop(show(context, client, container).await);
     }

@@ -22,6 +22,17 @@ use crate::logs::Look;
 use crate::progress::{Mode, Progress};
 use watch::{End, Watch};
 
+/// What stops everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Abort {
+    /// Only Ctrl-C.
+    Never,
+    /// The end of any container.
+    AnyEnd,
+    /// The end of a container with another code than 0.
+    Failure,
+}
+
 /// What the foreground watches.
 #[derive(Debug)]
 pub(super) struct Foreground {
@@ -31,8 +42,8 @@ pub(super) struct Foreground {
     pub(super) attached: Vec<String>,
     /// Services that were started, and are stopped at the end.
     pub(super) started: Vec<String>,
-    /// Stop all when one ends.
-    pub(super) abort: bool,
+    /// When all is stopped.
+    pub(super) abort: Abort,
     /// The service whose exit code is ours.
     pub(super) exit_code_from: Option<String>,
     /// Seconds of grace.

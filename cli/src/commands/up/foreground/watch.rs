@@ -6,8 +6,8 @@ use stack_api::container::Container;
 use stack_api::logs::LogLine;
 use stack_api::request::LogQuery;
 
-use super::Foreground;
 use super::exits::{Exited, Exits};
+use super::{Abort, Foreground};
 use crate::client::{Client, Lines};
 use crate::context::containers;
 use crate::error::Error;
@@ -137,7 +137,12 @@ impl<'a> Watch<'a> {
             }
         }
         self.printer.flush()?;
-        if let Some(first) = ended.first().filter(|_| self.what.abort) {
+        let fatal = |exited: &&Exited| match self.what.abort {
+            Abort::Never => false,
+            Abort::AnyEnd => true,
+            Abort::Failure => exited.code != 0,
+        };
+        if let Some(first) = ended.iter().find(fatal) {
             return Ok(Some(End::Aborted {
                 code: exit::clamp(first.code),
             }));

@@ -1,0 +1,26 @@
+//! What a daemon knows of a container beyond what it shows: for reports of
+//! problems.
+
+use serde::{Deserialize, Serialize};
+
+/// An element of the answer of `GET /v1/stacks/{name}/debug`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Debug {
+    /// Name of the container.
+    pub container: String,
+    /// The end of what its kernel and agent said; empty when there is no VM.
+    pub console: String,
+    /// The end of what its VMM said.
+    pub vmm: String,
+    /// The last health probe that changed something.
+    pub probe: Option<Probe>,
+}
+
+/// A health probe.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Probe {
+    /// Exit code.
+    pub code: i32,
+    /// What it printed.
+    pub output: String,
+}
