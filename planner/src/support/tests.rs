@@ -5,6 +5,7 @@ use crate::schema::service_attributes;
 
 /// Attributes that the daemon is told about.
 const CARRIED: &[&str] = &[
+    "build",
     "cap_add",
     "cap_drop",
     "command",
