@@ -38,17 +38,17 @@ pub(super) async fn import(
         .prefix("build-")
         .tempdir_in(&daemon.paths.cache)
         .map_err(io("a directory for the image"))?;
-    let wanted: Vec<&str> = layers
-        .iter()
-        .filter(|(_, brought)| *brought)
-        .map(|(id, _)| hex(id))
-        .collect();
-    if !wanted.is_empty() {
+    if layers.iter().any(|(_, brought)| *brought) {
         let known = layers.iter().filter(|(_, brought)| !brought);
         let known: Vec<&str> = known.map(|(id, _)| hex(id)).collect();
-        write_out(lease, id, &out, &known).await?;
-        for layer in &wanted {
-            fetch(lease, &out, layer, dir.path()).await?;
+        let blobs = write_out(lease, id, &out, &known).await?;
+        if blobs.len() != layers.len() {
+            return Err(odd("how many layers the image has"));
+        }
+        for (blob, (layer, _)) in blobs.iter().zip(&layers).filter(|(_, (_, brought))| *brought) {
+            let path = format!("{out}/{}", path_of(blob));
+            let to = dir.path().join(format!("{}.tar", hex(layer)));
+            fetch(lease, &path, &to).await?;
         }
         shell::answer(lease, &["rm", "-rf", &out], None).await?;
     }
@@ -89,40 +89,52 @@ async fn config(lease: &Lease, id: &str) -> Result<Vec<u8>, ApiError> {
     let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     match digest == id {
         true => Ok(config.to_vec()),
-        false => Err(ApiError::new(
-            "builder",
-            "the builder does not say how the image is configured",
-        )),
+        false => Err(odd("how the image is configured")),
     }
 }
 
-/// Has the builder write layers out, uncompressed, as an OCI layout. Files
-/// that are there already are taken for layers and left alone, so what the
-/// store has is not written.
-async fn write_out(lease: &Lease, id: &str, out: &str, known: &[&str]) -> Result<(), ApiError> {
+/// Has the builder write layers out as an OCI layout; gives the digests of
+/// their blobs, lowest first. Files that are there already are taken for
+/// layers and left alone, so what the store has is not written.
+async fn write_out(
+    lease: &Lease,
+    id: &str,
+    out: &str,
+    known: &[&str],
+) -> Result<Vec<String>, ApiError> {
     let script = "rm -rf \"$1\" && mkdir -p \"$1/blobs/sha256\" && cd \"$1/blobs/sha256\" && \
         shift && for layer; do : > \"$layer\" || exit 1; done";
     let mut args = vec!["sh", "-c", script, "sh", out];
     args.extend(known);
     shell::answer(lease, &args, None).await?;
     let to = format!("oci:{out}:image");
-    let push = [
-        "buildah",
-        "push",
-        "--quiet",
-        "--disable-compression",
-        "--format",
-        "oci",
-        id,
-        &to,
-    ];
-    shell::answer(lease, &push, None).await.map(drop)
+    let push = ["buildah", "push", "--quiet", "--format", "oci", id, &to];
+    shell::answer(lease, &push, None).await?;
+    let index = document(lease, &format!("{out}/index.json")).await?;
+    let manifest = index["manifests"][0]["digest"].as_str().unwrap_or_default();
+    let manifest = document(lease, &format!("{out}/{}", path_of(manifest))).await?;
+    let layers = manifest["layers"].as_array().into_iter().flatten();
+    let digests = layers.map(|layer| layer["digest"].as_str().unwrap_or_default().to_owned());
+    Ok(digests.collect())
 }
 
-async fn fetch(lease: &Lease, out: &str, layer: &str, dir: &Path) -> Result<(), ApiError> {
-    let path = format!("{out}/blobs/sha256/{layer}");
-    let mut file = File::create(dir.join(format!("{layer}.tar"))).map_err(io("a layer"))?;
-    let args = ["cat".to_owned(), path];
+/// The path of a blob in an OCI layout.
+fn path_of(digest: &str) -> String {
+    format!("blobs/{}", digest.replace(':', "/"))
+}
+
+async fn document(lease: &Lease, path: &str) -> Result<serde_json::Value, ApiError> {
+    let raw = shell::answer(lease, &["cat", path], None).await?;
+    serde_json::from_slice(&raw).map_err(|_| odd("what the image consists of"))
+}
+
+fn odd(what: &str) -> ApiError {
+    ApiError::new("builder", format!("the builder does not say {what}"))
+}
+
+async fn fetch(lease: &Lease, path: &str, to: &Path) -> Result<(), ApiError> {
+    let mut file = File::create(to).map_err(io("a layer"))?;
+    let args = ["cat".to_owned(), path.to_owned()];
     let mut running = Running::start(lease, lease.exec(&args, &[])).await?;
     let mut said = String::new();
     while let Some((stream, bytes)) = running.recv().await {
