@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 mod attach;
+mod build;
 mod completion;
 mod config;
 mod convert;
@@ -93,6 +94,7 @@ pub(crate) enum Command {
     Rm(lifecycle::Rm),
     Pause(lifecycle::Pause),
     Unpause(lifecycle::Unpause),
+    Build(Box<build::Build>),
     Pull(pull::Pull),
     Load(load::Load),
     Images(images::Images),
@@ -153,6 +155,7 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<u8, Error> {
         Command::Rm(command) => block_on(command.run(context)),
         Command::Pause(command) => block_on(command.run(context)),
         Command::Unpause(command) => block_on(command.run(context)),
+        Command::Build(command) => block_on(command.run(context)),
         Command::Pull(command) => block_on(command.run(context)),
         Command::Load(command) => block_on(command.run(context)),
         Command::Images(command) => block_on(command.run(context)),

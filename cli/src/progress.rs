@@ -134,7 +134,7 @@ impl Progress {
                     finished,
                     ..
                 } => summary.step(&kind, name, finished),
-                Event::Layer { .. } | Event::Warning { .. } => {}
+                Event::Layer { .. } | Event::Output { .. } | Event::Warning { .. } => {}
             }
         }
     }
@@ -143,7 +143,10 @@ impl Progress {
         let is_pull = match event {
             Event::Layer { .. } => true,
             Event::Step { kind, .. } => kind == "image",
-            Event::Warning { .. } | Event::Done { .. } | Event::Failed(_) => false,
+            Event::Output { .. }
+            | Event::Warning { .. }
+            | Event::Done { .. }
+            | Event::Failed(_) => false,
         };
         if is_pull && !self.pulls {
             return Ok(());

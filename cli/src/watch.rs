@@ -270,7 +270,10 @@ async fn until_done(events: &mut Lines<Event>) -> Result<(), Error> {
         match event {
             Event::Done { .. } => return Ok(()),
             Event::Failed(error) => return Err(error.into()),
-            Event::Layer { .. } | Event::Step { .. } | Event::Warning { .. } => {}
+            Event::Layer { .. }
+            | Event::Step { .. }
+            | Event::Output { .. }
+            | Event::Warning { .. } => {}
         }
     }
     Err(Error::Lost("the operation was cut off".to_owned()))

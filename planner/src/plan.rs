@@ -30,6 +30,7 @@ mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use stack_api::build::BuildWhen;
 use stack_api::request::Up;
 use stack_api::spec::{NetworkSpec, PullPolicy};
 
@@ -54,7 +55,8 @@ pub fn plan(request: &Up, observed: &Observed) -> Result<Plan, NoSuchService> {
     let spec = &request.spec;
     let selected = select(&spec.services, &request.services, !request.no_deps)?;
     let mut plan = Plan::default();
-    let pulls = pulls(request, observed, &selected, &mut plan);
+    let mut pulls = pulls(request, observed, &selected, &mut plan);
+    pulls.extend(builds(request, observed, &selected, &mut plan));
     let networks = networks(request, observed, &selected, &mut plan);
     let volumes = volumes(request, observed, &selected, &mut plan);
     orphans(request, observed, &mut plan);
@@ -93,6 +95,10 @@ fn pulls(
     let mut steps = BTreeMap::new();
     for name in selected {
         let service = &request.spec.services[name];
+        let pulled = service.pull_policy == PullPolicy::Always;
+        if request.builds.contains_key(name) && (request.build.is_some() || !pulled) {
+            continue;
+        }
         let reason = match request.pull.unwrap_or(service.pull_policy) {
             PullPolicy::Always => Reason::PullPolicy,
             PullPolicy::Missing if !observed.images.contains_key(&service.image) => Reason::Missing,
@@ -100,6 +106,42 @@ fn pulls(
         };
         if !steps.contains_key(&service.image) {
             let action = Action::Pull {
+                image: service.image.clone(),
+            };
+            steps.insert(service.image.clone(), plan.add(action, reason, Vec::new()));
+        }
+    }
+    steps
+}
+
+/// What is built is not pulled, unless its policy says so and nobody asked
+/// for a build.
+fn builds(
+    request: &Up,
+    observed: &Observed,
+    selected: &BTreeSet<String>,
+    plan: &mut Plan,
+) -> BTreeMap<String, usize> {
+    let mut steps = BTreeMap::new();
+    for (name, build) in request.builds.iter().filter(|b| selected.contains(b.0)) {
+        let service = &request.spec.services[name];
+        let always = if build.always {
+            BuildWhen::Always
+        } else {
+            BuildWhen::Missing
+        };
+        let pulled = service.pull_policy == PullPolicy::Always && request.build.is_none();
+        let reason = match request.build.unwrap_or(always) {
+            BuildWhen::Always if build.always => Reason::PullPolicy,
+            BuildWhen::Always => Reason::Forced,
+            BuildWhen::Missing if !pulled && !observed.images.contains_key(&service.image) => {
+                Reason::Missing
+            }
+            BuildWhen::Missing | BuildWhen::Never => continue,
+        };
+        if !steps.contains_key(&service.image) {
+            let action = Action::Build {
+                service: name.clone(),
                 image: service.image.clone(),
             };
             steps.insert(service.image.clone(), plan.add(action, reason, Vec::new()));

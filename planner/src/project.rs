@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use stack_api::build::BuildSpec;
 use stack_api::spec::StackSpec;
 
 use crate::diagnostic::{Diagnostic, Files, Problem, Report};
@@ -249,6 +250,12 @@ impl Project {
             return Err(found.filter(Diagnostic::is_error).collect());
         }
         Ok(spec.clone())
+    }
+
+    /// How the enabled services that have a `build` are built. Contents of
+    /// secrets are in it.
+    pub fn builds(&self) -> BTreeMap<String, BuildSpec> {
+        spec::build::builds(&self.parts, &mut Report::default())
     }
 
     fn make_spec(&self) -> (StackSpec, Report) {

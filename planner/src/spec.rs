@@ -1,6 +1,7 @@
 //! The model as the daemon takes it.
 
 mod attachment;
+pub(crate) mod build;
 mod files;
 mod health;
 mod hooks;
@@ -78,6 +79,8 @@ pub(crate) fn stack(parts: &Parts, report: &mut Report) -> StackSpec {
         spec.services.insert(name.clone(), service);
     }
     attachment::check(model, &spec.networks, report);
+    // What cannot be built is told with the rest.
+    build::builds(parts, report);
     spec
 }
 

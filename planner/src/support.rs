@@ -23,8 +23,20 @@ type Refused = (
 
 const IGNORED: &[Ignored] = &[
     (
-        &["services", "*", "build"],
-        "images are not built, the service's `image` is pulled",
+        &["services", "*", "build", "isolation"],
+        "it is for Windows containers",
+    ),
+    (
+        &["services", "*", "build", "no_cache_filter"],
+        "use `no_cache`",
+    ),
+    (
+        &["services", "*", "build", "provenance"],
+        "images have no attestations",
+    ),
+    (
+        &["services", "*", "build", "sbom"],
+        "images have no attestations",
     ),
     (
         &["services", "*", "blkio_config"],
@@ -309,14 +321,19 @@ pub(crate) fn warn(model: &Node, report: &mut Report) {
         no_effect(&found, reason, report);
     };
     for (pattern, reason) in IGNORED {
-        let given = |node: &Node, path: &Path| {
-            !node.is_null() && node.as_bool() != Some(false) && !is_build_alone(model, path)
+        let given = |node: &Node, _: &Path| {
+            !node.is_null() && node.as_bool() != Some(false) && node.as_str() != Some("false")
         };
         ask(pattern, &given, reason);
     }
     ask(
         &["services", "*", "pull_policy"],
-        &|node, _| !matches!(node.as_str(), Some("always" | "never" | "missing")),
+        &|node, _| {
+            !matches!(
+                node.as_str(),
+                Some("always" | "never" | "missing" | "build")
+            )
+        },
         "images are pulled when they are missing",
     );
     ask(
@@ -374,31 +391,12 @@ pub(crate) fn refuse(model: &Node, report: &mut Report) {
             }
         });
     }
-    visit(model, &["services", "*", "build"], &mut |node, path| {
-        if is_build_alone(model, path) {
-            let service = path.service().unwrap_or_default();
-            let message = format!("`{service}` has to be built, which is not supported yet");
-            let problem =
-                Problem::error(codes::UNSUPPORTED, message).at(node.place(), "there is no `image`");
-            report.push(
-                problem.help("build and push the image with another tool and name it in `image`"),
-            );
-        }
-    });
 }
 
 /// `no-new-privileges`, `no-new-privileges:true` or with `=`.
 pub(crate) fn is_no_new_privileges(text: &str) -> bool {
     let rest = text.strip_prefix("no-new-privileges");
     rest.is_some_and(|rest| matches!(rest, "" | ":true" | "=true" | ":false" | "=false"))
-}
-
-/// A build without an image is an error, not something that is passed over.
-fn is_build_alone(model: &Node, path: &Path) -> bool {
-    let ["services", name, "build"] = path.keys()[..] else {
-        return false;
-    };
-    model.at(&["services", name, "image"]).is_none()
 }
 
 fn always(node: &Node) -> bool {

@@ -37,6 +37,8 @@ pub struct Daemon {
     pub images: stack_images::Store,
     /// How VMs are run.
     pub backend: AnyBackend,
+    /// What builds images.
+    pub builder: crate::stack::Builder,
     containers: Mutex<BTreeMap<String, Arc<Handle>>>,
     // Endpoints that are announced, by container; and which stacks have a
     // network daemon.
@@ -73,6 +75,7 @@ impl Daemon {
             ledger,
             images,
             backend,
+            builder: crate::stack::Builder::default(),
             containers: Mutex::default(),
             live: Mutex::default(),
             netds: Mutex::default(),
@@ -101,6 +104,7 @@ impl Daemon {
         for home in daemon.live_homes() {
             daemon.keep(home);
         }
+        tokio::spawn(crate::stack::settle_builder(Arc::clone(&daemon)));
         Ok(daemon)
     }
 

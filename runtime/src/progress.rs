@@ -70,6 +70,14 @@ impl Progress {
         });
     }
 
+    /// A build wrote a line.
+    pub fn output(&self, name: &str, line: &str) {
+        let _ = self.to.send(Event::Output {
+            name: name.to_owned(),
+            line: line.to_owned(),
+        });
+    }
+
     /// Something to know.
     pub fn warn(&self, message: impl Into<String>) {
         let _ = self.to.send(Event::Warning {

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use clap::ValueEnum;
 use hyper::Method;
+use stack_api::build::BuildWhen;
 use stack_api::request;
 use stack_api::spec::{PullPolicy, StackSpec};
 use stack_planner::Project;
@@ -77,6 +78,14 @@ pub(crate) struct Up {
     /// When to pull images: always, missing or never (default: as in the file)
     #[arg(long, value_enum, value_name = "WHEN", hide_possible_values = true)]
     pull: Option<Pull>,
+
+    /// Build images first, also those that are there
+    #[arg(long, conflicts_with = "no_build")]
+    build: bool,
+
+    /// Build nothing, also what is not there
+    #[arg(long)]
+    no_build: bool,
 
     /// Refuse when stack.lock does not have every image of the file, or others
     #[arg(long)]
@@ -182,7 +191,7 @@ impl Up {
         } else {
             Some(self.foreground(context, &spec)?)
         };
-        let request = self.request(spec, context)?;
+        let request = self.request(spec, &project, context)?;
         let client = context.client().await?;
         let name = request.spec.name.clone();
         let path = format!("/v1/stacks/{name}");
@@ -243,7 +252,7 @@ impl Up {
         spec: StackSpec,
         project: &Project,
     ) -> Result<u8, Error> {
-        let request = self.request(spec, context)?;
+        let request = self.request(spec, project, context)?;
         let client = context.client().await?;
         let path = format!("/v1/stacks/{}/plan", request.spec.name);
         let mut plan: Plan = client.call(&path, &request).await?;
@@ -269,7 +278,12 @@ impl Up {
         ));
     }
 
-    fn request(&self, spec: StackSpec, context: &Context) -> Result<request::Up, Error> {
+    fn request(
+        &self,
+        spec: StackSpec,
+        project: &Project,
+        context: &Context,
+    ) -> Result<request::Up, Error> {
         let remove_orphans = self.remove_orphans || context.is_set("COMPOSE_REMOVE_ORPHANS")?;
         let ignore_orphans = context.is_set("COMPOSE_IGNORE_ORPHANS")?;
         if remove_orphans && ignore_orphans {
@@ -293,8 +307,13 @@ impl Up {
             timeout: self.timeout,
             wait: self.wait,
             wait_timeout: self.wait_timeout,
-            retire: Vec::new(),
-            rollback: false,
+            builds: project.builds(),
+            build: match (self.build, self.no_build) {
+                (true, _) => Some(BuildWhen::Always),
+                (false, true) => Some(BuildWhen::Never),
+                (false, false) => None,
+            },
+            ..request::Up::default()
         })
     }
 

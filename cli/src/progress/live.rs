@@ -1,7 +1,7 @@
 //! Progress on a terminal: a line per thing, redrawn in place, with a
 //! spinner while it goes on and a mark when it has ended.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -21,6 +21,9 @@ const DONE: &str = "✔";
 /// Widest name that is shown whole.
 const MAX_NAME: usize = 48;
 
+/// Lines of a failed build that are shown.
+const MAX_OUTPUT: usize = 20;
+
 /// The display.
 #[derive(Debug)]
 pub(super) struct Live {
@@ -32,6 +35,8 @@ pub(super) struct Live {
     images: BTreeMap<String, Layers>,
     /// Steps as they came.
     order: Vec<(String, String)>,
+    /// What builds wrote last, by image.
+    output: BTreeMap<String, VecDeque<String>>,
     name_width: usize,
     _no_echo: Option<NoEcho>,
 }
@@ -58,6 +63,7 @@ impl Live {
             layers: BTreeMap::new(),
             images: BTreeMap::new(),
             order: Vec::new(),
+            output: BTreeMap::new(),
             name_width: 12,
             _no_echo: NoEcho::enter(),
         }
@@ -97,6 +103,13 @@ impl Live {
                 };
                 self.step(&news);
             }
+            Event::Output { name, line } => {
+                let last = self.output.entry(name.clone()).or_default();
+                if last.len() == MAX_OUTPUT {
+                    last.pop_front();
+                }
+                last.push_back(line.clone());
+            }
             Event::Warning { message } => {
                 let word = self.ui.err.paint(palette::WARN, "warning:");
                 // Nothing is lost when the terminal is gone.
@@ -130,6 +143,12 @@ impl Live {
                 " {mark} {}",
                 self.text(kind, name, &line.step)
             ));
+            if line.step.finished || well {
+                continue;
+            }
+            for said in self.output.get(name).into_iter().flatten() {
+                ui::say(format_args!("     {}", untrusted::plain(said)));
+            }
         }
     }
 

@@ -69,6 +69,13 @@ impl Plain {
                 };
                 self.line(kind, name, status, &took);
             }
+            Event::Output { name, line } => {
+                let name = self
+                    .ui
+                    .err
+                    .paint(palette::DIM, &format!("{} |", untrusted::plain(name)));
+                ui::status(format_args!("{name} {}", untrusted::plain(line)));
+            }
             Event::Warning { message } => self.ui.warn(untrusted::plain(message)),
             Event::Done { .. } | Event::Failed(_) => {}
         }

@@ -72,6 +72,13 @@ pub enum Action {
         /// Reference as written.
         image: String,
     },
+    /// Build the image of a service.
+    Build {
+        /// Service.
+        service: String,
+        /// Reference that it gets.
+        image: String,
+    },
     /// Make a network.
     CreateNetwork {
         /// Key in the file.
@@ -272,7 +279,7 @@ impl Action {
     /// thing's name.
     pub fn subject(&self) -> (&'static str, &str) {
         match self {
-            Action::Pull { image } => ("image", image),
+            Action::Pull { image } | Action::Build { image, .. } => ("image", image),
             Action::CreateNetwork { name, .. } | Action::UpdateNetwork { name, .. } => {
                 ("network", name)
             }
@@ -302,6 +309,7 @@ impl Action {
             | Action::Remove { service, name, .. } => Some((service, name)),
             Action::Watch { service, .. } => Some((service, service)),
             Action::Pull { .. }
+            | Action::Build { .. }
             | Action::CreateNetwork { .. }
             | Action::UpdateNetwork { .. }
             | Action::CreateVolume { .. } => None,
@@ -312,6 +320,7 @@ impl Action {
     pub fn verb(&self) -> &'static str {
         match self {
             Action::Pull { .. } => "pull",
+            Action::Build { .. } => "build",
             Action::CreateNetwork { .. }
             | Action::CreateVolume { .. }
             | Action::Create { .. }

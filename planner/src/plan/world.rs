@@ -28,7 +28,7 @@ pub(super) fn carry_out_one(request: &Up, step: &Step, observed: &mut Observed) 
         assert!(reached, "{step} did not wait for {needed:?}");
     }
     match &step.action {
-        Action::Pull { image } => {
+        Action::Pull { image } | Action::Build { image, .. } => {
             let id = format!("id of {image}");
             observed.images.insert(image.clone(), id);
         }

@@ -3,8 +3,8 @@
 use stack_api::spec::{Condition, Dependency, PullPolicy, ServiceSpec};
 
 use super::{
-    attachment, entries, files, flag, health, hooks, items, limits, logging, machine, mounts,
-    ports, restart, rollout, text, texts, texts_by_key, unusable,
+    attachment, build, entries, files, flag, health, hooks, items, limits, logging, machine,
+    mounts, ports, restart, rollout, text, texts, texts_by_key, unusable,
 };
 use crate::bind::quantity::parse_duration;
 use crate::diagnostic::Report;
@@ -20,7 +20,7 @@ pub(super) fn service(parts: &Parts, name: &str, node: &Node, report: &mut Repor
         name: name.to_owned(),
         container_name: text(node, "container_name"),
         replicas: replicas(node, report),
-        image: text(node, "image").unwrap_or_default(),
+        image: build::image(&parts.name, name, node),
         pull_policy: pull_policy(node),
         platform: text(node, "platform"),
         entrypoint: node.get("entrypoint").map(|_| texts(node, "entrypoint")),

@@ -6,6 +6,7 @@ use crate::schema::service_attributes;
 /// Attributes that the daemon is told about.
 const CARRIED: &[&str] = &[
     "attach",
+    "build",
     "cap_add",
     "cap_drop",
     "command",

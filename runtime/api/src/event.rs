@@ -38,6 +38,13 @@ pub enum Event {
         /// Milliseconds since the operation began.
         at_ms: u64,
     },
+    /// A line that a build wrote.
+    Output {
+        /// The image that is built.
+        name: String,
+        /// Without its end; not to be trusted.
+        line: String,
+    },
     /// Something to know that is not an error.
     Warning {
         /// One sentence.

@@ -5,6 +5,7 @@
 //! calls answer with newline-delimited [`event::Event`]s. The routes are
 //! listed in [`routes`].
 
+pub mod build;
 pub mod container;
 pub mod debug;
 pub mod event;

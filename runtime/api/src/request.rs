@@ -47,6 +47,12 @@ pub struct Up {
     /// says, not `update_config`.
     #[serde(default)]
     pub rollback: bool,
+    /// How images are built, by service.
+    #[serde(default)]
+    pub builds: BTreeMap<String, crate::build::BuildSpec>,
+    /// When they are; absent: as the services say.
+    #[serde(default)]
+    pub build: Option<crate::build::BuildWhen>,
 }
 
 /// `POST /v1/stacks/{name}/down`: stop and remove. Answer: events.

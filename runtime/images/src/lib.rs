@@ -14,6 +14,7 @@
 //! moment and used by several processes at once.
 
 mod assemble;
+mod built;
 mod config;
 mod digest;
 mod erofs;
@@ -35,6 +36,7 @@ mod reference;
 mod space;
 mod store;
 
+pub use built::{Upstream, full_name};
 pub use config::{ImageConfig, ImageHealthcheck};
 pub use error::Error;
 pub use gc::Freed;

@@ -90,6 +90,11 @@ impl Store {
         Ok(record.and_then(|record| record.image(root)))
     }
 
+    /// Its directory.
+    pub(crate) fn root(&self) -> &Path {
+        &self.0.root
+    }
+
     /// Gets an image from its registry, as far as it is not here. What a
     /// pull that failed has got is kept for the next one. Dropping the
     /// future ends the pull.

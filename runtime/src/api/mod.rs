@@ -3,6 +3,7 @@
 mod answer;
 mod archive;
 mod attach;
+mod build;
 mod debug;
 mod doctor;
 mod events;
@@ -105,6 +106,7 @@ pub async fn serve(daemon: Arc<Daemon>) -> std::io::Result<()> {
             "/v1/stacks/{name}/archive",
             get(archive::get).put(archive::put),
         )
+        .route("/v1/stacks/{name}/build", post(build::build))
         .route("/v1/stacks/{name}/attach", post(attach::attach))
         .route("/v1/images", get(images::list))
         .route("/v1/images/load", post(images::load))

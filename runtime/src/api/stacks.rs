@@ -20,6 +20,9 @@ pub(super) async fn list(State(app): State<App>) -> Result<Json<Vec<StackInfo>>,
     for handle in app.daemon.handles(None) {
         let container = handle.container();
         let name = container.project.clone();
+        if name == stack::BUILDER {
+            continue;
+        }
         let info = stacks.entry(name.clone()).or_insert_with(|| StackInfo {
             name,
             ..StackInfo::default()

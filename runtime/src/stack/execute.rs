@@ -244,7 +244,7 @@ impl Context {
     async fn act(&self, action: &Action) -> Outcome {
         match action {
             // Done before the final plan was made, or by the caller.
-            Action::Pull { .. } | Action::Watch { .. } => Ok(()),
+            Action::Pull { .. } | Action::Build { .. } | Action::Watch { .. } => Ok(()),
             Action::CreateNetwork { network, .. } | Action::UpdateNetwork { network, .. } => {
                 networks::network(&self.daemon, &self.progress, &self.request.spec, network)
             }

@@ -1,6 +1,7 @@
 //! Operations on a whole stack. One at a time per stack.
 
 mod action;
+mod build;
 mod create;
 mod down;
 mod execute;
@@ -20,6 +21,7 @@ mod update;
 mod wait;
 
 pub use action::act;
+pub use build::{BUILDER, Builder, build, settle_builder};
 pub use down::down;
 pub use history::entries;
 pub use images::{load, pull, resolve};

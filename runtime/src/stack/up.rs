@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use stack_api::build::{Build, BuildWhen};
 use stack_api::event::ApiError;
 use stack_api::history::Definition;
 use stack_api::request::Up;
@@ -16,7 +17,7 @@ use tokio::sync::OwnedMutexGuard;
 use super::execute::{self, Context};
 use super::images::{self, PullOrder, Wanted};
 use super::observe::observe;
-use super::{Outcome, history, networks, resources, rollback, rollout, wait};
+use super::{Outcome, build, history, networks, resources, rollback, rollout, wait};
 use crate::daemon::Daemon;
 use crate::ledger::Table;
 use crate::progress::Progress;
@@ -90,12 +91,23 @@ pub(super) async fn carry_out(
     let (spec, grace) = (&order.request.spec, order.request.timeout);
     volume::convert::shared(&daemon, &progress, spec, grace.map(|s| s * 1000)).await?;
     let mut plan = plan_order(&daemon, &order)?;
-    images::ensure(&daemon, &progress, pulls(&order.request, &plan)).await?;
-    let is_pull = |step: &Step| matches!(step.action, Action::Pull { .. });
+    let built: Vec<String> = builds(&plan).map(str::to_owned).collect();
+    // Building may take minutes: pulls go on beside it.
+    let pulled = images::ensure(&daemon, &progress, pulls(&order.request, &plan));
+    let request = Build {
+        project: project.clone(),
+        builds: order.request.builds.clone(),
+        services: built,
+        when: BuildWhen::Always,
+    };
+    let made = build::build(Arc::clone(&daemon), request, progress.clone());
+    tokio::try_join!(async { pulled.await.map(drop) }, made)?;
+    let is_pull = |step: &Step| matches!(step.action, Action::Pull { .. } | Action::Build { .. });
     let mut order = order;
     if plan.steps.iter().any(is_pull) {
         // It may have brought another image: only now is the plan final.
         order.request.pull = Some(PullPolicy::Missing);
+        order.request.build = Some(BuildWhen::Never);
         plan = plan_order(&daemon, &order)?;
     }
     let Order { request, images } = order;
@@ -216,6 +228,14 @@ async fn go_back(
     }
 }
 
+/// Services that are built.
+fn builds(plan: &Plan) -> impl Iterator<Item = &str> {
+    plan.steps.iter().filter_map(|step| match &step.action {
+        Action::Build { service, .. } => Some(service.as_str()),
+        _ => None,
+    })
+}
+
 fn pulls(request: &Up, plan: &Plan) -> BTreeSet<(Wanted, PullOrder)> {
     let named = |reference: &String, order| {
         let services = request.spec.services.values();
@@ -245,6 +265,9 @@ fn pulls(request: &Up, plan: &Plan) -> BTreeSet<(Wanted, PullOrder)> {
         | Action::Recreate { service, .. } = &step.action
         {
             let image = &request.spec.services[service].image;
+            if builds(plan).any(|built| request.spec.services[built].image == *image) {
+                continue;
+            }
             if !wanted.iter().any(|(known, _)| known.reference == *image) {
                 wanted.insert(named(image, PullOrder::Never));
             }

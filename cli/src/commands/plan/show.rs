@@ -16,6 +16,7 @@ const CONTEXT: usize = 12;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Fate {
     Pull,
+    Build,
     Create,
     Replace,
     UpdateNetwork,
@@ -32,6 +33,7 @@ impl Fate {
     fn look(self) -> (char, &'static str, Style) {
         match self {
             Fate::Pull => ('>', "pull", palette::BUSY),
+            Fate::Build => ('>', "build", palette::BUSY),
             Fate::Create => ('+', "create", palette::GOOD),
             Fate::Replace | Fate::UpdateNetwork => ('±', "replace", palette::WARN),
             Fate::Update => ('~', "update", palette::BUSY),
@@ -103,6 +105,7 @@ fn lines(plan: &Plan) -> Vec<Line<'_>> {
         let mut remarks = waits(step);
         let fate = match &step.action {
             Action::Pull { .. } => Fate::Pull,
+            Action::Build { .. } => Fate::Build,
             Action::CreateNetwork { .. } | Action::CreateVolume { .. } | Action::Create { .. } => {
                 Fate::Create
             }

@@ -15,7 +15,7 @@ const HELPER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What to tell the registry about who asks. Trouble with the configuration
 /// is logged and means "nobody": most images are public.
-pub(super) async fn find(host: &str, docker_config: Option<&Path>) -> RegistryAuth {
+pub(crate) async fn find(host: &str, docker_config: Option<&Path>) -> RegistryAuth {
     let Some(path) = docker_config.map(|dir| dir.join("config.json")) else {
         return RegistryAuth::Anonymous;
     };

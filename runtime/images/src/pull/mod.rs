@@ -2,7 +2,7 @@
 
 mod artifact;
 mod blob;
-mod credentials;
+pub(crate) mod credentials;
 mod download;
 #[cfg(test)]
 mod lookup_tests;

@@ -1,0 +1,119 @@
+//! `build` (Compose Build Specification).
+
+use std::collections::BTreeMap;
+
+use stack_api::build::BuildSpec;
+
+use super::{entries, flag, items, limits, text, texts, texts_by_key};
+use crate::diagnostic::{Problem, Report, codes};
+use crate::project::Parts;
+use crate::tree::Node;
+
+/// How the services of a stack are built, by service.
+pub(crate) fn builds(parts: &Parts, report: &mut Report) -> BTreeMap<String, BuildSpec> {
+    let mut all = BTreeMap::new();
+    for (name, service) in entries(parts.model.get("services")) {
+        if let Some(node) = service.get("build") {
+            all.insert(name.clone(), build(parts, (name, service), node, report));
+        }
+    }
+    all
+}
+
+/// The image of a service: its own name, or the one that a built image gets.
+pub(super) fn image(project: &str, name: &str, service: &Node) -> String {
+    match (text(service, "image"), service.get("build")) {
+        (None, Some(_)) => format!("{project}-{name}").to_lowercase(),
+        (image, _) => image.unwrap_or_default(),
+    }
+}
+
+fn build(
+    parts: &Parts,
+    (name, service): (&str, &Node),
+    node: &Node,
+    report: &mut Report,
+) -> BuildSpec {
+    platforms(node, report);
+    if let Some(network) = node.get("network")
+        && !matches!(network.as_str(), Some("none" | "host" | "default"))
+    {
+        let message = "`build.network` can be `none` or `default`";
+        let problem = Problem::warning(codes::IGNORED, message);
+        report.push(problem.at(network.place(), "has no effect"));
+    }
+    let entitled = texts(node, "entitlements");
+    BuildSpec {
+        image: image(&parts.name, name, service),
+        tags: texts(node, "tags"),
+        context: text(node, "context").unwrap_or_default(),
+        dockerfile: text(node, "dockerfile").unwrap_or_default(),
+        dockerfile_inline: text(node, "dockerfile_inline"),
+        args: texts_by_key(node, "args"),
+        target: text(node, "target"),
+        labels: texts_by_key(node, "labels"),
+        cache_from: texts(node, "cache_from"),
+        cache_to: texts(node, "cache_to"),
+        secrets: secrets(parts, node, report),
+        ssh: entries(node.get("ssh"))
+            .map(|(id, key)| (id.clone(), key.scalar_text().unwrap_or_default()))
+            .collect(),
+        network: text(node, "network"),
+        additional_contexts: texts_by_key(node, "additional_contexts"),
+        extra_hosts: items(node.get("extra_hosts"))
+            .iter()
+            .filter_map(|item| item.as_str()?.split_once('='))
+            .map(|(host, address)| (host.to_owned(), address.to_owned()))
+            .collect(),
+        no_cache: flag(node, "no_cache"),
+        pull: flag(node, "pull"),
+        shm_size: limits::size(node.get("shm_size"), report),
+        ulimits: limits::ulimits(node, report),
+        privileged: flag(node, "privileged")
+            || entitled.iter().any(|entry| entry == "security.insecure"),
+        always: text(service, "pull_policy").as_deref() == Some("build"),
+    }
+}
+
+/// By id: the target, or the secret's name.
+fn secrets(parts: &Parts, node: &Node, report: &mut Report) -> BTreeMap<String, Vec<u8>> {
+    let mut all = BTreeMap::new();
+    for reference in items(node.get("secrets")) {
+        let Some(source) = text(reference, "source") else {
+            continue;
+        };
+        let id = text(reference, "target").unwrap_or_else(|| source.clone());
+        match parts.contents.get(&("secrets", source.clone())) {
+            Some(Ok(content)) => drop(all.insert(id, content.clone())),
+            Some(Err(reason)) => {
+                let message = format!("the secret `{source}` has no content: {reason}");
+                let problem = Problem::error(codes::UNUSABLE_VALUE, message);
+                report.push(problem.at(reference.span, "used here"));
+            }
+            // Not defined, and consistency was not asked for.
+            None => {}
+        }
+    }
+    all
+}
+
+/// Only for the processor that is here.
+fn platforms(node: &Node, report: &mut Report) {
+    let own = match cfg!(target_arch = "aarch64") {
+        true => "linux/arm64",
+        false => "linux/amd64",
+    };
+    for platform in items(node.get("platforms")) {
+        let name = platform.as_str().unwrap_or_default();
+        let fits = name == own || name.strip_prefix(own).is_some_and(|v| v.starts_with('/'));
+        if !fits {
+            let message = format!("images are built for {own} only, not for `{name}`");
+            let problem = Problem::error(codes::UNSUPPORTED, message);
+            report.push(
+                problem
+                    .at(platform.place(), "not supported")
+                    .help("build it on such a machine, and name the image in `image`"),
+            );
+        }
+    }
+}

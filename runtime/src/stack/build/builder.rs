@@ -1,0 +1,278 @@
+//! The builder: one VM for all builds of this user. It is made when it is
+//! needed, and stopped when nobody has needed it for a while.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+use stack_api::event::ApiError;
+use stack_api::spec::{
+    AttachSpec, FileSpec, MachineSpec, MountSource, MountSpec, NetworkSpec, ServiceSpec, StackSpec,
+    VolumeSpec,
+};
+use stack_protocol::config::Exec;
+use stack_vmm::Agent;
+use tokio::sync::RwLock;
+
+use super::super::images::{self, PullOrder, Wanted};
+use super::super::{create, down, networks, wait};
+use crate::container::Handle;
+use crate::container::process::over;
+use crate::daemon::Daemon;
+use crate::progress::Progress;
+
+/// Its project. No user's can have this name: they begin with a letter or a
+/// digit.
+pub const PROJECT: &str = "_builder";
+/// Its container.
+const NAME: &str = "stack-builder";
+/// The volume that has the engine's images, its cache, and contexts.
+const CACHE: &str = "stack-build-cache";
+/// Where that is mounted: the engine's own place.
+pub(super) const STORE: &str = "/var/lib/containers";
+/// What has buildah in it, unless `STACK_BUILDER_IMAGE` names another image.
+const IMAGE: &str = "quay.io/buildah/stable:latest";
+/// Stopped after so long without a build.
+const IDLE: Duration = Duration::from_secs(300);
+/// Memory of its VM, or half of the host's when that is less.
+const MEMORY: u64 = 4 << 30;
+
+const STORAGE: &str = "[storage]\ndriver = \"overlay\"\nrunroot = \"/run/containers/storage\"\n\
+    graphroot = \"/var/lib/containers/storage\"\n";
+const POLICY: &str = "{\"default\": [{\"type\": \"insecureAcceptAnything\"}]}\n";
+
+/// What the daemon keeps of it.
+#[derive(Debug, Default)]
+pub struct Builder {
+    /// Held while it is made or stopped.
+    turn: tokio::sync::Mutex<()>,
+    /// Held while files are brought in.
+    pub(super) bringing: tokio::sync::Mutex<()>,
+    /// Contexts: written while they are brought in, read while somebody
+    /// builds from them. By where they are.
+    contexts: Mutex<BTreeMap<String, Arc<RwLock<()>>>>,
+    users: AtomicUsize,
+    /// Builds that were ever begun.
+    begun: AtomicUsize,
+}
+
+impl Builder {
+    /// The lock of a context.
+    pub(super) fn context(&self, target: &str) -> Arc<RwLock<()>> {
+        let mut contexts = self.contexts.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(contexts.entry(target.to_owned()).or_default())
+    }
+
+    /// A name for one build that no other has.
+    pub(super) fn number(&self) -> String {
+        let number = self.begun.fetch_add(1, Ordering::SeqCst);
+        format!("{}-{number}", std::process::id())
+    }
+}
+
+/// The running builder; it is not stopped as long as there is one of these.
+pub(super) struct Lease {
+    daemon: Arc<Daemon>,
+    pub agent: Agent,
+    process: Exec,
+}
+
+impl Lease {
+    /// Starts the builder if need be.
+    pub async fn new(daemon: &Arc<Daemon>, progress: &Progress) -> Result<Lease, ApiError> {
+        let builder = &daemon.builder;
+        let _one = builder.turn.lock().await;
+        let handle = running(daemon, progress).await?;
+        let agent = handle.agent.borrow().clone();
+        let agent = agent.ok_or_else(|| {
+            ApiError::new("not_running", "the builder's VM does not answer").help("try again")
+        })?;
+        builder.users.fetch_add(1, Ordering::SeqCst);
+        builder.begun.fetch_add(1, Ordering::SeqCst);
+        Ok(Lease {
+            daemon: Arc::clone(daemon),
+            agent,
+            process: handle.record().blueprint.config.process,
+        })
+    }
+
+    /// A process in it.
+    pub fn exec(&self, args: &[String], env: &[String]) -> Exec {
+        Exec {
+            args: args.to_vec(),
+            env: over(&self.process.env, env),
+            cwd: "/".to_owned(),
+            stdin: true,
+            ..self.process.clone()
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let daemon = Arc::clone(&self.daemon);
+        daemon.builder.users.fetch_sub(1, Ordering::SeqCst);
+        tokio::spawn(async move {
+            let begun = daemon.builder.begun.load(Ordering::SeqCst);
+            tokio::time::sleep(IDLE).await;
+            if daemon.builder.begun.load(Ordering::SeqCst) == begun {
+                stop_if_idle(&daemon).await;
+            }
+        });
+    }
+}
+
+/// Stops the builder if nobody uses it.
+async fn stop_if_idle(daemon: &Arc<Daemon>) {
+    let _one = daemon.builder.turn.lock().await;
+    if daemon.builder.users.load(Ordering::SeqCst) == 0 {
+        for handle in daemon.handles(Some(PROJECT)) {
+            let (progress, _) = Progress::new();
+            down::stop(&progress, &handle, None).await;
+        }
+    }
+}
+
+/// After the start of a daemon: builds of the one before end here, for nobody
+/// waits for them.
+pub async fn settle(daemon: Arc<Daemon>) {
+    stop_if_idle(&daemon).await;
+}
+
+async fn running(daemon: &Arc<Daemon>, progress: &Progress) -> Result<Arc<Handle>, ApiError> {
+    let spec = spec();
+    let service = &spec.services[NAME];
+    let wanted = Wanted {
+        reference: service.image.clone(),
+        platform: None,
+    };
+    let mut images = images::ensure(
+        daemon,
+        progress,
+        BTreeSet::from([(wanted, PullOrder::Missing)]),
+    )
+    .await
+    .map_err(|error| ApiError {
+        message: format!("the image that builds images: {}", error.message),
+        ..error
+    })?;
+    let image = images
+        .remove(&service.image)
+        .ok_or_else(|| ApiError::new("image_missing", "the builder's image was removed"))?;
+    for old in daemon.handles(Some(PROJECT)) {
+        let container = old.container();
+        if container.image_id == image.id && container.config_hash == service.config_hash {
+            if !container.state.is_live() {
+                progress.step("image", "builder", "starting");
+                old.start();
+            }
+            wait::up(&old).await.map_err(not_up)?;
+            progress.finish("image", "builder", "ready");
+            return Ok(old);
+        }
+        if daemon.builder.users.load(Ordering::SeqCst) > 0 {
+            return Ok(old);
+        }
+        down::remove(daemon, &Progress::new().0, &old, None, true).await?;
+    }
+    progress.step("image", "builder", "starting");
+    let quiet = Progress::new().0;
+    networks::network(daemon, &quiet, &spec, "default")?;
+    create::volume(daemon, &quiet, &spec, CACHE)?;
+    let order = create::Order {
+        stack: &spec,
+        spec: service,
+        number: 1,
+        name: NAME,
+        image: &image,
+        inherited: None,
+        standby: false,
+        one_off: None,
+    };
+    let handle = create::container(daemon, &quiet, &order)?;
+    handle.start();
+    wait::up(&handle).await.map_err(not_up)?;
+    progress.finish("image", "builder", "ready");
+    Ok(handle)
+}
+
+fn not_up(error: ApiError) -> ApiError {
+    ApiError {
+        message: format!(
+            "the VM that builds images does not start: {}",
+            error.message
+        ),
+        help: Some("`stack doctor` says what may be missing".to_owned()),
+        ..error
+    }
+}
+
+fn spec() -> StackSpec {
+    let image = std::env::var("STACK_BUILDER_IMAGE").ok();
+    let file = |target: &str, content: &str| FileSpec {
+        source: target.to_owned(),
+        target: target.to_owned(),
+        content: content.as_bytes().to_vec(),
+        mode: 0o644,
+        uid: 0,
+        gid: 0,
+    };
+    let mut service = ServiceSpec {
+        name: NAME.to_owned(),
+        container_name: Some(NAME.to_owned()),
+        replicas: 1,
+        image: image
+            .filter(|image| !image.trim().is_empty())
+            .unwrap_or_else(|| IMAGE.to_owned()),
+        entrypoint: Some(vec!["sleep".to_owned()]),
+        command: Some(vec!["infinity".to_owned()]),
+        user: Some("0".to_owned()),
+        hostname: Some("builder".to_owned()),
+        init: true,
+        privileged: true,
+        networks: BTreeMap::from([("default".to_owned(), AttachSpec::default())]),
+        mounts: vec![MountSpec {
+            target: STORE.to_owned(),
+            read_only: false,
+            source: MountSource::Volume {
+                volume: CACHE.to_owned(),
+                nocopy: true,
+                subpath: None,
+            },
+        }],
+        files: vec![
+            file("/etc/containers/storage.conf", STORAGE),
+            file("/etc/containers/policy.json", POLICY),
+        ],
+        machine: MachineSpec {
+            memory: Some(MEMORY.min(crate::host::memory().total / 2)),
+            vcpus: Some(std::thread::available_parallelism().map_or(1, |n| n.get() as u32)),
+            ..MachineSpec::default()
+        },
+        ..ServiceSpec::default()
+    };
+    let text = serde_json::to_vec(&service).unwrap_or_default();
+    let digest = Sha256::digest(text);
+    service.config_hash = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    StackSpec {
+        name: PROJECT.to_owned(),
+        services: BTreeMap::from([(NAME.to_owned(), service)]),
+        networks: BTreeMap::from([(
+            "default".to_owned(),
+            NetworkSpec {
+                name: "stack-builder".to_owned(),
+                ..NetworkSpec::default()
+            },
+        )]),
+        volumes: BTreeMap::from([(
+            CACHE.to_owned(),
+            VolumeSpec {
+                name: CACHE.to_owned(),
+                ..VolumeSpec::default()
+            },
+        )]),
+        ..StackSpec::default()
+    }
+}

@@ -1,0 +1,274 @@
+//! The engine's command line (buildah-build(1)), and what it says.
+
+use std::collections::BTreeMap;
+
+use stack_api::build::BuildSpec;
+use stack_api::event::ApiError;
+use stack_images::PullOptions;
+
+use super::{Job, dockerfile, images, is_directory, registries};
+
+/// Bytes of an SSH key at most.
+const MAX_KEY: u64 = 1 << 20;
+
+/// A build as a command.
+pub(super) struct Command {
+    pub args: Vec<String>,
+    pub env: Vec<String>,
+    /// Files that it needs: path and content. They are in memory only.
+    pub files: Vec<(String, Vec<u8>)>,
+    /// The directory of those.
+    pub dir: String,
+    /// Where it writes the image's id.
+    pub id_file: String,
+    /// What has no effect.
+    pub warnings: Vec<String>,
+}
+
+impl Command {
+    pub async fn new(
+        job: &Job<'_>,
+        all: &BTreeMap<String, BuildSpec>,
+        run: &str,
+        options: &PullOptions,
+    ) -> Result<Command, ApiError> {
+        // In memory: secrets are among the files.
+        let dir = format!("/dev/shm/stack-{run}");
+        let id_file = format!("{dir}/id");
+        let mut command = Command {
+            args: Vec::new(),
+            env: Vec::new(),
+            files: Vec::new(),
+            dir,
+            id_file,
+            warnings: Vec::new(),
+        };
+        command.basics(job)?;
+        command.dockerfile(job);
+        command.values(job.spec);
+        command.contexts(job, all)?;
+        command.keys(job)?;
+        command.caches(job.spec);
+        let mut named = job.images();
+        named.extend(
+            job.spec
+                .cache_from
+                .iter()
+                .chain(&job.spec.cache_to)
+                .cloned(),
+        );
+        let conf = registries::conf(options, &named);
+        let path = command.file("registries.conf", conf.into_bytes());
+        command
+            .env
+            .push(format!("CONTAINERS_REGISTRIES_CONF={path}"));
+        if let Some(auth) = registries::auth(options, &named).await {
+            let path = command.file("auth.json", auth);
+            command.env.push(format!("REGISTRY_AUTH_FILE={path}"));
+        }
+        command.args.push(job.context.target());
+        Ok(command)
+    }
+
+    fn basics(&mut self, job: &Job<'_>) -> Result<(), ApiError> {
+        // Docker's format has health checks, which OCI's has not.
+        let basics = "buildah build --layers --isolation chroot --format docker";
+        self.args = basics.split(' ').map(str::to_owned).collect();
+        let network = match job.spec.network.as_deref() {
+            Some("none") => "none",
+            _ => "host",
+        };
+        let id_file = self.id_file.clone();
+        self.option("--network", network);
+        self.option("--iidfile", &id_file);
+        for name in job.names()? {
+            self.option("--tag", &name);
+        }
+        if job.spec.no_cache {
+            self.args.push("--no-cache".to_owned());
+        }
+        if job.spec.pull {
+            self.args.push("--pull-always".to_owned());
+        }
+        Ok(())
+    }
+
+    fn dockerfile(&mut self, job: &Job<'_>) {
+        let path = self.file("Dockerfile", job.dockerfile.0.clone().into_bytes());
+        self.option("--file", &path);
+        // It has been heeded already.
+        let path = self.file("dockerignore", Vec::new());
+        self.option("--ignorefile", &path);
+    }
+
+    fn values(&mut self, spec: &BuildSpec) {
+        for (name, value) in &spec.args {
+            self.option("--build-arg", &format!("{name}={value}"));
+        }
+        for (name, value) in &spec.labels {
+            self.option("--label", &format!("{name}={value}"));
+        }
+        if let Some(target) = &spec.target {
+            self.option("--target", target);
+        }
+        for (name, address) in &spec.extra_hosts {
+            self.option("--add-host", &format!("{name}:{address}"));
+        }
+        if let Some(size) = spec.shm_size {
+            self.option("--shm-size", &format!("{size}b"));
+        }
+        for (name, (soft, hard)) in &spec.ulimits {
+            self.option("--ulimit", &format!("{name}={soft}:{hard}"));
+        }
+        if spec.privileged {
+            self.option("--cap-add", "all");
+        }
+    }
+
+    fn contexts(
+        &mut self,
+        job: &Job<'_>,
+        all: &BTreeMap<String, BuildSpec>,
+    ) -> Result<(), ApiError> {
+        for (name, place) in &job.spec.additional_contexts {
+            let place = match (job.more.get(name.as_str()), place.strip_prefix("service:")) {
+                (Some(context), _) => context.target(),
+                (None, Some(service)) => {
+                    let spec = all.get(service).ok_or_else(|| {
+                        let what = format!("service {}: {service} is not built", job.service);
+                        ApiError::new("no_such_service", what)
+                    })?;
+                    let image = stack_images::full_name(&spec.image).map_err(images::error)?;
+                    format!("docker-image://{image}")
+                }
+                (None, None) => place.clone(),
+            };
+            self.option("--build-context", &format!("{name}={place}"));
+        }
+        Ok(())
+    }
+
+    fn keys(&mut self, job: &Job<'_>) -> Result<(), ApiError> {
+        for (n, (id, content)) in job.spec.secrets.iter().enumerate() {
+            let path = self.file(&format!("secret-{n}"), content.clone());
+            self.option("--secret", &format!("id={id},src={path}"));
+        }
+        for (n, (id, key)) in job.spec.ssh.iter().enumerate() {
+            if !is_directory(key) {
+                self.warnings.push(format!(
+                    "`build.ssh: {id}` has no effect: an agent of this machine is not \
+                     reachable from the builder, name a key's file ({id}=/path/of/key)"
+                ));
+                continue;
+            }
+            let size = std::fs::metadata(key).map_or(0, |meta| meta.len());
+            let content = match std::fs::read(key) {
+                Ok(content) if size <= MAX_KEY => content,
+                Ok(_) => return Err(bad_key(job, key, "it is too large")),
+                Err(error) => return Err(bad_key(job, key, &error.to_string())),
+            };
+            let path = self.file(&format!("ssh-{n}"), content);
+            self.option("--ssh", &format!("{id}={path}"));
+        }
+        Ok(())
+    }
+
+    fn caches(&mut self, spec: &BuildSpec) {
+        for (option, list) in [
+            ("--cache-from", &spec.cache_from),
+            ("--cache-to", &spec.cache_to),
+        ] {
+            for place in list {
+                match repository(place) {
+                    Some(repository) => self.option(option, &repository),
+                    None => self.warnings.push(format!(
+                        "`{place}` has no effect: only registries serve as a build cache"
+                    )),
+                }
+            }
+        }
+    }
+
+    fn option(&mut self, name: &str, value: &str) {
+        self.args.extend([name.to_owned(), value.to_owned()]);
+    }
+
+    /// Adds a file and gives its path.
+    fn file(&mut self, name: &str, content: Vec<u8>) -> String {
+        let path = format!("{}/{name}", self.dir);
+        self.files.push((path.clone(), content));
+        path
+    }
+}
+
+fn bad_key(job: &Job<'_>, key: &str, why: &str) -> ApiError {
+    let what = format!(
+        "service {}: the SSH key {key} cannot be read: {why}",
+        job.service
+    );
+    ApiError::new("no_ssh_key", what)
+}
+
+/// The repository of a cache, without tag: the engine makes its own.
+fn repository(place: &str) -> Option<String> {
+    let reference = match place.contains('=') {
+        false => place,
+        true => {
+            let field = |name: &str| {
+                let mut fields = place.split(',').filter_map(|field| field.split_once('='));
+                fields.find(|(key, _)| *key == name).map(|(_, value)| value)
+            };
+            field("ref").filter(|_| field("type") == Some("registry"))?
+        }
+    };
+    let full = stack_images::full_name(reference).ok()?;
+    let bare = full.split('@').next().unwrap_or_default();
+    let (head, tail) = bare.rsplit_once('/')?;
+    Some(format!("{head}/{}", tail.split(':').next()?))
+}
+
+/// `STEP 2/4: RUN x`, or with the stage before: count and instruction.
+pub(super) fn step(line: &str) -> Option<(&str, &str)> {
+    let rest = match line.strip_prefix('[') {
+        Some(stage) => stage.split_once("] ")?.1,
+        None => line,
+    };
+    let (count, text) = rest.strip_prefix("STEP ")?.split_once(": ")?;
+    let digits = |c: char| c.is_ascii_digit() || c == '/';
+    count.chars().all(digits).then_some((count, text))
+}
+
+/// The error of a build that failed at this step for this reason, both in the
+/// engine's words.
+pub(super) fn failure(job: &Job<'_>, step: &str, why: &str) -> ApiError {
+    let why = why.strip_prefix("Error: ").unwrap_or(why).trim();
+    // `error building at STEP "RUN x": error while running runtime: exit status 1`
+    let quoted = why
+        .split_once("at STEP \"")
+        .and_then(|(_, rest)| rest.split_once("\": "));
+    let (step, why) = quoted.unwrap_or((step, why));
+    let why = why
+        .strip_prefix("error while running runtime: ")
+        .or_else(|| why.strip_prefix("while running runtime: "))
+        .unwrap_or(why);
+    let why = match why {
+        "" => "the engine does not say why",
+        why => why,
+    };
+    let (text, name) = &job.dockerfile;
+    let place = match dockerfile::line_of(text, step) {
+        Some(line) => format!("{name}:{line}: "),
+        None => format!("{name}: "),
+    };
+    let what = match step {
+        "" => why.to_owned(),
+        step => format!("`{step}` failed: {why}"),
+    };
+    ApiError::new(
+        "build_failed",
+        format!("service {}: {place}{what}", job.service),
+    )
+}
+
+#[cfg(test)]
+mod tests;

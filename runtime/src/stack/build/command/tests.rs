@@ -1,0 +1,111 @@
+//! Command lines and messages.
+
+use std::path::PathBuf;
+
+use super::super::context::Context;
+use super::*;
+
+fn job<'a>(spec: &'a BuildSpec, dockerfile: &str) -> Job<'a> {
+    Job {
+        service: "web",
+        spec,
+        dockerfile: (dockerfile.to_owned(), "Dockerfile".to_owned()),
+        context: Context {
+            path: PathBuf::from("/src"),
+            ignore: None,
+        },
+        more: BTreeMap::new(),
+    }
+}
+
+async fn command(spec: &BuildSpec) -> Command {
+    let all = BTreeMap::from([(
+        "base".to_owned(),
+        BuildSpec {
+            image: "shop-base".to_owned(),
+            ..BuildSpec::default()
+        },
+    )]);
+    let job = job(spec, "FROM busybox\n");
+    let options = PullOptions::default();
+    Command::new(&job, &all, "7", &options).await.unwrap()
+}
+
+#[tokio::test]
+async fn what_the_file_says_is_on_the_command_line() {
+    let pair = |a: &str, b: &str| BTreeMap::from([(a.to_owned(), b.to_owned())]);
+    let spec = BuildSpec {
+        image: "shop-web".to_owned(),
+        tags: vec!["other:2".to_owned()],
+        args: pair("A", "b c"),
+        target: Some("last".to_owned()),
+        labels: pair("l", "1"),
+        cache_from: vec![
+            "type=registry,ref=r.x/cache:1".to_owned(),
+            "type=gha".to_owned(),
+        ],
+        secrets: BTreeMap::from([("token".to_owned(), b"hidden".to_vec())]),
+        ssh: pair("default", ""),
+        additional_contexts: pair("base", "service:base"),
+        extra_hosts: vec![("db".to_owned(), "10.0.0.1".to_owned())],
+        no_cache: true,
+        pull: true,
+        shm_size: Some(1 << 20),
+        ulimits: BTreeMap::from([("nofile".to_owned(), (10, 20))]),
+        privileged: true,
+        ..BuildSpec::default()
+    };
+    let command = command(&spec).await;
+    let line = command.args.join(" ");
+    for part in [
+        "--tag docker.io/library/shop-web:latest",
+        "--tag docker.io/library/other:2",
+        "--build-arg A=b c",
+        "--target last",
+        "--label l=1",
+        "--cache-from r.x/cache",
+        "--secret id=token,src=/dev/shm/stack-7/secret-0",
+        "--build-context base=docker-image://docker.io/library/shop-base:latest",
+        "--add-host db:10.0.0.1",
+        "--no-cache",
+        "--pull-always",
+        "--shm-size 1048576b",
+        "--ulimit nofile=10:20",
+        "--cap-add all",
+        "--network host",
+    ] {
+        assert!(line.contains(part), "{part} is not in {line}");
+    }
+    assert!(!line.contains("hidden") && !line.contains("--ssh"));
+    assert_eq!(command.warnings.len(), 2, "{:?}", command.warnings);
+    let secret = command
+        .files
+        .iter()
+        .find(|(path, _)| path.ends_with("secret-0"));
+    assert_eq!(secret.unwrap().1, b"hidden");
+}
+
+#[test]
+fn steps_are_told_apart_from_output() {
+    assert_eq!(step("STEP 2/4: RUN x: y"), Some(("2/4", "RUN x: y")));
+    assert_eq!(step("[1/2] STEP 3/3: COPY . ."), Some(("3/3", "COPY . .")));
+    assert_eq!(step("STEP by step: x"), None);
+}
+
+#[test]
+fn a_failure_names_the_line() {
+    let spec = BuildSpec::default();
+    let job = job(&spec, "FROM busybox:1\n\nRUN exit 3\n");
+    let why =
+        "Error: error building at STEP \"RUN exit 3\": error while running runtime: exit status 3";
+    let error = failure(&job, "", why);
+    assert_eq!(
+        error.message,
+        "service web: Dockerfile:3: `RUN exit 3` failed: exit status 3"
+    );
+    let error = failure(&job, "FROM busybox:1", "Error: no such image");
+    assert_eq!(
+        error.message,
+        "service web: Dockerfile:1: `FROM busybox:1` failed: no such image"
+    );
+}

@@ -1,0 +1,263 @@
+//! Builds images from Dockerfiles, with an engine (buildah) in a micro-VM of
+//! its own.
+//!
+//! ```text
+//! context ──sync──► builder VM ──buildah──► image ──missing layers──► store
+//! ```
+
+mod builder;
+mod command;
+mod context;
+mod dockerfile;
+mod import;
+mod order;
+mod registries;
+mod shell;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use stack_api::build::{Build, BuildSpec, BuildWhen};
+use stack_api::event::ApiError;
+use stack_images::PullOptions;
+use tokio::sync::OwnedRwLockReadGuard;
+
+pub use builder::{Builder, PROJECT as BUILDER, settle as settle_builder};
+
+use super::{Outcome, images};
+use crate::daemon::Daemon;
+use crate::progress::Progress;
+use builder::Lease;
+use context::Context;
+
+/// Bytes of a Dockerfile at most.
+const MAX_DOCKERFILE: u64 = 4 << 20;
+
+/// A build that is ready to run.
+struct Job<'a> {
+    service: &'a str,
+    spec: &'a BuildSpec,
+    /// Content of the Dockerfile, and how it is called.
+    dockerfile: (String, String),
+    context: Context,
+    /// More contexts that are directories, by name.
+    more: BTreeMap<&'a str, Context>,
+}
+
+/// `POST /v1/stacks/{name}/build`.
+///
+/// # Errors
+/// A build fails: at which instruction, in which line.
+pub async fn build(daemon: Arc<Daemon>, request: Build, progress: Progress) -> Outcome {
+    let mut wanted: BTreeSet<&str> = request.services.iter().map(String::as_str).collect();
+    match request.when {
+        BuildWhen::Always => {}
+        BuildWhen::Never => return Ok(()),
+        BuildWhen::Missing => {
+            let mut missing = BTreeSet::new();
+            for service in wanted {
+                let Some(spec) = request.builds.get(service) else {
+                    continue;
+                };
+                let known = daemon.images.get(&spec.image).map_err(images::error)?;
+                if known.is_none() {
+                    missing.insert(service);
+                }
+            }
+            wanted = missing;
+        }
+    }
+    if let Some(unknown) = wanted
+        .iter()
+        .find(|name| !request.builds.contains_key(**name))
+    {
+        return Err(ApiError::new(
+            "no_such_service",
+            format!("there is no service \"{unknown}\" that is built"),
+        ));
+    }
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let mut jobs = BTreeMap::new();
+    for (service, spec) in &request.builds {
+        match Job::new(service, spec) {
+            Ok(job) => drop(jobs.insert(service.as_str(), job)),
+            // What is not asked for does not matter.
+            Err(error) if wanted.contains(service.as_str()) => return Err(error),
+            Err(_) => {}
+        }
+    }
+    let waves = order::waves(&jobs, &wanted)?;
+    let lease = Lease::new(&daemon, &progress).await?;
+    let chosen = waves.iter().flatten().filter_map(|name| jobs.get(name));
+    let _held = bring(&daemon, &lease, &progress, chosen).await?;
+    for wave in &waves {
+        let mut running: FuturesUnordered<_> = wave
+            .iter()
+            .filter_map(|name| jobs.get(name))
+            .map(|job| one(&daemon, &lease, &progress, job, &request.builds))
+            .collect();
+        while let Some(result) = running.next().await {
+            result?;
+        }
+    }
+    Ok(())
+}
+
+/// Brings the contexts of all jobs in. They stay as they are until what is
+/// returned is dropped.
+async fn bring<'a>(
+    daemon: &Daemon,
+    lease: &Lease,
+    progress: &Progress,
+    jobs: impl Iterator<Item = &'a Job<'a>>,
+) -> Result<Vec<OwnedRwLockReadGuard<()>>, ApiError> {
+    let mut contexts: BTreeMap<String, &Context> = BTreeMap::new();
+    for job in jobs {
+        for context in job.more.values().chain([&job.context]) {
+            contexts.insert(context.target(), context);
+        }
+    }
+    let mut held = Vec::new();
+    // In the order of their names, as everybody does.
+    for (target, context) in contexts {
+        let name = context.path.display().to_string();
+        let lock = daemon.builder.context(&target).write_owned().await;
+        progress.step("context", &name, "sending");
+        let sent = context.bring(daemon, lease).await?;
+        let status = match sent {
+            0 => "unchanged",
+            _ => "sent",
+        };
+        progress.finish("context", &name, status);
+        held.push(lock.downgrade());
+    }
+    Ok(held)
+}
+
+impl<'a> Job<'a> {
+    fn new(service: &'a str, spec: &'a BuildSpec) -> Result<Job<'a>, ApiError> {
+        let failed = |error: ApiError| ApiError {
+            message: format!("service {service}: {}", error.message),
+            ..error
+        };
+        let path = Path::new(&spec.context);
+        let file = (spec.dockerfile_inline.is_none()).then(|| path.join(&spec.dockerfile));
+        let context = Context::open(path, file.as_deref()).map_err(failed)?;
+        let dockerfile = match (&spec.dockerfile_inline, &file) {
+            (Some(inline), _) => (inline.clone(), "dockerfile_inline".to_owned()),
+            (None, Some(file)) => (read(file).map_err(failed)?, spec.dockerfile.clone()),
+            (None, None) => (String::new(), String::new()),
+        };
+        let mut more = BTreeMap::new();
+        for (name, place) in &spec.additional_contexts {
+            if is_directory(place) {
+                let context = Context::open(Path::new(place), None).map_err(failed)?;
+                more.insert(name.as_str(), context);
+            }
+        }
+        Ok(Job {
+            service,
+            spec,
+            dockerfile,
+            context,
+            more,
+        })
+    }
+
+    /// All names of the image, in full.
+    fn names(&self) -> Result<Vec<String>, ApiError> {
+        let mut names: Vec<String> = Vec::new();
+        for name in self.spec.tags.iter().chain([&self.spec.image]) {
+            let name = stack_images::full_name(name).map_err(images::error)?;
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names.reverse();
+        Ok(names)
+    }
+
+    /// Images that it begins with or copies from.
+    fn images(&self) -> Vec<String> {
+        let mut images = dockerfile::images(&self.dockerfile.0, &self.spec.args);
+        let contexts = &self.spec.additional_contexts;
+        images.retain(|image| !contexts.contains_key(image));
+        let named = contexts.values();
+        let named = named.filter_map(|place| place.strip_prefix("docker-image://"));
+        images.extend(named.map(str::to_owned));
+        images
+    }
+}
+
+/// Neither a URL nor an image nor a service.
+fn is_directory(place: &str) -> bool {
+    Path::new(place).is_absolute()
+}
+
+fn read(path: &PathBuf) -> Result<String, ApiError> {
+    let missing = |why: String| {
+        ApiError::new(
+            "no_dockerfile",
+            format!("{} cannot be read: {why}", path.display()),
+        )
+        .help("`build.dockerfile` names it, relative to `build.context`")
+    };
+    let size = std::fs::metadata(path).map_err(|error| missing(error.to_string()))?;
+    if size.len() > MAX_DOCKERFILE {
+        return Err(missing("it has more than 4 MiB".to_owned()));
+    }
+    std::fs::read_to_string(path).map_err(|error| missing(error.to_string()))
+}
+
+async fn one(
+    daemon: &Daemon,
+    lease: &Lease,
+    progress: &Progress,
+    job: &Job<'_>,
+    all: &BTreeMap<String, BuildSpec>,
+) -> Outcome {
+    let name = &job.spec.image;
+    progress.step("image", name, "building");
+    let run = daemon.builder.number();
+    let options = PullOptions::from_env();
+    let command = command::Command::new(job, all, &run, &options).await?;
+    for warning in &command.warnings {
+        progress.warn(format!("{}: {warning}", job.service));
+    }
+    let result = async {
+        for (path, content) in &command.files {
+            shell::write_file(lease, path, content.clone()).await?;
+        }
+        let mut step = String::new();
+        let mut last_error = String::new();
+        let exit = shell::run(lease, &command.args, &command.env, |line| {
+            if let Some((count, text)) = command::step(line) {
+                progress.detail("image", name, "building", format!("{count} {text}"));
+                text.clone_into(&mut step);
+            }
+            if line.to_ascii_lowercase().starts_with("error") {
+                line.clone_into(&mut last_error);
+            }
+            progress.output(name, line);
+        })
+        .await?;
+        if exit.code != 0 {
+            let why = exit.error.unwrap_or(last_error);
+            return Err(command::failure(job, &step, &why));
+        }
+        let id = shell::answer(lease, &["cat", &command.id_file], None).await?;
+        let id = String::from_utf8_lossy(&id).trim().replace("sha256:", "");
+        progress.step("image", name, "exporting");
+        import::import(daemon, lease, (&id, &run), &job.names()?).await
+    };
+    let result = result.await;
+    let cleaned = shell::answer(lease, &["rm", "-rf", &command.dir], None).await;
+    let _id = result?;
+    cleaned?;
+    progress.finish("image", name, "built");
+    Ok(())
+}

@@ -1,0 +1,136 @@
+//! How the builder reaches registries: containers-registries.conf(5) and
+//! containers-auth.json(5) for one build.
+
+use std::collections::BTreeMap;
+
+use stack_images::{PullOptions, Upstream};
+
+/// How a VM names this host.
+const HOST: &str = "host.docker.internal";
+
+/// `registries.conf` for the images of a build. A registry on this host's
+/// loopback is reached under the host's name.
+pub(super) fn conf(options: &PullOptions, images: &[String]) -> String {
+    let mut out = "unqualified-search-registries = [\"docker.io\"]\n\
+        short-name-mode = \"disabled\"\n"
+        .to_owned();
+    for upstream in upstreams(options, images).values() {
+        let Upstream {
+            named,
+            host,
+            prefix,
+            plain_http,
+        } = upstream;
+        let location = seen_from_a_vm(host);
+        let prefix = prefix.trim_end_matches('/');
+        let location = match prefix {
+            "" => location,
+            prefix => format!("{location}/{prefix}"),
+        };
+        if location != *named || *plain_http {
+            out += &format!(
+                "\n[[registry]]\nprefix = {named:?}\nlocation = {location:?}\n\
+                 insecure = {plain_http}\n"
+            );
+        }
+    }
+    out
+}
+
+/// The credentials for these registries; `None`: there are none.
+pub(super) async fn auth(options: &PullOptions, images: &[String]) -> Option<Vec<u8>> {
+    let mut auths = serde_json::Map::new();
+    for (named, upstream) in upstreams(options, images) {
+        let Some((user, password)) = options.credentials(&upstream.host).await else {
+            continue;
+        };
+        let auth = base64(format!("{user}:{password}").as_bytes());
+        for name in [named, seen_from_a_vm(&upstream.host)] {
+            auths.insert(name, serde_json::json!({ "auth": auth }));
+        }
+    }
+    let file = serde_json::json!({ "auths": auths });
+    (!auths.is_empty()).then(|| file.to_string().into_bytes())
+}
+
+/// By the registry's name as written; Docker Hub is always among them.
+fn upstreams(options: &PullOptions, images: &[String]) -> BTreeMap<String, Upstream> {
+    let images = images.iter().map(String::as_str).chain(["busybox"]);
+    images
+        .filter_map(|image| options.upstream(image).ok())
+        .map(|upstream| (upstream.named.clone(), upstream))
+        .collect()
+}
+
+fn seen_from_a_vm(host: &str) -> String {
+    let (name, port) = match host.rsplit_once(':') {
+        Some((name, port)) if !port.contains(']') => (name, Some(port)),
+        _ => (host, None),
+    };
+    let loopback = name == "localhost"
+        || name
+            .trim_matches(['[', ']'])
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback());
+    match port {
+        Some(port) if loopback => format!("{HOST}:{port}"),
+        None if loopback => HOST.to_owned(),
+        _ => host.to_owned(),
+    }
+}
+
+/// RFC 4648, section 4.
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::new();
+    for chunk in bytes.chunks(3) {
+        let mut group = [0; 3];
+        group[..chunk.len()].copy_from_slice(chunk);
+        let bits = u32::from_be_bytes([0, group[0], group[1], group[2]]);
+        for n in 0..4 {
+            let digit = char::from(DIGITS[(bits >> (18 - 6 * n)) as usize & 63]);
+            out.push(if n <= chunk.len() { digit } else { '=' });
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_is_the_host() {
+        assert_eq!(seen_from_a_vm("127.0.0.1:5"), "host.docker.internal:5");
+        assert_eq!(seen_from_a_vm("localhost"), "host.docker.internal");
+        assert_eq!(seen_from_a_vm("[::1]:5"), "host.docker.internal:5");
+        assert_eq!(seen_from_a_vm("ghcr.io"), "ghcr.io");
+        assert_eq!(seen_from_a_vm("r.x:80"), "r.x:80");
+    }
+
+    #[test]
+    fn a_mirror_stands_in_for_docker_hub() {
+        let options = PullOptions {
+            mirror: Some("http://127.0.0.1:5000/hub".to_owned()),
+            ..PullOptions::default()
+        };
+        let text = conf(
+            &options,
+            &["localhost:7/a".to_owned(), "ghcr.io/a/b".to_owned()],
+        );
+        assert!(text.contains(
+            "prefix = \"docker.io\"\nlocation = \"host.docker.internal:5000/hub\"\ninsecure = true"
+        ));
+        assert!(text.contains(
+            "prefix = \"localhost:7\"\nlocation = \"host.docker.internal:7\"\ninsecure = true"
+        ));
+        assert!(!text.contains("ghcr.io"));
+    }
+
+    #[test]
+    fn base64_has_padding() {
+        assert_eq!(base64(b"user:pass"), "dXNlcjpwYXNz");
+        assert_eq!(base64(b"a"), "YQ==");
+        assert_eq!(base64(b"ab"), "YWI=");
+    }
+}
