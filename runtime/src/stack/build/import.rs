@@ -45,7 +45,11 @@ pub(super) async fn import(
         if blobs.len() != layers.len() {
             return Err(odd("how many layers the image has"));
         }
-        for (blob, (layer, _)) in blobs.iter().zip(&layers).filter(|(_, (_, brought))| *brought) {
+        for (blob, (layer, _)) in blobs
+            .iter()
+            .zip(&layers)
+            .filter(|(_, (_, brought))| *brought)
+        {
             let path = format!("{out}/{}", path_of(blob));
             let to = dir.path().join(format!("{}.tar", hex(layer)));
             fetch(lease, &path, &to).await?;
