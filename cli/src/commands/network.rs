@@ -1,6 +1,8 @@
 //! `stack network`
 
+mod connect;
 mod create;
+mod disconnect;
 mod inspect;
 mod ls;
 mod prune;
@@ -10,7 +12,7 @@ use clap::Subcommand;
 use stack_api::network::NetworkInfo;
 
 use crate::client::Client;
-use crate::context::Context;
+use crate::context::{Context, containers};
 use crate::error::Error;
 
 /// Manage networks, also those that several stacks share
@@ -26,7 +28,9 @@ pub(crate) struct Network {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Connect(connect::Connect),
     Create(create::Create),
+    Disconnect(disconnect::Disconnect),
     Inspect(inspect::Inspect),
     Ls(ls::Ls),
     Prune(prune::Prune),
@@ -36,6 +40,8 @@ enum Verb {
 impl Network {
     pub(super) async fn run(self, context: &Context) -> Result<u8, Error> {
         match self.verb {
+            Verb::Connect(verb) => verb.run(context).await,
+            Verb::Disconnect(verb) => verb.run(context).await,
             Verb::Create(verb) => verb.run(context).await,
             Verb::Inspect(verb) => verb.run(context).await,
             Verb::Ls(verb) => verb.run(context).await,
@@ -61,5 +67,21 @@ async fn find(context: &Context, client: &Client, word: &str) -> Result<NetworkI
             message: format!("there is no network {word}"),
             help: (!known.is_empty()).then(|| format!("there are: {}", known.join(", "))),
         }
+    })
+}
+
+/// The containers that a word means: one by its name or id, else those of a
+/// service of the project at hand.
+async fn members(context: &Context, client: &Client, word: &str) -> Result<Vec<String>, Error> {
+    let Ok(project) = context.named() else {
+        return Ok(vec![word.to_owned()]);
+    };
+    let list = containers(client, &project.name).await?;
+    let of = list.iter().filter(|container| container.service == word);
+    let names: Vec<String> = of.map(|container| container.name.clone()).collect();
+    let is_name = list.iter().any(|container| container.name == word);
+    Ok(match names.is_empty() || is_name {
+        true => vec![word.to_owned()],
+        false => names,
     })
 }

@@ -131,3 +131,23 @@ pub struct CaptureQuery {
     /// serves.
     pub network: Option<String>,
 }
+
+/// `POST /v1/networks/{name}/connect`: give a container a place on a network.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Connect {
+    /// Name of the container, or the beginning of its id.
+    pub container: String,
+    /// As in a stack file.
+    pub place: crate::spec::AttachSpec,
+    /// Restart a running machine for it: network cards are plugged in at the
+    /// start.
+    pub restart: bool,
+}
+
+/// `POST /v1/networks/{name}/disconnect`: take a container off a network.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Disconnect {
+    /// Name of the container, or the beginning of its id.
+    pub container: String,
+}

@@ -35,6 +35,8 @@
 //! | `POST /v1/networks` | [`NetworkSpec`](crate::spec::NetworkSpec) | [`NetworkInfo`](crate::network::NetworkInfo) |
 //! | `GET /v1/networks/{name}` | | [`NetworkInfo`](crate::network::NetworkInfo) |
 //! | `DELETE /v1/networks/{name}` | | nothing |
+//! | `POST /v1/networks/{name}/connect` | [`Connect`](crate::network::Connect) | events |
+//! | `POST /v1/networks/{name}/disconnect` | [`Disconnect`](crate::network::Disconnect) | events |
 //! | `POST /v1/networks/prune` | | list of names that were removed |
 //! | `GET /v1/volumes` | | list of [`VolumeInfo`](crate::volume::VolumeInfo) |
 //! | `POST /v1/volumes` | [`CreateVolume`](crate::volume::CreateVolume) | [`VolumeInfo`](crate::volume::VolumeInfo) |

@@ -92,6 +92,8 @@ pub async fn serve(daemon: Arc<Daemon>) -> std::io::Result<()> {
             get(volumes::export).put(volumes::import),
         )
         .route("/v1/networks", get(networks::list).post(networks::create))
+        .route("/v1/networks/{name}/connect", post(networks::connect))
+        .route("/v1/networks/{name}/disconnect", post(networks::disconnect))
         .route("/v1/networks/prune", post(networks::prune))
         .route(
             "/v1/networks/{name}",

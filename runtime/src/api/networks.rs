@@ -6,12 +6,12 @@ use axum::extract::{Path, Query, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
-use stack_api::network::{CaptureQuery, NetStats, NetworkInfo};
+use stack_api::network::{CaptureQuery, Connect, Disconnect, NetStats, NetworkInfo};
 use stack_api::spec::NetworkSpec;
 use tokio::io::AsyncReadExt;
 
 use super::App;
-use super::answer::Failure;
+use super::answer::{Failure, events};
 use crate::stack;
 
 /// `GET /v1/networks`
@@ -77,4 +77,22 @@ pub(super) async fn capture(
     });
     let kind = [(header::CONTENT_TYPE, "application/x-pcapng")];
     Ok((kind, Body::from_stream(body)).into_response())
+}
+
+/// `POST /v1/networks/{name}/connect`
+pub(super) async fn connect(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    Json(request): Json<Connect>,
+) -> Response {
+    events(|progress| stack::connect(app.daemon, name, request, progress))
+}
+
+/// `POST /v1/networks/{name}/disconnect`
+pub(super) async fn disconnect(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    Json(request): Json<Disconnect>,
+) -> Response {
+    events(|progress| stack::disconnect(app.daemon, name, request, progress))
 }

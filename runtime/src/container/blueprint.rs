@@ -235,20 +235,25 @@ fn interfaces(places: &[Placed]) -> Vec<Interface> {
             wanted,
         } = place;
         let name = wanted.interface.clone().or_else(|| numbers.next());
-        let routed = nic.default_route;
-        let prefix = network.subnet.map(|net| net.prefix_len());
-        let prefix6 = network.subnet6.map(|net| net.prefix_len());
-        Interface {
-            mac: nic.mac.clone(),
-            name: name.unwrap_or_default(),
-            ipv4: nic.ipv4.zip(prefix),
-            gateway4: network.gateway.filter(|_| routed && nic.ipv4.is_some()),
-            ipv6: nic.ipv6.zip(prefix6),
-            gateway6: network.gateway6.filter(|_| routed && nic.ipv6.is_some()),
-            mtu: network.mtu.unwrap_or(MTU).into(),
-        }
+        card(network, nic, name.unwrap_or_default())
     });
     interfaces.collect()
+}
+
+/// What the guest is told of a network card.
+pub fn card(network: &Network, nic: &Nic, name: String) -> Interface {
+    let routed = nic.default_route;
+    let prefix = network.subnet.map(|net| net.prefix_len());
+    let prefix6 = network.subnet6.map(|net| net.prefix_len());
+    Interface {
+        mac: nic.mac.clone(),
+        name,
+        ipv4: nic.ipv4.zip(prefix),
+        gateway4: network.gateway.filter(|_| routed && nic.ipv4.is_some()),
+        ipv6: nic.ipv6.zip(prefix6),
+        gateway6: network.gateway6.filter(|_| routed && nic.ipv6.is_some()),
+        mtu: network.mtu.unwrap_or(MTU).into(),
+    }
 }
 
 /// The networks' name servers, that of the default route first: they know

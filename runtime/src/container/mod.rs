@@ -25,7 +25,7 @@ use tokio::sync::{Notify, watch};
 use crate::ledger::Ledger;
 use crate::network::Nic;
 use crate::time::now_ms;
-pub use blueprint::{Blueprint, MTU};
+pub use blueprint::{Blueprint, MTU, card};
 pub use mounts::sockets;
 pub use redraw::{redraw, room};
 

@@ -137,6 +137,7 @@ async fn boot(daemon: &Arc<Daemon>, handle: &Arc<Handle>) -> Result<(Vm, GuestHe
     handle.update(|record| {
         record.transport = transport;
         crate::volume::convert::follow(&mut record.blueprint);
+        crate::stack::drop_unplugged(record);
     });
     let record = handle.record();
     let dir = daemon.paths.vm(&handle.id);

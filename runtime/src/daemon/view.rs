@@ -46,7 +46,8 @@ impl View<'_> {
     /// Ports lead to the network with the default route: answers to clients
     /// elsewhere leave by it. Without one, to the first that has a way out.
     fn way_in<'r>(&self, record: &'r Record) -> Option<&'r Nic> {
-        let open = |nic: &&Nic| self.find(&nic.network).is_some_and(|n| !n.internal);
+        let open =
+            |nic: &&Nic| !nic.unplugged && self.find(&nic.network).is_some_and(|n| !n.internal);
         let mut nics = record.nics.iter();
         let routed = nics.find(|nic| nic.default_route && open(nic));
         routed.or_else(|| record.nics.iter().find(open))
@@ -109,7 +110,7 @@ impl View<'_> {
     fn names_on(&self, network: &str) -> impl Iterator<Item = (&String, &Nic)> {
         let records = self.records.iter().filter(|record| !record.standby);
         let nics = records.flat_map(|record| &record.nics);
-        let on = nics.filter(move |nic| nic.network == network);
+        let on = nics.filter(move |nic| nic.network == network && !nic.unplugged);
         on.flat_map(|nic| nic.names.iter().map(move |name| (name, nic)))
     }
 
@@ -118,7 +119,7 @@ impl View<'_> {
         let way_in = self.way_in(record).map(|nic| &nic.network);
         let places = record.nics.iter().enumerate();
         places
-            .filter(|(_, nic)| nic.network == network.name)
+            .filter(|(_, nic)| nic.network == network.name && !nic.unplugged)
             .map(|(n, nic)| Endpoint {
                 id: endpoint_id(&record.container.id, nic),
                 local: dir.join(format!("n{n}.d")),

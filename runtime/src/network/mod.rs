@@ -128,6 +128,10 @@ pub struct Nic {
     /// The default route leads through it.
     #[serde(default)]
     pub default_route: bool,
+    /// It was taken off the network while the machine ran: the card is there
+    /// until the machine ends, and leads nowhere.
+    #[serde(default)]
+    pub unplugged: bool,
 }
 
 impl Nic {

@@ -2,6 +2,7 @@
 
 mod action;
 mod build;
+mod connect;
 mod create;
 mod down;
 mod execute;
@@ -22,6 +23,7 @@ mod wait;
 
 pub use action::act;
 pub use build::{BUILDER, Builder, build, settle_builder};
+pub use connect::{connect, disconnect, drop_unplugged};
 pub use down::down;
 pub use history::entries;
 pub use images::{load, pull, resolve};

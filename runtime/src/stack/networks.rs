@@ -150,7 +150,7 @@ pub async fn remove(daemon: &Daemon, name: &str) -> Outcome {
 ///
 /// # Errors
 /// There is none.
-fn find(daemon: &Daemon, name: &str) -> Result<Network, ApiError> {
+pub(super) fn find(daemon: &Daemon, name: &str) -> Result<Network, ApiError> {
     let networks = daemon.all_networks()?;
     let known: Vec<String> = networks.iter().map(|n| n.name.clone()).collect();
     networks
@@ -171,7 +171,12 @@ fn users(daemon: &Daemon, name: &str) -> Vec<String> {
     let handles = daemon.handles(None);
     let records = handles.iter().map(|handle| handle.record());
     records
-        .filter(|record| record.nics.iter().any(|nic| nic.network == name))
+        .filter(|record| {
+            record
+                .nics
+                .iter()
+                .any(|nic| nic.network == name && !nic.unplugged)
+        })
         .map(|record| record.container.name)
         .collect()
 }
