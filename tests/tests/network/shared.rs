@@ -44,6 +44,31 @@ fn two_stacks_meet_on_an_external_network() {
     let listed: Vec<&str> = listed.lines().collect();
     assert_eq!(listed, ["one_default", "shared", "two_default"]);
 
+    // Taken off it while it runs, and back; another card needs a start.
+    let boot = two.field("beta", "BootID");
+    two.stack(&["network", "disconnect", "shared", "beta"]).ok();
+    fails_inside(&one, "alpha", "nslookup second");
+    fails_inside(&two, "beta", "timeout 3 wget -q -O - http://alpha/");
+    two.stack(&["network", "connect", "shared", "beta"]).ok();
+    assert_eq!(inside(&one, "alpha", "wget -q -O - http://second/"), "beta");
+    assert_eq!(two.field("beta", "BootID"), boot);
+    two.stack(&["network", "connect", "one_default", "beta"])
+        .fails()
+        .says("--restart");
+    two.stack(&[
+        "network",
+        "connect",
+        "--restart",
+        "--alias",
+        "third",
+        "one_default",
+        "beta",
+    ])
+    .ok();
+    assert_eq!(inside(&one, "alpha", "wget -q -O - http://third/"), "beta");
+    two.stack(&["network", "disconnect", "one_default", "two-beta-1"])
+        .ok();
+
     one.stack(&["network", "rm", "shared"])
         .fails()
         .says("is used by one-alpha-1, two-beta-1");

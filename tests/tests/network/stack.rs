@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
-use stack_tests::{Home, free_port, get};
+use stack_tests::{Home, eventually, free_port, get};
 
 use crate::{TELLS, fails_inside, inside};
 
@@ -171,6 +171,31 @@ fn a_stack_has_its_networks() {
     );
     let said = project.stack(&["port", "web", "80"]).ok();
     assert_eq!(said.trim(), format!("0.0.0.0:{tcp}"));
+
+    // What passed can be seen: counted, and frame by frame.
+    let file = project.dir().join("x.pcapng");
+    let path = file.to_str().unwrap();
+    let capture = project.begin(&["net", "capture", "db", "-w", path]);
+    eventually("the beginning of the file", 30, || {
+        let length = std::fs::metadata(&file).map_or(0, |file| file.len());
+        (length > 0).then_some(())
+    });
+    inside(&project, "db", "wget -q -O - http://web/");
+    capture.interrupt();
+    capture.finish(30).ok();
+    let seen = std::fs::read(&file).unwrap();
+    assert_eq!(seen[..4], [0x0A, 0x0D, 0x0D, 0x0A]);
+    let get = b"GET / HTTP/1.1";
+    assert!(
+        seen.windows(get.len()).any(|bytes| bytes == get),
+        "no request is in it"
+    );
+    let stats = project.stack(&["net", "stats", "--format", "json"]).ok();
+    let stats: serde_json::Value = serde_json::from_str(&stats).unwrap();
+    let cards = stats["cards"].as_array().unwrap();
+    assert_eq!(cards.len(), 3, "{stats}");
+    assert!(cards.iter().any(|card| card["rx_bytes"].as_u64() > Some(0)));
+    assert!(stats["daemons"][0]["queries"].as_u64() > Some(0));
 
     // A new machine for the service has the same addresses.
     let before = addresses(&project);
