@@ -1,5 +1,4 @@
 //! Networks and addresses as the daemon takes them.
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::path::PathBuf;
 

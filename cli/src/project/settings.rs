@@ -233,6 +233,7 @@ mod tests {
             project_directory: None,
             ansi: Ansi::Never,
             diagnostics: crate::project::diagnostics::Form::default(),
+            annotate: crate::annotate::Annotate::default(),
             progress: Mode::Plain,
             ansi_is_open: false,
             progress_is_open: false,

@@ -102,9 +102,8 @@ impl ObservedNetwork {
                 found.push((what, from, to));
             }
         };
-        let shown = |value: Option<&dyn fmt::Display>| {
-            value.map_or_else(|| "none".to_owned(), |value| value.to_string())
-        };
+        let shown =
+            |value: Shown<'_>| value.map_or_else(|| "none".to_owned(), |value| value.to_string());
         compare(
             "internal",
             self.internal.to_string(),
@@ -118,7 +117,7 @@ impl ObservedNetwork {
         );
         compare("enable_ipv6", ipv6.to_string(), wanted.ipv6.to_string());
         // What the file leaves open may be anything.
-        let pairs: [(_, Option<&dyn fmt::Display>, Option<&dyn fmt::Display>); 4] = [
+        let pairs: [(_, Shown<'_>, Shown<'_>); 4] = [
             (
                 "ipam.config[0].subnet",
                 of(&self.subnet),
@@ -154,6 +153,9 @@ impl ObservedNetwork {
     }
 }
 
-fn of<T: fmt::Display>(value: &Option<T>) -> Option<&dyn fmt::Display> {
+/// A value that may be absent, for people.
+type Shown<'a> = Option<&'a dyn fmt::Display>;
+
+fn of<T: fmt::Display>(value: &Option<T>) -> Shown<'_> {
     value.as_ref().map(|value| value as &dyn fmt::Display)
 }

@@ -65,7 +65,10 @@ fn two_stacks_meet_on_an_external_network() {
         "beta",
     ])
     .ok();
-    assert_eq!(inside(&one, "alpha", "wget -q -O - http://third/"), "beta");
+    // It runs, but its server may need a moment to listen.
+    let ask =
+        "for n in $(seq 60); do wget -q -O - http://third/ 2>/dev/null && break; sleep 1; done";
+    assert_eq!(inside(&one, "alpha", ask), "beta");
     two.stack(&["network", "disconnect", "one_default", "two-beta-1"])
         .ok();
 
