@@ -18,6 +18,7 @@ const CARRIED: &[&str] = &[
     "cpus",
     "depends_on",
     "deploy",
+    "develop",
     "dns",
     "dns_opt",
     "dns_search",
