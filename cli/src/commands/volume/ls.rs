@@ -5,6 +5,7 @@ use stack_api::volume::VolumeInfo;
 use crate::commands::ps::Format;
 use crate::context::Context;
 use crate::error::Error;
+use crate::ui::human;
 use crate::ui::table::Columns;
 use crate::{exit, ui};
 
@@ -96,7 +97,7 @@ impl Ls {
                         volume.name.clone(),
                         owner.to_owned(),
                         super::inspect::form(volume.form).to_owned(),
-                        indicatif::HumanBytes(volume.size).to_string(),
+                        human::bytes(volume.size),
                         volume.users.join(", "),
                     ]);
                 }

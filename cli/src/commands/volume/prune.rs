@@ -6,6 +6,7 @@ use stack_api::volume::{PruneVolumes, VolumeInfo};
 
 use crate::context::Context;
 use crate::error::Error;
+use crate::ui::human;
 use crate::{exit, ui};
 
 /// Remove volumes without a name that no container mounts
@@ -50,7 +51,7 @@ fn show(volumes: &[VolumeInfo]) -> Result<(), Error> {
         ui::print_line(&volume.name)?;
     }
     let size = volumes.iter().map(|volume| volume.size).sum();
-    ui::say(format!("{} in all", indicatif::HumanBytes(size)));
+    ui::say(format!("{} in all", human::bytes(size)));
     Ok(())
 }
 
@@ -62,11 +63,7 @@ fn confirmed(volumes: &[VolumeInfo]) -> Result<bool, Error> {
         });
     }
     for volume in volumes {
-        ui::say(format!(
-            "{}  {}",
-            volume.name,
-            indicatif::HumanBytes(volume.size)
-        ));
+        ui::say(format!("{}  {}", volume.name, human::bytes(volume.size)));
     }
     ui::say("These volumes go with all their data. Go on? [y/N]");
     let mut answer = String::new();

@@ -22,7 +22,7 @@ pub(super) fn start() -> io::Result<(Child, OwnedFd)> {
     )?;
     let mut command = Command::new("/proc/self/exe");
     command
-        .arg0("stack-fsd")
+        .arg0("stack-fsd-server")
         .arg("--serve")
         .stdin(Stdio::from(there))
         .stdout(Stdio::null());

@@ -1,0 +1,241 @@
+//! Files of the host and shared volumes, on real VMs.
+
+use stack_tests::{Home, eventually};
+
+/// The checker that runs in the guests.
+const POSIX: &str = include_str!("../files/posix.py");
+
+fn two(volumes: &str, more: &str) -> String {
+    let service = |name: &str| {
+        format!(
+            "  {name}:\n    image: python:3\n    init: true\n    command: sleep infinity\n    \
+             stop_grace_period: 1s\n    volumes: {volumes}\n"
+        )
+    };
+    format!("services:\n{}{}{more}", service("one"), service("two"))
+}
+
+#[test]
+fn bind_mounts_and_volumes_keep_what_posix_promises_while_the_server_is_killed() {
+    let home = Home::new();
+    let file = two(
+        "[ './data:/data', './tool:/tool:ro', 'vol:/v' ]",
+        "volumes: { vol: {} }\n",
+    );
+    let project = home.project("posix", &file);
+    for dir in ["data", "tool"] {
+        std::fs::create_dir(project.dir().join(dir)).unwrap();
+    }
+    std::fs::write(project.dir().join("tool/posix.py"), POSIX).unwrap();
+    project.stack(&["up", "-d"]).ok();
+    let check = |service: &str, arguments: &[&str]| {
+        let mut all = vec!["exec", "-T", service, "python3", "/tool/posix.py"];
+        all.extend(arguments);
+        let begun = project.begin(&all);
+        // Nothing in it fails, or is done twice, for a server that dies.
+        let (mut kills, mut server) = (0, None);
+        while kills < 8 {
+            let now = eventually("the file server", 10, || {
+                let all = home.processes();
+                let found = all.into_iter().find(|p| p.program == "stack-fsd-server");
+                found.filter(|p| Some(p.pid) != server)
+            });
+            server = Some(now.pid);
+            std::thread::sleep(std::time::Duration::from_millis(1300));
+            now.kill();
+            kills += 1;
+        }
+        let said = begun.finish(300).ok();
+        assert!(said.ends_with("0 failed\n"), "{said}");
+    };
+    check("one", &["/data"]);
+    check("two", &["/v", "volume"]);
+}
+
+#[test]
+fn locks_and_files_are_the_same_in_two_machines() {
+    let home = Home::new();
+    let project = home.project("shared", &two("[ 'vol:/v' ]", "volumes: { vol: {} }\n"));
+    project.stack(&["up", "-d"]).ok();
+    let run =
+        |service: &str, script: &str| project.stack(&["exec", "-T", service, "sh", "-c", script]);
+    run(
+        "one",
+        "echo first > /v/a; chown 12:34 /v/a; ln -s a /v/l; mkfifo /v/p",
+    )
+    .ok();
+    let seen = run(
+        "two",
+        "cat /v/l; stat -c '%u:%g %F' /v/a /v/p; echo second >> /v/a",
+    )
+    .ok();
+    assert_eq!(seen, "first\n12:34 regular file\n0:0 fifo\n");
+    assert_eq!(run("one", "cat /v/a").ok(), "first\nsecond\n");
+
+    let held = project.begin(&[
+        "exec",
+        "-T",
+        "one",
+        "flock",
+        "/v/lock",
+        "sh",
+        "-c",
+        "touch /v/held; while ! test -e /v/go; do sleep 0.1; done; echo one >> /v/order",
+    ]);
+    eventually("the lock", 20, || {
+        run("two", "test -e /v/held")
+            .code
+            .eq(&Some(0))
+            .then_some(())
+    });
+    run("two", "flock -n /v/lock true").fails();
+    let waits = project.begin(&[
+        "exec",
+        "-T",
+        "two",
+        "flock",
+        "/v/lock",
+        "sh",
+        "-c",
+        "echo two >> /v/order",
+    ]);
+    run("two", "touch /v/go").ok();
+    held.finish(60).ok();
+    waits.finish(60).ok();
+    assert_eq!(run("one", "cat /v/order").ok(), "one\ntwo\n");
+
+    // A lock goes with its machine.
+    let _lost = project.begin(&[
+        "exec",
+        "-T",
+        "one",
+        "flock",
+        "/v/lock",
+        "sh",
+        "-c",
+        "touch /v/again; sleep 1000",
+    ]);
+    eventually("the lock", 20, || {
+        run("two", "test -e /v/again")
+            .code
+            .eq(&Some(0))
+            .then_some(())
+    });
+    project.stack(&["kill", "one"]).ok();
+    run("two", "flock -w 30 /v/lock true").ok();
+}
+
+#[test]
+fn a_disk_becomes_a_tree_when_a_second_service_comes() {
+    let home = Home::new();
+    let service = |name: &str| {
+        format!(
+            "  {name}:\n    image: busybox:1\n    init: true\n    command: sleep 1000\n    \
+                 stop_grace_period: 1s\n    volumes: [ 'vol:/v' ]\n"
+        )
+    };
+    let one = format!("services:\n{}volumes: {{ vol: {{}} }}\n", service("one"));
+    let project = home.project("grows", &one);
+    project.stack(&["up", "-d"]).ok();
+    let form = |expected: &str| {
+        let said = project.stack(&["volume", "inspect", "vol"]).ok();
+        assert!(
+            said.contains(&format!("\"Form\": \"{expected}\"")),
+            "{said}"
+        );
+    };
+    form("disk");
+    let fill =
+        "mkdir -p /v/d; echo content > /v/d/f; ln -s d/f /v/l; chown 7:8 /v/d/f; chmod 4750 /v/d/f";
+    project.stack(&["exec", "-T", "one", "sh", "-c", fill]).ok();
+    let both = format!(
+        "services:\n{}{}volumes: {{ vol: {{}} }}\n",
+        service("one"),
+        service("two")
+    );
+    std::fs::write(project.dir().join("stack.yaml"), both).unwrap();
+    project.stack(&["up", "-d"]).ok();
+    form("tree");
+    for service in ["one", "two"] {
+        let look = "cat /v/l; stat -c '%u:%g %a' /v/d/f";
+        let said = project
+            .stack(&["exec", "-T", service, "sh", "-c", look])
+            .ok();
+        assert_eq!(said, "content\n7:8 4750\n");
+    }
+    // Out and in again as a tar stream.
+    let copy = project.dir().join("copy.tar");
+    let path = copy.to_str().unwrap();
+    project.stack(&["volume", "export", "-o", path, "vol"]).ok();
+    project
+        .stack(&["exec", "-T", "one", "rm", "-r", "/v/d", "/v/l"])
+        .ok();
+    project.stack(&["volume", "import", "-i", path, "vol"]).ok();
+    let look = "cat /v/l; stat -c '%u:%g %a' /v/d/f";
+    let said = project.stack(&["exec", "-T", "two", "sh", "-c", look]).ok();
+    assert_eq!(said, "content\n7:8 4750\n");
+    project
+        .stack(&["volume", "rm", "vol"])
+        .fails()
+        .says("is used by");
+    project.stack(&["down", "-v"]).ok();
+    assert_eq!(project.stack(&["volume", "ls", "-q"]).ok(), "");
+}
+
+#[test]
+fn a_guest_cannot_leave_what_is_shared_with_it() {
+    let home = Home::new();
+    let file = "services:\n  one:\n    image: busybox:1\n    init: true\n    command: sleep 1000\n    \
+                stop_grace_period: 1s\n    volumes: [ './in:/in', './single/f:/f', './in:/ro:ro' ]\n";
+    let project = home.project("escape", file);
+    let dir = project.dir();
+    for name in ["in", "single", "in/sub"] {
+        std::fs::create_dir(dir.join(name)).unwrap();
+    }
+    std::fs::write(dir.join("secret"), "outside").unwrap();
+    std::fs::write(dir.join("single/f"), "file").unwrap();
+    std::fs::write(dir.join("single/neighbour"), "outside").unwrap();
+    // What the host has made and the guest has not.
+    std::os::unix::fs::symlink("../secret", dir.join("in/up")).unwrap();
+    std::os::unix::fs::symlink("..", dir.join("in/dir")).unwrap();
+    project.stack(&["up", "-d"]).ok();
+    let run = |script: &str| project.stack(&["exec", "-T", "one", "sh", "-c", script]);
+    for path in [
+        "/in/up",
+        "/in/dir/secret",
+        "/in/../secret",
+        "/in/sub/../../secret",
+    ] {
+        let said = run(&format!(
+            "cat {path} 2>&1; ln -s ../../secret /in/mine; cat /in/mine 2>&1; rm /in/mine"
+        ));
+        let said = said.to_string();
+        assert!(!said.contains("outside"), "{path}: {said}");
+    }
+    assert_eq!(run("cat /f").ok(), "file");
+    run("ls / /in | grep neighbour").fails();
+    run("echo x > /ro/no").fails();
+    run("echo x > /in/yes").ok();
+    assert!(!dir.join("in/no").exists());
+    // A directory that becomes a link while it is used.
+    let busy = project.begin(&[
+        "exec",
+        "-T",
+        "one",
+        "sh",
+        "-c",
+        "n=0; while [ $n -lt 300 ]; do cat /in/sub/secret 2>/dev/null; n=$((n+1)); done; echo end",
+    ]);
+    for _ in 0..400 {
+        std::fs::rename(dir.join("in/sub"), dir.join("in/aside")).unwrap();
+        std::os::unix::fs::symlink("..", dir.join("in/sub")).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(3));
+        std::fs::remove_file(dir.join("in/sub")).unwrap();
+        std::fs::rename(dir.join("in/aside"), dir.join("in/sub")).unwrap();
+    }
+    assert_eq!(busy.finish(120).ok(), "end\n");
+    // An editor's way to save: the mount shows the new file.
+    std::fs::write(dir.join("single/new"), "saved").unwrap();
+    std::fs::rename(dir.join("single/new"), dir.join("single/f")).unwrap();
+    assert_eq!(run("cat /f").ok(), "saved");
+}
