@@ -115,7 +115,7 @@ fn host(fabric: &mut Fabric, bytes: &[u8], how: u8, now: Instant) {
                     let mut answer = ask.message.clone();
                     answer.extend_from_slice(bytes);
                     answer[2] |= 0x80;
-                    fabric.handle_answer(ask.query, &answer);
+                    fabric.handle_answer(ask.query, &answer, now);
                 }
                 Event::Ask(ask) => fabric.query_failed(ask.query, now),
                 _ => {}
