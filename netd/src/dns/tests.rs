@@ -215,7 +215,7 @@ fn links_are_other_names_for_the_same() {
     let mut zone = zone(false);
     assert_eq!(ask(&mut zone, "DataBase", TYPE::A).1, ["10.89.0.3"]);
     let query = query("database", TYPE::A).build_bytes_vec().unwrap();
-    assert_eq!(zone.answer(&query, true, &[]), Answer::Forward);
+    assert_eq!(zone.answer(&query, true, Own::default()), Answer::Forward);
 }
 
 #[test]

@@ -189,6 +189,7 @@ fn a_service_of_the_other_family_is_found() {
         id: "p".into(),
         host_ip: None,
         host_port: 0,
+        host_port_last: None,
         protocol: Protocol::Tcp,
         endpoint: "1/2".into(),
         container_port: 80,

@@ -325,6 +325,7 @@ impl World {
             id: "p".into(),
             host_ip: None,
             host_port: 0,
+            host_port_last: None,
             protocol: Protocol::Tcp,
             endpoint: "1/2".into(),
             container_port: 80,
