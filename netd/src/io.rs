@@ -9,6 +9,7 @@ mod association;
 mod control_server;
 mod descriptors;
 mod event_loop;
+mod forwarding;
 mod frame_port;
 #[cfg(target_os = "linux")]
 mod holder;

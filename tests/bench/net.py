@@ -18,7 +18,8 @@ usage: tests/bench/net.py [--only a,b] [--rounds N] [--seconds S] [--mtu M]
   ask      one byte there and back over an open connection
   connect  the same with a connection for each
   names    DNS queries, 32 under way; the server has a core of its own
-  busy     DNS latency at 1000 queries a second, beside a bulk transfer
+  busy     DNS latency at 1000 queries a second, beside a bulk transfer; what
+           the queries pass through has the right of way on the processors
   idle     wake-ups and memory of a daemon with 10 guests without traffic
 
 Needs root, for namespaces; all traffic stays in them. "s/GB" is processor time
@@ -75,10 +76,11 @@ class Bench:
         for kind, value in figures.items():
             self.figures.setdefault(step, {}).setdefault(name, {}).setdefault(kind, []).append(value)
 
-    def load(self, space, role, to, *args, cpu=None, seconds=None):
+    def load(self, space, role, to, *args, cpu=None, seconds=None, urgent=False):
         """Runs a client; its figures, and its processor time in seconds."""
         command = [TOOLS / "examples/load", role, to, seconds or self.options.seconds, *args]
         prefix = ["ip", "netns", "exec", space] + (["taskset", "-c", str(cpu)] if cpu is not None else [])
+        prefix += ["chrt", "--fifo", "1"] if urgent else []
         client = subprocess.Popen([*prefix, *map(str, command)], stdout=subprocess.PIPE, text=True)
         said = client.stdout.read()
         _, status, usage = os.wait4(client.pid, 0)
@@ -124,9 +126,18 @@ class Bench:
     def busy(self, network):
         bulk = self.world.start([TOOLS / "examples/load", "send", f"{network.host_ip}:{SERVE}", self.options.seconds + 1], network.guest)
         time.sleep(0.3)
-        said, _ = self.load(network.peer, "names", f"{network.names_ip}:53", "guest2", 32, 1000)
+        # What is measured is the daemon's delay, not that of a busy machine:
+        # all that a query passes through comes first when it wants to run.
+        urgent = [network.daemon, network.helpers[1]]
+        self.schedule(urgent, "--fifo", 1)
+        said, _ = self.load(network.peer, "names", f"{network.names_ip}:53", "guest2", 32, 1000, urgent=True)
+        self.schedule(urgent, "--other", 0)
         bulk.popen.wait()
         self.note("busy", network.name, rate=said["rate"], p50=said["p50"], p99=said["p99"])
+
+    def schedule(self, processes, policy, priority):
+        for process in processes:
+            subprocess.run(["chrt", policy, "--pid", str(priority), str(process.pid)], check=True)
 
     def switch(self):
         folder = self.world.folder

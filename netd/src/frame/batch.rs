@@ -7,7 +7,10 @@ const FRAMES: usize = 64;
 
 /// Bytes after which a batch is large enough: more frames would only push
 /// each other out of the cache.
-const BYTES: usize = 256 << 10;
+const BYTES: usize = 128 << 10;
+
+/// Frames of one batch, however long they are.
+const FEWEST: usize = 4;
 
 /// Bytes from one place to the next. Not a multiple of a page, so that the
 /// frames do not compete for the same lines of the cache, and a multiple of
@@ -53,7 +56,7 @@ impl Batch {
             // As many as would have been enough, and a few more.
             let bytes: usize = self.frames.iter().map(|(length, _)| length).sum();
             let mean = (bytes / self.frames.len()).max(1);
-            self.room = (BYTES / mean).clamp(self.frames.len().min(8), FRAMES);
+            self.room = (BYTES / mean).clamp(self.frames.len().min(FEWEST), FRAMES);
         }
         self.frames.clear();
     }
@@ -124,7 +127,7 @@ mod tests {
             batch.push(60_000, Offload::NONE);
         }
         batch.clear();
-        assert_eq!((batch.len(), batch.room()), (0, 8));
+        assert_eq!((batch.len(), batch.room()), (0, FEWEST));
         for _ in 0..4 {
             batch.push(1514, Offload::NONE);
         }

@@ -21,17 +21,15 @@ use super::host;
 use super::host_stream::{HostStream, Progress, failure, refuse};
 use super::listener::Listener;
 use super::local_stream::local_stream;
-use super::mmsg::MANY;
-use super::port::{self, Outcome, Port};
+use super::port::Port;
 use super::resolver::{Heard, Resolver};
 use super::sources::{Source, Sources};
 use super::store;
 use super::taps::Taps;
 use crate::control::Response;
-use crate::counters::DropReason;
 use crate::dns::nameservers;
-use crate::fabric::{Delivery, Event, Fabric, HostFailure, Sink};
-use crate::frame::{Batch, Features, Frame, Parts};
+use crate::fabric::{Event, Fabric, HostFailure};
+use crate::frame::Batch;
 use crate::ids::{AssociationId, FlowId, PortId, PublishId, QueryId};
 use crate::tcp::Close;
 use crate::udp::Outgoing;
@@ -61,20 +59,20 @@ pub(super) struct Loop {
     pub(super) taps: Taps,
     /// Ports that the last daemon had chosen, by publish id.
     pub(super) kept: HashMap<String, u16>,
-    streams: HashMap<FlowId, HostStream>,
+    pub(super) streams: HashMap<FlowId, HostStream>,
     associations: HashMap<AssociationId, Association>,
     resolvers: HashMap<QueryId, Resolver>,
     pub(super) control: ControlServer,
     descriptors: Descriptors,
     // Sockets that had more than their budget.
-    unread: Vec<Source>,
+    pub(super) unread: Vec<Source>,
     // Ports whose queue is to be tried again.
-    retries: BTreeSet<PortId>,
+    pub(super) retries: BTreeSet<PortId>,
     _signal: mio::net::UnixStream,
-    buffer: Vec<u8>,
-    batch: Batch,
+    pub(super) buffer: Vec<u8>,
+    pub(super) batch: Batch,
     // Which of the batch's frames go to which port.
-    deliveries: Vec<(PortId, usize)>,
+    pub(super) deliveries: Vec<(PortId, usize)>,
     resolv_conf: Option<(Instant, Option<SystemTime>)>,
     host_seen: Option<Instant>,
     stopping: bool,
@@ -279,68 +277,6 @@ impl Loop {
         }
     }
 
-    /// Takes a batch of frames from a port, and hands them on.
-    fn read_frames(&mut self, id: PortId, now: Instant) {
-        let Some(port) = self.ports.get_mut(&id) else {
-            return;
-        };
-        if port.receive(&mut self.batch) && !self.unread.contains(&Source::Frames(id)) {
-            self.unread.push(Source::Frames(id));
-        }
-        let batch = std::mem::replace(&mut self.batch, Batch::none());
-        self.tap_received(id, &batch);
-        self.batch = batch;
-        for n in 0..self.batch.len() {
-            match self.fabric.handle_frame(id, self.batch.get(n), now) {
-                Delivery::None => {}
-                Delivery::One(to) => self.deliveries.push((to, n)),
-                Delivery::Many(all) => self.deliveries.extend(all.into_iter().map(|to| (to, n))),
-                Delivery::Flow(flow, bytes) => self.pass(flow, n, bytes, now),
-            }
-        }
-        self.deliver(now);
-        self.batch.clear();
-    }
-
-    /// Writes the end of the batch's frame `n` to a flow's socket.
-    fn pass(&mut self, flow: FlowId, n: usize, length: usize, now: Instant) {
-        let frame = self.batch.get(n).bytes;
-        let bytes = &frame[frame.len() - length..];
-        let passed = match self.streams.get_mut(&flow) {
-            Some(stream) => stream.pass(bytes),
-            None => Ok(0),
-        };
-        match passed {
-            Ok(n) => {
-                if let Some(connection) = self.fabric.connection(flow)
-                    && n < length
-                {
-                    connection.keep(&bytes[n..]);
-                }
-            }
-            Err(_) => self.fabric.abort(flow, now),
-        }
-    }
-
-    /// Sends the batch's frames where they go: to each port all at once.
-    fn deliver(&mut self, now: Instant) {
-        let mut deliveries = std::mem::take(&mut self.deliveries);
-        let batch = std::mem::replace(&mut self.batch, Batch::none());
-        deliveries.sort_by_key(|(to, _)| *to);
-        for same in deliveries.chunk_by(|a, b| a.0 == b.0) {
-            let mut frames = [Parts::EMPTY; MANY];
-            for some in same.chunks(MANY) {
-                for (frame, (_, n)) in frames.iter_mut().zip(some) {
-                    *frame = batch.get(*n).into();
-                }
-                self.send(some[0].0, &frames[..some.len()], now);
-            }
-        }
-        self.batch = batch;
-        deliveries.clear();
-        self.deliveries = deliveries;
-    }
-
     fn read_publish(&mut self, id: PublishId, buffer: &mut [u8], now: Instant) -> bool {
         let has_place = self.has_descriptor();
         let Some(listener) = self.listeners.get_mut(&id) else {
@@ -440,29 +376,6 @@ impl Loop {
         }
     }
 
-    fn pump(&mut self, flow: FlowId, now: Instant) {
-        if let Some(stream) = self.streams.get_mut(&flow)
-            && let Some(connection) = self.fabric.connection(flow)
-        {
-            let pumped = stream.pump(connection);
-            let done = connection.lingers() && connection.guest_finished();
-            if pumped.is_err() {
-                self.fabric.abort(flow, now);
-            } else if done {
-                self.close_stream(flow, false);
-            }
-        }
-        let mut outlets = Outlets {
-            ports: &mut self.ports,
-            outcomes: Vec::new(),
-            now,
-        };
-        self.fabric.flush_to(flow, &mut outlets, now);
-        for (port, outcome) in outlets.outcomes {
-            self.sent(port, outcome);
-        }
-    }
-
     fn perform(&mut self, event: Event, now: Instant) {
         match event {
             Event::Connect { flow, to } => self.connect(flow, to, now),
@@ -544,7 +457,7 @@ impl Loop {
         }
     }
 
-    fn close_stream(&mut self, flow: FlowId, reset: bool) {
+    pub(super) fn close_stream(&mut self, flow: FlowId, reset: bool) {
         if let Some(stream) = self.streams.remove(&flow) {
             stream.close(reset, &mut self.sources);
         }
@@ -581,94 +494,5 @@ impl Loop {
         {
             self.fabric.datagram_failed(id, failure(&error), outgoing);
         }
-    }
-
-    /// Sends the frames that the core keeps.
-    fn send_own(&mut self, now: Instant) {
-        let mut own: Vec<Frame> = Vec::new();
-        let mut next = self.fabric.next_frame();
-        while let Some((to, frame)) = next.take() {
-            own.push(frame);
-            next = self.fabric.next_frame();
-            if own.len() == MANY || next.as_ref().is_none_or(|(other, _)| *other != to) {
-                let mut frames = [Parts::EMPTY; MANY];
-                for (parts, frame) in frames.iter_mut().zip(&own) {
-                    *parts = frame.into();
-                }
-                self.send(to, &frames[..own.len()], now);
-                own.clear();
-            }
-        }
-    }
-
-    /// Sends frames to a VMM.
-    fn send(&mut self, to: PortId, frames: &[Parts<'_>], now: Instant) {
-        self.tap_sent(to, frames);
-        if let Some(port) = self.ports.get_mut(&to) {
-            let outcome = port::send(port.as_mut(), frames, now);
-            self.sent(to, outcome);
-        }
-    }
-
-    /// A VMM has something to say.
-    fn control_port(&mut self, id: PortId, now: Instant) {
-        if let Some(port) = self.ports.get_mut(&id) {
-            let cut_off = port.control(&mut self.sources, now);
-            self.fabric
-                .counters()
-                .drop_many(DropReason::BrokenRing, cut_off.into());
-            self.read_frames(id, now);
-            self.flush(id, now);
-        }
-    }
-
-    /// Sends what waits for a VMM.
-    fn flush(&mut self, id: PortId, now: Instant) {
-        if let Some(port) = self.ports.get_mut(&id) {
-            let outcome = port.flush(now);
-            self.sent(id, outcome);
-        }
-    }
-
-    fn sent(&mut self, id: PortId, outcome: Outcome) {
-        self.fabric.counters().frames_out += outcome.taken;
-        for (reason, count) in outcome.lost() {
-            self.fabric.counters().drop_many(reason, count);
-        }
-        let Some(port) = self.ports.get(&id) else {
-            return;
-        };
-        if port.retry().is_some() {
-            self.retries.insert(id);
-        } else {
-            self.retries.remove(&id);
-        }
-        self.fabric.set_queued(id, port.queued());
-    }
-}
-
-/// The ports, as flows send through them.
-struct Outlets<'a> {
-    ports: &'a mut HashMap<PortId, Box<dyn Port>>,
-    outcomes: Vec<(PortId, Outcome)>,
-    now: Instant,
-}
-
-impl Sink for Outlets<'_> {
-    fn features(&self, port: PortId) -> Features {
-        self.ports
-            .get(&port)
-            .map_or(Features::default(), |port| port.features())
-    }
-
-    fn send(&mut self, id: PortId, frames: &[Parts<'_>]) -> usize {
-        let Some(port) = self.ports.get_mut(&id) else {
-            return 0;
-        };
-        for some in frames.chunks(MANY) {
-            let outcome = port::send(&mut **port, some, self.now);
-            self.outcomes.push((id, outcome));
-        }
-        port.queued()
     }
 }

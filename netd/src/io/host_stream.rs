@@ -17,9 +17,9 @@ use crate::tcp::Connection;
 /// Idle time after which the host's peer is asked whether it is still there.
 const KEEPALIVE: Duration = Duration::from_secs(7200);
 
-/// Bytes asked for in one call: little at first, because most of what is said
-/// is short and a queue takes as much memory as is asked for.
-const FIRST_READ: usize = 16 << 10;
+/// Bytes asked for in one call when there is much to read: then they go
+/// straight into the connection's queue. That takes as much memory as is asked
+/// for, so what is short is copied.
 const READ: usize = 256 << 10;
 
 /// A socket of the host.
@@ -115,12 +115,16 @@ impl HostStream {
     ///
     /// # Errors
     /// The other side reset the connection.
-    pub(super) fn pump(&mut self, connection: &mut Connection) -> io::Result<()> {
+    pub(super) fn pump(
+        &mut self,
+        connection: &mut Connection,
+        buffer: &mut [u8],
+    ) -> io::Result<()> {
         if self.connecting || !connection.is_open() {
             return Ok(());
         }
         self.write(connection)?;
-        self.read(connection)
+        self.read(connection, buffer)
     }
 
     /// Writes a segment's end straight away, if the socket takes it; how much
@@ -160,22 +164,32 @@ impl HostStream {
         Ok(())
     }
 
-    fn read(&mut self, connection: &mut Connection) -> io::Result<()> {
-        let mut piece = FIRST_READ;
+    fn read(&mut self, connection: &mut Connection, buffer: &mut [u8]) -> io::Result<()> {
+        let mut bulk = false;
         while self.readable && !self.read_finished {
-            let room = connection.room().min(piece);
+            let most = if bulk { READ } else { buffer.len() };
+            let room = connection.room().min(most);
             if room == 0 {
                 break;
             }
-            let [first, second] = connection.space(room).map(IoSliceMut::new);
-            match self.stream.read_vectored(&mut [first, second]) {
+            let read = if bulk {
+                let [first, second] = connection.space(room).map(IoSliceMut::new);
+                self.stream.read_vectored(&mut [first, second])
+            } else {
+                self.stream.read(&mut buffer[..room])
+            };
+            match read {
                 Ok(0) => {
                     self.read_finished = true;
                     connection.finish();
                 }
-                Ok(n) => {
+                Ok(n) if bulk => {
                     connection.commit(n);
-                    piece = if n == room { READ } else { FIRST_READ };
+                    bulk = n == room;
+                }
+                Ok(n) => {
+                    connection.supply(&buffer[..n]);
+                    bulk = n == room;
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.readable = false,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}

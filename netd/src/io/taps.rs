@@ -33,6 +33,20 @@ impl Taps {
         self.traffic.remove(&port);
     }
 
+    /// Frames go to a port.
+    pub(super) fn count_sent(&mut self, port: PortId, frames: &[Parts<'_>]) {
+        let traffic = self.traffic.entry(port).or_default();
+        traffic.frames_received += frames.len() as u64;
+        for frame in frames {
+            traffic.bytes_received += frame.len() as u64;
+        }
+    }
+
+    /// Somebody wants copies.
+    pub(super) fn is_capturing(&self) -> bool {
+        !self.captures.is_empty()
+    }
+
     /// What a port has carried.
     pub(super) fn traffic(&self, port: PortId) -> Traffic {
         self.traffic.get(&port).copied().unwrap_or_default()
@@ -81,13 +95,8 @@ impl Loop {
         }
     }
 
-    /// Frames go to a port.
-    pub(super) fn tap_sent(&mut self, port: PortId, frames: &[Parts<'_>]) {
-        let traffic = self.taps.traffic.entry(port).or_default();
-        traffic.frames_received += frames.len() as u64;
-        for frame in frames {
-            traffic.bytes_received += frame.len() as u64;
-        }
+    /// Frames go to a port, and were counted.
+    pub(super) fn capture_sent(&mut self, port: PortId, frames: &[Parts<'_>]) {
         if !self.taps.captures.is_empty() {
             for frame in frames {
                 self.copy(port, Direction::In, frame);

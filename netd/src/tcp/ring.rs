@@ -3,11 +3,11 @@
 use crate::frame::start_in_page;
 
 /// Least capacity, in bytes.
-const LEAST: usize = 16 << 10;
+const LEAST: usize = 2 << 10;
 
 /// An empty queue with more capacity than this gives its memory back: there
 /// may be thousands of connections that say nothing.
-const KEPT: usize = 64 << 10;
+const KEPT: usize = 16 << 10;
 
 /// The queue. It grows as it must; whoever fills it bounds it.
 #[derive(Debug, Default)]
