@@ -67,7 +67,7 @@ impl Fs {
             let room = answer.data_room();
             answer
                 .memory()
-                .from_file(&room, length, &*file, offset)
+                .fill_from(&room, length, &*file, offset)
                 .map_err(number)
         };
         match act() {

@@ -87,7 +87,7 @@ impl Memory {
     }
 
     /// Reads `length` bytes of the file into the pieces: fewer at its end.
-    pub(crate) fn from_file(
+    pub(crate) fn fill_from(
         &self,
         pieces: &[Piece],
         length: usize,
@@ -118,7 +118,7 @@ impl Memory {
         let flags = if append { libc::RWF_APPEND } else { 0 };
         self.each(pieces, length, offset, |vectors, at| {
             #[expect(unsafe_code, reason = "the kernel reads the guest's memory")]
-            // SAFETY: as in `from_file`.
+            // SAFETY: as in `fill_from`.
             unsafe {
                 libc::pwritev2(file, vectors.as_ptr(), vectors.len() as i32, at, flags)
             }
