@@ -8,6 +8,7 @@
 
 mod command;
 mod events;
+mod rebuild;
 mod report;
 mod service;
 mod session;
@@ -16,7 +17,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use stack_api::build::BuildWhen;
 use stack_api::event::Event;
+use stack_api::request::Up;
 use stack_api::spec::{MountSource, StackSpec};
 use stack_planner::{Project, Rule, WatchAction};
 use stack_sync::{Change, Filter, Patterns, Tree};
@@ -42,6 +45,8 @@ pub(crate) struct Watching {
     filters: Vec<Filter>,
     files: Vec<PathBuf>,
     quiet: bool,
+    /// What rebuilds a service, once it is named in it.
+    up: Up,
 }
 
 impl Watching {
@@ -67,7 +72,10 @@ impl Watching {
                  https://github.com/compose-spec/compose-spec/blob/main/develop.md",
             ));
         }
-        rules.retain(|rule| is_possible(ui, rule, spec));
+        rules.retain(|rule| {
+            let builds = project.build_context(&rule.service).is_some();
+            is_possible(ui, rule, spec, builds)
+        });
         let filters = rules
             .iter()
             .map(|rule| filter(project, rule))
@@ -80,6 +88,13 @@ impl Watching {
             filters,
             files: project.all_files().map(Path::to_path_buf).collect(),
             quiet,
+            up: Up {
+                spec: spec.clone(),
+                no_deps: true,
+                builds: project.builds(),
+                build: Some(BuildWhen::Always),
+                ..Up::default()
+            },
         })
     }
 
@@ -248,6 +263,10 @@ impl Watching {
                 rule.service.clone(),
                 rules.cloned().collect(),
                 self.quiet,
+                Up {
+                    services: vec![rule.service.clone()],
+                    ..self.up.clone()
+                },
             );
             let (to, batches) = mpsc::unbounded_channel();
             senders.insert(rule.service.clone(), to);
@@ -280,11 +299,11 @@ async fn until_done(events: &mut Lines<Event>) -> Result<(), Error> {
 }
 
 /// Says why a rule is passed over.
-fn is_possible(ui: Ui, rule: &Rule, spec: &StackSpec) -> bool {
+fn is_possible(ui: Ui, rule: &Rule, spec: &StackSpec, builds: bool) -> bool {
     let path = rule.path.display();
-    if rule.action == WatchAction::Rebuild {
+    if rule.action == WatchAction::Rebuild && !builds {
         ui.warn(format_args!(
-            "{}: {path} is not watched: images are not built, so there is nothing to rebuild",
+            "{}: {path} is not watched: the service has no `build`, so there is nothing to rebuild",
             rule.service
         ));
         return false;

@@ -8,6 +8,7 @@ use stack_api::request;
 use super::up::{Pull, scale};
 use crate::context::Context;
 use crate::error::Error;
+use crate::project::lock::LockUse;
 use crate::exit;
 use crate::interrupt::Interrupts;
 use crate::progress::Progress;
@@ -32,6 +33,14 @@ pub(crate) struct Create {
     #[arg(long)]
     no_recreate: bool,
 
+    /// Build images first, also those that are there
+    #[arg(long, conflicts_with = "no_build")]
+    build: bool,
+
+    /// Build nothing, also what is not there
+    #[arg(long)]
+    no_build: bool,
+
     /// When to pull images: always, missing or never (default: as in the file)
     #[arg(long, value_enum, value_name = "WHEN", hide_possible_values = true)]
     pull: Option<Pull>,
@@ -51,7 +60,7 @@ pub(crate) struct Create {
 
 impl Create {
     pub(super) async fn run(self, context: &Context) -> Result<u8, Error> {
-        let spec = context.spec(&self.services)?;
+        let (spec, project) = context.spec_and_project(&self.services, LockUse::Advise)?;
         let name = spec.name.clone();
         let request = request::Up {
             spec,
@@ -62,6 +71,8 @@ impl Create {
             pull: self.pull.map(Pull::policy),
             scale: self.scale.into_iter().collect::<BTreeMap<_, _>>(),
             remove_orphans: self.remove_orphans,
+            builds: project.builds(),
+            build: super::up::build_when(self.build, self.no_build),
             ..request::Up::default()
         };
         let client = context.client().await?;

@@ -5,6 +5,7 @@ use stack_api::spec::PullPolicy;
 
 use crate::context::Context;
 use crate::error::Error;
+use crate::project::lock::LockUse;
 use crate::exit;
 use crate::ui::human;
 
@@ -44,11 +45,17 @@ enum Policy {
 
 impl Pull {
     pub(super) async fn run(self, context: &Context) -> Result<u8, Error> {
-        let spec = context.spec(&self.services)?;
+        let (spec, project) = context.spec_and_project(&self.services, LockUse::Advise)?;
+        let builds = project.builds();
         let chosen = stack_planner::plan::select(&spec.services, &self.services, self.include_deps)
             .map_err(|error| Error::usage(error.to_string(), context.known(&error.known)))?;
+        // What is only built here is in no registry.
+        let only_built = |name: &str| {
+            builds.contains_key(name) && project.model().at(&["services", name, "image"]).is_none()
+        };
         let mut images: Vec<String> = chosen
             .iter()
+            .filter(|name| !only_built(name))
             .map(|name| spec.services[name].image.clone())
             .collect();
         images.sort();

@@ -5,6 +5,7 @@ mod overlay;
 use std::collections::BTreeMap;
 
 use hyper::Method;
+use stack_api::build::{Build, BuildSpec, BuildWhen};
 use stack_api::request;
 use stack_api::run;
 use stack_api::spec::StackSpec;
@@ -75,6 +76,10 @@ pub(crate) struct Run {
     #[arg(long)]
     use_aliases: bool,
 
+    /// Build the image first, also when it is there
+    #[arg(long)]
+    build: bool,
+
     /// When to pull images: always, missing or never (default: as in the file)
     #[arg(long, value_enum, value_name = "WHEN", hide_possible_values = true)]
     pull: Option<Pull>,
@@ -107,7 +112,7 @@ pub(crate) struct Run {
 impl Run {
     pub(super) async fn run(self: Box<Self>, context: &Context) -> Result<u8, Error> {
         let services = [self.service.clone()];
-        let (spec, _) = context.spec_and_project(&services, LockUse::Advise)?;
+        let (spec, project) = context.spec_and_project(&services, LockUse::Advise)?;
         if !spec.services.contains_key(&self.service) {
             let known: Vec<String> = spec.services.keys().cloned().collect();
             return Err(Error::usage(
@@ -126,8 +131,26 @@ impl Run {
         service.container_name = None;
         let client = context.client().await?;
         let mut interrupts = Interrupts::take()?;
+        let mut builds = project.builds();
         if !self.no_deps {
-            self.start_dependencies(context, &client, &spec, &mut interrupts)
+            self.start_dependencies(context, &client, (&spec, &builds), &mut interrupts)
+                .await?;
+        }
+        if let Some(build) = builds.get(&self.service) {
+            let when = match self.build || build.always {
+                true => BuildWhen::Always,
+                false => BuildWhen::Missing,
+            };
+            let request = Build {
+                project: spec.name.clone(),
+                services: vec![self.service.clone()],
+                builds: std::mem::take(&mut builds),
+                when,
+            };
+            let path = format!("/v1/stacks/{}/build", spec.name);
+            let events = client.events(Method::POST, &path, &request).await?;
+            self.progress(context)
+                .follow(events, &mut interrupts)
                 .await?;
         }
         let name = self
@@ -193,7 +216,7 @@ impl Run {
         &self,
         context: &Context,
         client: &Client,
-        spec: &StackSpec,
+        (spec, builds): (&StackSpec, &BTreeMap<String, BuildSpec>),
         interrupts: &mut Interrupts,
     ) -> Result<(), Error> {
         let depends_on = &spec.services[&self.service].depends_on;
@@ -211,6 +234,7 @@ impl Run {
             scale: BTreeMap::new(),
             remove_orphans: self.remove_orphans,
             ignore_orphans: true,
+            builds: builds.clone(),
             ..request::Up::default()
         };
         let path = format!("/v1/stacks/{}", spec.name);

@@ -8,6 +8,7 @@ use stack_api::request;
 use super::up;
 use crate::context::Context;
 use crate::error::Error;
+use crate::project::lock::LockUse;
 use crate::exit;
 use crate::interrupt::Interrupts;
 use crate::progress::Progress;
@@ -32,7 +33,7 @@ pub(crate) struct Scale {
 impl Scale {
     pub(super) async fn run(self, context: &Context) -> Result<u8, Error> {
         let names: Vec<String> = self.services.iter().map(|(name, _)| name.clone()).collect();
-        let spec = context.spec(&names)?;
+        let (spec, project) = context.spec_and_project(&names, LockUse::Advise)?;
         let stack = spec.name.clone();
         let request = request::Up {
             spec,
@@ -40,6 +41,7 @@ impl Scale {
             no_deps: self.no_deps,
             scale: self.services.into_iter().collect::<BTreeMap<_, _>>(),
             ignore_orphans: true,
+            builds: project.builds(),
             ..request::Up::default()
         };
         let client = context.client().await?;

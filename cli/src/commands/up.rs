@@ -308,11 +308,7 @@ impl Up {
             wait: self.wait,
             wait_timeout: self.wait_timeout,
             builds: project.builds(),
-            build: match (self.build, self.no_build) {
-                (true, _) => Some(BuildWhen::Always),
-                (false, true) => Some(BuildWhen::Never),
-                (false, false) => None,
-            },
+            build: build_when(self.build, self.no_build),
             ..request::Up::default()
         })
     }
@@ -381,6 +377,15 @@ pub(super) fn scale(text: &str) -> Result<(String, u32), String> {
     match parsed {
         Some((service, n)) if !service.is_empty() => Ok((service.to_owned(), n)),
         _ => Err("SERVICE=N, e.g. worker=3".to_owned()),
+    }
+}
+
+/// `--build` and `--no-build`.
+pub(super) fn build_when(build: bool, no_build: bool) -> Option<BuildWhen> {
+    match (build, no_build) {
+        (true, _) => Some(BuildWhen::Always),
+        (false, true) => Some(BuildWhen::Never),
+        (false, false) => None,
     }
 }
 

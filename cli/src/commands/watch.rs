@@ -61,7 +61,7 @@ impl Watch {
         let client = context.client().await?;
         let mut interrupts = Interrupts::take()?;
         if !self.no_up {
-            self.up(context, &client, &spec, &mut interrupts).await?;
+            self.up(context, &client, (&spec, &project), &mut interrupts).await?;
         }
         loop {
             let watching = Watching::new(
@@ -95,12 +95,12 @@ impl Watch {
         &self,
         context: &Context,
         client: &Client,
-        spec: &StackSpec,
+        (spec, project): (&StackSpec, &Project),
         interrupts: &mut Interrupts,
     ) -> Result<(), Error> {
         let path = format!("/v1/stacks/{}", spec.name);
         let events = client
-            .events(Method::PUT, &path, &self.request(spec))
+            .events(Method::PUT, &path, &self.request(spec, project))
             .await?;
         Progress::new(context.ui, context.global.progress)
             .follow(events, interrupts)
@@ -108,9 +108,10 @@ impl Watch {
         Ok(())
     }
 
-    fn request(&self, spec: &StackSpec) -> request::Up {
+    fn request(&self, spec: &StackSpec, project: &Project) -> request::Up {
         request::Up {
             spec: spec.clone(),
+            builds: project.builds(),
             services: self.services.clone(),
             ..request::Up::default()
         }
@@ -126,7 +127,7 @@ impl Watch {
         interrupts: &mut Interrupts,
     ) -> Result<(), Error> {
         let path = format!("/v1/stacks/{}/plan", spec.name);
-        let mut plan: Plan = client.call(&path, &self.request(spec)).await?;
+        let mut plan: Plan = client.call(&path, &self.request(spec, project)).await?;
         if plan.is_empty() {
             context.ui.note("the stack file changed, nothing to do");
             return Ok(());
@@ -137,7 +138,7 @@ impl Watch {
             context.ui.note("not applied: `stack up -d` does it");
             return Ok(());
         }
-        match self.up(context, client, spec, interrupts).await {
+        match self.up(context, client, (spec, project), interrupts).await {
             Err(error @ (Error::Interrupted | Error::Lost(_))) => Err(error),
             Err(error) => {
                 crate::project::diagnostics::failure(

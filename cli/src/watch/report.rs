@@ -73,6 +73,13 @@ pub(super) fn restarted(
     began: Instant,
     result: Result<(), Error>,
 ) {
+    let done = match action {
+        WatchAction::Rebuild => "rebuilt",
+        WatchAction::Sync
+        | WatchAction::SyncRestart
+        | WatchAction::SyncExec
+        | WatchAction::Restart => "restarted",
+    };
     match result {
         Ok(()) => {
             let names = ui.err.paint(palette::DIM, names(changes, false));
@@ -80,11 +87,11 @@ pub(super) fn restarted(
                 ui,
                 service,
                 &action.to_string(),
-                &format!("restarted{names}"),
+                &format!("{done}{names}"),
                 began,
             );
         }
-        Err(error) => ui.warn(format_args!("{service}: not restarted: {error}")),
+        Err(error) => ui.warn(format_args!("{service}: not {done}: {error}")),
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use hyper::Method;
 use stack_api::container::{Container, State};
-use stack_api::request::{Action, ExecRequest, Verb};
+use stack_api::request::{Action, ExecRequest, Up, Verb};
 use stack_planner::{Rule, WatchAction, WatchExec};
 use stack_protocol::sync::{Item, Kind, Outcome, Stamp};
 use stack_sync::{Change, Step};
@@ -55,6 +55,8 @@ pub(super) struct Worker {
     pub(super) service: String,
     pub(super) rules: Vec<Rule>,
     pub(super) quiet: bool,
+    /// Builds the image and replaces the containers.
+    rebuilding: Up,
     open: HashMap<String, Open>,
     /// All that was ever copied, by rule: what a new container must get.
     touched: Vec<BTreeMap<String, Option<Kind>>>,
@@ -75,6 +77,7 @@ impl Worker {
         service: String,
         rules: Vec<Rule>,
         quiet: bool,
+        rebuilding: Up,
     ) -> Worker {
         Worker {
             ui,
@@ -84,6 +87,7 @@ impl Worker {
             touched: vec![BTreeMap::new(); rules.len()],
             rules,
             quiet,
+            rebuilding,
             open: HashMap::new(),
         }
     }
@@ -105,6 +109,15 @@ impl Worker {
 
     /// Docker Compose's order: sync, restart, commands.
     async fn work(&mut self, batches: Vec<Batch>) {
+        // A new container has everything that the image was built from.
+        let rebuild = |batch: &Batch| self.rules[batch.rule].action == WatchAction::Rebuild;
+        if let Some(batch) = batches.iter().find(|batch| rebuild(batch)) {
+            let (began, changes) = (batch.began, &batch.changes);
+            let result = super::rebuild::rebuild(self.ui, &self.client, &self.rebuilding).await;
+            self.open.clear();
+            let action = WatchAction::Rebuild;
+            report::restarted(self.ui, &self.service, action, changes, began, result);
+        }
         let mut restart = None;
         let mut commands = Vec::new();
         for batch in batches {

@@ -81,7 +81,7 @@ pub(super) struct Lease {
 
 impl Lease {
     /// Starts the builder if need be.
-    pub async fn new(daemon: &Arc<Daemon>, progress: &Progress) -> Result<Lease, ApiError> {
+    pub(super) async fn new(daemon: &Arc<Daemon>, progress: &Progress) -> Result<Lease, ApiError> {
         let builder = &daemon.builder;
         let _one = builder.turn.lock().await;
         let handle = running(daemon, progress).await?;
@@ -99,7 +99,7 @@ impl Lease {
     }
 
     /// A process in it.
-    pub fn exec(&self, args: &[String], env: &[String]) -> Exec {
+    pub(super) fn exec(&self, args: &[String], env: &[String]) -> Exec {
         Exec {
             args: args.to_vec(),
             env: over(&self.process.env, env),

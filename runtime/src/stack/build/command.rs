@@ -26,7 +26,7 @@ pub(super) struct Command {
 }
 
 impl Command {
-    pub async fn new(
+    pub(super) async fn new(
         job: &Job<'_>,
         all: &BTreeMap<String, BuildSpec>,
         run: &str,
@@ -112,6 +112,15 @@ impl Command {
             self.option("--target", target);
         }
         for (name, address) in &spec.extra_hosts {
+            if address == "host-gateway" {
+                let known = "host.docker.internal";
+                if name != known {
+                    self.warnings.push(format!(
+                        "`build.extra_hosts: {name}` has no effect: this machine is {known}"
+                    ));
+                }
+                continue;
+            }
             self.option("--add-host", &format!("{name}:{address}"));
         }
         if let Some(size) = spec.shm_size {

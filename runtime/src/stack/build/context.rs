@@ -29,7 +29,7 @@ impl Context {
     ///
     /// # Errors
     /// There is none.
-    pub fn open(path: &Path, dockerfile: Option<&Path>) -> Result<Context, ApiError> {
+    pub(super) fn open(path: &Path, dockerfile: Option<&Path>) -> Result<Context, ApiError> {
         if !path.is_dir() {
             return Err(ApiError::new(
                 "no_context",
@@ -53,7 +53,7 @@ impl Context {
     }
 
     /// Where it is in the builder.
-    pub fn target(&self) -> String {
+    pub(super) fn target(&self) -> String {
         let mut hasher = Sha256::new();
         hasher.update(self.path.as_os_str().as_encoded_bytes());
         hasher.update([0]);
@@ -114,7 +114,7 @@ impl Context {
     ///
     /// # Errors
     /// A file cannot be read, or the builder's disk is full.
-    pub async fn bring(&self, daemon: &Daemon, lease: &Lease) -> Result<u64, ApiError> {
+    pub(super) async fn bring(&self, daemon: &Daemon, lease: &Lease) -> Result<u64, ApiError> {
         let _one = daemon.builder.bringing.lock().await;
         let context = self.clone();
         let items = tokio::task::spawn_blocking(move || context.items())

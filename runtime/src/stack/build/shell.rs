@@ -25,7 +25,7 @@ pub(super) struct Running {
 }
 
 impl Running {
-    pub async fn start(lease: &Lease, exec: Exec) -> Result<Running, ApiError> {
+    pub(super) async fn start(lease: &Lease, exec: Exec) -> Result<Running, ApiError> {
         let session = lease.agent.exec(exec).await.map_err(vm_error)?;
         Ok(Running {
             input: session.input(),
@@ -35,12 +35,12 @@ impl Running {
     }
 
     /// The next piece of output: stream (1 or 2) and bytes.
-    pub async fn recv(&mut self) -> Option<(u32, Vec<u8>)> {
+    pub(super) async fn recv(&mut self) -> Option<(u32, Vec<u8>)> {
         self.session.output.recv().await
     }
 
     /// How it ended.
-    pub async fn exit(&mut self) -> Exit {
+    pub(super) async fn exit(&mut self) -> Exit {
         let exit = self.session.exit().await;
         self.ended = true;
         exit
