@@ -18,6 +18,7 @@ mod gateway;
 mod icmp;
 mod names;
 mod neighbours;
+mod published;
 mod reassembly;
 mod resolvers;
 mod segments;

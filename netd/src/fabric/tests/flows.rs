@@ -77,8 +77,10 @@ fn exchange(
     assert_eq!(world.fabric.flows.len(), 0);
 }
 
+type Begin = fn(&mut World) -> (SocketHandle, FlowId);
+
 /// Every way in which a connection can begin.
-fn beginnings() -> [fn(&mut World) -> (SocketHandle, FlowId); 5] {
+fn beginnings() -> [Begin; 5] {
     [
         |world| world.outward(true),
         |world| world.outward(false),

@@ -152,7 +152,7 @@ fn the_gateway_tells_its_hardware_address() {
         let message = wire::icmp_message(&answer).unwrap();
         assert_eq!((message[0], &message[26..32]), (136, gateway.as_bytes()));
         // From further away it would be a forgery.
-        let far = wire::icmp(&route, 254, [&message, &[]]);
+        let far = wire::icmp(&route, 254, [message, &[]]);
         fabric.handle_frame(a, &far[..], now);
         assert!(drain(&mut fabric, now).0.is_empty());
     }
