@@ -52,6 +52,8 @@ class Bench:
         self.world, self.options = world, options
         # Figures by step, network and kind: one of each round.
         self.figures = {}
+        # Clients that failed and were started again, by namespace.
+        self.failures = {}
         self.host = host = world.space("host")
         # passt asks for a way out.
         outside = world.space("outside")
@@ -81,13 +83,16 @@ class Bench:
         command = [TOOLS / "examples/load", role, to, seconds or self.options.seconds, *args]
         prefix = ["ip", "netns", "exec", space] + (["taskset", "-c", str(cpu)] if cpu is not None else [])
         prefix += ["chrt", "--fifo", "1"] if urgent else []
-        client = subprocess.Popen([*prefix, *map(str, command)], stdout=subprocess.PIPE, text=True)
-        said = client.stdout.read()
-        _, status, usage = os.wait4(client.pid, 0)
-        client.returncode = status
-        if status != 0:
-            raise SystemExit(f"load {role} {to} failed in {space}")
-        return json.loads(said), usage.ru_utime + usage.ru_stime
+        # passt of Debian 12 resets a connection now and then.
+        for _ in range(5):
+            client = subprocess.Popen([*prefix, *map(str, command)], stdout=subprocess.PIPE, text=True)
+            said = client.stdout.read()
+            _, status, usage = os.wait4(client.pid, 0)
+            client.returncode = status
+            if status == 0:
+                return json.loads(said), usage.ru_utime + usage.ru_stime
+            self.failures[space] = self.failures.get(space, 0) + 1
+        raise SystemExit(f"load {role} {to} failed in {space}")
 
     def tcp(self, step, network):
         role = {"ask": "ask", "connect": "connect"}.get(step, "send")
@@ -247,10 +252,12 @@ def main():
     finally:
         world.close()
     report(bench.figures)
+    for space, count in bench.failures.items():
+        print(f"\n{count} clients failed in {space} and were started again")
     if options.json:
         machine = {"kernel": platform.release(), "cores": os.cpu_count(), "load": os.getloadavg(),
                    "date": time.strftime("%Y-%m-%d"), "mtu": options.mtu, "rounds": options.rounds, "seconds": options.seconds}
-        options.json.write_text(json.dumps({"machine": machine, "figures": bench.figures}, indent=1))
+        options.json.write_text(json.dumps({"machine": machine, "figures": bench.figures, "failures": bench.failures}, indent=1))
 
 
 if __name__ == "__main__":
