@@ -87,7 +87,7 @@ fn one_off_commands_beside_their_service() {
     eventually("an answer", 20, || {
         try_get(&format!("http://127.0.0.1:{port}/")).ok()
     });
-    let wrong = project.stack(&["run", "--rm", "--no-deps", "web", "no-such-program"]);
+    let wrong = project.stack(&["run", "--rm", "db", "no-such-program"]);
     assert_eq!(wrong.code, Some(127), "{wrong}");
     project.stack(&["down", "-t", "0", "-v"]).ok();
     assert!(project.containers().is_empty());
