@@ -8,10 +8,10 @@ use stack_api::request;
 use super::up::{Pull, scale};
 use crate::context::Context;
 use crate::error::Error;
-use crate::project::lock::LockUse;
 use crate::exit;
 use crate::interrupt::Interrupts;
 use crate::progress::Progress;
+use crate::project::lock::LockUse;
 use crate::ui::human;
 
 /// Create containers and do not start them

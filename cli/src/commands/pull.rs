@@ -5,8 +5,8 @@ use stack_api::spec::PullPolicy;
 
 use crate::context::Context;
 use crate::error::Error;
-use crate::project::lock::LockUse;
 use crate::exit;
+use crate::project::lock::LockUse;
 use crate::ui::human;
 
 /// Get the images of services from their registries

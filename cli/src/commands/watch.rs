@@ -61,7 +61,8 @@ impl Watch {
         let client = context.client().await?;
         let mut interrupts = Interrupts::take()?;
         if !self.no_up {
-            self.up(context, &client, (&spec, &project), &mut interrupts).await?;
+            self.up(context, &client, (&spec, &project), &mut interrupts)
+                .await?;
         }
         loop {
             let watching = Watching::new(

@@ -73,7 +73,7 @@ impl Plain {
                 let name = self
                     .ui
                     .err
-                    .paint(palette::DIM, &format!("{} |", untrusted::plain(name)));
+                    .paint(palette::DIM, format!("{} |", untrusted::plain(name)));
                 ui::status(format_args!("{name} {}", untrusted::plain(line)));
             }
             Event::Warning { message } => self.ui.warn(untrusted::plain(message)),
