@@ -31,8 +31,8 @@ pub(super) fn translate(said: &str) -> Error {
     if let Some(file) = file_in(line).filter(|_| why.contains("No such file")) {
         return Error::Start(format!("{file} is missing"));
     }
-    if line.starts_with("-fsdev") || why.contains("fsdev") {
-        return Error::Start(format!("a directory cannot be shared: {why}"));
+    if line.contains("id=files") {
+        return Error::Start(format!("the file server is not there: {why}"));
     }
     if why.contains("UNIX socket path") && why.contains("too long") {
         return Error::Start(format!("the runtime directory's path is too long ({why})"));
@@ -65,9 +65,9 @@ mod tests {
         let memory =
             "qemu-system-x86_64: cannot set up guest memory 'ram': Cannot allocate memory\n";
         assert!(translate(memory).to_string().contains("not enough memory"));
-        let share = "qemu-system-x86_64: -device virtio-9p-device,fsdev=f0,mount_tag=x: cannot initialize fsdev 'f0': \
-                     failed to open '/x': No such file or directory\n";
-        assert!(translate(share).to_string().contains("cannot be shared"));
+        let files = "qemu-system-x86_64: -chardev socket,id=files,path=/x: Failed to connect to '/x': \
+                     No such file or directory\n";
+        assert!(translate(files).to_string().contains("file server"));
         assert!(translate("").to_string().contains("without a word"));
     }
 }

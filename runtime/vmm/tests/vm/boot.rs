@@ -150,13 +150,10 @@ async fn a_start_that_fails_says_why_and_leaves_nothing() {
             .contains("none.img is missing")
     );
 
-    let shared = Machine::new(assets).share("gone", std::path::Path::new("/no/such/dir"), false);
-    assert!(
-        start(&shared)
-            .await
-            .to_string()
-            .contains("cannot be shared")
-    );
+    let mut alone = Machine::new(assets);
+    alone.spec.files = Some(alone.spec.dir.join("files"));
+    let said = start(&alone).await.to_string();
+    assert!(said.contains("the file server is not there"), "{said}");
 
     let mut huge = Machine::new(assets);
     huge.spec.memory = 1 << 50;

@@ -107,26 +107,27 @@ async fn shares_read_and_write() {
         std::fs::create_dir(host.path().join(dir)).unwrap();
         std::fs::write(host.path().join(dir).join("from-host"), "host\n").unwrap();
     }
-    let share = |tag: &str, file: Option<&str>| MountSource::Share {
-        tag: tag.to_owned(),
-        file: file.map(str::to_owned),
+    let share = |name: &str| MountSource::Share {
+        tag: stack_files::TAG.to_owned(),
+        name: name.to_owned(),
+        copy_image_content: false,
     };
     let machine = Machine::new(assets)
-        .share("rw", &host.path().join("rw"), false)
-        .share("ro", &host.path().join("ro"), true)
-        .share("one", &host.path().join("one"), false);
+        .share(&host.path().join("rw"), false)
+        .share(&host.path().join("ro"), true)
+        .share(&host.path().join("one/from-host"), false);
     let script = "cat /rw/from-host /ro/from-host /etc/one.conf; echo guest > /rw/from-guest; \
                   mkdir /rw/sub; mv /rw/from-guest /rw/sub/; ln -s from-host /rw/link; \
                   touch /ro/no 2>/dev/null || echo refused; echo more >> /etc/one.conf; \
                   touch /again/no 2>/dev/null || echo refused; cat /again/link";
     let config = VmConfig {
         mounts: vec![
-            mount("/rw", share("rw", None)),
-            mount("/ro", share("ro", None)),
-            mount("/etc/one.conf", share("one", Some("from-host"))),
+            mount("/rw", share("0")),
+            mount("/ro", share("1")),
+            mount("/etc/one.conf", share("2")),
             Mount {
                 read_only: true,
-                ..mount("/again", share("rw", None))
+                ..mount("/again", share("0"))
             },
         ],
         ..service(script)

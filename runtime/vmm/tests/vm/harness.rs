@@ -6,11 +6,12 @@ use std::process::Command as Program;
 use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::Duration;
 
+use stack_files::spec::{Kind, Session, Share};
 use stack_protocol::config::{Exec, Root, VmConfig};
 use stack_protocol::log::{Record, Stream};
 use stack_protocol::message::{Command, Event, Exit, Outcome};
 use stack_vmm::{
-    Agent, AgentEvent, Backend, Disk, Error, ExecSession, GuestHello, Nic, Process, Qemu, Share,
+    Agent, AgentEvent, Backend, Disk, Error, ExecSession, GuestHello, Nic, Process, Qemu,
     Transport, VmSpec,
 };
 use tempfile::TempDir;
@@ -148,6 +149,7 @@ pub(crate) fn qemu() -> &'static Qemu {
 pub(crate) struct Machine {
     pub dir: Arc<TempDir>,
     pub spec: VmSpec,
+    shares: Vec<Share>,
 }
 
 impl Machine {
@@ -176,7 +178,11 @@ impl Machine {
             files: None,
             template: false,
         };
-        Machine { dir, spec }
+        Machine {
+            dir,
+            spec,
+            shares: Vec::new(),
+        }
     }
 
     /// Adds a disk, made by `create`.
@@ -195,12 +201,17 @@ impl Machine {
         self
     }
 
-    /// Adds a shared directory.
-    pub(crate) fn share(mut self, tag: &str, path: &Path, read_only: bool) -> Machine {
-        self.spec.shares.push(Share {
-            tag: tag.to_owned(),
+    /// Adds a file or directory of the host: the entries are `0`, `1`…
+    pub(crate) fn share(mut self, path: &Path, read_only: bool) -> Machine {
+        self.spec.files = Some(self.spec.dir.join("files"));
+        self.shares.push(Share {
             path: path.to_path_buf(),
+            kind: match path.is_dir() {
+                true => Kind::Bind,
+                false => Kind::File,
+            },
             read_only,
+            cache_ms: 0,
         });
         self
     }
@@ -228,6 +239,14 @@ impl Machine {
         let slot = SLOTS.acquire().await.expect("never closed");
         let _ = std::fs::remove_dir_all(&self.spec.dir);
         std::fs::create_dir_all(&self.spec.dir).expect("a directory");
+        if let Some(socket) = self.spec.files.clone() {
+            let session = Session {
+                id: "test".to_owned(),
+                socket,
+                shares: self.shares.clone(),
+            };
+            crate::files::open(self.dir.path(), session);
+        }
         let process = qemu.start(&self.spec).await.expect("QEMU starts");
         let socket = self.spec.dir.join("agent.sock");
         let mut vm = Vm {

@@ -9,6 +9,7 @@
 mod boot;
 mod disks;
 mod exec;
+mod files;
 mod harness;
 mod health;
 mod isolation;

@@ -47,7 +47,7 @@ fn machine(assets: &Assets) -> Machine {
     machine
         .nic("02:aa:00:00:00:01")
         .nic("02:aa:00:00:00:02")
-        .share("shared", &shared, false)
+        .share(&shared, false)
 }
 
 fn config(script: &str) -> VmConfig {
@@ -71,8 +71,9 @@ fn config(script: &str) -> VmConfig {
         copy_image_content: true,
     };
     let share = MountSource::Share {
-        tag: "shared".to_owned(),
-        file: None,
+        tag: stack_files::TAG.to_owned(),
+        name: "0".to_owned(),
+        copy_image_content: false,
     };
     let mut config = VmConfig {
         interfaces: vec![interface(1), interface(2)],

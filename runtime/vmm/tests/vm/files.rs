@@ -1,0 +1,48 @@
+//! The file server, for VMs that mount files of the host.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use stack_files::control::{Request, Response, call};
+use stack_files::spec::Session;
+
+/// The program, which is built beside the tests.
+fn binary() -> PathBuf {
+    let exe = std::env::current_exe().expect("a path");
+    let dir = exe.parent().and_then(Path::parent).expect("a directory");
+    let binary = dir.join("stack-fsd");
+    assert!(
+        binary.is_file(),
+        "{} is missing: cargo build -p stack-files --bins",
+        binary.display()
+    );
+    binary
+}
+
+/// Opens a VM's file system with the server of this directory, which is
+/// started if need be. It ends by itself, after the VMs.
+pub(crate) fn open(dir: &Path, session: Session) {
+    let control = dir.join("ctl");
+    let request = Request::Open(session);
+    let begin = Instant::now();
+    let mut started = false;
+    loop {
+        match call(&control, &request) {
+            Ok(Response::Done) => return,
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => assert!(begin.elapsed() < super::harness::LIMIT, "{error}"),
+        }
+        if !started {
+            started = true;
+            let child = Command::new(binary())
+                .arg("--control")
+                .arg(&control)
+                .stdin(Stdio::null())
+                .spawn()
+                .expect("the file server starts");
+            std::thread::spawn(move || child.wait_with_output());
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
