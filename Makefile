@@ -54,6 +54,7 @@ lint: ## formatting, clippy, and licences when cargo-deny is there
 	@echo "== lint"
 	@cargo fmt --all --check
 	@cargo clippy --workspace --all-targets -- -D warnings
+	@cargo clippy --package stack-netd --features fuzzing -- -D warnings
 	@if cargo deny --version >/dev/null 2>&1; then cargo deny check bans licenses sources; fi
 
 .PHONY: packages

@@ -32,9 +32,6 @@ mod wildcard;
 #[cfg(all(target_os = "linux", feature = "fuzzing"))]
 pub(crate) use vhost::exercise::run as exercise_rings;
 
-#[cfg(all(target_os = "linux", feature = "fuzzing"))]
-pub(crate) use vhost::exercise::run as exercise_rings;
-
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -36,15 +36,19 @@ class Process:
 
     def resident(self):
         """Resident memory, in bytes; shared pages of files count too."""
-        for line in pathlib.Path(f"/proc/{self.pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS"):
-                return int(line.split()[1]) << 10
-        return 0
+        return self.status("VmRSS") << 10
+
+    def own(self):
+        """Resident memory that nobody shares, in bytes: not that of guests."""
+        return self.status("RssAnon") << 10
 
     def wakeups(self):
         """How often it was given a processor after waiting for something."""
+        return self.status("voluntary_ctxt_switches")
+
+    def status(self, field):
         for line in pathlib.Path(f"/proc/{self.pid}/status").read_text().splitlines():
-            if line.startswith("voluntary_ctxt_switches"):
+            if line.startswith(field):
                 return int(line.split()[1])
         return 0
 
