@@ -106,12 +106,11 @@ pub(super) async fn stream(access: Access, builtin: Builtin) -> Result<Response,
     let (to, from) = mpsc::channel::<std::io::Result<Bytes>>(4);
     let (began, begun) = tokio::sync::oneshot::channel();
     tokio::spawn(async move {
-        let result = match access.start(builtin, false).await {
+        match access.start(builtin, false).await {
             Ok(session) => send(session, &to, began).await,
             Err(error) => drop(began.send(Err(error))),
-        };
+        }
         access.close().await;
-        result
     });
     let lost = || ApiError::new("internal", "the copy was cut off");
     begun.await.map_err(|_| lost())??;
