@@ -150,14 +150,6 @@ async fn a_start_that_fails_says_why_and_leaves_nothing() {
             .contains("none.img is missing")
     );
 
-    let shared = Machine::new(assets).share("gone", std::path::Path::new("/no/such/dir"), false);
-    assert!(
-        start(&shared)
-            .await
-            .to_string()
-            .contains("cannot be shared")
-    );
-
     let mut huge = Machine::new(assets);
     huge.spec.memory = 1 << 50;
     assert!(matches!(start(&huge).await, Error::Memory { .. }));

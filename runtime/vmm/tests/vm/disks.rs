@@ -1,6 +1,4 @@
-//! Disks and shares: what is where, and what survives.
-
-use std::path::Path;
+//! Disks: what is where, and what survives.
 
 use stack_protocol::config::{File, Mount, MountSource, VmConfig};
 use stack_protocol::log::Stream;
@@ -95,52 +93,6 @@ async fn volumes_are_filled_once_and_survive_a_crash() {
     assert!(
         lines.last().unwrap().contains("Read-only file system"),
         "{lines:?}"
-    );
-    vm.shutdown().await;
-}
-
-#[tokio::test]
-async fn shares_read_and_write() {
-    let Some(assets) = assets() else { return };
-    let host = tempfile::tempdir().unwrap();
-    for dir in ["rw", "ro", "one"] {
-        std::fs::create_dir(host.path().join(dir)).unwrap();
-        std::fs::write(host.path().join(dir).join("from-host"), "host\n").unwrap();
-    }
-    let share = |tag: &str, file: Option<&str>| MountSource::Share {
-        tag: tag.to_owned(),
-        file: file.map(str::to_owned),
-    };
-    let machine = Machine::new(assets)
-        .share("rw", &host.path().join("rw"), false)
-        .share("ro", &host.path().join("ro"), true)
-        .share("one", &host.path().join("one"), false);
-    let script = "cat /rw/from-host /ro/from-host /etc/one.conf; echo guest > /rw/from-guest; \
-                  mkdir /rw/sub; mv /rw/from-guest /rw/sub/; ln -s from-host /rw/link; \
-                  touch /ro/no 2>/dev/null || echo refused; echo more >> /etc/one.conf; \
-                  touch /again/no 2>/dev/null || echo refused; cat /again/link";
-    let config = VmConfig {
-        mounts: vec![
-            mount("/rw", share("rw", None)),
-            mount("/ro", share("ro", None)),
-            mount("/etc/one.conf", share("one", Some("from-host"))),
-            Mount {
-                read_only: true,
-                ..mount("/again", share("rw", None))
-            },
-        ],
-        ..service(script)
-    };
-    let mut vm = machine.run(config).await;
-    assert_eq!(vm.exited().await.code, 0, "{:?}", vm.lines(Stream::Stderr));
-    let expected = ["host", "host", "host", "refused", "refused", "host"];
-    assert_eq!(vm.lines(Stream::Stdout), expected);
-    let read = |path: &str| std::fs::read_to_string(host.path().join(path)).unwrap();
-    assert_eq!(read("rw/sub/from-guest"), "guest\n");
-    assert_eq!(read("one/from-host"), "host\nmore\n");
-    assert_eq!(
-        std::fs::read_link(host.path().join("rw/link")).unwrap(),
-        Path::new("from-host")
     );
     vm.shutdown().await;
 }

@@ -10,7 +10,7 @@ use stack_protocol::config::{Exec, Root, VmConfig};
 use stack_protocol::log::{Record, Stream};
 use stack_protocol::message::{Command, Event, Exit, Outcome};
 use stack_vmm::{
-    Agent, AgentEvent, Backend, Disk, Error, ExecSession, GuestHello, Nic, Process, Qemu, Share,
+    Agent, AgentEvent, Backend, Disk, Error, ExecSession, GuestHello, Nic, Process, Qemu,
     Transport, VmSpec,
 };
 use tempfile::TempDir;
@@ -191,16 +191,6 @@ impl Machine {
             path,
             serial: serial.to_owned(),
             read_only: false,
-        });
-        self
-    }
-
-    /// Adds a shared directory.
-    pub(crate) fn share(mut self, tag: &str, path: &Path, read_only: bool) -> Machine {
-        self.spec.shares.push(Share {
-            tag: tag.to_owned(),
-            path: path.to_path_buf(),
-            read_only,
         });
         self
     }

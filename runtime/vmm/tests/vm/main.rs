@@ -1,5 +1,5 @@
 //! Real micro-VMs through the public API: boot, service, exec, health,
-//! disks, shares, and what happens when something dies.
+//! disks, networks, and what happens when something dies.
 //!
 //! They need QEMU, `mkfs.erofs`, `mkfs.ext4`, a static busybox, and the
 //! guest's kernel and initramfs (`make kernel initramfs`, or `STACK_ASSETS`).
