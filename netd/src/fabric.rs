@@ -230,6 +230,17 @@ impl Fabric {
         }
     }
 
+    /// The guest that a frame is for, and for nobody else; its headers suffice
+    /// to tell.
+    pub(crate) fn recipient(&self, from: PortId, frame: FrameRef<'_>) -> Option<PortId> {
+        let port = self.ports.get(&from)?;
+        let network = self.networks.get(&port.network)?;
+        match switch::judge(frame.bytes, port, network) {
+            Ok(switch::Verdict::Forward(to)) => Some(to),
+            Ok(switch::Verdict::Gateway | switch::Verdict::Flood) | Err(_) => None,
+        }
+    }
+
     /// When [`timeout`](Self::timeout) has something to do.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let deadlines = [

@@ -83,6 +83,14 @@ impl Batch {
         self.frames.push((length.min(LONGEST + 1), offload));
     }
 
+    /// Makes a frame `more` bytes longer; gives the place for those.
+    pub(crate) fn lengthen(&mut self, n: usize, more: usize) -> &mut [u8] {
+        let (length, _) = &mut self.frames[n];
+        let begin = self.start + n * STRIDE + *length;
+        *length += more;
+        &mut self.storage[begin..begin + more]
+    }
+
     /// How many frames there are.
     pub(crate) fn len(&self) -> usize {
         self.frames.len()

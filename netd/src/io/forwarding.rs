@@ -27,10 +27,16 @@ impl Loop {
         if port.receive(&mut self.batch) && !self.unread.contains(&Source::Frames(id)) {
             self.unread.push(Source::Frames(id));
         }
+        if self.taps.is_capturing() {
+            (0..self.batch.len()).for_each(|n| self.complete(id, n));
+        }
         let batch = std::mem::replace(&mut self.batch, Batch::none());
         self.tap_received(id, &batch);
         self.batch = batch;
         for n in 0..self.batch.len() {
+            if self.hand_over(id, n, now) {
+                continue;
+            }
             match self.fabric.handle_frame(id, self.batch.get(n), now) {
                 Delivery::None => {}
                 Delivery::One(to) => self.deliveries.push((to, n)),
@@ -40,6 +46,43 @@ impl Loop {
         }
         self.deliver(now);
         self.batch.clear();
+        if let Some(port) = self.ports.get_mut(&id) {
+            port.done();
+        }
+    }
+
+    /// Has the batch's frame `n` copied straight from one VM's memory to
+    /// another's, if it was left there and goes there. Else it is whole
+    /// afterwards.
+    fn hand_over(&mut self, id: PortId, n: usize, now: Instant) -> bool {
+        let rest = self.ports.get(&id).map_or(0, |port| port.lent(n));
+        if rest == 0 {
+            return false;
+        }
+        self.taps.count_rest(id, rest);
+        let to = self.fabric.recipient(id, self.batch.get(n));
+        if let Some(to) = to.filter(|to| *to != id) {
+            // What came before it goes before it.
+            self.deliver(now);
+            if let [Some(from), Some(port)] = self.ports.get_disjoint_mut([&id, &to])
+                && let Some(outcome) = from.lend(n, &self.batch, port.as_mut())
+            {
+                self.fabric.counters().frames_in += 1;
+                let length = self.batch.get(n).bytes.len() + rest;
+                self.taps.count_handed_over(to, length);
+                self.sent(to, outcome);
+                return true;
+            }
+        }
+        self.complete(id, n);
+        false
+    }
+
+    /// Copies what was left of the batch's frame `n`, if anything was.
+    fn complete(&mut self, id: PortId, n: usize) {
+        if let Some(port) = self.ports.get_mut(&id) {
+            port.complete(n, &mut self.batch);
+        }
     }
 
     /// Writes the end of the batch's frame `n` to a flow's socket.

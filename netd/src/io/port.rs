@@ -8,7 +8,7 @@ use super::frame_port::FramePort;
 use super::mmsg::MANY;
 use super::sources::Sources;
 #[cfg(target_os = "linux")]
-use super::vhost::VhostPort;
+use super::vhost::{Lent, VhostPort};
 use crate::config::Transport;
 use crate::counters::DropReason;
 use crate::fabric::Opened;
@@ -26,6 +26,31 @@ pub(super) trait Port: Debug {
     /// Adds frames to the batch as long as it has room; returns whether there
     /// may be more, for which the poller will not wake the loop again.
     fn receive(&mut self, batch: &mut Batch) -> bool;
+
+    /// How many bytes of frame `n` of the batch just received are not there,
+    /// but still where the guest put them. The headers are there.
+    fn lent(&self, _n: usize) -> usize {
+        0
+    }
+
+    /// Hands such a frame to `to`, straight from memory to memory. `None` if
+    /// that cannot be; it is to be [completed](Port::complete) then.
+    fn lend(&self, _n: usize, _batch: &Batch, _to: &mut dyn Port) -> Option<Outcome> {
+        None
+    }
+
+    /// Takes a frame from another VM's memory.
+    #[cfg(target_os = "linux")]
+    fn borrow(&mut self, _frame: &Lent<'_>) -> Option<Outcome> {
+        None
+    }
+
+    /// Copies the rest of such a frame to the batch, where it is an ordinary
+    /// one then.
+    fn complete(&mut self, _n: usize, _batch: &mut Batch) {}
+
+    /// The batch just received is done with.
+    fn done(&mut self) {}
 
     /// Sends frames in order, now or as soon as there is place. Frames that
     /// the VMM cannot take as they are (see [`features`](Port::features)) are

@@ -42,6 +42,18 @@ impl Taps {
         }
     }
 
+    /// A frame that came from a port was longer than what was seen of it.
+    pub(super) fn count_rest(&mut self, port: PortId, bytes: usize) {
+        self.traffic.entry(port).or_default().bytes_sent += bytes as u64;
+    }
+
+    /// A frame went to a port by itself.
+    pub(super) fn count_handed_over(&mut self, port: PortId, bytes: usize) {
+        let traffic = self.traffic.entry(port).or_default();
+        traffic.frames_received += 1;
+        traffic.bytes_received += bytes as u64;
+    }
+
     /// Somebody wants copies.
     pub(super) fn is_capturing(&self) -> bool {
         !self.captures.is_empty()

@@ -40,7 +40,8 @@ use crate::ids::PortId;
 use connection::Connection;
 use ring::Broken;
 use session::{RECEIVE, Session, TRANSMIT};
-use transfer::{Put, Scratch};
+pub(super) use transfer::Lent;
+use transfer::{Put, Received, Scratch};
 
 /// Frames and bytes that wait for one guest.
 const QUEUE: (usize, usize) = (4096, 4 << 20);
@@ -61,6 +62,8 @@ pub(super) struct VhostPort {
     queue: VecDeque<Frame>,
     queued: usize,
     scratch: Scratch,
+    // The batch that is being handed on.
+    received: Received,
 }
 
 impl VhostPort {
@@ -83,6 +86,7 @@ impl VhostPort {
             queue: VecDeque::new(),
             queued: 0,
             scratch: Scratch::default(),
+            received: Received::default(),
         })
     }
 
@@ -160,6 +164,7 @@ impl Port for VhostPort {
     }
 
     fn receive(&mut self, batch: &mut Batch) -> bool {
+        let mut received = std::mem::take(&mut self.received);
         let more = self.with(|session, scratch| {
             let may = features::from_guest(session.features);
             let memory = session.memory.guest();
@@ -167,11 +172,72 @@ impl Port for VhostPort {
             let Some(ring) = &mut setup.ring else {
                 return Ok(false);
             };
-            let more = transfer::receive(ring, memory, may, batch, scratch)?;
-            ring.signal(memory, setup.call.as_ref())?;
-            Ok(more)
+            transfer::receive(ring, memory, may, batch, scratch, &mut received)
         });
+        self.received = received;
         more.unwrap_or(false)
+    }
+
+    fn lent(&self, n: usize) -> usize {
+        let mut left = self.received.left.iter();
+        left.find(|left| left.number == n)
+            .map_or(0, |left| left.length)
+    }
+
+    fn lend(&self, n: usize, batch: &Batch, to: &mut dyn Port) -> Option<Outcome> {
+        let left = self.received.left.iter().find(|left| left.number == n)?;
+        let session = self.connection.as_ref()?.session();
+        to.borrow(&Lent {
+            head: batch.get(n),
+            memory: session.memory.guest(),
+            left,
+        })
+    }
+
+    fn borrow(&mut self, frame: &Lent<'_>) -> Option<Outcome> {
+        if !self.is_up() || !self.queue.is_empty() || !self.features().take(&frame.head.offload) {
+            return None;
+        }
+        let put = self.with(|session, scratch| {
+            let mergeable = features::mergeable(session.features);
+            let memory = session.memory.guest();
+            let setup = &mut session.rings[RECEIVE];
+            let Some(ring) = &mut setup.ring else {
+                return Ok(Put::Never);
+            };
+            let put = transfer::send_lent(ring, memory, mergeable, frame, scratch)?;
+            ring.signal(memory, setup.call.as_ref())?;
+            Ok(put)
+        });
+        (put == Some(Put::Done)).then_some(Outcome {
+            taken: 1,
+            ..Outcome::default()
+        })
+    }
+
+    fn complete(&mut self, n: usize, batch: &mut Batch) {
+        let left = &mut self.received.left;
+        if let Some(at) = left.iter().position(|left| left.number == n)
+            && let Some(connection) = &self.connection
+        {
+            let left = left.remove(at);
+            transfer::complete(connection.session().memory.guest(), &left, batch);
+        }
+    }
+
+    fn done(&mut self) {
+        let mut received = std::mem::take(&mut self.received);
+        self.with(|session, _| {
+            let memory = session.memory.guest();
+            let setup = &mut session.rings[TRANSMIT];
+            let Some(ring) = &mut setup.ring else {
+                return Ok(());
+            };
+            received.done(ring, memory)?;
+            ring.signal(memory, setup.call.as_ref())
+        });
+        received.clear();
+        self.received = received;
     }
 
     fn send(&mut self, frames: &[Parts<'_>], _now: Instant) -> Outcome {

@@ -1,11 +1,13 @@
 //! The vhost-user back-end, against a card that plays VMM and driver: what
 //! guests and VMMs do that mean well.
 
-use std::os::unix::net::UnixDatagram;
+use std::io::{Read, Write};
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::time::Duration;
 
 use smoltcp::wire::{Ipv4Packet, TcpPacket};
 use stack_netd::config::{Network, Transport};
+use stack_netd::control::{Request, Response};
 
 use crate::kit::{Daemon, PATIENCE, bytes, config};
 use crate::vhost_card::{Card, EVENT_IDX, HEADER, MRG_RXBUF, OFFLOADS, Options, PROTOCOL};
@@ -186,6 +188,45 @@ fn what_is_unfinished_is_passed_on_or_finished() {
 }
 
 #[test]
+fn large_frames_and_small_ones_keep_their_order() {
+    let daemon = Daemon::start();
+    let (network, mut a, mut b) = pair(&daemon, [Options::default(), Options::default()]);
+    let (header, mut large) = large(&network, 1);
+    large.resize(54 + 60_000, 7);
+    let small = frame(&network, 0, 1, 64);
+    let mut expected = 0u16;
+    let mut check = |(got, received): ([u8; HEADER], Vec<u8>)| {
+        assert_eq!(received[60..62], expected.to_be_bytes());
+        let (frame, header) = match expected % 3 {
+            0 => (&large, header),
+            _ => (&small, PLAIN),
+        };
+        assert!(received[62..] == frame[62..] && received[..60] == frame[..60]);
+        assert_eq!(got[..10], header[..10]);
+        expected += 1;
+        expected
+    };
+    for n in 0..600u16 {
+        let (mut sent, header) = match n % 3 {
+            0 => (large.clone(), header),
+            _ => (small.clone(), PLAIN),
+        };
+        sent[60..62].copy_from_slice(&n.to_be_bytes());
+        a.send_within(PATIENCE, header, &sent);
+        // Some wait in the ring, and some for buffers.
+        if n % 50 != 49 {
+            continue;
+        }
+        loop {
+            let frame = b.receive_within(PATIENCE).expect("a frame");
+            if check(frame) == n + 1 {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
 fn a_daemon_that_is_killed_takes_no_frame_with_it() {
     let mut daemon = Daemon::start();
     let (network, mut a, mut b) = pair(&daemon, [Options::default(), Options::default()]);
@@ -253,5 +294,51 @@ fn a_guest_that_sleeps_holds_up_nobody_and_costs_nothing() {
     // What fits the ring and the queue waits for it.
     for _ in 0..60 {
         assert!(sleeper.receive_within(PATIENCE).expect("a frame").1 == lost);
+    }
+}
+
+#[test]
+fn a_frame_that_is_copied_once_is_counted_and_captured_whole() {
+    let daemon = Daemon::start();
+    let (network, mut a, mut b) = pair(&daemon, [Options::default(), Options::default()]);
+    let (header, mut sent) = large(&network, 1);
+    sent.truncate(54);
+    sent.resize(54 + 60_000, 7);
+    a.send_within(PATIENCE, header, &sent);
+    assert!(b.receive_within(PATIENCE).expect("a frame").1 == sent);
+    let traffic = |endpoint: &str| match daemon.call(&Request::Status) {
+        Response::Status { traffic, .. } => traffic[endpoint],
+        other => panic!("{other:?}"),
+    };
+    let bytes = sent.len() as u64;
+    assert_eq!(
+        (traffic("a").frames_sent, traffic("a").bytes_sent),
+        (1, bytes)
+    );
+    assert_eq!(
+        (traffic("b").frames_received, traffic("b").bytes_received),
+        (1, bytes)
+    );
+
+    // Whoever captures sees segments, with all of the payload, on both sides.
+    let mut capture = UnixStream::connect(daemon.path("ctl")).unwrap();
+    let endpoints = ["a", "b"].map(str::to_owned).to_vec();
+    let request = serde_json::to_string(&Request::Capture(endpoints)).unwrap();
+    capture
+        .write_all(format!("{request}\n").as_bytes())
+        .unwrap();
+    capture.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut answer = [0; 1];
+    while answer != *b"\n" {
+        capture.read_exact(&mut answer).unwrap();
+    }
+    a.send_within(PATIENCE, header, &sent);
+    assert!(b.receive_within(PATIENCE).expect("a frame").1 == sent);
+    let mut seen = Vec::new();
+    let mut buffer = [0; 65_536];
+    while seen.iter().filter(|byte| **byte == 7).count() < 2 * 60_000 {
+        let read = capture.read(&mut buffer).unwrap();
+        assert_ne!(read, 0);
+        seen.extend_from_slice(&buffer[..read]);
     }
 }

@@ -4,7 +4,7 @@
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
 use super::ring::{Broken, Place, Ring};
-use super::transfer::{self, Put, Scratch};
+use super::transfer::{self, Put, Received, Scratch};
 use crate::frame::{Batch, Features, LONGEST, Offload, Parts};
 
 /// The guest's memory: small, so that wild addresses hit it, in two pieces
@@ -81,7 +81,12 @@ fn act(
     scratch: &mut Scratch,
 ) -> Result<(), Broken> {
     if step & 64 == 0 {
-        transfer::receive(ring, memory, ALL, batch, scratch)?;
+        let mut received = Received::default();
+        transfer::receive(ring, memory, ALL, batch, scratch, &mut received)?;
+        for left in &received.left {
+            transfer::complete(memory, left, batch);
+        }
+        received.done(ring, memory)?;
         for n in 0..batch.len() {
             assert!(batch.get(n).bytes.len() <= LONGEST);
         }
@@ -188,8 +193,17 @@ mod tests {
             .write_slice(&[0, 0, 1, 0, 0, 0], place.available)
             .unwrap();
         let (mut batch, mut scratch) = (Batch::new(), Scratch::default());
-        let more = transfer::receive(&mut ring, &memory, ALL, &mut batch, &mut scratch);
+        let mut received = Received::default();
+        let more = transfer::receive(
+            &mut ring,
+            &memory,
+            ALL,
+            &mut batch,
+            &mut scratch,
+            &mut received,
+        );
         assert_eq!(more, Ok(false));
+        received.done(&mut ring, &memory).unwrap();
         assert_eq!((batch.len(), batch.get(0).bytes.len()), (1, 88));
         // The same buffer, to be written now.
         descriptor[12] = 2;

@@ -1,10 +1,10 @@
 //! Frames out of one VM's memory, and into it.
 
-use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
 
 use super::header::{self, LENGTH};
 use super::ring::{Broken, Direction, Piece, Ring};
-use crate::frame::{Batch, Features, LONGEST, Offload, Parts};
+use crate::frame::{Batch, Features, FrameRef, LONGEST, Offload, Parts};
 
 /// Lists that are used again and again.
 #[derive(Debug, Default)]
@@ -12,6 +12,43 @@ pub(super) struct Scratch {
     pieces: Vec<Piece>,
     // Heads and lengths of chains.
     chains: Vec<(u16, u32)>,
+}
+
+/// Bytes of a large frame that are copied out at once: all its headers, which
+/// are looked at. The guest may not change them after that.
+const HEAD: usize = 256;
+
+/// A large frame whose end is still where its guest put it.
+#[derive(Debug)]
+pub(super) struct Left {
+    /// Its number in the batch.
+    pub(super) number: usize,
+    // Where its end lies; all of it is in memory.
+    pieces: Vec<Piece>,
+    /// Bytes of that.
+    pub(super) length: usize,
+}
+
+/// What was received in one go.
+#[derive(Debug, Default)]
+pub(super) struct Received {
+    /// Chains to give back once the batch is done with.
+    chains: Vec<(u16, u32)>,
+    /// Frames that lie in the guest's memory until then.
+    pub(super) left: Vec<Left>,
+}
+
+impl Received {
+    /// Gives the chains back.
+    pub(super) fn done(&mut self, ring: &mut Ring, memory: &GuestMemoryMmap) -> Result<(), Broken> {
+        ring.give(memory, &self.chains)
+    }
+
+    /// Forgets all of it.
+    pub(super) fn clear(&mut self) {
+        self.left.clear();
+        self.chains.clear();
+    }
 }
 
 /// Takes frames that the guest sends, as long as the batch has room. Returns
@@ -22,6 +59,7 @@ pub(super) fn receive(
     may: Features,
     batch: &mut Batch,
     scratch: &mut Scratch,
+    received: &mut Received,
 ) -> Result<bool, Broken> {
     ring.ignore(memory)?;
     loop {
@@ -31,12 +69,8 @@ pub(super) fn receive(
             let Some(head) = head else {
                 break;
             };
-            let (length, offload) = match batch.places().next() {
-                Some(place) => gather(memory, &scratch.pieces, may, place)?,
-                None => (0, Offload::NONE),
-            };
-            batch.push(length, offload);
-            ring.give(memory, &[(head, 0)])?;
+            received.chains.push((head, 0));
+            take(memory, &scratch.pieces, may, batch, received)?;
         }
         if batch.room() == 0 {
             return Ok(true);
@@ -47,48 +81,98 @@ pub(super) fn receive(
     }
 }
 
-/// Copies one frame to `place`. One that cannot be has no bytes: whoever
-/// looks at it finds it malformed.
-fn gather(
+/// Takes one frame. One that cannot be has no bytes: whoever looks at it
+/// finds it malformed.
+fn take(
     memory: &GuestMemoryMmap,
     pieces: &[Piece],
     may: Features,
-    place: &mut [u8],
-) -> Result<(usize, Offload), Broken> {
+    batch: &mut Batch,
+    received: &mut Received,
+) -> Result<(), Broken> {
     let total: usize = pieces.iter().map(|piece| piece.length).sum();
-    let nothing = Ok((0, Offload::NONE));
-    let Some(length) = total.checked_sub(LENGTH) else {
-        return nothing;
-    };
-    if length > LONGEST || length > place.len() {
-        return nothing;
-    }
     let mut header = [0; LENGTH];
-    let mut done = 0;
-    for piece in pieces {
-        let mut address = piece.address;
-        let mut left = piece.length;
-        if done < LENGTH {
-            let part = left.min(LENGTH - done);
-            read(memory, &mut header[done..done + part], address)?;
-            address = GuestAddress(address.0 + part as u64);
-            left -= part;
-            done += part;
+    let frame = total
+        .checked_sub(LENGTH)
+        .filter(|length| *length <= LONGEST);
+    let Some(length) = frame else {
+        batch.push(0, Offload::NONE);
+        return Ok(());
+    };
+    read(memory, &mut header, pieces, 0)?;
+    let Some(offload) = header::parse(&header, length, may) else {
+        batch.push(0, Offload::NONE);
+        return Ok(());
+    };
+    let lent = offload.segments.is_some() && length > 4 * HEAD;
+    let copied = if lent { HEAD } else { length };
+    if lent {
+        let pieces: Vec<Piece> = behind(pieces, LENGTH + HEAD).collect();
+        for piece in &pieces {
+            let found = memory.get_slice(piece.address, piece.length);
+            found.map_err(|_| Broken::Buffer)?;
         }
-        if left > 0 {
-            let at = done - LENGTH;
-            read(memory, &mut place[at..at + left], address)?;
-            done += left;
-        }
+        received.left.push(Left {
+            number: batch.len(),
+            pieces,
+            length: length - HEAD,
+        });
     }
-    match header::parse(&header, length, may) {
-        Some(offload) => Ok((length, offload)),
-        None => nothing,
+    if let Some(place) = batch.places().next() {
+        read(memory, &mut place[..copied], pieces, LENGTH)?;
+    }
+    batch.push(copied, offload);
+    Ok(())
+}
+
+/// Copies the end of a frame to the batch after all.
+pub(super) fn complete(memory: &GuestMemoryMmap, left: &Left, batch: &mut Batch) {
+    let place = batch.lengthen(left.number, left.length);
+    if read(memory, place, &left.pieces, 0).is_err() {
+        tracing::debug!("memory is gone while it is read");
     }
 }
 
-fn read(memory: &GuestMemoryMmap, to: &mut [u8], from: GuestAddress) -> Result<(), Broken> {
-    memory.read_slice(to, from).map_err(|_| Broken::Buffer)
+/// The pieces behind the first `skip` bytes.
+fn behind(pieces: &[Piece], skip: usize) -> impl Iterator<Item = Piece> {
+    let mut skip = skip;
+    pieces.iter().filter_map(move |piece| {
+        let skipped = skip.min(piece.length);
+        skip -= skipped;
+        (skipped < piece.length).then(|| Piece {
+            address: GuestAddress(piece.address.0.wrapping_add(skipped as u64)),
+            length: piece.length - skipped,
+        })
+    })
+}
+
+/// Fills `to` with what comes behind the first `skip` bytes.
+fn read(
+    memory: &GuestMemoryMmap,
+    to: &mut [u8],
+    pieces: &[Piece],
+    skip: usize,
+) -> Result<(), Broken> {
+    let mut rest = to;
+    for piece in behind(pieces, skip) {
+        let (now, later) = rest.split_at_mut(piece.length.min(rest.len()));
+        if now.is_empty() {
+            break;
+        }
+        memory
+            .read_slice(now, piece.address)
+            .map_err(|_| Broken::Buffer)?;
+        rest = later;
+    }
+    Ok(())
+}
+
+/// A frame that lies in another guest's memory, but for its headers.
+#[derive(Debug)]
+pub(crate) struct Lent<'a> {
+    pub(super) head: FrameRef<'a>,
+    pub(super) memory: &'a GuestMemoryMmap,
+    pub(super) left: &'a Left,
 }
 
 /// What became of a frame for the guest.
@@ -110,19 +194,63 @@ pub(super) fn send(
     frame: &Parts<'_>,
     scratch: &mut Scratch,
 ) -> Result<Put, Broken> {
-    let total = LENGTH + frame.len();
+    if let Err(put) = reserve(ring, memory, mergeable, LENGTH + frame.len(), scratch)? {
+        return Ok(put);
+    }
+    let header = header::emit(&frame.offload, headers(frame), scratch.chains.len() as u16);
+    let mut buffers = Buffers::new(memory, &scratch.pieces);
+    buffers.write(&header)?;
+    for piece in frame.pieces {
+        buffers.write(piece)?;
+    }
+    ring.give(memory, &scratch.chains)?;
+    Ok(Put::Done)
+}
+
+/// Hands a frame from another guest to this one.
+pub(super) fn send_lent(
+    ring: &mut Ring,
+    memory: &GuestMemoryMmap,
+    mergeable: bool,
+    lent: &Lent<'_>,
+    scratch: &mut Scratch,
+) -> Result<Put, Broken> {
+    let head = Parts::from(lent.head);
+    let total = LENGTH + head.len() + lent.left.length;
+    if let Err(put) = reserve(ring, memory, mergeable, total, scratch)? {
+        return Ok(put);
+    }
+    let header = header::emit(&head.offload, headers(&head), scratch.chains.len() as u16);
+    let mut buffers = Buffers::new(memory, &scratch.pieces);
+    buffers.write(&header)?;
+    buffers.write(lent.head.bytes)?;
+    for piece in &lent.left.pieces {
+        buffers.copy(lent.memory, *piece)?;
+    }
+    ring.give(memory, &scratch.chains)?;
+    Ok(Put::Done)
+}
+
+/// Takes as many chains as `total` bytes need.
+fn reserve(
+    ring: &mut Ring,
+    memory: &GuestMemoryMmap,
+    mergeable: bool,
+    total: usize,
+    scratch: &mut Scratch,
+) -> Result<Result<(), Put>, Broken> {
     scratch.pieces.clear();
     scratch.chains.clear();
     let mut room = 0;
     while room < total {
         if !mergeable && !scratch.chains.is_empty() {
             ring.untake(scratch.chains.len());
-            return Ok(Put::Never);
+            return Ok(Err(Put::Never));
         }
         let begin = scratch.pieces.len();
         let Some(head) = ring.take(memory, Direction::ToGuest, &mut scratch.pieces)? else {
             ring.untake(scratch.chains.len());
-            return Ok(Put::Later(scratch.chains.len()));
+            return Ok(Err(Put::Later(scratch.chains.len())));
         };
         let chain: usize = scratch.pieces[begin..].iter().map(|p| p.length).sum();
         if chain < LENGTH && scratch.chains.is_empty() {
@@ -131,11 +259,7 @@ pub(super) fn send(
         scratch.chains.push((head, chain.min(total - room) as u32));
         room += chain;
     }
-    let header = header::emit(&frame.offload, headers(frame), scratch.chains.len() as u16);
-    let [a, b, c] = frame.pieces;
-    scatter(memory, &scratch.pieces, [&header, a, b, c])?;
-    ring.give(memory, &scratch.chains)?;
-    Ok(Put::Done)
+    Ok(Ok(()))
 }
 
 /// How many bytes of headers a large frame has: a hint for the receiver.
@@ -148,25 +272,63 @@ fn headers(frame: &Parts<'_>) -> usize {
     tcp + usize::from(length) * 4
 }
 
-/// Writes bytes one after the other into the buffers, which have room.
-fn scatter(memory: &GuestMemoryMmap, buffers: &[Piece], bytes: [&[u8]; 4]) -> Result<(), Broken> {
-    let mut buffers = buffers.iter();
-    let (mut address, mut room) = (GuestAddress(0), 0);
-    for mut bytes in bytes {
-        while !bytes.is_empty() {
-            if room == 0 {
-                let next = buffers.next().ok_or(Broken::Buffer)?;
-                (address, room) = (next.address, next.length);
-                continue;
-            }
-            let (now, later) = bytes.split_at(bytes.len().min(room));
-            memory
-                .write_slice(now, address)
-                .map_err(|_| Broken::Buffer)?;
-            address = GuestAddress(address.0 + now.len() as u64);
-            room -= now.len();
-            bytes = later;
+/// A guest's buffers, filled one after the other.
+struct Buffers<'a> {
+    memory: &'a GuestMemoryMmap,
+    rest: std::slice::Iter<'a, Piece>,
+    now: Piece,
+}
+
+impl<'a> Buffers<'a> {
+    fn new(memory: &'a GuestMemoryMmap, pieces: &'a [Piece]) -> Buffers<'a> {
+        Buffers {
+            memory,
+            rest: pieces.iter(),
+            now: Piece {
+                address: GuestAddress(0),
+                length: 0,
+            },
         }
     }
-    Ok(())
+
+    /// The next place, with at most `length` bytes.
+    fn place(&mut self, length: usize) -> Result<Piece, Broken> {
+        while self.now.length == 0 {
+            self.now = *self.rest.next().ok_or(Broken::Buffer)?;
+        }
+        let place = Piece {
+            length: length.min(self.now.length),
+            ..self.now
+        };
+        self.now.address.0 = self.now.address.0.wrapping_add(place.length as u64);
+        self.now.length -= place.length;
+        Ok(place)
+    }
+
+    fn write(&mut self, mut bytes: &[u8]) -> Result<(), Broken> {
+        while !bytes.is_empty() {
+            let place = self.place(bytes.len())?;
+            let (now, later) = bytes.split_at(place.length);
+            self.memory
+                .write_slice(now, place.address)
+                .map_err(|_| Broken::Buffer)?;
+            bytes = later;
+        }
+        Ok(())
+    }
+
+    /// Copies from another memory, where the piece is known to be.
+    fn copy(&mut self, from: &GuestMemoryMmap, mut piece: Piece) -> Result<(), Broken> {
+        while piece.length > 0 {
+            let place = self.place(piece.length)?;
+            let to = self.memory.get_slice(place.address, place.length);
+            let to = to.map_err(|_| Broken::Buffer)?;
+            if let Ok(from) = from.get_slice(piece.address, place.length) {
+                from.copy_to_volatile_slice(to);
+            }
+            piece.address.0 += place.length as u64;
+            piece.length -= place.length;
+        }
+        Ok(())
+    }
 }
