@@ -293,12 +293,6 @@ fn every_code_and_its_place() {
         ),
         (
             codes::UNSUPPORTED,
-            "services: {a: {build: .}}".into(),
-            &[],
-            "build",
-        ),
-        (
-            codes::UNSUPPORTED,
             service("network_mode: host"),
             &[],
             "network_mode",

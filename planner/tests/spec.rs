@@ -436,7 +436,6 @@ fn what_cannot_be_honoured() {
 #[test]
 fn what_has_no_effect_is_named() {
     let cases = [
-        ("build: .", "services.a.build"),
         ("logging: {driver: none}", "services.a.logging.driver"),
         (
             "security_opt: ['label:disable']",

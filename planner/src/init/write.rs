@@ -3,7 +3,6 @@
 use std::fmt::Write;
 
 use super::answers::{Answers, App};
-use crate::{LoadOptions, MemorySource, load};
 
 /// A commented stack file. It loads without warnings and has no lints, but for
 /// an image that the folder's own Dockerfile names without a version.
@@ -67,13 +66,9 @@ fn write_app(out: &mut String, app: &App, answers: &Answers) {
         app.service,
         comment(&app.reason)
     );
-    if app.dockerfile && builds() {
+    if app.dockerfile {
         out.push_str("    build: .\n");
     } else {
-        if app.dockerfile {
-            out.push_str("    # Images are not built yet: this runs the folder in an image that is there. With an\n");
-            out.push_str("    # image of your own, name it here and leave out `command` and the mount below.\n");
-        }
         let _ = writeln!(out, "    image: {}", app.image);
         if !app.command.is_empty() {
             out.push_str("    command:\n");
@@ -118,20 +113,6 @@ fn write_app(out: &mut String, app: &App, answers: &Answers) {
             server.name()
         );
     }
-}
-
-/// Whether images are built: asked of the planner itself.
-fn builds() -> bool {
-    let path = "/stack/stack.yaml";
-    let text = "services: {app: {build: .}}";
-    let source = MemorySource::new()
-        .with(path, text)
-        .with("/stack/Dockerfile", "FROM x");
-    let loaded = load(
-        &source,
-        &LoadOptions::new(vec![path.into()], "/stack".into()),
-    );
-    loaded.diagnostics.is_empty() && loaded.project.is_some_and(|project| project.spec().is_ok())
 }
 
 /// A double-quoted scalar without variables.

@@ -207,7 +207,7 @@ mod tests {
         // The Dockerfile's own comes first, and is another copy.
         write("Dev.dockerignore", "");
         let own = Context::open(dir.path(), Some(&dir.path().join("Dev"))).unwrap();
-        assert_eq!(own.items().unwrap().len(), 8);
+        assert_eq!(own.items().unwrap().len(), 9);
         assert_ne!(own.target(), context.target());
         assert!(Context::open(&dir.path().join("nowhere"), None).is_err());
     }
