@@ -1,3 +1,5 @@
+//! Records of a log: what is written is read, whatever is cut off.
+
 use stack_protocol::log::{Record, Stream};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Trees that go into a tar stream and come out of it.
+
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
