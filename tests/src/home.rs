@@ -91,7 +91,7 @@ impl Home {
         let lib = self.dir.join("lib/stack");
         std::fs::create_dir_all(&bin).expect("cannot make a directory");
         std::fs::create_dir_all(&lib).expect("cannot make a directory");
-        for name in ["stack", "stackd", "stack-netd"] {
+        for name in ["stack", "stackd", "stack-netd", "stack-fsd"] {
             copy(&self.binaries.join(name), &bin.join(name));
         }
         copy(

@@ -21,7 +21,13 @@ pub(crate) fn binaries() -> PathBuf {
         Some(dir) => PathBuf::from(dir),
         None => workspace().join("target/release"),
     };
-    for name in ["stack", "stackd", "stack-netd", "../initramfs.cpio"] {
+    for name in [
+        "stack",
+        "stackd",
+        "stack-netd",
+        "stack-fsd",
+        "../initramfs.cpio",
+    ] {
         let path = dir.join(name);
         assert!(
             path.is_file(),

@@ -28,6 +28,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How often the socket is tried.
 const POLL: Duration = Duration::from_millis(3);
 
+/// How long one that was killed may still take connections.
+const GOING_AWAY: Duration = Duration::from_secs(2);
+
 /// After this long the user is told what is being waited for.
 const SAY_AFTER: Duration = Duration::from_millis(1500);
 
@@ -45,7 +48,17 @@ pub(crate) async fn connect(ui: Ui) -> Result<Client, Error> {
         start(ui, &paths).await?;
     }
     let client = Client::new(&paths.socket);
-    let version: Version = client.get("/v1/version").await?;
+    let began = Instant::now();
+    let version: Version = loop {
+        match client.get("/v1/version").await {
+            // It was just going away.
+            Err(Error::Lost(_) | Error::Unreachable { .. }) if began.elapsed() < GOING_AWAY => {
+                tokio::time::sleep(POLL).await;
+                start(ui, &paths).await?;
+            }
+            answer => break answer?,
+        }
+    };
     if version.version != env!("CARGO_PKG_VERSION") {
         ui.warn(format_args!(
             "this is stack {}, but stackd {} is running (process {}); end it to let the new one \

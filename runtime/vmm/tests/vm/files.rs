@@ -7,17 +7,14 @@ use std::time::{Duration, Instant};
 use stack_files::control::{Request, Response, call};
 use stack_files::spec::Session;
 
-/// The program, which is built beside the tests.
+/// The program: what `make build` makes, or one beside the tests.
 fn binary() -> PathBuf {
     let exe = std::env::current_exe().expect("a path");
     let dir = exe.parent().and_then(Path::parent).expect("a directory");
-    let binary = dir.join("stack-fsd");
-    assert!(
-        binary.is_file(),
-        "{} is missing: cargo build -p stack-files --bins",
-        binary.display()
-    );
-    binary
+    [dir.join("../release/stack-fsd"), dir.join("stack-fsd")]
+        .into_iter()
+        .find(|path| path.is_file())
+        .expect("stack-fsd is missing: make build")
 }
 
 /// Opens a VM's file system with the server of this directory, which is
