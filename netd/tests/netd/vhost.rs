@@ -246,9 +246,10 @@ fn a_daemon_that_is_killed_takes_no_frame_with_it() {
         while expected < sent {
             let (_, received) = b.receive_within(PATIENCE).expect("a frame");
             let number = u32::from_be_bytes(received[60..].try_into().unwrap());
-            // The one that was being handed over may come twice.
-            assert!(number == expected || number + 1 == expected, "{number}");
-            expected = number + 1;
+            // The batch that was being handed over may come twice; none is
+            // missing.
+            assert!(number <= expected, "{number} after {expected}");
+            expected = expected.max(number + 1);
         }
     }
 }
