@@ -114,8 +114,9 @@ echo "packages: installing ${missing[*]}"
 
 # QEMU 10, which restores a machine fastest, is in backports.
 if ! grep -rqs bookworm-backports /etc/apt/sources.list /etc/apt/sources.list.d; then
-    mirror=$(grep -hos 'https\?://[^ ]*' /etc/apt/sources.list /etc/apt/sources.list.d/debian.sources \
-        | grep -v security | head -n 1 || true)
+    # Without comments: images of Debian name a snapshot in one.
+    mirror=$(sed 's/#.*//' /etc/apt/sources.list /etc/apt/sources.list.d/debian.sources \
+        2>/dev/null | grep -o 'https\?://[^ ]*' | grep -v security | head -n 1 || true)
     [ -n "$mirror" ] || { echo "packages: no Debian mirror is configured for apt" >&2; exit 1; }
     echo "packages: adding bookworm-backports from $mirror in /etc/apt/sources.list.d/stack-backports.list"
     echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror bookworm-backports main" \
