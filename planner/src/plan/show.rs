@@ -68,6 +68,15 @@ fn port(fields: &Map<String, Value>) -> String {
     if flag(fields, "udp") {
         out.push_str("/udp");
     }
+    let labels = fields.get("labels").and_then(Value::as_array);
+    let labels: Vec<&str> = labels
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    if !labels.is_empty() {
+        out.push_str(&format!(" ({})", labels.join(", ")));
+    }
     out
 }
 

@@ -294,7 +294,7 @@ pub struct HealthCheckSpec {
 }
 
 /// A published port.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct PortSpec {
     /// Address on the host; `None` is all.
     pub host_ip: Option<IpAddr>,
@@ -306,6 +306,10 @@ pub struct PortSpec {
     pub target: u16,
     /// UDP instead of TCP.
     pub udp: bool,
+    /// What SRV lookups find it by: its `name` and `app_protocol`, as DNS
+    /// labels without the underscore.
+    #[serde(default)]
+    pub labels: Vec<String>,
 }
 
 /// A service's place on a network.

@@ -4,7 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use stack_netd::config::{Config, Endpoint, Network as NetdNetwork, Protocol, Publish, Transport};
+use stack_api::spec::PortSpec;
+use stack_netd::config::{
+    Config, Endpoint, Network as NetdNetwork, Protocol, Publish, Record as SrvRecord, Service,
+    Transport,
+};
 
 use super::endpoints::publish_ids;
 use crate::container::{self, MTU, Record};
@@ -108,10 +112,32 @@ impl View<'_> {
     }
 
     fn names_on(&self, network: &str) -> impl Iterator<Item = (&String, &Nic)> {
+        let on = self.nics_on(network);
+        on.flat_map(|(_, nic)| nic.names.iter().map(move |name| (name, nic)))
+    }
+
+    fn nics_on(&self, network: &str) -> impl Iterator<Item = (&Record, &Nic)> {
         let records = self.records.iter().filter(|record| !record.standby);
-        let nics = records.flat_map(|record| &record.nics);
-        let on = nics.filter(move |nic| nic.network == network && !nic.unplugged);
-        on.flat_map(|nic| nic.names.iter().map(move |name| (name, nic)))
+        let nics = records.flat_map(|record| record.nics.iter().map(|nic| (*record, nic)));
+        nics.filter(move |(_, nic)| nic.network == network && !nic.unplugged)
+    }
+
+    /// SRV records of who is on a container's other networks, for the same
+    /// reason as their names.
+    fn srv_records(&self, record: &Record, network: &Network) -> Vec<SrvRecord> {
+        let others = record.nics.iter().filter(|nic| nic.network != network.name);
+        let there = others.flat_map(|nic| self.nics_on(&nic.network));
+        let records = there.flat_map(|(other, nic)| {
+            let services = services(other).into_iter();
+            let pair = move |service: Service| nic.names.iter().map(move |n| (service.clone(), n));
+            services.flat_map(pair).map(|(service, name)| SrvRecord {
+                name: service.name_at(name),
+                port: service.port,
+                // One of many replicas has a name that they do not.
+                target: other.container.name.clone(),
+            })
+        });
+        records.take(MOST_HOSTS).collect()
     }
 
     fn endpoints(&self, record: &Record, network: &Network) -> Vec<Endpoint> {
@@ -147,9 +173,32 @@ impl View<'_> {
                     .collect(),
                 search: record.spec.dns_search.clone(),
                 sockets: container::sockets(&record.spec),
-                ..Endpoint::default()
+                services: services(record),
+                records: self.srv_records(record, network),
             })
             .collect()
+    }
+}
+
+/// What SRV lookups find of a container: its ports by their names.
+fn services(record: &Record) -> Vec<Service> {
+    let ports = record.spec.ports.iter();
+    let named = ports.flat_map(|port| port.labels.iter().map(move |label| (label, port)));
+    named
+        .map(|(label, port)| Service {
+            label: label.clone(),
+            protocol: protocol(port),
+            port: port.target,
+        })
+        .take(MOST_HOSTS)
+        .collect()
+}
+
+fn protocol(port: &PortSpec) -> Protocol {
+    if port.udp {
+        Protocol::Udp
+    } else {
+        Protocol::Tcp
     }
 }
 
@@ -161,11 +210,8 @@ fn publishes(record: &Record, nic: &Nic) -> Vec<Publish> {
             host_ip: port.host_ip,
             host_port: port.published.unwrap_or(0),
             host_port_last: port.published_end.filter(|_| port.published.is_some()),
-            protocol: if port.udp {
-                Protocol::Udp
-            } else {
-                Protocol::Tcp
-            },
+            host_path: None,
+            protocol: protocol(port),
             endpoint: endpoint_id(&record.container.id, nic),
             container_port: port.target,
         })
