@@ -10,7 +10,7 @@ use stack_netd::config::{
     Transport,
 };
 
-use super::endpoints::publish_ids;
+use super::endpoints::{publish_ids, socket_ids};
 use crate::container::{self, MTU, Record};
 use crate::network::{Network, Nic, endpoint_id};
 use crate::paths::Paths;
@@ -32,14 +32,19 @@ impl View<'_> {
         let networks = self.networks.iter().filter(own);
         let networks = networks.map(|network| self.network(network)).collect();
         let records = self.records.iter().filter(|record| !record.standby);
-        let publish = records
-            .filter_map(|record| {
-                let nic = self.way_in(record)?;
-                let network = self.find(&nic.network)?;
-                (network.home() == home).then(|| publishes(record, nic))
-            })
-            .flatten()
-            .collect();
+        let here = |nic: &Nic| self.find(&nic.network).is_some_and(|n| n.home() == home);
+        let mut publish: Vec<Publish> = Vec::new();
+        for record in records {
+            if let Some(nic) = self.way_in(record).filter(|nic| here(nic)) {
+                publish.extend(publishes(record, nic));
+            }
+            // A socket is a file of the user's: it leads into internal networks,
+            // too.
+            let any = || record.nics.iter().find(|nic| !nic.unplugged);
+            if let Some(nic) = self.way_in(record).or_else(any).filter(|nic| here(nic)) {
+                publish.extend(local_sockets(record, nic));
+            }
+        }
         Config { networks, publish }
     }
 
@@ -172,7 +177,7 @@ impl View<'_> {
                     .filter_map(|dns| dns.parse().ok())
                     .collect(),
                 search: record.spec.dns_search.clone(),
-                sockets: container::sockets(&record.spec),
+                sockets: container::host_sockets(&record.spec),
                 services: services(record),
                 records: self.srv_records(record, network),
             })
@@ -200,6 +205,19 @@ fn protocol(port: &PortSpec) -> Protocol {
     } else {
         Protocol::Tcp
     }
+}
+
+fn local_sockets(record: &Record, nic: &Nic) -> Vec<Publish> {
+    let sockets = socket_ids(record).into_iter();
+    sockets
+        .map(|(id, socket)| Publish {
+            id,
+            host_path: Some(socket.path.clone()),
+            endpoint: endpoint_id(&record.container.id, nic),
+            container_port: container::sockets::port(&record.spec, socket),
+            ..Publish::default()
+        })
+        .collect()
 }
 
 fn publishes(record: &Record, nic: &Nic) -> Vec<Publish> {
