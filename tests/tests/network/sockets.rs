@@ -106,9 +106,7 @@ fn services_are_reached_by_sockets_of_the_host() {
     // A file in the way is named, and not touched.
     std::fs::write(project.dir().join("mine"), "mine").unwrap();
     rewrite(&project, "\"80\": ./mine", port);
-    let run = project.stack(&["up", "-d", "--wait"]);
-    run.fails();
-    let said = run.stderr;
+    let said = project.stack(&["up", "-d", "--wait"]).fails().stderr;
     assert!(
         said.contains("no socket") && said.contains("mine"),
         "{said}"
