@@ -15,6 +15,7 @@ mod ports;
 mod restart;
 mod rollout;
 mod service;
+mod sockets;
 
 use std::collections::BTreeMap;
 

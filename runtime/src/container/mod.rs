@@ -11,6 +11,7 @@ pub mod process;
 mod redraw;
 mod run;
 pub mod signal;
+pub mod sockets;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -26,7 +27,7 @@ use crate::ledger::Ledger;
 use crate::network::Nic;
 use crate::time::now_ms;
 pub use blueprint::{Blueprint, MTU, card};
-pub use mounts::sockets;
+pub use mounts::host_sockets;
 pub use redraw::{redraw, room};
 
 /// What the ledger keeps of a container.

@@ -33,6 +33,9 @@ pub struct VmConfig {
     pub hosts: Vec<(String, String)>,
     /// `/proc/sys` values: dotted name, value.
     pub sysctls: Vec<(String, String)>,
+    /// Sockets of the service that the host reaches.
+    #[serde(default)]
+    pub inward: Vec<Inward>,
     /// The service's main process.
     pub process: Exec,
     /// Health check, if any.
@@ -153,6 +156,18 @@ pub struct Interface {
     pub gateway6: Option<Ipv6Addr>,
     /// Maximum transmission unit in bytes.
     pub mtu: u32,
+}
+
+/// A socket of the service that the host reaches: what connects to a TCP port
+/// is connected to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inward {
+    /// The port.
+    pub port: u16,
+    /// Absolute path of a stream socket in the service's root.
+    pub path: String,
+    /// Whoever comes from elsewhere than these addresses is sent away.
+    pub gateways: Vec<IpAddr>,
 }
 
 /// A process to run: the service's own or an exec session's. OCI runtime
