@@ -10,6 +10,7 @@ pub mod news;
 pub mod process;
 mod redraw;
 mod run;
+mod seccomp;
 pub mod signal;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -53,6 +54,12 @@ pub struct Record {
     /// It is removed, with its nameless volumes, when it has ended.
     #[serde(default)]
     pub remove_at_end: bool,
+    /// Its `pre_start` hooks have been run; what for.
+    #[serde(default)]
+    pub prepared: Option<String>,
+    /// Automatic restarts since the last start by hand or success.
+    #[serde(default)]
+    pub attempts: u32,
 }
 
 /// What the driver shall bring about.
@@ -212,6 +219,7 @@ impl Handle {
         self.update(|record| {
             record.wanted = true;
             record.container.restarts = 0;
+            record.attempts = 0;
             if !record.container.state.is_live() {
                 record.container.state = State::Starting;
                 record.container.error = None;

@@ -17,7 +17,7 @@ use stack_planner::plan::{Action, Plan, Step, WaitFor};
 use tokio::sync::{OwnedMutexGuard, watch};
 
 use super::rollout::{Casualties, Verdict};
-use super::{Outcome, create, down, images, networks, replace, rollout, update, wait};
+use super::{Outcome, create, down, images, networks, pre_start, replace, rollout, update, wait};
 use crate::container::Handle;
 use crate::daemon::Daemon;
 use crate::progress::Progress;
@@ -363,6 +363,7 @@ impl Context {
 
     async fn start(&self, service: &str, name: &str) -> Outcome {
         let handle = self.find(name)?;
+        pre_start::prepare(&self.daemon, &self.progress, &self.request.spec, &handle).await?;
         self.progress.step("container", name, "starting");
         handle.start();
         wait::reached(&handle, Condition::ServiceStarted)
