@@ -90,21 +90,27 @@ pub async fn build(daemon: Arc<Daemon>, request: Build, progress: Progress) -> O
             Err(_) => {}
         }
     }
-    let waves = order::waves(&jobs, &wanted)?;
+    let mut order = order::Order::new(&jobs, &wanted)?;
     let lease = Lease::new(&daemon, &progress).await?;
-    let chosen = waves.iter().flatten().filter_map(|name| jobs.get(name));
+    let chosen = order.services().filter_map(|name| jobs.get(name));
     let _held = bring(&daemon, &lease, &progress, chosen).await?;
-    for wave in &waves {
-        let mut running: FuturesUnordered<_> = wave
-            .iter()
-            .filter_map(|name| jobs.get(name))
-            .map(|job| one(&daemon, &lease, &progress, job, &request.builds))
-            .collect();
-        while let Some(result) = running.next().await {
-            result?;
+    let mut running = FuturesUnordered::new();
+    loop {
+        let ready = order.ready();
+        running.extend(
+            ready
+                .into_iter()
+                .filter_map(|name| jobs.get(name))
+                .map(|job| {
+                    let built = one(&daemon, &lease, &progress, job, &request.builds);
+                    async move { built.await.map(|()| job.service) }
+                }),
+        );
+        match running.next().await {
+            Some(built) => order.done(built?),
+            None => return Ok(()),
         }
     }
-    Ok(())
 }
 
 /// Brings the contexts of all jobs in. They stay as they are until what is
