@@ -15,6 +15,8 @@ const MOST_PLACES: usize = 5;
 
 /// Where, and what does not happen.
 type Ignored = (&'static [&'static str], &'static str);
+/// Where, for which values, and why nothing happens.
+type IgnoredValue = (&'static [&'static str], fn(&Node) -> bool, &'static str);
 /// Where, for which values, why not, and what to do instead.
 type Refused = (
     &'static [&'static str],
@@ -186,7 +188,7 @@ const IGNORED: &[Ignored] = &[
 
 /// Values without an effect, of attributes that have one with others, or whose
 /// other values say what is so anyway.
-const IGNORED_VALUES: &[(&[&str], fn(&Node) -> bool, &str)] = &[
+const IGNORED_VALUES: &[IgnoredValue] = &[
     (
         &["services", "*", "security_opt", "*"],
         |node| node.as_str().map(wish) == Some(Wish::Unknown),

@@ -61,7 +61,7 @@ pub async fn act(
     match action.verb {
         Verb::Start => {
             for wave in up() {
-                all_ok(wave.iter().map(|handle| begin(handle))).await?;
+                all_ok(wave.iter().map(&begin)).await?;
             }
         }
         Verb::Stop => {
@@ -74,7 +74,7 @@ pub async fn act(
                 join_all(wave.iter().map(|handle| stop(&progress, handle, grace))).await;
             }
             for wave in up() {
-                all_ok(wave.iter().map(|handle| begin(handle))).await?;
+                all_ok(wave.iter().map(&begin)).await?;
             }
         }
         Verb::Kill => kill(&progress, &chosen, action.signal.as_deref()).await?,

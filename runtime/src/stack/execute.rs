@@ -286,11 +286,15 @@ impl Context {
             } => {
                 let old = self.find(id)?;
                 self.progress.step("container", name, "recreating");
-                let inherited = create::Inherited::from(&old.record());
+                let mut inherited = create::Inherited::from(&old.record());
+                let renew = self.request.renew_anon_volumes;
+                if renew {
+                    inherited.anonymous.clear();
+                }
                 // Should the new container not come about, the next one of
                 // this name gets them.
                 self.daemon.bequeath(inherited.anonymous.iter(), name)?;
-                down::remove(&self.daemon, &self.progress, &old, self.grace(), false).await?;
+                down::remove(&self.daemon, &self.progress, &old, self.grace(), renew).await?;
                 self.create(service, *number, name, Some(&inherited), false)
             }
             Action::Start { service, name, .. } => self.start(service, name).await,
