@@ -78,6 +78,7 @@ pub(super) async fn update(
             record.nics = new.nics.clone();
             record.container.config_hash.clone_from(&spec.config_hash);
             record.container.labels.clone_from(&spec.labels);
+            record.container.annotations.clone_from(&spec.annotations);
             if let Some(bound) = &bound {
                 record.container.ports.clone_from(bound);
             }

@@ -207,6 +207,10 @@ pub struct Exec {
     /// `no_new_privs`.
     #[serde(default)]
     pub no_new_privileges: bool,
+    /// Filter of system calls: a BPF program as the kernel takes it
+    /// (`struct sock_filter`, little-endian); empty for none.
+    #[serde(default, with = "crate::bytes")]
+    pub seccomp: Vec<u8>,
     /// `oom_score_adj`.
     #[serde(default)]
     pub oom_score_adj: Option<i32>,
