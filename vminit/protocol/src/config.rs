@@ -226,6 +226,12 @@ pub struct Exec {
 pub enum Builtin {
     /// Nothing, until it is killed: a service that lets its files be seen.
     Idle,
+    /// Listens on a socket and brings its connections to the host, in the
+    /// conversation of [`tunnel`](crate::tunnel).
+    Listen {
+        /// Absolute path, where nothing is yet.
+        path: String,
+    },
     /// Writes a tar stream to standard output.
     Pack {
         /// Absolute path of a file or directory.
