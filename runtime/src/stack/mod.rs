@@ -14,6 +14,7 @@ mod one_off;
 mod places;
 mod replace;
 mod resources;
+mod rewire;
 mod rollback;
 mod rollout;
 mod traffic;
