@@ -42,7 +42,7 @@ fn up(project: &Project<'_>, networks: &str, port: u16) -> String {
     project.field("web", "BootID")
 }
 
-const ASK: &str = "wget -q -T 5 -O - http://web/";
+const ASK: &str = "timeout 5 wget -q -O - http://web/";
 
 #[test]
 fn networks_change_while_a_service_runs() {
