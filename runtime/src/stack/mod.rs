@@ -15,6 +15,7 @@ mod places;
 mod pre_start;
 mod replace;
 mod resources;
+mod rewire;
 mod rollback;
 mod rollout;
 mod traffic;

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
 mod daemon;
+mod moves;
 mod ports;
 mod shared;
 mod sockets;

@@ -67,6 +67,11 @@ impl Qemu {
         self.templates.size()
     }
 
+    /// Disks, network devices and file systems that a VM has room for.
+    pub async fn devices(&self) -> usize {
+        self.probe().await.map_or(0, |probe| args::devices(&probe))
+    }
+
     /// Virtual processors of a VM for which none are asked: the host's, four
     /// at most. An emulated one pays for the second with a third more at
     /// boot, and more when the two wait for each other: it gets one.
