@@ -16,6 +16,7 @@ mod restart;
 mod rollout;
 pub(crate) mod security;
 mod service;
+mod sockets;
 
 use std::collections::BTreeMap;
 

@@ -184,6 +184,7 @@ fn ports() {
         published_end,
         target,
         udp: false,
+        labels: Vec::new(),
     };
     let wanted = [
         port(None, None, 80),
@@ -193,6 +194,7 @@ fn ports() {
             published_end: None,
             target: 80,
             udp: true,
+            labels: Vec::new(),
         },
         port(Some(9000), None, 90),
         port(Some(9001), None, 91),
@@ -203,9 +205,19 @@ fn ports() {
             published_end: None,
             target: 2,
             udp: false,
+            labels: Vec::new(),
         },
     ];
     assert_eq!(a.ports, wanted);
+}
+
+#[test]
+fn named_ports() {
+    let a = service(
+        "    ports:\n      - {target: 80, name: Web UI, app_protocol: http}\n      - {target: 81, name: http, app_protocol: HTTP}\n      - {target: 82, name: \"!\"}\n",
+    );
+    let labels: Vec<_> = a.ports.iter().map(|port| port.labels.join(" ")).collect();
+    assert_eq!(labels, ["web-ui http", "http", ""]);
 }
 
 #[test]

@@ -192,6 +192,12 @@ pub const ATTRIBUTES: &[Attribute] = &[
         Class::Live,
         "bound and released while the service runs; connections of ports that stay go on",
     ),
+    line(
+        "sockets",
+        "x-stack.sockets",
+        Class::Live,
+        "made and removed while the service runs; connections of those that stay go on",
+    ),
     same(
         "networks",
         Class::Recreate,

@@ -214,6 +214,7 @@ fn written(path: &[&str]) -> String {
         .collect();
     match path {
         ["mounts", ..] => "volumes".clone_into(&mut words[0]),
+        ["sockets", ..] => "x-stack.sockets".clone_into(&mut words[0]),
         ["machine", ..] => "x-stack.machine".clone_into(&mut words[0]),
         ["memory"] => "mem_limit".clone_into(&mut words[0]),
         ["no_new_privileges"] => "security_opt".clone_into(&mut words[0]),

@@ -37,6 +37,7 @@ pub(super) fn value(field: &str, value: &Value) -> Option<String> {
         }
         Value::Object(fields) => Some(match field {
             "ports" => port(fields),
+            "sockets" => socket(fields),
             "mounts" => mount(fields),
             "restart" => restart(fields),
             "seccomp" => profile(value),
@@ -79,7 +80,28 @@ fn port(fields: &Map<String, Value>) -> String {
     if flag(fields, "udp") {
         out.push_str("/udp");
     }
+    let labels = fields.get("labels").and_then(Value::as_array);
+    let labels: Vec<&str> = labels
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    if !labels.is_empty() {
+        out.push_str(&format!(" ({})", labels.join(", ")));
+    }
     out
+}
+
+/// `/run/app.sock: /home/me/app.sock`
+fn socket(fields: &Map<String, Value>) -> String {
+    let target = fields.get("target").and_then(Value::as_object);
+    let target = target.and_then(|target| target.values().next());
+    let target = match target {
+        Some(Value::String(path)) => path.clone(),
+        Some(port) => port.to_string(),
+        None => String::new(),
+    };
+    format!("{target}: {}", text(fields, "path").unwrap_or_default())
 }
 
 /// `source:target:ro`

@@ -4,7 +4,7 @@ use stack_api::spec::{Condition, Dependency, PullPolicy, ServiceSpec};
 
 use super::{
     attachment, build, entries, files, flag, health, hooks, items, limits, logging, machine,
-    mounts, ports, restart, rollout, security, text, texts, texts_by_key, unusable,
+    mounts, ports, restart, rollout, security, sockets, text, texts, texts_by_key, unusable,
 };
 use crate::bind::quantity::parse_duration;
 use crate::diagnostic::Report;
@@ -14,11 +14,15 @@ use crate::tree::Node;
 
 pub(super) fn service(parts: &Parts, name: &str, node: &Node, report: &mut Report) -> ServiceSpec {
     let machine = machine::machine(parts, node, report);
+    let replicas = replicas(node, report);
+    let sockets = sockets::sockets(parts, node, replicas, report);
+    let hash = hash::config_hash(node, &parts.contents);
+    let hash = machine::with_machine(hash, &machine);
     let (restart, retry) = restart::restart(node, report);
     ServiceSpec {
         name: name.to_owned(),
         container_name: text(node, "container_name"),
-        replicas: replicas(node, report),
+        replicas,
         image: build::image(&parts.name, name, node),
         pull_policy: pull_policy(node),
         platform: text(node, "platform"),
@@ -83,7 +87,8 @@ pub(super) fn service(parts: &Parts, name: &str, node: &Node, report: &mut Repor
         dns_opt: texts(node, "dns_opt"),
         update: rollout::rollout(node.at(&["deploy", "update_config"]), report),
         rollback: rollout::rollout(node.at(&["deploy", "rollback_config"]), report),
-        config_hash: machine::with_machine(hash::config_hash(node, &parts.contents), &machine),
+        config_hash: sockets::with_sockets(hash, &sockets),
+        sockets,
         machine,
         logging: logging::logging(node, report),
         hooks: hooks::hooks(node),

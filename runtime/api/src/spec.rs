@@ -168,6 +168,8 @@ pub struct ServiceSpec {
     pub annotations: BTreeMap<String, String>,
     /// Published ports.
     pub ports: Vec<PortSpec>,
+    /// Sockets of the host that lead to it (`x-stack.sockets`).
+    pub sockets: Vec<SocketSpec>,
     /// Attachments by network key.
     pub networks: BTreeMap<String, AttachSpec>,
     /// Names that this service alone has for others: name, service.
@@ -321,7 +323,7 @@ pub struct HealthCheckSpec {
 }
 
 /// A published port.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct PortSpec {
     /// Address on the host; `None` is all.
     pub host_ip: Option<IpAddr>,
@@ -333,6 +335,38 @@ pub struct PortSpec {
     pub target: u16,
     /// UDP instead of TCP.
     pub udp: bool,
+    /// What SRV lookups find it by: its `name` and `app_protocol`, as DNS
+    /// labels without the underscore.
+    #[serde(default)]
+    pub labels: Vec<String>,
+}
+
+/// A socket in the host's file system that leads to a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SocketSpec {
+    /// Where it leads.
+    pub target: SocketTarget,
+    /// Absolute path of the host.
+    pub path: PathBuf,
+}
+
+/// What a socket leads to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SocketTarget {
+    /// A TCP port of the service.
+    Port(u16),
+    /// A stream socket: an absolute path in the service.
+    Path(String),
+}
+
+impl std::fmt::Display for SocketTarget {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            SocketTarget::Port(port) => write!(f, "{port}"),
+            SocketTarget::Path(path) => f.write_str(path),
+        }
+    }
 }
 
 /// A service's place on a network.

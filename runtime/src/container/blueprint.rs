@@ -14,7 +14,7 @@ use stack_protocol::config::{File, Interface, Root, VmConfig};
 use stack_vmm::Rates;
 
 use super::mounts::Parts;
-use super::process;
+use super::{process, sockets};
 use crate::network::{Network, Nic};
 use crate::stack::Placed;
 use crate::volume::VolumeKind;
@@ -164,6 +164,10 @@ pub fn draw(site: &Site<'_>, spec: &ServiceSpec, image: &Image) -> Result<Bluepr
             .iter()
             .map(|(k, v)| (k.clone(), v.clone()))
             .collect(),
+        inward: sockets::inward(
+            spec,
+            networks.iter().map(|place| (&place.network, &place.nic)),
+        ),
         process: process::process(spec, &image.config)?,
         healthcheck: process::healthcheck(spec, &image.config),
         init: spec.init,

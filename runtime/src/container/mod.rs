@@ -12,6 +12,7 @@ mod redraw;
 mod run;
 mod seccomp;
 pub mod signal;
+pub mod sockets;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -27,7 +28,7 @@ use crate::ledger::Ledger;
 use crate::network::Nic;
 use crate::time::now_ms;
 pub use blueprint::{Blueprint, MTU, card};
-pub use mounts::sockets;
+pub use mounts::host_sockets;
 pub use redraw::{redraw, room};
 
 /// What the ledger keeps of a container.

@@ -119,6 +119,7 @@ async fn tell(handle: &Arc<Handle>, new: &Record) -> Outcome {
         search: config.search.clone(),
         resolver_options: config.resolver_options.clone(),
         healthcheck: config.healthcheck.clone(),
+        inward: config.inward.clone(),
         memory_limit: config.memory_limit,
         cpus: config.cpus,
         pids_limit: config.pids_limit,

@@ -9,6 +9,7 @@ mod builder;
 mod command;
 mod context;
 mod dockerfile;
+mod forward;
 mod import;
 mod order;
 mod registries;
@@ -31,6 +32,7 @@ use crate::daemon::Daemon;
 use crate::progress::Progress;
 use builder::Lease;
 use context::Context;
+use forward::Forward;
 
 /// Bytes of a Dockerfile at most.
 const MAX_DOCKERFILE: u64 = 4 << 20;
@@ -237,6 +239,10 @@ async fn one(
     let result = async {
         for (path, content) in &command.files {
             shell::write_file(lease, path, content.clone()).await?;
+        }
+        let mut forwarded = Vec::new();
+        for (host, guest) in &command.sockets {
+            forwarded.push(Forward::start(lease, host, guest).await?);
         }
         let mut step = String::new();
         let mut last_error = String::new();
