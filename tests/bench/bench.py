@@ -348,7 +348,7 @@ def main():
     options = parser.parse_args()
     home, report, beside = Home(), Report(), None
     try:
-        if set("bcdehikl") & set(options.only):
+        if set("bcdehkl") & set(options.only):
             beside = peer(home.dir, options.docker)
         if set("abcdeg") & set(options.only):
             starts(home, report, options.rounds, options.only, beside)

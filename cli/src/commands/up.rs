@@ -18,7 +18,7 @@ use tokio::sync::watch;
 
 use crate::client::Client;
 use crate::context::Context;
-use crate::error::Error;
+use crate::error::{Error, is_service_failure};
 use crate::interrupt::Interrupts;
 use crate::logs::Look;
 use crate::progress::{Progress, Summary};
@@ -265,6 +265,7 @@ impl Up {
                 Err(Error::Interrupted)
             }
             (Err(error), _) => {
+                let error = own_code(error);
                 culprit::show_last_lines(context, &client, &request.spec, &project, &error).await;
                 Err(error)
             }
@@ -411,6 +412,20 @@ impl Up {
                 timestamps: self.timestamps,
             },
         })
+    }
+}
+
+/// A service that failed is that, whatever its program's exit code: `run` and
+/// `exec` end with those.
+fn own_code(error: Error) -> Error {
+    match error {
+        Error::Api(mut api) => {
+            if is_service_failure(&api) {
+                api.exit_code = i32::from(exit::FAILURE);
+            }
+            Error::Api(api)
+        }
+        other => other,
     }
 }
 
