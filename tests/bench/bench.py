@@ -18,6 +18,10 @@ usage: tests/bench/bench.py [--rounds N] [--only LETTERS] [--docker SOCKET|no]
   f  pull and unpack of a large image, against `skopeo copy` + `umoci unpack`
   g  resident memory of an idle VM
   h  `stack watch`: a saved file, 5,000 changed files
+  i  a line typed to `stack attach` until `stack logs -f` shows it
+  j  lines a second that one service writes, a million, none of them lost
+  k  `stack exec … true` and `stack run --rm … true`
+  l  `stack up -d` after a change in one of 20 services
 
 `make bench` builds what is needed and starts the registry first.
 """
@@ -31,6 +35,7 @@ import subprocess
 import tempfile
 import time
 
+import daily
 import engine
 import watch
 
@@ -338,12 +343,12 @@ def watches(home, report, rounds, beside):
 def main():
     parser = argparse.ArgumentParser(usage=__doc__.split("\n\n")[1])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", default="abcdefgh")
+    parser.add_argument("--only", default="abcdefghijkl")
     parser.add_argument("--docker")
     options = parser.parse_args()
     home, report, beside = Home(), Report(), None
     try:
-        if set("bcdeh") & set(options.only):
+        if set("bcdehkl") & set(options.only):
             beside = peer(home.dir, options.docker)
         if set("abcdeg") & set(options.only):
             starts(home, report, options.rounds, options.only, beside)
@@ -351,6 +356,8 @@ def main():
             pulls(home, Report(), options.rounds)
         if "h" in options.only:
             watches(home, Report(), options.rounds, beside)
+        if set("ijkl") & set(options.only):
+            daily.measure(home, BIN / "stack", Report(), options.rounds, options.only, beside)
     finally:
         if beside:
             beside.close()
