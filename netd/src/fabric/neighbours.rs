@@ -109,7 +109,11 @@ impl Fabric {
                 continue;
             };
             let frame = match (address, port.endpoint.ipv4) {
-                (IpAddr::V4(address), Some(own)) => wire::arp_reply((mac, port.mac), address, own),
+                (IpAddr::V4(address), Some(own)) => {
+                    let macs = (mac, port.mac);
+                    frames.push((*id, wire::arp_announcement(macs, address)));
+                    wire::arp_reply(macs, address, own)
+                }
                 (IpAddr::V4(_), None) => continue,
                 // Section 7.2.6, with the override flag.
                 (IpAddr::V6(target), _) => {
