@@ -14,6 +14,7 @@ mod network;
 mod ports;
 mod restart;
 mod rollout;
+pub(crate) mod security;
 mod service;
 mod sockets;
 

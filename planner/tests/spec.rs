@@ -129,7 +129,14 @@ fn limits_of_deploy_and_quotas() {
         (a.cpus, a.memory, a.pids_limit, a.replicas),
         (Some(0.25), Some(50 << 20), Some(9), 3)
     );
-    assert_eq!(a.restart, Restart::OnFailure { max: Some(2) });
+    assert_eq!(a.restart, Restart::OnFailure { max: None });
+    assert_eq!(a.retry.max_attempts, Some(2));
+    let policy = "    restart: always\n    deploy: {restart_policy: {condition: none, delay: 1m, window: 1500ms}}\n";
+    let a = service(policy);
+    assert_eq!(
+        (a.restart, a.retry.delay_ms, a.retry.window_ms),
+        (Restart::No, Some(60_000), 1500)
+    );
     assert_eq!(service("    cpu_quota: 50000\n").cpus, Some(0.5));
     assert_eq!(service("    cpu_count: 4\n").cpus, Some(4.0));
     assert_eq!(
@@ -391,7 +398,6 @@ fn what_cannot_be_honoured() {
         "devices: ['/dev/sda']",
         "use_api_socket: true",
         "volumes_from: [b]",
-        "pre_start: [{command: x}]",
         "provider: {type: x}",
         "volumes: [{type: image, source: x, target: /x}]",
         "volumes: ['relative:rel']",
@@ -450,7 +456,7 @@ fn what_has_no_effect_is_named() {
     let cases = [
         ("logging: {driver: none}", "services.a.logging.driver"),
         (
-            "security_opt: ['label:disable']",
+            "security_opt: ['label:type:x_t']",
             "services.a.security_opt[0]",
         ),
         ("tmpfs: ['/x:uid=5']", "uid=5"),

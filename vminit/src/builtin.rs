@@ -2,6 +2,7 @@
 //! entered the service's namespaces: files go in and out of images that have
 //! neither a shell nor tar.
 
+mod listen;
 mod sync;
 
 use std::io::{self, BufReader, BufWriter};
@@ -28,6 +29,7 @@ pub(crate) fn run(builtin: &Builtin, exec: &Exec) -> Refusal {
         Builtin::Idle => loop {
             nix::unistd::pause();
         },
+        Builtin::Listen { path } => listen::run(path.as_ref()),
         Builtin::Pack {
             path,
             name,

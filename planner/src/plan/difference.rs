@@ -27,6 +27,9 @@ const ITEMS: [&str; 10] = [
     "dns_opt",
 ];
 
+/// Fields with fields of their own that change as a whole.
+const WHOLE: [&str; 2] = ["restart", "seccomp"];
+
 /// What is different, in the order of the spec's fields; nothing that only
 /// `up` itself reads. What fits the VM's `room` is live.
 pub(super) fn changes(old: &ServiceSpec, new: &ServiceSpec, room: &Room) -> Vec<Change> {
@@ -100,13 +103,13 @@ impl Changes {
                 let said = |value: &Value| (!value.is_null()).then(|| "attached".to_owned());
                 self.add(path, written(path), said(old), said(new));
             }
-            (Value::Object(old), Value::Object(new)) if field != "restart" => {
+            (Value::Object(old), Value::Object(new)) if !WHOLE.contains(&field) => {
                 self.entries(path, old, new);
             }
-            (Value::Null, Value::Object(new)) if field != "restart" => {
+            (Value::Null, Value::Object(new)) if !WHOLE.contains(&field) => {
                 self.entries(path, &empty, new);
             }
-            (Value::Object(old), Value::Null) if field != "restart" => {
+            (Value::Object(old), Value::Null) if !WHOLE.contains(&field) => {
                 self.entries(path, old, &empty);
             }
             (Value::Array(old), Value::Array(new))
@@ -119,7 +122,7 @@ impl Changes {
                     ["ulimits", ..] => "ulimits",
                     _ => field,
                 };
-                let hide = matches!(path, ["environment" | "labels", _]);
+                let hide = matches!(path, ["environment" | "labels" | "annotations", _]);
                 let text = |value: &Value| {
                     let shown = show::value(name, value)?;
                     Some(if hide {

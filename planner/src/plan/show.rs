@@ -1,6 +1,9 @@
 //! Values of a spec as a stack file writes them.
 
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+use crate::hash;
 
 /// The value of a field; `None` for one that says nothing.
 pub(super) fn value(field: &str, value: &Value) -> Option<String> {
@@ -8,7 +11,14 @@ pub(super) fn value(field: &str, value: &Value) -> Option<String> {
         Value::Null => None,
         Value::Bool(flag) => Some(flag.to_string()),
         Value::Number(number) => Some(match number.as_u64() {
-            Some(bytes) if matches!(field, "memory" | "shm_size" | "size") => size(bytes),
+            Some(bytes)
+                if matches!(
+                    field,
+                    "memory" | "shm_size" | "size" | "read_bps" | "write_bps"
+                ) =>
+            {
+                size(bytes)
+            }
             Some(ms) if field.ends_with("_ms") => duration(ms),
             _ => number.to_string(),
         }),
@@ -30,6 +40,7 @@ pub(super) fn value(field: &str, value: &Value) -> Option<String> {
             "sockets" => socket(fields),
             "mounts" => mount(fields),
             "restart" => restart(fields),
+            "seccomp" => profile(value),
             _ => value.to_string(),
         }),
     }
@@ -137,6 +148,12 @@ fn restart(fields: &Map<String, Value>) -> String {
         Some(max) => format!("on-failure:{max}"),
         None => "on-failure".to_owned(),
     }
+}
+
+/// A profile of system calls by the beginning of its hash: it is long.
+fn profile(value: &Value) -> String {
+    let hash = hash::hex(&Sha256::digest(value.to_string()));
+    format!("profile {}", &hash[..12])
 }
 
 /// `256M`; bytes that are no whole unit stay bytes.

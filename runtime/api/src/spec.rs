@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::hook::Hooks;
 use crate::logging::Logging;
+use crate::retry::Retry;
 use crate::rollout::Rollout;
+use crate::seccomp::Profile;
 
 /// A whole stack.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -129,6 +131,9 @@ pub struct ServiceSpec {
     pub cap_drop: Vec<String>,
     /// `no-new-privileges` was asked for.
     pub no_new_privileges: bool,
+    /// Which system calls it may make (`security_opt: seccomp=FILE`); `None`:
+    /// all.
+    pub seccomp: Option<Profile>,
     /// Kernel settings.
     pub sysctls: BTreeMap<String, String>,
     /// Limits: name, (soft, hard); -1 is unlimited.
@@ -139,12 +144,18 @@ pub struct ServiceSpec {
     pub memory: Option<u64>,
     /// Processors, e.g. 1.5.
     pub cpus: Option<f64>,
+    /// Processors of the host that it may run on; empty: all.
+    pub cpuset: Vec<u32>,
+    /// How fast its disks may be read and written.
+    pub disk_rates: DiskRates,
     /// Processes at most.
     pub pids_limit: Option<u64>,
     /// OOM score adjustment.
     pub oom_score_adj: Option<i32>,
     /// Restart policy.
     pub restart: Restart,
+    /// How often and after which pauses (`deploy.restart_policy`).
+    pub retry: Retry,
     /// `SIGTERM`, `TERM` or a number; default: the image's, then SIGTERM.
     pub stop_signal: Option<String>,
     /// Grace period; default 10 s.
@@ -153,6 +164,8 @@ pub struct ServiceSpec {
     pub healthcheck: Option<HealthCheckSpec>,
     /// Labels.
     pub labels: BTreeMap<String, String>,
+    /// Annotations: kept and shown, nothing here reads them.
+    pub annotations: BTreeMap<String, String>,
     /// Published ports.
     pub ports: Vec<PortSpec>,
     /// Sockets of the host that lead to it (`x-stack.sockets`).
@@ -243,6 +256,20 @@ impl ServiceSpec {
             None => format!("{project}-{}-{number}", self.name),
         }
     }
+}
+
+/// Limits for all disks of a container together (`blkio_config`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DiskRates {
+    /// Bytes a second.
+    pub read_bps: Option<u64>,
+    /// Bytes a second.
+    pub write_bps: Option<u64>,
+    /// Requests a second.
+    pub read_iops: Option<u64>,
+    /// Requests a second.
+    pub write_iops: Option<u64>,
 }
 
 /// When to pull an image.

@@ -10,6 +10,7 @@ pub mod news;
 pub mod process;
 mod redraw;
 mod run;
+mod seccomp;
 pub mod signal;
 pub mod sockets;
 
@@ -57,6 +58,12 @@ pub struct Record {
     /// It is removed, with its nameless volumes, when it has ended.
     #[serde(default)]
     pub remove_at_end: bool,
+    /// Its `pre_start` hooks have been run; what for.
+    #[serde(default)]
+    pub prepared: Option<String>,
+    /// Automatic restarts since the last start by hand or success.
+    #[serde(default)]
+    pub attempts: u32,
 }
 
 /// The network devices of a VM.
@@ -244,6 +251,7 @@ impl Handle {
         self.update(|record| {
             record.wanted = true;
             record.container.restarts = 0;
+            record.attempts = 0;
             if !record.container.state.is_live() {
                 record.container.state = State::Starting;
                 record.container.error = None;

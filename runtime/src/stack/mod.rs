@@ -12,6 +12,7 @@ mod networks;
 mod observe;
 mod one_off;
 mod places;
+mod pre_start;
 mod replace;
 mod resources;
 mod rewire;

@@ -85,6 +85,7 @@ pub(super) async fn update(
                 .clone_from(&new.container.networks);
             record.container.config_hash.clone_from(&spec.config_hash);
             record.container.labels.clone_from(&spec.labels);
+            record.container.annotations.clone_from(&spec.annotations);
             if let Some(bound) = &bound {
                 record.container.ports.clone_from(bound);
             }

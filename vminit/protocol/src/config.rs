@@ -215,6 +215,10 @@ pub struct Exec {
     /// `no_new_privs`.
     #[serde(default)]
     pub no_new_privileges: bool,
+    /// Filter of system calls: a BPF program as the kernel takes it
+    /// (`struct sock_filter`, little-endian); empty for none.
+    #[serde(default, with = "crate::bytes")]
+    pub seccomp: Vec<u8>,
     /// `oom_score_adj`.
     #[serde(default)]
     pub oom_score_adj: Option<i32>,
@@ -230,6 +234,12 @@ pub struct Exec {
 pub enum Builtin {
     /// Nothing, until it is killed: a service that lets its files be seen.
     Idle,
+    /// Listens on a socket and brings its connections to the host, in the
+    /// conversation of [`tunnel`](crate::tunnel).
+    Listen {
+        /// Absolute path, where nothing is yet.
+        path: String,
+    },
     /// Writes a tar stream to standard output.
     Pack {
         /// Absolute path of a file or directory.
