@@ -108,6 +108,9 @@ fn one(control: &OwnedFd, interface: &Interface) -> io::Result<()> {
         sys::if_ioctl(control.as_raw_fd(), libc::SIOCSIFMTU, &mut request)?;
     }
     ipv6_settings(name, interface.ipv6.is_some())?;
+    // Whoever knew another machine by this address is told of this one.
+    let _ = fs::write(format!("/proc/sys/net/ipv4/conf/{name}/arp_notify"), "1");
+    let _ = fs::write(format!("/proc/sys/net/ipv6/conf/{name}/ndisc_notify"), "1");
     if let Some((address, prefix)) = interface.ipv4 {
         let mask = match prefix {
             0 => 0,

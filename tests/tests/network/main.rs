@@ -8,6 +8,7 @@ mod ports;
 mod shared;
 mod sockets;
 mod stack;
+mod user;
 
 use stack_tests::Project;
 
