@@ -116,6 +116,8 @@ fn of_volumes(daemon: &Daemon, cache: bool) -> Result<Usage, ApiError> {
 
 fn of_files(kind: &str, one: &str, dir: &Path, idle: bool) -> Usage {
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    // A directory is one that is being made.
+    let entries = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
     let items = entries.map(|entry| Item {
         kind: one.to_owned(),
         name: entry.file_name().to_string_lossy().into_owned(),
