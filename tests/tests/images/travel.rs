@@ -73,7 +73,7 @@ configs: {c: {content: "hello"}}
     let look = "cat /new; stat -c '%a %u %g' /new; stat -c %h /d/two; ls /bin/vi; ls -a /data \
                 /temporary /etc/app.conf; echo $MADE; tr '\\0' ' ' < /proc/1/cmdline";
     let seen = user.stack(&["exec", "-T", "app", "sh", "-c", look]);
-    let text = format!("{}{}", seen.stdout, seen.stderr);
+    let text = format!("{}\n{}", seen.stdout, seen.stderr);
     for line in ["new", "4750 12 34", "2", "yes", "sleep 1000"] {
         assert!(text.lines().any(|l| l.trim() == line), "{line}: {text}");
     }
@@ -140,7 +140,9 @@ fn images_are_saved_as_they_came() {
         .shell(&format!("\"$STACK\" save busybox:1 > {}", path.display()))
         .ok();
     let elsewhere = other.project("other", SLEEPER);
-    elsewhere.stack(&["load", path.to_str().unwrap()]).ok();
+    elsewhere
+        .shell(&format!("\"$STACK\" load - < {}", path.display()))
+        .ok();
     assert_eq!(inspect(&other, "busybox:1")["Id"], before["Id"]);
     // Nothing is sent to the registry that it came from; it is the same there.
     let name = format!("{}/library/again:1", registry());
