@@ -54,6 +54,8 @@ pub(crate) struct Progress {
     ui: Ui,
     show: Show,
     pulls: bool,
+    /// What builds say is shown.
+    builds: bool,
 }
 
 impl Progress {
@@ -70,6 +72,7 @@ impl Progress {
             ui,
             show,
             pulls: true,
+            builds: true,
         }
     }
 
@@ -78,6 +81,15 @@ impl Progress {
     pub(crate) fn without_pulls(self) -> Progress {
         Progress {
             pulls: false,
+            ..self
+        }
+    }
+
+    /// Says nothing of what builds say.
+    #[must_use]
+    pub(crate) fn without_builds(self) -> Progress {
+        Progress {
+            builds: false,
             ..self
         }
     }
@@ -148,7 +160,8 @@ impl Progress {
             | Event::Done { .. }
             | Event::Failed(_) => false,
         };
-        if is_pull && !self.pulls {
+        let is_build = matches!(event, Event::Output { .. });
+        if (is_pull && !self.pulls) || (is_build && !self.builds) {
             return Ok(());
         }
         match (&mut self.show, event) {

@@ -103,6 +103,16 @@ impl Context {
         Ok(is_true(Settings::new(&self.global)?.setting(name)))
     }
 
+    /// Does a variable not say no?
+    ///
+    /// # Errors
+    /// An environment file cannot be read.
+    pub(crate) fn is_not_denied(&self, name: &str) -> Result<bool, Error> {
+        let settings = Settings::new(&self.global)?;
+        let value = settings.setting(name);
+        Ok(value.is_none() || is_true(value))
+    }
+
     /// The project. Its problems are shown: errors end the command, warnings
     /// do not. Services on the command line enable their profiles.
     ///

@@ -63,6 +63,34 @@ impl Drop for NoEcho {
     }
 }
 
+/// A terminal that gives each key at once and shows none; Ctrl-C is a signal
+/// as ever. Dropping it restores what was.
+#[derive(Debug)]
+pub(crate) struct KeyByKey {
+    before: Termios,
+}
+
+impl KeyByKey {
+    /// Takes the keys, if standard input is a terminal that this process may
+    /// read.
+    pub(crate) fn enter() -> Option<KeyByKey> {
+        let before = tcgetattr(stdin()).ok().filter(|_| is_foreground())?;
+        let mut mode = before.clone();
+        mode.local_modes
+            .remove(LocalModes::ECHO | LocalModes::ICANON);
+        tcsetattr(stdin(), OptionalActions::Now, &mode).ok()?;
+        Some(KeyByKey { before })
+    }
+}
+
+impl Drop for KeyByKey {
+    fn drop(&mut self) {
+        if is_foreground() {
+            let _ = tcsetattr(stdin(), OptionalActions::Now, &self.before);
+        }
+    }
+}
+
 fn is_foreground() -> bool {
     tcgetpgrp(stdin()).is_ok_and(|group| group == getpgrp())
 }

@@ -68,7 +68,7 @@ impl Watching {
         if rules.is_empty() {
             return Err(Error::usage(
                 "no service has a `develop.watch` section",
-                "say which files to watch and what to do: `stack explain watch`, or \
+                "say which files to watch and what to do: \
                  https://github.com/compose-spec/compose-spec/blob/main/develop.md",
             ));
         }

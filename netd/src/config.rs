@@ -120,6 +120,10 @@ pub struct Endpoint {
     /// What SRV lookups find: `_label._tcp.name` for each of the names.
     #[serde(default)]
     pub services: Vec<Service>,
+    /// SRV records that only this endpoint can look up: those of who is on
+    /// the VM's other networks.
+    #[serde(default)]
+    pub records: Vec<Record>,
 }
 
 /// A stream socket in the host's file system.
@@ -142,6 +146,28 @@ pub struct Service {
     pub port: u16,
 }
 
+impl Service {
+    /// `_http._tcp.web` of `web`.
+    pub fn name_at(&self, host: &str) -> String {
+        let protocol = match self.protocol {
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+        };
+        format!("_{}._{protocol}.{host}", self.label)
+    }
+}
+
+/// An SRV record as it is asked for and answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// `_http._tcp.web`.
+    pub name: String,
+    /// Port of the guest.
+    pub port: u16,
+    /// Name of the guest.
+    pub target: String,
+}
+
 /// How frames go between the daemon and a VMM.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -154,8 +180,9 @@ pub enum Transport {
     VhostUser,
 }
 
-/// One port of the host that leads to a port of an endpoint.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// One port of the host, or a socket in its file system, that leads to a port
+/// of an endpoint.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Publish {
     /// Unique in the configuration.
     pub id: String,
@@ -166,6 +193,10 @@ pub struct Publish {
     /// Any free port from `host_port` to this one will do.
     #[serde(default)]
     pub host_port_last: Option<u16>,
+    /// A stream socket of this user to listen at in place of a port (TCP
+    /// only). It is made anew where nobody listens, and removed at the end.
+    #[serde(default)]
+    pub host_path: Option<PathBuf>,
     /// TCP or UDP.
     pub protocol: Protocol,
     /// An [`Endpoint::id`].
@@ -175,9 +206,10 @@ pub struct Publish {
 }
 
 /// Transport of a published port.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Protocol {
     /// Transmission control protocol.
+    #[default]
     Tcp,
     /// User datagram protocol.
     Udp,

@@ -125,6 +125,7 @@ const ALLOWED: &[i64] = &[
     libc::SYS_eventfd2,
     libc::SYS_fcntl,
     libc::SYS_ioctl,
+    libc::SYS_pidfd_open,
     libc::SYS_ppoll,
     libc::SYS_read,
     libc::SYS_readv,

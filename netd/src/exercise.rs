@@ -43,6 +43,7 @@ pub(crate) fn frames(bytes: &[u8]) {
         host_ip: None,
         host_port: 1,
         host_port_last: None,
+        host_path: None,
         protocol: Protocol::Tcp,
         endpoint: "e0".to_owned(),
         container_port: 80,

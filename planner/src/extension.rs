@@ -25,7 +25,7 @@ use crate::tree::{Mapping, Node, Path};
 pub(crate) const KEY: &str = "x-stack";
 
 /// What may be in `x-stack`.
-pub(crate) const SECTIONS: [&str; 2] = ["lint", "machine"];
+pub(crate) const SECTIONS: [&str; 3] = ["lint", "machine", "sockets"];
 /// What may be in `x-stack.machine`.
 pub(crate) const MACHINE: [&str; 4] = ["boot", "kernel", "memory", "vcpus"];
 /// What may be in `x-stack.lint`.
@@ -42,16 +42,40 @@ const MAX_MEMORY: u64 = 1 << 40;
 pub(crate) fn check(model: &Node, report: &mut Report) {
     let services = model.get("services").and_then(Node::as_mapping);
     let at_services = services.into_iter().flat_map(Mapping::values);
-    for node in at_services.chain([model]).filter_map(|node| node.get(KEY)) {
+    for owner in at_services.chain([model]) {
+        let Some(node) = owner.get(KEY) else {
+            continue;
+        };
         known_keys(node, KEY, &SECTIONS, report);
         if let Some(machine) = node.get("machine") {
             known_keys(machine, "x-stack.machine", &MACHINE, report);
             read(machine, report);
         }
+        if let Some(sockets) = node.get("sockets") {
+            sockets_of_one(sockets, std::ptr::eq(owner, model), report);
+        }
         if let Some(lint) = node.get("lint") {
             known_keys(lint, "x-stack.lint", &LINT, report);
             allowed_lints(lint, report);
         }
+    }
+}
+
+/// Sockets lead to one service; where is looked at with its other parts.
+fn sockets_of_one(sockets: &Node, at_top: bool, report: &mut Report) {
+    if at_top {
+        let message = "`sockets` is for one service";
+        let problem = Problem::error(codes::MISPLACED, message);
+        let problem = problem.at(sockets.place(), "at the top of the file");
+        report.push(problem.help("write it under the service's own `x-stack`"));
+    } else if sockets.as_mapping().is_none() {
+        let message = format!(
+            "`x-stack.sockets` must be a mapping, not {}",
+            sockets.kind()
+        );
+        let problem = Problem::error(codes::WRONG_TYPE, message);
+        let problem = problem.on(sockets, "a mapping is expected");
+        report.push(problem.help("write `\"80\": ./web.sock` or `/run/app.sock: ./app.sock`"));
     }
 }
 

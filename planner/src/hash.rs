@@ -3,6 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use crate::project::Contents;
+use crate::spec::security::{SECCOMP, Wish, wish};
 use crate::tree::{Node, Value, float_text};
 
 /// Attributes that can change while the container stays.
@@ -50,6 +51,18 @@ pub(crate) fn config_hash(service: &Node, contents: &Contents) -> String {
                 hasher.update((bytes.len() as u64).to_le_bytes());
                 hasher.update(bytes);
             }
+        }
+    }
+    for option in service
+        .get("security_opt")
+        .and_then(Node::as_sequence)
+        .unwrap_or_default()
+    {
+        if let Some(Wish::Profile(file)) = option.as_str().map(wish)
+            && let Some(Ok(bytes)) = contents.get(&(SECCOMP, file.to_owned()))
+        {
+            hasher.update((bytes.len() as u64).to_le_bytes());
+            hasher.update(bytes);
         }
     }
     hex(&hasher.finalize())

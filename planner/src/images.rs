@@ -36,15 +36,25 @@ impl Project {
     #[must_use]
     pub fn with_images(mut self, images: &BTreeMap<String, String>) -> Self {
         for service in self.services_mut() {
-            let Some(node) = service.get_mut("image") else {
-                continue;
-            };
-            if let Some(other) = node.as_str().and_then(|image| images.get(image)) {
-                let place = node.place();
-                *node = Node {
-                    key: node.key,
-                    ..Node::string(other.clone(), place)
-                };
+            let mut places: Vec<&mut Node> = Vec::new();
+            for (key, node) in service.as_mapping_mut().into_iter().flatten() {
+                match key.as_str() {
+                    "image" => places.push(node),
+                    "pre_start" => {
+                        let hooks = node.as_sequence_mut().into_iter().flatten();
+                        places.extend(hooks.filter_map(|hook| hook.get_mut("image")));
+                    }
+                    _ => {}
+                }
+            }
+            for node in places {
+                if let Some(other) = node.as_str().and_then(|image| images.get(image)) {
+                    let place = node.place();
+                    *node = Node {
+                        key: node.key,
+                        ..Node::string(other.clone(), place)
+                    };
+                }
             }
         }
         self

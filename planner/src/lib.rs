@@ -55,7 +55,7 @@ mod schema;
 mod source;
 mod spec;
 mod suggest;
-mod support;
+pub mod support;
 mod template;
 #[cfg(test)]
 mod test_cases;

@@ -220,7 +220,7 @@ impl Loader<'_> {
         if options.prune {
             profiles::prune(&mut model);
         }
-        let contents = self.contents(&model);
+        let contents = self.contents(&model, &folder);
         let mut project = Project::new(Parts {
             name,
             folder,

@@ -73,6 +73,7 @@ pub(crate) fn resolve(root: &mut Node, base: Base<'_>) {
         &["services", "*", "label_file", "*"],
         &["services", "*", "develop", "watch", "*", "path"],
         &["services", "*", "x-stack", "machine", "kernel"],
+        &["services", "*", "x-stack", "sockets", "*"],
         &["x-stack", "machine", "kernel"],
     ];
     for pattern in absolute {

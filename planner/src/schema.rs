@@ -253,10 +253,27 @@ pub(crate) fn sort_service(entries: &mut crate::tree::Mapping) {
     entries.sort_by(|a, _, b, _| rank(a).cmp(&rank(b)));
 }
 
-/// Names of all attributes of a service.
+/// All attributes of a service with those below them, as `deploy.mode`.
 #[cfg(test)]
-pub(crate) fn service_attributes() -> impl Iterator<Item = &'static str> {
-    service::SERVICE.fields.iter().map(|field| field.name)
+pub(crate) fn service_attributes() -> Vec<String> {
+    fn below(path: &str, kind: &Kind, out: &mut Vec<String>) {
+        match kind {
+            Kind::Object(object) | Kind::ObjectOrNull(object) => {
+                for field in object.fields {
+                    below(&format!("{path}.{}", field.name), &field.kind, out);
+                }
+            }
+            Kind::List(kind) | Kind::Named(kind, _) | Kind::Either(_, kind) => {
+                below(path, kind, out);
+            }
+            _ => out.push(path.to_owned()),
+        }
+    }
+    let mut out = Vec::new();
+    for field in service::SERVICE.fields {
+        below(field.name, &field.kind, &mut out);
+    }
+    out
 }
 
 /// What a service is called in messages.

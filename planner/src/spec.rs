@@ -14,7 +14,9 @@ mod network;
 mod ports;
 mod restart;
 mod rollout;
+pub(crate) mod security;
 mod service;
+mod sockets;
 
 use std::collections::BTreeMap;
 

@@ -2,10 +2,12 @@
 //! its line: a warning when the stack works without it, an error when leaving it
 //! out would be unsafe or useless.
 
-#[cfg(test)]
-mod tests;
+mod table;
+
+pub use table::table;
 
 use crate::diagnostic::{Problem, Report, codes};
+use crate::spec::security::{Wish, wish};
 use crate::tree::{Node, Path, Span, visit};
 
 /// Places of one attribute that are shown at most.
@@ -13,6 +15,8 @@ const MOST_PLACES: usize = 5;
 
 /// Where, and what does not happen.
 type Ignored = (&'static [&'static str], &'static str);
+/// Where, for which values, and why nothing happens.
+type IgnoredValue = (&'static [&'static str], fn(&Node) -> bool, &'static str);
 /// Where, for which values, why not, and what to do instead.
 type Refused = (
     &'static [&'static str],
@@ -39,12 +43,12 @@ const IGNORED: &[Ignored] = &[
         "images have no attestations",
     ),
     (
-        &["services", "*", "blkio_config"],
-        "disk access is not limited",
+        &["services", "*", "blkio_config", "weight"],
+        "the disks of virtual machines are not weighed against each other",
     ),
     (
-        &["services", "*", "cgroup"],
-        "every service has a kernel of its own",
+        &["services", "*", "blkio_config", "weight_device"],
+        "the disks of virtual machines are not weighed against each other",
     ),
     (
         &["services", "*", "cgroup_parent"],
@@ -59,7 +63,6 @@ const IGNORED: &[Ignored] = &[
         &["services", "*", "cpu_rt_runtime"],
         "real-time scheduling is not offered",
     ),
-    (&["services", "*", "cpuset"], "processors are not pinned"),
     (
         &["services", "*", "cpu_shares"],
         "virtual machines share the host's processors evenly, use `cpus`",
@@ -77,15 +80,9 @@ const IGNORED: &[Ignored] = &[
         "services of other stacks are reached through an external network",
     ),
     (
-        &["services", "*", "isolation"],
-        "every service is a virtual machine",
-    ),
-    (
         &["services", "*", "mem_reservation"],
         "memory is taken when it is used",
     ),
-    (&["services", "*", "memswap_limit"], "there is no swap"),
-    (&["services", "*", "mem_swappiness"], "there is no swap"),
     (
         &["services", "*", "oom_kill_disable"],
         "memory is limited by the virtual machine",
@@ -189,6 +186,41 @@ const IGNORED: &[Ignored] = &[
     ),
 ];
 
+/// Values without an effect, of attributes that have one with others, or whose
+/// other values say what is so anyway.
+const IGNORED_VALUES: &[IgnoredValue] = &[
+    (
+        &["services", "*", "security_opt", "*"],
+        |node| node.as_str().map(wish) == Some(Wish::Unknown),
+        "there is no such mechanism in the guest",
+    ),
+    (
+        &["services", "*", "cgroup"],
+        |node| node.as_str() == Some("host"),
+        "every service has a kernel of its own",
+    ),
+    (
+        &["services", "*", "isolation"],
+        |node| node.as_str() != Some("default"),
+        "every service is a virtual machine",
+    ),
+    (
+        &["services", "*", "mem_swappiness"],
+        |node| node.scalar_text().as_deref() != Some("0"),
+        "there is no swap",
+    ),
+    (
+        &["services", "*", "ipc"],
+        |node| node.as_str() == Some("none"),
+        "every service has shared memory of its own",
+    ),
+    (
+        &["services", "*", "deploy", "mode"],
+        |node| !matches!(node.as_str(), Some("replicated" | "global")),
+        "services run side by side, as many as `replicas` says",
+    ),
+];
+
 const REFUSED: &[Refused] = &[
     (
         &["services", "*", "provider"],
@@ -278,12 +310,6 @@ const REFUSED: &[Refused] = &[
         "name the volumes in each service that uses them",
     ),
     (
-        &["services", "*", "pre_start"],
-        always,
-        "hooks are not run",
-        "write a service for it, and `depends_on` with `service_completed_successfully`",
-    ),
-    (
         &["services", "*", "models"],
         always,
         "there is no model runner, so its address would be missing",
@@ -336,10 +362,17 @@ pub(crate) fn warn(model: &Node, report: &mut Report) {
         },
         "images are pulled when they are missing",
     );
+    for (pattern, applies, reason) in IGNORED_VALUES {
+        ask(pattern, &|node, _| applies(node), reason);
+    }
     ask(
-        &["services", "*", "security_opt", "*"],
-        &|node, _| !node.as_str().is_some_and(is_no_new_privileges),
-        "there is no such mechanism in the guest",
+        &["services", "*", "memswap_limit"],
+        &|node, path| {
+            // As much swap as memory is none, and that is what there is.
+            let service = path.keys().get(1).copied().unwrap_or_default();
+            model.at(&["services", service, "mem_limit"]) != Some(node)
+        },
+        "there is no swap",
     );
     ask(
         &["services", "*", "logging", "driver"],
@@ -391,12 +424,6 @@ pub(crate) fn refuse(model: &Node, report: &mut Report) {
             }
         });
     }
-}
-
-/// `no-new-privileges`, `no-new-privileges:true` or with `=`.
-pub(crate) fn is_no_new_privileges(text: &str) -> bool {
-    let rest = text.strip_prefix("no-new-privileges");
-    rest.is_some_and(|rest| matches!(rest, "" | ":true" | "=true" | ":false" | "=false"))
 }
 
 fn always(node: &Node) -> bool {

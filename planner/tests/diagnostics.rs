@@ -303,7 +303,7 @@ fn every_code_and_its_place() {
             &[],
             "sometimes",
         ),
-        (codes::IGNORED, service("cpuset: '0'"), &[], "cpuset"),
+        (codes::IGNORED, service("runtime: runc"), &[], "runtime"),
     ];
     for (code, text, more, wanted) in cases {
         let loaded = loaded(&text, more);

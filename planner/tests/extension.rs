@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use stack_api::spec::MachineSpec;
+use stack_api::spec::{MachineSpec, SocketSpec};
 use stack_planner::{LoadOptions, Loaded, MemorySource, load};
 
 fn loaded(files: &[(&str, &str)]) -> Loaded {
@@ -49,6 +49,41 @@ fn a_service_over_the_whole_file() {
         boot: None,
     };
     assert_eq!(machine(&base, "db"), db);
+}
+
+#[test]
+fn sockets_of_the_host() {
+    let base = "services:\n  web:\n    image: web\n    x-stack:\n      sockets:\n        \"80\": ./web.sock\n        /run/app.sock: ${DIR:-run}/app.sock\n";
+    let base = loaded(&[("/x/stack.yaml", base)]);
+    let spec = base.project.as_ref().unwrap().spec().unwrap();
+    let sockets = &spec.services["web"].sockets;
+    let shown = |socket: &SocketSpec| format!("{} {}", socket.target, socket.path.display());
+    let shown: Vec<String> = sockets.iter().map(shown).collect();
+    assert_eq!(shown, ["/run/app.sock /x/run/app.sock", "80 /x/web.sock"]);
+    let wrong = |sockets: &str, more: &str| {
+        let text =
+            format!("services: {{web: {{image: web, {more} x-stack: {{sockets: {sockets}}}}}}}\n");
+        let loaded = loaded(&[("/x/stack.yaml", &text)]);
+        let problems: Vec<_> = loaded
+            .all_diagnostics()
+            .iter()
+            .map(|p| p.message.clone())
+            .collect();
+        problems.join("; ")
+    };
+    for (sockets, more, why) in [
+        ("{web: ./web.sock}", "", "neither a port of the service"),
+        ("{\"0\": ./web.sock}", "", "neither a port of the service"),
+        ("{\"80\": ''}", "", "not the path of a socket"),
+        ("[./web.sock]", "", "must be a mapping"),
+        ("{\"80\": ./a.sock, \"81\": a.sock}", "", "leads elsewhere"),
+        ("{\"80\": ./a.sock}", "scale: 2,", "the service has several"),
+    ] {
+        let said = wrong(sockets, more);
+        assert!(said.contains(why), "{sockets}: {said}");
+    }
+    let long = format!("{{\"80\": ./{}}}", "a".repeat(120));
+    assert!(wrong(&long, "").contains("too long"));
 }
 
 #[test]

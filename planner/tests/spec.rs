@@ -129,7 +129,14 @@ fn limits_of_deploy_and_quotas() {
         (a.cpus, a.memory, a.pids_limit, a.replicas),
         (Some(0.25), Some(50 << 20), Some(9), 3)
     );
-    assert_eq!(a.restart, Restart::OnFailure { max: Some(2) });
+    assert_eq!(a.restart, Restart::OnFailure { max: None });
+    assert_eq!(a.retry.max_attempts, Some(2));
+    let policy = "    restart: always\n    deploy: {restart_policy: {condition: none, delay: 1m, window: 1500ms}}\n";
+    let a = service(policy);
+    assert_eq!(
+        (a.restart, a.retry.delay_ms, a.retry.window_ms),
+        (Restart::No, Some(60_000), 1500)
+    );
     assert_eq!(service("    cpu_quota: 50000\n").cpus, Some(0.5));
     assert_eq!(service("    cpu_count: 4\n").cpus, Some(4.0));
     assert_eq!(
@@ -177,6 +184,7 @@ fn ports() {
         published_end,
         target,
         udp: false,
+        labels: Vec::new(),
     };
     let wanted = [
         port(None, None, 80),
@@ -186,6 +194,7 @@ fn ports() {
             published_end: None,
             target: 80,
             udp: true,
+            labels: Vec::new(),
         },
         port(Some(9000), None, 90),
         port(Some(9001), None, 91),
@@ -196,9 +205,19 @@ fn ports() {
             published_end: None,
             target: 2,
             udp: false,
+            labels: Vec::new(),
         },
     ];
     assert_eq!(a.ports, wanted);
+}
+
+#[test]
+fn named_ports() {
+    let a = service(
+        "    ports:\n      - {target: 80, name: Web UI, app_protocol: http}\n      - {target: 81, name: http, app_protocol: HTTP}\n      - {target: 82, name: \"!\"}\n",
+    );
+    let labels: Vec<_> = a.ports.iter().map(|port| port.labels.join(" ")).collect();
+    assert_eq!(labels, ["web-ui http", "http", ""]);
 }
 
 #[test]
@@ -379,7 +398,6 @@ fn what_cannot_be_honoured() {
         "devices: ['/dev/sda']",
         "use_api_socket: true",
         "volumes_from: [b]",
-        "pre_start: [{command: x}]",
         "provider: {type: x}",
         "volumes: [{type: image, source: x, target: /x}]",
         "volumes: ['relative:rel']",
@@ -438,7 +456,7 @@ fn what_has_no_effect_is_named() {
     let cases = [
         ("logging: {driver: none}", "services.a.logging.driver"),
         (
-            "security_opt: ['label:disable']",
+            "security_opt: ['label:type:x_t']",
             "services.a.security_opt[0]",
         ),
         ("tmpfs: ['/x:uid=5']", "uid=5"),

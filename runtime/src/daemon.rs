@@ -213,13 +213,6 @@ impl Daemon {
         }
     }
 
-    async fn keep_files(self: Arc<Self>) {
-        loop {
-            tokio::time::sleep(REVIVE_AGAIN).await;
-            self.end_vms_without_files().await;
-        }
-    }
-
     async fn keep_netd(&self, home: &str) {
         let netd = self.netd(home);
         // Found running, or started, for containers from before this daemon.

@@ -112,14 +112,18 @@ if [ "$(id -u)" != 0 ]; then
 fi
 echo "packages: installing ${missing[*]}"
 
-# QEMU 10, which restores a machine fastest, is in backports.
-if ! grep -rqs bookworm-backports /etc/apt/sources.list /etc/apt/sources.list.d; then
-    mirror=$(grep -hos 'https\?://[^ ]*' /etc/apt/sources.list /etc/apt/sources.list.d/debian.sources \
-        | grep -v security | head -n 1 || true)
+# QEMU 10, which restores a machine fastest, is in backports: at the mirror that
+# apt has the release itself from.
+backports=/etc/apt/sources.list.d/stack-backports.list
+repositories() {
+    apt-get indextargets --format '$(REPO_URI) $(RELEASE)' 'Created-By: Packages' | sort -u
+}
+if [ -e "$backports" ] || ! repositories | grep -q ' bookworm-backports$'; then
+    mirror=$(repositories | awk '$2 == "bookworm" { print $1; exit }')
     [ -n "$mirror" ] || { echo "packages: no Debian mirror is configured for apt" >&2; exit 1; }
-    echo "packages: adding bookworm-backports from $mirror in /etc/apt/sources.list.d/stack-backports.list"
+    echo "packages: adding bookworm-backports from $mirror in $backports"
     echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror bookworm-backports main" \
-        | "${as_root[@]}" tee /etc/apt/sources.list.d/stack-backports.list >/dev/null
+        | "${as_root[@]}" tee "$backports" >/dev/null
 fi
 
 # Only QEMU itself is taken from there, and in one call with the rest, so that

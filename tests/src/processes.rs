@@ -22,6 +22,13 @@ impl Running {
         self.program.starts_with("qemu-system") && !self.is_template
     }
 
+    /// Does it still run? A zombie does not.
+    pub fn is_alive(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        let state = stat.rsplit(')').next().unwrap_or_default().trim_start();
+        !state.is_empty() && !state.starts_with('Z')
+    }
+
     /// Sends SIGKILL.
     pub fn kill(&self) {
         let _ = kill(Pid::from_raw(self.pid), Signal::SIGKILL);

@@ -125,3 +125,77 @@ fn what_a_service_asks_for_is_so_in_its_machine() {
         "the stop signal was caught"
     );
 }
+
+#[test]
+fn system_calls_processors_and_disks_are_limited() {
+    let home = Home::new();
+    let file = r#"services:
+  box:
+    image: busybox:1
+    command: sleep 1000
+    stop_grace_period: 0s
+    security_opt: ["seccomp=profile.json"]
+    cpuset: "0"
+    blkio_config:
+      device_write_bps: [{path: /dev/sda, rate: 4m}]
+    annotations: {note: "is kept"}
+  user:
+    image: busybox:1
+    command: sleep 1000
+    stop_grace_period: 0s
+    user: "33"
+    security_opt: ["seccomp:profile.json", "no-new-privileges"]
+"#;
+    let profile = r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+        {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 30},
+        {"names": ["sethostname"], "action": "SCMP_ACT_KILL_PROCESS"},
+        {"names": ["chmod", "fchmodat", "fchmodat2"], "action": "SCMP_ACT_ERRNO",
+         "args": [{"index": 1, "value": 511, "op": "SCMP_CMP_EQ"}]}]}"#;
+    let project = home.project("limits", file);
+    std::fs::write(project.dir().join("profile.json"), profile).expect("a profile");
+    let up = project.stack(&["up", "-d", "--wait"]);
+    assert!(!up.stderr.contains("no effect"), "{up}");
+    up.ok();
+    for service in ["box", "user"] {
+        let script = "mkdir /tmp/x; mkdir /tmp/y || echo refused; hostname other; echo $?; \
+                      grep -E '^Seccomp:' /proc/1/status";
+        let said = project.stack(&["exec", "-T", service, "sh", "-c", script]);
+        assert!(said.stderr.contains("Read-only file system"), "{said}");
+        assert!(said.stdout.starts_with("refused\n159\n"), "{said}");
+        assert!(said.stdout.ends_with("Seccomp:\t2\n"), "{said}");
+    }
+    let container = project.container("box");
+    assert_eq!(container["Annotations"]["note"], "is kept");
+    let pid = container["Pid"].as_u64().expect("the VM's process");
+    let status = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/status"));
+    let status = status.expect("the VM runs");
+    assert!(status.contains("Cpus_allowed_list:\t0\n"), "{status}");
+
+    let script = "dd if=/dev/zero of=/big bs=1M count=16 conv=fsync 2>/dev/null";
+    let began = std::time::Instant::now();
+    project
+        .stack(&["exec", "-T", "box", "sh", "-c", script])
+        .ok();
+    let took = began.elapsed().as_secs_f64();
+    assert!(took > 2.0, "16 MiB at 4 MiB a second in {took} s");
+
+    // Another profile makes other containers.
+    let profile = r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": []}"#;
+    std::fs::write(project.dir().join("profile.json"), profile).expect("a profile");
+    let plan = project.stack(&["plan"]).ok();
+    assert!(plan.contains("seccomp: profile"), "{plan}");
+    std::fs::write(project.dir().join("profile.json"), "{}").expect("a profile");
+    let refused = project.stack(&["up", "-d"]);
+    assert_eq!(refused.code, Some(15), "{refused}");
+    assert!(refused.stderr.contains("profile.json"), "{refused}");
+}
+
+#[test]
+fn processors_that_are_not_there_are_refused() {
+    let home = Home::new();
+    let file = "services: {box: {image: 'busybox:1', command: sleep 9, cpuset: '4000'}}";
+    let project = home.project("cpuset", file);
+    let up = project.stack(&["up", "-d"]);
+    assert_ne!(up.code, Some(0), "{up}");
+    assert!(up.stderr.contains("processor 4000"), "{up}");
+}

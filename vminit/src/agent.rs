@@ -26,6 +26,7 @@ use crate::exec::Session;
 use crate::output::Output;
 use crate::port::{Port, Received};
 use crate::process::Part;
+use crate::relay::Inwards;
 use crate::service::Service;
 use crate::{service, sys};
 use probe::Health;
@@ -67,6 +68,7 @@ pub(crate) struct Agent {
     shutdown: bool,
     /// This VM was a template.
     template: bool,
+    inwards: Inwards,
 }
 
 impl Agent {
@@ -82,6 +84,7 @@ impl Agent {
             sessions: BTreeMap::new(),
             health: None,
             shutdown: false,
+            inwards: Inwards::default(),
         })
     }
 

@@ -3,6 +3,7 @@
 //! changed, which is below what it sees): files go in and out of images that have
 //! neither a shell nor tar.
 
+mod listen;
 mod sync;
 
 use std::io::{self, BufReader, BufWriter};
@@ -30,6 +31,7 @@ pub(crate) fn run(builtin: &Builtin, exec: &Exec) -> Refusal {
         Builtin::Idle => loop {
             nix::unistd::pause();
         },
+        Builtin::Listen { path } => listen::run(path.as_ref()),
         Builtin::Pack {
             path,
             name,

@@ -148,7 +148,6 @@ pub(crate) fn streams(input: RawFd, output: RawFd, error: RawFd, terminal: bool)
 pub(crate) fn become_process(exec: &Exec) -> Refusal {
     match prepare(exec) {
         Ok((program, args, env)) => {
-            sys::close_others_on_exec();
             let error = unistd::execve(&program, &args, &env).err();
             refused(&exec.args[0], error.unwrap_or(nix::Error::EINVAL))
         }
@@ -159,6 +158,8 @@ pub(crate) fn become_process(exec: &Exec) -> Refusal {
 type Prepared = (CString, Vec<CString>, Vec<CString>);
 
 fn prepare(exec: &Exec) -> Result<Prepared, Refusal> {
+    // Before a filter that may not allow it.
+    sys::close_others_on_exec();
     // The kernel's own default is too low for servers (Docker has the same).
     sys::set_limit(libc::RLIMIT_NOFILE, OPEN_FILES.0, OPEN_FILES.1)?;
     for (name, soft, hard) in &exec.rlimits {
@@ -181,6 +182,11 @@ fn prepare(exec: &Exec) -> Result<Prepared, Refusal> {
     let mask = caps::mask(&exec.capabilities, exec.privileged);
     for capability in (0..caps::COUNT).filter(|n| mask & (1 << n) == 0) {
         sys::prctl(libc::PR_CAPBSET_DROP, u64::from(capability))?;
+    }
+    // Later there are no more capabilities for it (and runc does it here, so
+    // profiles allow what comes after).
+    if !exec.no_new_privileges {
+        filter(exec)?;
     }
     unistd::setresuid(
         Uid::from_raw(who.uid),
@@ -212,7 +218,19 @@ fn prepare(exec: &Exec) -> Result<Prepared, Refusal> {
     };
     let args = exec.args.iter().map(c).collect::<Result<_, _>>()?;
     let env = env.iter().map(c).collect::<Result<_, _>>()?;
-    Ok((c(&program)?, args, env))
+    let program = c(&program)?;
+    if exec.no_new_privileges {
+        filter(exec)?;
+    }
+    Ok((program, args, env))
+}
+
+fn filter(exec: &Exec) -> Result<(), Refusal> {
+    if exec.seccomp.is_empty() {
+        return Ok(());
+    }
+    sys::filter_calls(&exec.seccomp)
+        .map_err(|error| Refusal::new(128, format!("the seccomp profile: {error}")))
 }
 
 /// A user may open what `/dev/stdout` leads to only when it is theirs.

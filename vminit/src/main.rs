@@ -38,6 +38,9 @@ fn main() {
     if let Some(to) = relay::wanted() {
         return relay::serve(to);
     }
+    if let Some(order) = relay::wanted_inward() {
+        return relay::serve_inward(&order);
+    }
     if let Err(error) = boot::mounts() {
         eprintln!("vminit: {error}");
     }

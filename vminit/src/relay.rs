@@ -6,6 +6,8 @@
 //! listening socket as its standard input. It may have threads, which process
 //! 1 must not.
 
+mod inward;
+
 use std::fs;
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -17,6 +19,8 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
+
+pub(crate) use inward::{Inwards, serve as serve_inward, wanted as wanted_inward};
 
 /// Where a relay finds the address it connects to.
 const VARIABLE: &str = "VMINIT_RELAY";
@@ -55,31 +59,45 @@ pub(crate) fn serve(to: SocketAddr) {
         return;
     };
     let listener = UnixListener::from(socket);
-    let running = Arc::new(());
+    let places = Places::default();
     loop {
         let Ok((client, _)) = listener.accept() else {
             thread::sleep(Duration::from_millis(100));
             continue;
         };
-        if Arc::strong_count(&running) > MAX {
-            continue;
+        places.run(&to.to_string(), move || {
+            let host = TcpStream::connect_timeout(&to, Duration::from_secs(30))?;
+            host.set_nodelay(true)?;
+            join(client, host)
+        });
+    }
+}
+
+/// The connections of a relay, [`MAX`] at a time.
+#[derive(Debug, Default)]
+struct Places(Arc<()>);
+
+impl Places {
+    /// Runs a connection to `what` in a thread, if there is place.
+    fn run(&self, what: &str, connection: impl FnOnce() -> io::Result<()> + Send + 'static) {
+        if Arc::strong_count(&self.0) > MAX {
+            return;
         }
-        let place = Arc::clone(&running);
+        let (place, name) = (Arc::clone(&self.0), what.to_owned());
         let started = thread::Builder::new().stack_size(STACK).spawn(move || {
-            if let Err(error) = join(client, to) {
-                eprintln!("vminit: a relay to {to}: {error}");
+            if let Err(error) = connection() {
+                eprintln!("vminit: a relay to {name}: {error}");
             }
             drop(place);
         });
         if let Err(error) = started {
-            eprintln!("vminit: a relay to {to}: {error}");
+            eprintln!("vminit: a relay to {what}: {error}");
         }
     }
 }
 
-fn join(client: UnixStream, to: SocketAddr) -> io::Result<()> {
-    let host = TcpStream::connect_timeout(&to, Duration::from_secs(30))?;
-    host.set_nodelay(true)?;
+/// Copies both ways until both have ended.
+fn join(client: UnixStream, host: TcpStream) -> io::Result<()> {
     let (client_in, host_out) = (client.try_clone()?, host.try_clone()?);
     let inward = thread::Builder::new().stack_size(STACK).spawn(move || {
         let _ = io::copy(&mut &host, &mut &client);

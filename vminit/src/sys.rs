@@ -157,6 +157,33 @@ pub(crate) fn capset(mask: u64) -> io::Result<()> {
     Ok(())
 }
 
+/// prctl(2), `PR_SET_SECCOMP`: from now on the program judges each system call
+/// of this thread and its children.
+pub(crate) fn filter_calls(program: &[u8]) -> io::Result<()> {
+    let mut filter: Vec<libc::sock_filter> = program
+        .chunks_exact(8)
+        .map(|bytes| libc::sock_filter {
+            code: u16::from_le_bytes([bytes[0], bytes[1]]),
+            jt: bytes[2],
+            jf: bytes[3],
+            k: u32::from_le_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]),
+        })
+        .collect();
+    let program = libc::sock_fprog {
+        len: u16::try_from(filter.len()).map_err(|_| io::ErrorKind::InvalidInput)?,
+        filter: filter.as_mut_ptr(),
+    };
+    // SAFETY: the kernel copies the program, which lives until it returns.
+    check(unsafe {
+        libc::prctl(
+            libc::PR_SET_SECCOMP,
+            libc::SECCOMP_MODE_FILTER,
+            &raw const program,
+        )
+    })?;
+    Ok(())
+}
+
 /// setrlimit(2) by number.
 pub(crate) fn set_limit(resource: u32, soft: u64, hard: u64) -> io::Result<()> {
     let limit = libc::rlimit {

@@ -2,6 +2,7 @@
 
 mod culprit;
 mod foreground;
+mod menu;
 
 use std::collections::BTreeMap;
 
@@ -12,6 +13,7 @@ use stack_api::request;
 use stack_api::spec::{PullPolicy, StackSpec};
 use stack_planner::Project;
 use stack_planner::plan::Plan;
+use tokio::sync::watch;
 
 use crate::client::Client;
 use crate::context::Context;
@@ -22,8 +24,9 @@ use crate::progress::{Progress, Summary};
 use crate::project::lock::LockUse;
 use crate::ui::{Paint, human, palette};
 use crate::watch::Watching;
-use crate::{exit, ui};
+use crate::{exit, terminal, ui};
 use foreground::{Abort, Foreground};
+use menu::Menu;
 
 /// Create and start the services of a stack
 ///
@@ -104,6 +107,11 @@ pub(crate) struct Up {
     #[arg(long, conflicts_with_all = ["wait", "abort_on_container_exit", "abort_on_container_failure", "exit_code_from", "attach"])]
     dry_run: bool,
 
+    /// Fresh anonymous volumes for new containers, instead of those of the
+    /// old ones
+    #[arg(short = 'V', long, conflicts_with = "no_recreate")]
+    renew_anon_volumes: bool,
+
     /// Seconds to let old containers end by themselves
     #[arg(short, long, value_name = "SECONDS")]
     timeout: Option<u64>,
@@ -111,6 +119,14 @@ pub(crate) struct Up {
     /// Do not show how pulling images gets on
     #[arg(long)]
     quiet_pull: bool,
+
+    /// Do not show what builds say
+    #[arg(long)]
+    quiet_build: bool,
+
+    /// Do not ask; this is always so, the option is for scripts
+    #[arg(short, long)]
+    yes: bool,
 
     /// Stop all when one container ends, with its exit code
     #[arg(long, conflicts_with = "detach")]
@@ -144,6 +160,18 @@ pub(crate) struct Up {
     /// Copy changed files into the services, as `stack watch` does
     #[arg(short, long, conflicts_with_all = ["detach", "wait", "no_start", "dry_run"])]
     watch: bool,
+
+    /// Keys on a terminal: w watches files, d leaves the services running;
+    /// this is the default [env: COMPOSE_MENU]
+    #[arg(
+        long,
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        conflicts_with = "detach"
+    )]
+    menu: Option<bool>,
 
     /// Do not say which container a line is from
     #[arg(long)]
@@ -199,12 +227,16 @@ impl Up {
             true => Some(self.watching(context, &client, &project, &request.spec)?),
             false => None,
         };
+        let menu = !detached && self.menu(context)?;
         let mut interrupts = Interrupts::take()?;
         let began = human::now_ms();
         let events = client.events(Method::PUT, &path, &request).await?;
         let mut progress = Progress::new(context.ui, context.global.progress);
         if self.quiet_pull {
             progress = progress.without_pulls();
+        }
+        if self.quiet_build {
+            progress = progress.without_builds();
         }
         let result = progress.follow(events, &mut interrupts).await;
         match (result, foreground) {
@@ -213,13 +245,16 @@ impl Up {
                 Ok(exit::OK)
             }
             (Ok(_), Some(foreground)) => {
-                let shown = foreground.watch(context, &client, began, &mut interrupts);
-                match &watching {
-                    None => shown.await,
-                    Some(watching) => tokio::select! {
-                        code = shown => code,
-                        error = watching.on_and_on() => Err(error),
-                    },
+                let (on, mut wanted) = watch::channel(self.watch);
+                let mut menu = match menu {
+                    true => Menu::open(context.ui, on.clone()),
+                    false => None,
+                };
+                let shown = foreground.watch(context, &client, began, &mut interrupts, &mut menu);
+                let make = || self.watching(context, &client, &project, &request.spec);
+                tokio::select! {
+                    code = shown => code,
+                    error = watch_when_wanted(context, watching, make, &mut wanted) => Err(error),
                 }
             }
             // Somebody waits for the logs and wants it to end: nothing of it
@@ -233,6 +268,14 @@ impl Up {
                 Err(error)
             }
         }
+    }
+
+    /// Keys are taken.
+    fn menu(&self, context: &Context) -> Result<bool, Error> {
+        Ok(match self.menu {
+            Some(wanted) => wanted,
+            None => terminal::is_interactive() && context.is_not_denied("COMPOSE_MENU")?,
+        })
     }
 
     fn watching(
@@ -302,6 +345,7 @@ impl Up {
             no_start: self.no_start,
             pull: self.pull.map(Pull::policy),
             scale: self.scale.iter().cloned().collect::<BTreeMap<_, _>>(),
+            renew_anon_volumes: self.renew_anon_volumes,
             remove_orphans,
             ignore_orphans,
             timeout: self.timeout,
@@ -366,6 +410,35 @@ impl Up {
                 timestamps: self.timestamps,
             },
         })
+    }
+}
+
+/// Watches files as long as it is wanted. Gives why the system cannot.
+async fn watch_when_wanted(
+    context: &Context,
+    mut watching: Option<Watching>,
+    make: impl Fn() -> Result<Watching, Error>,
+    wanted: &mut watch::Receiver<bool>,
+) -> Error {
+    loop {
+        let on = *wanted.borrow_and_update();
+        if on && watching.is_none() {
+            match make() {
+                Ok(made) => watching = Some(made),
+                Err(error) => context.ui.note(error),
+            }
+        }
+        let changed = async { wanted.changed().await.is_ok() };
+        let more = match &watching {
+            Some(watching) if on => tokio::select! {
+                error = watching.on_and_on() => return error,
+                more = changed => more,
+            },
+            _ => changed.await,
+        };
+        if !more {
+            std::future::pending::<()>().await;
+        }
     }
 }
 

@@ -123,6 +123,7 @@ impl Endpoint {
         if let Some(twice) = self.sockets.iter().find(|s| !ports.insert(s.port)) {
             return Err(format!("endpoint {id}: port {} is taken", twice.port));
         }
+        let most = most.max(self.records.len());
         if most.max(self.services.len()).max(self.search.len()) > MAX_ENTRIES {
             return Err(format!("endpoint {id}: more than {MAX_ENTRIES} names"));
         }

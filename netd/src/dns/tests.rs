@@ -12,7 +12,7 @@ use simple_dns::rdata::{OPT, RData};
 use simple_dns::{CLASS, Name, Packet, PacketFlag, Question, RCODE, TYPE};
 
 use super::*;
-use crate::config::{Endpoint, Network, Protocol, Service};
+use crate::config::{Endpoint, Network, Protocol, Record, Service};
 use crate::ids::{PortId, QueryId};
 
 fn endpoint(last: u8, names: &[&str]) -> Endpoint {
@@ -66,6 +66,7 @@ fn modern() -> Zone {
     (only.ipv4, only.ipv6) = (None, Some(six(4)));
     let mut second = endpoint(5, &["db", "db-2"]);
     second.ipv6 = Some(six(5));
+    second.services = db.services.clone();
     let network = Network {
         name: "front".into(),
         subnet: Some((Ipv4Addr::new(10, 89, 0, 0), 24)),
@@ -80,6 +81,14 @@ fn modern() -> Zone {
 
 fn links() -> Vec<(String, String)> {
     vec![("database".into(), "Web-2".into())]
+}
+
+fn records() -> Vec<Record> {
+    vec![Record {
+        name: "_http._tcp.Far".into(),
+        port: 8080,
+        target: "far-1".into(),
+    }]
 }
 
 fn hosts() -> Vec<(String, Vec<IpAddr>)> {
@@ -125,6 +134,7 @@ fn ask(zone: &mut Zone, name: &str, kind: TYPE) -> (RCODE, Vec<String>) {
         Own {
             links: &links(),
             hosts: &hosts(),
+            records: &records(),
         },
     ) {
         Answer::Reply(bytes) => {
@@ -194,8 +204,12 @@ fn both_families_have_records() {
 fn services_have_ports() {
     let mut zone = modern();
     let mut ask = |name: &str, kind| ask(&mut zone, name, kind);
-    assert_eq!(ask("_postgresql._tcp.db", TYPE::SRV).1, ["db:5432"]);
-    assert_eq!(ask("_postgresql._tcp.db-1", TYPE::SRV).1, ["db:5432"]);
+    // Each replica by the name that it alone has.
+    assert_eq!(
+        ask("_postgresql._tcp.db", TYPE::SRV).1,
+        ["db-1:5432", "db-2:5432"]
+    );
+    assert_eq!(ask("_PostgreSQL._tcp.db-1.", TYPE::SRV).1, ["db-1:5432"]);
     assert_eq!(
         ask("_postgresql._tcp.db", TYPE::A),
         (RCODE::NoError, none())
@@ -208,6 +222,9 @@ fn services_have_ports() {
         assert_eq!(ask(name, TYPE::SRV), (RCODE::NameError, none()), "{name}");
     }
     assert_eq!(ask("_http._tcp.example.org", TYPE::SRV).1, ["Forward"]);
+    // Of another network, that the asking endpoint is on as well.
+    assert_eq!(ask("_http._tcp.far", TYPE::SRV).1, ["far-1:8080"]);
+    assert_eq!(ask("_http._tcp.far", TYPE::A), (RCODE::NoError, none()));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use simple_dns::{
 
 use super::empty_reply;
 use super::reply::reply;
-use crate::config::{Endpoint, Network, Protocol};
+use crate::config::{Endpoint, Network, Record};
 
 /// Names of the gateway, which leads to the host.
 const HOST_NAMES: [&str; 3] = [
@@ -98,6 +98,8 @@ pub(crate) struct Own<'a> {
     pub(crate) links: &'a [(String, String)],
     /// Their addresses.
     pub(crate) hosts: &'a [(String, Vec<IpAddr>)],
+    /// Ports of those.
+    pub(crate) records: &'a [Record],
 }
 
 impl<'a> Own<'a> {
@@ -106,6 +108,7 @@ impl<'a> Own<'a> {
         Own {
             links: &endpoint.links,
             hosts: &endpoint.hosts,
+            records: &endpoint.records,
         }
     }
 
@@ -148,8 +151,18 @@ impl Zone {
                 ..network.clone()
             },
         };
+        let mut bearers: HashMap<String, usize> = HashMap::new();
         for endpoint in &network.endpoints {
-            zone.add(endpoint);
+            let names: HashSet<String> = endpoint.names.iter().map(|n| canonical(n)).collect();
+            for name in names {
+                *bearers.entry(name).or_default() += 1;
+            }
+        }
+        for endpoint in &network.endpoints {
+            // Each of several replicas is a server of its own.
+            let mut names = endpoint.names.iter().map(|name| canonical(name));
+            let lone = names.find(|name| bearers.get(name) == Some(&1));
+            zone.add(endpoint, lone.as_deref());
         }
         if !network.internal {
             zone.add_host();
@@ -157,17 +170,13 @@ impl Zone {
         zone
     }
 
-    fn add(&mut self, endpoint: &Endpoint) {
+    /// `lone`: the name that no other endpoint has.
+    fn add(&mut self, endpoint: &Endpoint, lone: Option<&str>) {
         let first = endpoint.names.first().map(|name| canonical(name));
         for name in endpoint.names.iter().map(|name| canonical(name)) {
             for service in &endpoint.services {
-                let protocol = match service.protocol {
-                    Protocol::Tcp => "tcp",
-                    Protocol::Udp => "udp",
-                };
-                let label = canonical(&service.label);
-                let target = first.clone().unwrap_or_default();
-                let ports = self.services.entry(format!("_{label}._{protocol}.{name}"));
+                let target = lone.or(first.as_deref()).unwrap_or_default().to_owned();
+                let ports = self.services.entry(canonical(&service.name_at(&name)));
                 let ports = ports.or_default();
                 if !ports.contains(&(service.port, target.clone())) {
                     ports.push((service.port, target));
@@ -272,6 +281,12 @@ impl Zone {
                 .filter_map(|(port, target)| server(*port, target));
             let asked = asks(question, TYPE::SRV);
             return Some(Ok(records.filter(|_| asked).collect()));
+        }
+        let known = own.records.iter().filter(|r| canonical(&r.name) == name);
+        let known: Vec<RData<'static>> = known.filter_map(|r| server(r.port, &r.target)).collect();
+        if !known.is_empty() {
+            let asked = asks(question, TYPE::SRV);
+            return Some(Ok(if asked { known } else { Vec::new() }));
         }
         let owner = service_owner(&name).unwrap_or(&name);
         let known = self.elsewhere.contains(owner) || self.names.contains_key(owner);

@@ -137,6 +137,18 @@ impl Fabric {
 
     /// Takes an endpoint off its network; its flows end.
     pub(crate) fn remove_port(&mut self, id: PortId) {
+        self.end_flows(id);
+        self.reassembly.forget_port(id);
+        self.frames.retain(|(port, _)| *port != id);
+        if let Some(port) = self.ports.remove(&id)
+            && let Some(network) = self.networks.get_mut(&port.network)
+        {
+            network.table.retain(|_, port| *port != id);
+        }
+    }
+
+    /// An endpoint's machine is not there any more: its flows end.
+    pub(crate) fn end_flows(&mut self, id: PortId) {
         for flow in self.flows.select(|flow| flow.key.port == id) {
             self.close_flow(flow);
         }
@@ -147,13 +159,6 @@ impl Fabric {
             self.close_query(query);
         }
         self.sessions.forget(|port, _| port == id);
-        self.reassembly.forget_port(id);
-        self.frames.retain(|(port, _)| *port != id);
-        if let Some(port) = self.ports.remove(&id)
-            && let Some(network) = self.networks.get_mut(&port.network)
-        {
-            network.table.retain(|_, port| *port != id);
-        }
     }
 
     /// A published port is bound.

@@ -227,6 +227,7 @@ fn a_guest_has_a_bounded_number_of_flows() {
         host_ip: None,
         host_port: 0,
         host_port_last: None,
+        host_path: None,
         protocol: Protocol::Tcp,
         endpoint: "2/2".into(),
         container_port: 80,

@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::event_loop::Loop;
 use super::listener::Listener;
 use super::port;
+use super::presence::Suspended;
 use super::publish::bind;
 use super::store::{self, Stored};
 use crate::config::{Config, Publish};
@@ -53,7 +54,9 @@ impl Loop {
     /// Serves what a daemon before this one did, at the same ports.
     pub(super) fn apply_stored(&mut self, stored: Stored, now: Instant) -> Response {
         self.kept = stored.bound.into_iter().collect();
+        self.restoring = true;
         let response = self.apply(stored.config, now);
+        self.restoring = false;
         self.kept.clear();
         response
     }
@@ -85,9 +88,12 @@ impl Loop {
     /// Ports that were chosen here, for a daemon that is started again.
     fn chosen_ports(&self) -> BTreeMap<String, u16> {
         let listeners = self.listeners.values();
+        let listeners = listeners.map(|l| (&l.publish, &l.addresses));
+        let suspended = self.suspended.iter().map(|s| (&s.publish, &s.addresses));
         listeners
-            .filter(|l| l.publish.host_port == 0 || l.publish.host_port_last.is_some())
-            .filter_map(|l| Some((l.publish.id.clone(), l.addresses.first()?.port())))
+            .chain(suspended)
+            .filter(|(publish, _)| publish.host_port == 0 || publish.host_port_last.is_some())
+            .filter_map(|(publish, at)| Some((publish.id.clone(), at.first()?.port())))
             .collect()
     }
 
@@ -96,6 +102,7 @@ impl Loop {
         let changes = self.fabric.apply(&config.networks, now);
         for port in changes.closed {
             self.taps.forget(port);
+            self.forget_vmm(port);
             if let Some(port) = self.ports.remove(&port) {
                 port.close(&mut self.sources);
             }
@@ -105,6 +112,7 @@ impl Loop {
             match port::open(&opened, &mut self.sources) {
                 Ok(port) => {
                     self.ports.insert(opened.port, port);
+                    self.await_vmm(opened.port, now);
                 }
                 Err(error) => {
                     // Forgotten, so that the next configuration tries again.
@@ -131,14 +139,30 @@ impl Loop {
                 listener.close(&mut self.sources);
             }
         }
-        let mut bound: HashMap<String, _> = self
-            .listeners
-            .values()
-            .map(|listener| (listener.publish.id.clone(), listener.addresses.clone()))
+        self.suspended.retain(|s| wanted.contains(&s.publish));
+        for suspended in std::mem::take(&mut self.suspended) {
+            if self.is_gone(&suspended.publish.endpoint) {
+                self.suspended.push(suspended);
+            } else {
+                self.keep_place(&suspended);
+            }
+        }
+        let listeners = self.listeners.values();
+        let listeners = listeners.map(|l| (&l.publish, &l.addresses));
+        let suspended = self.suspended.iter().map(|s| (&s.publish, &s.addresses));
+        let mut bound: HashMap<String, _> = listeners
+            .chain(suspended)
+            .map(|(publish, addresses)| (publish.id.clone(), addresses.clone()))
             .collect();
         let mut errors = Vec::new();
         for publish in wanted {
             if bound.contains_key(&publish.id) {
+                continue;
+            }
+            if self.is_gone(&publish.endpoint) {
+                // Its machine has to come back first.
+                let (publish, addresses) = (publish.clone(), Vec::new());
+                self.suspended.push(Suspended { publish, addresses });
                 continue;
             }
             match self.listen(publish) {
@@ -169,12 +193,13 @@ impl Loop {
         for same_port in [true, false] {
             for publish in wanted {
                 let served = |listener: &Listener| listener.publish == *publish;
-                if self.listeners.values().any(served)
-                    || self.fabric.is_on_internal_network(&publish.endpoint)
-                {
+                if self.listeners.values().any(served) || self.is_shut_in(publish) {
                     continue;
                 }
-                let place = |p: &Publish| (p.host_ip, p.host_port, p.host_port_last, p.protocol);
+                let place = |p: &Publish| {
+                    let port = (p.host_ip, p.host_port, p.host_port_last, p.protocol);
+                    (port, p.host_path.clone())
+                };
                 let idle = |listener: &Listener| {
                     let old = &listener.publish;
                     place(old) == place(publish)
@@ -190,18 +215,34 @@ impl Loop {
         }
     }
 
-    fn listen(&mut self, publish: &Publish) -> Result<Vec<std::net::SocketAddr>, PublishError> {
+    /// Its network has no way out, nor in for those who have no permission:
+    /// a socket of the user's has one.
+    fn is_shut_in(&self, publish: &Publish) -> bool {
+        publish.host_path.is_none() && self.fabric.is_on_internal_network(&publish.endpoint)
+    }
+
+    /// Binds a published port.
+    pub(super) fn listen(
+        &mut self,
+        publish: &Publish,
+    ) -> Result<Vec<std::net::SocketAddr>, PublishError> {
         let error = |kind, message: String| PublishError {
             id: publish.id.clone(),
             kind,
             message,
             holder: None,
         };
-        if self.fabric.is_on_internal_network(&publish.endpoint) {
+        if self.is_shut_in(publish) {
             return Err(error(
                 PublishErrorKind::Internal,
                 "a port of an internal network cannot be published".to_owned(),
             ));
+        }
+        let listeners = self.listeners.values();
+        let mut paths = listeners.filter_map(|l| l.publish.host_path.as_ref());
+        if paths.any(|path| Some(path) == publish.host_path.as_ref()) {
+            let message = "another service listens there".to_owned();
+            return Err(error(PublishErrorKind::InUse, message));
         }
         let sockets = bind(publish, self.kept.remove(&publish.id))?;
         let id = self.fabric.add_publish(publish.clone());

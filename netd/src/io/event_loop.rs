@@ -22,6 +22,7 @@ use super::host_stream::{HostStream, Progress, failure, refuse};
 use super::listener::Listener;
 use super::local_stream::local_stream;
 use super::port::Port;
+use super::presence::{Suspended, Vmm};
 use super::resolver::{Heard, Resolver};
 use super::sources::{Source, Sources};
 use super::store;
@@ -59,6 +60,14 @@ pub(super) struct Loop {
     pub(super) taps: Taps,
     /// Ports that the last daemon had chosen, by publish id.
     pub(super) kept: HashMap<String, u16>,
+    /// What is known of the endpoints' VMMs.
+    pub(super) vmms: HashMap<PortId, Vmm>,
+    /// By when they are to come.
+    pub(super) awaited: HashMap<PortId, Instant>,
+    /// Published ports whose machines have ended.
+    pub(super) suspended: Vec<Suspended>,
+    /// What the last daemon served is being taken up.
+    pub(super) restoring: bool,
     pub(super) streams: HashMap<FlowId, HostStream>,
     associations: HashMap<AssociationId, Association>,
     resolvers: HashMap<QueryId, Resolver>,
@@ -101,6 +110,10 @@ impl Loop {
             listeners: HashMap::new(),
             config_file: options.config.clone(),
             kept: HashMap::new(),
+            vmms: HashMap::new(),
+            awaited: HashMap::new(),
+            suspended: Vec::new(),
+            restoring: false,
             taps: Taps::default(),
             streams: HashMap::new(),
             associations: HashMap::new(),
@@ -169,6 +182,9 @@ impl Loop {
         for (_, port) in self.ports.drain() {
             port.close(&mut self.sources);
         }
+        for (_, listener) in self.listeners.drain() {
+            listener.close(&mut self.sources);
+        }
         self.control.close();
     }
 
@@ -189,6 +205,7 @@ impl Loop {
         let deadlines = [
             self.fabric.deadline(),
             self.control.deadline(),
+            self.vmm_deadline(),
             retries,
             resumes,
         ];
@@ -350,6 +367,7 @@ impl Loop {
     fn expire(&mut self, now: Instant) {
         self.fabric.timeout(now);
         self.control.expire(&mut self.sources, now);
+        self.expect_vmms(now);
         for id in self.retries.clone() {
             match self.ports.get(&id).and_then(|port| port.retry()) {
                 Some(at) if at > now => {}

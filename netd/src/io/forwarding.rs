@@ -49,6 +49,7 @@ impl Loop {
         if let Some(port) = self.ports.get_mut(&id) {
             port.done();
         }
+        self.note_vmm(id, now);
     }
 
     /// Has the batch's frame `n` copied straight from one VM's memory to
@@ -70,7 +71,7 @@ impl Loop {
                 self.fabric.counters().frames_in += 1;
                 let length = self.batch.get(n).bytes.len() + rest;
                 self.taps.count_handed_over(to, length);
-                self.sent(to, outcome);
+                self.sent(to, outcome, now);
                 return true;
             }
         }
@@ -149,7 +150,7 @@ impl Loop {
             self.capture_sent(port, &[Parts::from(&frame)]);
         }
         for (port, outcome) in outcomes {
-            self.sent(port, outcome);
+            self.sent(port, outcome, now);
         }
     }
 
@@ -177,7 +178,7 @@ impl Loop {
         self.capture_sent(to, frames);
         if let Some(port) = self.ports.get_mut(&to) {
             let outcome = port::send(port.as_mut(), frames, now);
-            self.sent(to, outcome);
+            self.sent(to, outcome, now);
         }
     }
 
@@ -197,11 +198,11 @@ impl Loop {
     pub(super) fn flush(&mut self, id: PortId, now: Instant) {
         if let Some(port) = self.ports.get_mut(&id) {
             let outcome = port.flush(now);
-            self.sent(id, outcome);
+            self.sent(id, outcome, now);
         }
     }
 
-    fn sent(&mut self, id: PortId, outcome: Outcome) {
+    fn sent(&mut self, id: PortId, outcome: Outcome, now: Instant) {
         self.fabric.counters().frames_out += outcome.taken;
         for (reason, count) in outcome.lost() {
             self.fabric.counters().drop_many(reason, count);
@@ -215,6 +216,9 @@ impl Loop {
             self.retries.remove(&id);
         }
         self.fabric.set_queued(id, port.queued());
+        if outcome.absent > 0 {
+            self.note_vmm(id, now);
+        }
     }
 }
 

@@ -15,8 +15,10 @@ use mio::net::UnixDatagram;
 use mio::{Interest, Token};
 use socket2::SockRef;
 
+use super::life::{self, Life};
 use super::mmsg;
 use super::port::{Outcome, Port};
+use super::presence::Vmm;
 use super::sources::{Source, Sources};
 use crate::frame::{Batch, Features, Frame, Parts};
 use crate::ids::PortId;
@@ -50,6 +52,8 @@ pub(super) struct FramePort {
     retry: Option<Instant>,
     pause: Duration,
     absent_until: Option<Instant>,
+    vmm: Vmm,
+    life: Life,
 }
 
 impl FramePort {
@@ -64,6 +68,7 @@ impl FramePort {
         let mut socket = UnixDatagram::bind(local)?;
         std::fs::set_permissions(local, std::fs::Permissions::from_mode(0o600))?;
         let _ = SockRef::from(&socket).set_recv_buffer_size(SOCKET_BUFFER);
+        life::ask_for_sender(&socket, true);
         let token = sources.add(&mut socket, Interest::READABLE, Source::Frames(id))?;
         let mut out = UnixDatagram::unbound()?;
         let _ = SockRef::from(&out).set_send_buffer_size(SOCKET_BUFFER);
@@ -81,6 +86,8 @@ impl FramePort {
             retry: None,
             pause: RETRY.0,
             absent_until: None,
+            vmm: Vmm::Awaited,
+            life: Life::default(),
         })
     }
 
@@ -135,13 +142,24 @@ impl FramePort {
             return false;
         }
         self.connected = self.out.connect(&self.peer).is_ok();
+        if !self.connected && self.vmm == Vmm::There {
+            self.lose();
+        }
         self.absent_until = (!self.connected).then(|| now + ABSENCE);
         self.connected
+    }
+
+    fn lose(&mut self) {
+        self.vmm = Vmm::Gone;
+        life::ask_for_sender(&self.socket, true);
     }
 }
 
 impl Port for FramePort {
     fn receive(&mut self, batch: &mut Batch) -> bool {
+        if self.vmm != Vmm::There && self.life.meet(&self.socket) {
+            self.vmm = Vmm::There;
+        }
         match mmsg::receive(&self.socket, batch) {
             Ok(more) => more,
             Err(error) if error.kind() == ErrorKind::Interrupted => true,
@@ -223,7 +241,31 @@ impl Port for FramePort {
         Features::default()
     }
 
+    fn control(&mut self, sources: &mut Sources, _now: Instant) -> bool {
+        if self.life.has_ended(sources) {
+            self.lose();
+        }
+        false
+    }
+
+    fn vmm(&self) -> Vmm {
+        self.vmm
+    }
+
+    fn watch(&mut self, id: PortId, sources: &mut Sources) {
+        self.life.watch(id, sources);
+    }
+
+    fn probe(&mut self, now: Instant) -> bool {
+        let there = self.connected || self.connect(now);
+        if there {
+            self.vmm = Vmm::There;
+        }
+        there
+    }
+
     fn close(mut self: Box<Self>, sources: &mut Sources) {
+        self.life.forget(sources);
         sources.remove(&mut self.socket, self.token);
         sources.remove(&mut self.out, self.out_token);
         if let Err(error) = remove_socket(&self.local) {

@@ -8,6 +8,7 @@ use mio::net::{TcpListener, TcpStream, UdpSocket};
 use mio::{Interest, Token};
 use socket2::Socket;
 
+use super::local_listener::LocalListener;
 use super::publish::local_address;
 use super::sources::{Source, Sources};
 use super::wildcard::{self, Asked};
@@ -27,6 +28,7 @@ pub(super) struct Listener {
     /// Not before this time are clients accepted again.
     pub(super) resume: Option<Instant>,
     streams: Vec<(TcpListener, Token)>,
+    local: Option<LocalListener>,
     datagrams: Vec<(UdpSocket, Token)>,
     asked: Asked,
 }
@@ -44,10 +46,15 @@ impl Listener {
             addresses: sockets.iter().filter_map(local_address).collect(),
             resume: None,
             streams: Vec::new(),
+            local: None,
             datagrams: Vec::new(),
             asked: Asked::default(),
         };
         for socket in sockets {
+            if let Some(path) = &publish.host_path {
+                listener.local = Some(LocalListener::new(path, socket, id, sources)?);
+                continue;
+            }
             match publish.protocol {
                 Protocol::Tcp => {
                     let mut socket = TcpListener::from_std(StdTcpListener::from(socket));
@@ -84,9 +91,15 @@ impl Listener {
             self.back_off("no descriptor is left for them", now);
             return None;
         }
-        for n in 0..self.streams.len() {
+        let places = self.streams.len() + usize::from(self.local.is_some());
+        for n in 0..places {
             loop {
-                match self.streams[n].0.accept() {
+                let accepted = match (self.streams.get(n), &self.local) {
+                    (Some((socket, _)), _) => socket.accept(),
+                    (None, Some(local)) => local.accept(),
+                    (None, None) => break,
+                };
+                match accepted {
                     Ok(client) => {
                         self.resume = None;
                         return Some(client);
@@ -145,6 +158,9 @@ impl Listener {
         }
         for (socket, token) in &mut self.datagrams {
             sources.remove(socket, *token);
+        }
+        if let Some(local) = self.local {
+            local.close(sources);
         }
     }
 }

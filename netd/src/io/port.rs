@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::frame_port::FramePort;
 use super::mmsg::MANY;
+use super::presence::Vmm;
 use super::sources::Sources;
 #[cfg(target_os = "linux")]
 use super::vhost::{Lent, VhostPort};
@@ -13,6 +14,7 @@ use crate::config::Transport;
 use crate::counters::DropReason;
 use crate::fabric::Opened;
 use crate::frame::{Batch, Features, Frame, Parts};
+use crate::ids::PortId;
 use crate::offload;
 
 /// One endpoint's connection to its VMM. Nothing here blocks.
@@ -74,6 +76,18 @@ pub(super) trait Port: Debug {
     /// whether the guest was cut off because its rings cannot be.
     fn control(&mut self, _sources: &mut Sources, _now: Instant) -> bool {
         false
+    }
+
+    /// What is known of the VMM.
+    fn vmm(&self) -> Vmm;
+
+    /// The VMM is there: its end is to be told by the port's
+    /// [`Vmm`](super::sources::Source::Vmm) token from now on.
+    fn watch(&mut self, _id: PortId, _sources: &mut Sources) {}
+
+    /// Looks whether there is a VMM, which may have been silent so far.
+    fn probe(&mut self, _now: Instant) -> bool {
+        self.vmm() == Vmm::There
     }
 
     /// Closes sockets and removes paths.

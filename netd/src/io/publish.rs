@@ -1,10 +1,14 @@
 //! How a published port is bound, and what to say when it cannot be.
 
+use std::fs::Permissions;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
-use socket2::{Domain, Protocol as Transport, Socket, Type};
+use socket2::{Domain, Protocol as Transport, SockAddr, Socket, Type};
 
+use super::frame_port::remove_socket;
 use crate::config::{Protocol, Publish};
 use crate::control::{PublishError, PublishErrorKind};
 
@@ -14,6 +18,12 @@ const BACKLOG: i32 = 1024;
 /// Binds what `publish` asks for: one socket, or one per address family. Of
 /// several ports that would do, it is `kept` if that is free.
 pub(super) fn bind(publish: &Publish, kept: Option<u16>) -> Result<Vec<Socket>, PublishError> {
+    if let Some(path) = &publish.host_path {
+        return match bind_path(path) {
+            Ok(socket) => Ok(vec![socket]),
+            Err(error) => Err(explain_path(publish, path, &error)),
+        };
+    }
     let first = publish.host_port;
     let last = publish.host_port_last.unwrap_or(first);
     let fits = |port: &u16| first == 0 || (first..=last).contains(port);
@@ -55,6 +65,53 @@ fn bind_at(publish: &Publish, port: u16) -> Result<Vec<Socket>, (SocketAddr, io:
         }
     }
     Ok(sockets)
+}
+
+/// A socket in the file system, for this user alone. The process's umask
+/// keeps others out until its mode is set.
+fn bind_path(path: &Path) -> io::Result<Socket> {
+    let address = SockAddr::unix(path)?;
+    if is_served(&address)? {
+        return Err(io::ErrorKind::AddrInUse.into());
+    }
+    remove_socket(path)?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address)?;
+    let ready = std::fs::set_permissions(path, Permissions::from_mode(0o600))
+        .and_then(|()| socket.listen(BACKLOG));
+    if let Err(error) = ready {
+        let _ = remove_socket(path);
+        return Err(error);
+    }
+    Ok(socket)
+}
+
+/// Somebody listens there. A socket whose process was killed is refused.
+fn is_served(address: &SockAddr) -> io::Result<bool> {
+    let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    probe.set_nonblocking(true)?;
+    Ok(match probe.connect(address) {
+        Ok(()) => true,
+        // Its queue of clients is full.
+        Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+    })
+}
+
+fn explain_path(publish: &Publish, path: &Path, error: &io::Error) -> PublishError {
+    let (kind, why) = match error.kind() {
+        io::ErrorKind::AddrInUse => (
+            PublishErrorKind::InUse,
+            "another process listens there".to_owned(),
+        ),
+        _ => (PublishErrorKind::Other, error.to_string()),
+    };
+    PublishError {
+        id: publish.id.clone(),
+        kind,
+        message: format!("cannot listen at {}: {why}", path.display()),
+        holder: None,
+    }
 }
 
 /// Where a socket is bound.
@@ -144,6 +201,7 @@ mod tests {
             host_ip: None,
             host_port: 80,
             host_port_last: None,
+            host_path: None,
             protocol: Protocol::Tcp,
             endpoint: "e".into(),
             container_port: 80,
@@ -166,6 +224,7 @@ mod tests {
             host_ip: Some("192.0.2.1".parse().unwrap()),
             host_port: 0,
             host_port_last: None,
+            host_path: None,
             protocol: Protocol::Udp,
             endpoint: "e".into(),
             container_port: 80,

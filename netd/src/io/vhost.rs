@@ -34,6 +34,7 @@ use mio::{Interest, Token};
 
 use super::frame_port::remove_socket;
 use super::port::{Outcome, Port};
+use super::presence::Vmm;
 use super::sources::{Source, Sources};
 use crate::frame::{Batch, Features, Frame, Parts};
 use crate::ids::PortId;
@@ -58,6 +59,7 @@ pub(super) struct VhostPort {
     token: Token,
     connection: Option<Connection>,
     broken: bool,
+    vmm: Vmm,
     shunned_until: Option<Instant>,
     queue: VecDeque<Frame>,
     queued: usize,
@@ -82,6 +84,7 @@ impl VhostPort {
             token,
             connection: None,
             broken: false,
+            vmm: Vmm::Awaited,
             shunned_until: None,
             queue: VecDeque::new(),
             queued: 0,
@@ -98,7 +101,10 @@ impl VhostPort {
             }
             self.hang_up(sources);
             match Connection::new(self.id, socket, sources) {
-                Ok(connection) => self.connection = Some(connection),
+                Ok(connection) => {
+                    self.connection = Some(connection);
+                    self.vmm = Vmm::There;
+                }
                 Err(error) => tracing::warn!(%error, "a VMM cannot be served"),
             }
         }
@@ -155,6 +161,10 @@ impl Port for VhostPort {
             && let Err(why) = connection.answer(sources)
         {
             tracing::debug!(why, path = %self.path.display(), "a VMM's connection ends");
+            // One that is cut off by us comes again.
+            if !broken {
+                self.vmm = Vmm::Gone;
+            }
             self.hang_up(sources);
         }
         if broken {
@@ -296,6 +306,10 @@ impl Port for VhostPort {
         session.map_or(Features::default(), |session| {
             features::to_guest(session.features)
         })
+    }
+
+    fn vmm(&self) -> Vmm {
+        self.vmm
     }
 
     fn close(mut self: Box<Self>, sources: &mut Sources) {

@@ -187,6 +187,7 @@ pub(crate) fn publish(
         host_ip: Some(IpAddr::from(Ipv4Addr::LOCALHOST)),
         host_port: 0,
         host_port_last: None,
+        host_path: None,
         protocol,
         endpoint: endpoint.to_owned(),
         container_port,

@@ -13,6 +13,7 @@ mod kit;
 mod lifecycle;
 mod load;
 mod names;
+mod presence;
 mod publish;
 mod sockets;
 mod switch;

@@ -16,6 +16,7 @@ fn publish(protocol: Protocol, endpoint: &str, container_port: u16) -> Publish {
         host_ip: None,
         host_port: 8000,
         host_port_last: None,
+        host_path: None,
         protocol,
         endpoint: endpoint.to_owned(),
         container_port,

@@ -8,6 +8,8 @@ use super::Loader;
 use crate::diagnostic::{Problem, codes};
 use crate::environment::EnvReader;
 use crate::project::{Content, Contents};
+use crate::source::join;
+use crate::spec::security::{SECCOMP, Wish, wish};
 use crate::tree::{Mapping, Node, Value, visit};
 use crate::yaml::emit::natural_order;
 
@@ -158,9 +160,21 @@ impl Loader<'_> {
         }
     }
 
-    /// What is in every config and secret that the model still has.
-    pub(super) fn contents(&self, model: &Node) -> Contents {
+    /// What is in every config, secret and seccomp profile that the model
+    /// still has.
+    pub(super) fn contents(&self, model: &Node, folder: &FilePath) -> Contents {
         let mut contents = Contents::new();
+        visit(
+            model,
+            &["services", "*", "security_opt", "*"],
+            &mut |node, _| {
+                if let Some(Wish::Profile(name)) = node.as_str().map(wish) {
+                    let path = join(folder, FilePath::new(name));
+                    let content = self.read(&path.display().to_string());
+                    contents.insert((SECCOMP, name.to_owned()), content);
+                }
+            },
+        );
         for kind in ["configs", "secrets"] {
             for (name, node) in model
                 .get(kind)
@@ -182,6 +196,17 @@ impl Loader<'_> {
         contents
     }
 
+    fn read(&self, file: &str) -> Content {
+        let bytes = self
+            .source
+            .read(FilePath::new(file))
+            .map_err(|error| format!("cannot read {file}: {error}"))?;
+        if bytes.len() > MAX_CONTENT {
+            return Err(format!("{file} has more than {MAX_CONTENT} bytes"));
+        }
+        Ok(bytes)
+    }
+
     fn content(&self, kind: &'static str, name: &str, node: &Node) -> Content {
         let text = |key: &str| node.get(key).and_then(Node::as_str);
         if let Some(content) = text("content") {
@@ -195,14 +220,7 @@ impl Loader<'_> {
             return value.ok_or_else(|| format!("the variable `{variable}` is not set"));
         }
         if let Some(file) = text("file") {
-            let bytes = self
-                .source
-                .read(FilePath::new(file))
-                .map_err(|error| format!("cannot read {file}: {error}"))?;
-            if bytes.len() > MAX_CONTENT {
-                return Err(format!("{file} has more than {MAX_CONTENT} bytes"));
-            }
-            return Ok(bytes);
+            return self.read(file);
         }
         match node.get("external").and_then(Node::as_bool) {
             Some(true) => Err("there is no store of external configs and secrets".to_owned()),

@@ -109,6 +109,7 @@ pub const ATTRIBUTES: &[Attribute] = &[
         Class::Recreate,
         PROCESS,
     ),
+    line("seccomp", "security_opt.seccomp", Class::Recreate, PROCESS),
     same("sysctls", Class::Recreate, "set before the process starts"),
     same("ulimits", Class::Recreate, PROCESS),
     same("shm_size", Class::Recreate, ROOT),
@@ -124,6 +125,17 @@ pub const ATTRIBUTES: &[Attribute] = &[
         Class::WhileItFits,
         "the quota of the control group, up to the processors of the VM",
     ),
+    same(
+        "cpuset",
+        Class::Recreate,
+        "the processors of the machine's process",
+    ),
+    line(
+        "disk_rates",
+        "blkio_config",
+        Class::Recreate,
+        "disks are plugged in at the start",
+    ),
     line(
         "pids_limit",
         "pids_limit, deploy.resources.limits.pids",
@@ -133,7 +145,31 @@ pub const ATTRIBUTES: &[Attribute] = &[
     same("oom_score_adj", Class::Recreate, PROCESS),
     line(
         "restart",
-        "restart, deploy.restart_policy",
+        "restart, deploy.restart_policy.condition",
+        Class::Live,
+        "counts at the next exit",
+    ),
+    line(
+        "retry",
+        "deploy.restart_policy",
+        Class::Live,
+        "counts at the next exit",
+    ),
+    line(
+        "retry.delay_ms",
+        "deploy.restart_policy.delay",
+        Class::Live,
+        "counts at the next exit",
+    ),
+    line(
+        "retry.max_attempts",
+        "deploy.restart_policy.max_attempts",
+        Class::Live,
+        "counts at the next exit",
+    ),
+    line(
+        "retry.window_ms",
+        "deploy.restart_policy.window",
         Class::Live,
         "counts at the next exit",
     ),
@@ -150,10 +186,17 @@ pub const ATTRIBUTES: &[Attribute] = &[
         "another `test` starts over; other times go on from the present health",
     ),
     same("labels", Class::Live, "in the record of the container"),
+    same("annotations", Class::Live, "in the record of the container"),
     same(
         "ports",
         Class::Live,
         "bound and released while the service runs; connections of ports that stay go on",
+    ),
+    line(
+        "sockets",
+        "x-stack.sockets",
+        Class::Live,
+        "made and removed while the service runs; connections of those that stay go on",
     ),
     same(
         "networks",
@@ -226,6 +269,12 @@ pub const ATTRIBUTES: &[Attribute] = &[
     ),
     same("attach", Class::Plan, "counts at the next `up`"),
     same("logging", Class::Live, "counts for what is written next"),
+    line(
+        "hooks.pre_start",
+        "pre_start",
+        Class::Recreate,
+        "run before the first start of a container",
+    ),
     line(
         "hooks",
         "post_start, pre_stop",

@@ -26,6 +26,9 @@ const ITEMS: [&str; 9] = [
     "dns_opt",
 ];
 
+/// Fields with fields of their own that change as a whole.
+const WHOLE: [&str; 2] = ["restart", "seccomp"];
+
 /// What is different, in the order of the spec's fields; nothing that only
 /// `up` itself reads. What fits the VM's `room` is live.
 pub(super) fn changes(old: &ServiceSpec, new: &ServiceSpec, room: &Room) -> Vec<Change> {
@@ -99,13 +102,13 @@ impl Changes {
                 let said = |value: &Value| (!value.is_null()).then(|| "attached".to_owned());
                 self.add(path, written(path), said(old), said(new));
             }
-            (Value::Object(old), Value::Object(new)) if field != "restart" => {
+            (Value::Object(old), Value::Object(new)) if !WHOLE.contains(&field) => {
                 self.entries(path, old, new);
             }
-            (Value::Null, Value::Object(new)) if field != "restart" => {
+            (Value::Null, Value::Object(new)) if !WHOLE.contains(&field) => {
                 self.entries(path, &empty, new);
             }
-            (Value::Object(old), Value::Null) if field != "restart" => {
+            (Value::Object(old), Value::Null) if !WHOLE.contains(&field) => {
                 self.entries(path, old, &empty);
             }
             (Value::Array(old), Value::Array(new))
@@ -118,7 +121,7 @@ impl Changes {
                     ["ulimits", ..] => "ulimits",
                     _ => field,
                 };
-                let hide = matches!(path, ["environment" | "labels", _]);
+                let hide = matches!(path, ["environment" | "labels" | "annotations", _]);
                 let text = |value: &Value| {
                     let shown = show::value(name, value)?;
                     Some(if hide {
@@ -211,6 +214,7 @@ fn written(path: &[&str]) -> String {
         .collect();
     match path {
         ["mounts", ..] => "volumes".clone_into(&mut words[0]),
+        ["sockets", ..] => "x-stack.sockets".clone_into(&mut words[0]),
         ["machine", ..] => "x-stack.machine".clone_into(&mut words[0]),
         ["memory"] => "mem_limit".clone_into(&mut words[0]),
         ["no_new_privileges"] => "security_opt".clone_into(&mut words[0]),

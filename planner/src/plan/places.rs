@@ -8,7 +8,8 @@ use crate::project::Project;
 use crate::tree::Node;
 
 /// Other places where the file may say the same.
-const ALSO: [(&str, &str); 5] = [
+const ALSO: [(&str, &str); 6] = [
+    ("security_opt.seccomp", "security_opt"),
     ("mem_limit", "deploy.resources.limits.memory"),
     ("cpus", "deploy.resources.limits.cpus"),
     ("pids_limit", "deploy.resources.limits.pids"),

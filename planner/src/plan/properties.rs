@@ -82,6 +82,7 @@ fn service(n: usize, draft: &Draft, there: &[bool]) -> ServiceSpec {
             published_end: None,
             target: 80,
             udp: false,
+            labels: Vec::new(),
         })
         .collect();
     for (bit, key) in [(1, "x"), (2, "y")] {

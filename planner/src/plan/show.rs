@@ -1,6 +1,9 @@
 //! Values of a spec as a stack file writes them.
 
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+use crate::hash;
 
 /// The value of a field; `None` for one that says nothing.
 pub(super) fn value(field: &str, value: &Value) -> Option<String> {
@@ -8,7 +11,14 @@ pub(super) fn value(field: &str, value: &Value) -> Option<String> {
         Value::Null => None,
         Value::Bool(flag) => Some(flag.to_string()),
         Value::Number(number) => Some(match number.as_u64() {
-            Some(bytes) if matches!(field, "memory" | "shm_size" | "size") => size(bytes),
+            Some(bytes)
+                if matches!(
+                    field,
+                    "memory" | "shm_size" | "size" | "read_bps" | "write_bps"
+                ) =>
+            {
+                size(bytes)
+            }
             Some(ms) if field.ends_with("_ms") => duration(ms),
             _ => number.to_string(),
         }),
@@ -27,8 +37,10 @@ pub(super) fn value(field: &str, value: &Value) -> Option<String> {
         }
         Value::Object(fields) => Some(match field {
             "ports" => port(fields),
+            "sockets" => socket(fields),
             "mounts" => mount(fields),
             "restart" => restart(fields),
+            "seccomp" => profile(value),
             _ => value.to_string(),
         }),
     }
@@ -68,7 +80,28 @@ fn port(fields: &Map<String, Value>) -> String {
     if flag(fields, "udp") {
         out.push_str("/udp");
     }
+    let labels = fields.get("labels").and_then(Value::as_array);
+    let labels: Vec<&str> = labels
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    if !labels.is_empty() {
+        out.push_str(&format!(" ({})", labels.join(", ")));
+    }
     out
+}
+
+/// `/run/app.sock: /home/me/app.sock`
+fn socket(fields: &Map<String, Value>) -> String {
+    let target = fields.get("target").and_then(Value::as_object);
+    let target = target.and_then(|target| target.values().next());
+    let target = match target {
+        Some(Value::String(path)) => path.clone(),
+        Some(port) => port.to_string(),
+        None => String::new(),
+    };
+    format!("{target}: {}", text(fields, "path").unwrap_or_default())
 }
 
 /// `source:target:ro`
@@ -115,6 +148,12 @@ fn restart(fields: &Map<String, Value>) -> String {
         Some(max) => format!("on-failure:{max}"),
         None => "on-failure".to_owned(),
     }
+}
+
+/// A profile of system calls by the beginning of its hash: it is long.
+fn profile(value: &Value) -> String {
+    let hash = hash::hex(&Sha256::digest(value.to_string()));
+    format!("profile {}", &hash[..12])
 }
 
 /// `256M`; bytes that are no whole unit stay bytes.

@@ -252,6 +252,7 @@ fn who_takes_a_port_waits_until_it_is_free() {
         published_end: None,
         target: 80,
         udp: false,
+        labels: Vec::new(),
     };
     let db = request.spec.services.get_mut("db").unwrap();
     db.ports = vec![port.clone()];
@@ -279,6 +280,7 @@ fn a_port_that_a_dependant_frees_goes_to_what_it_depends_on() {
         published_end: None,
         target: 80,
         udp: false,
+        labels: Vec::new(),
     };
     let ports = |request: &mut Up, name: &str, ports: Vec<PortSpec>| {
         request.spec.services.get_mut(name).unwrap().ports = ports;

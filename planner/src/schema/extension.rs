@@ -7,6 +7,7 @@ pub(super) static X_STACK: Object = Object {
     extensions: false,
     fields: &[
         field("machine", Kind::Object(&MACHINE)),
+        field("sockets", Kind::TextMap),
         field("lint", Kind::Object(&LINT)),
     ],
 };

@@ -1,12 +1,19 @@
-//! `post_start` and `pre_stop`.
+//! `pre_start`, `post_start` and `pre_stop`.
 
-use stack_api::hook::{Hook, Hooks};
+use stack_api::hook::{Hook, Hooks, PreStart};
 
 use super::{flag, text, texts};
 use crate::tree::{Node, entries, items};
 
 pub(super) fn hooks(service: &Node) -> Hooks {
+    let image = text(service, "image");
+    let before = items(service.get("pre_start")).iter().map(|node| PreStart {
+        hook: hook(node),
+        image: text(node, "image").filter(|own| image.as_ref() != Some(own)),
+        per_replica: flag(node, "per_replica"),
+    });
     Hooks {
+        pre_start: before.collect(),
         post_start: list(service, "post_start"),
         pre_stop: list(service, "pre_stop"),
     }

@@ -1,8 +1,10 @@
 //! Memory, processors and other limits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{entries, unusable};
+use stack_api::spec::DiskRates;
+
+use super::{entries, items, unusable};
 use crate::diagnostic::Report;
 use crate::tree::Node;
 
@@ -45,6 +47,61 @@ pub(super) fn cpus(node: &Node, report: &mut Report) -> Option<f64> {
         .and_then(Node::as_float)
         .filter(|period| *period > 0.0);
     Some(quota / period.unwrap_or(CPU_PERIOD))
+}
+
+/// Highest number of a processor that is taken for one.
+const MOST_PROCESSORS: u32 = 4096;
+
+/// `0-3,5` as numbers, each once.
+pub(super) fn cpuset(node: &Node, report: &mut Report) -> Vec<u32> {
+    let Some(given) = node.get("cpuset") else {
+        return Vec::new();
+    };
+    let text = given.scalar_text().unwrap_or_default();
+    let mut all = BTreeSet::new();
+    for part in text
+        .split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+    {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        match (first.trim().parse::<u32>(), last.trim().parse::<u32>()) {
+            (Ok(first), Ok(last)) if first <= last && last < MOST_PROCESSORS => {
+                all.extend(first..=last);
+            }
+            _ => {
+                unusable(given, "is not a list of processors such as `0-3,5`", report);
+                return Vec::new();
+            }
+        }
+    }
+    all.into_iter().collect()
+}
+
+/// The smallest rate of each kind, whatever the disk of the host.
+pub(super) fn disk_rates(node: &Node, report: &mut Report) -> DiskRates {
+    let mut least = |key: &str| {
+        let mut least: Option<u64> = None;
+        for device in items(node.at(&["blkio_config", key])) {
+            let Some(given) = device.get("rate") else {
+                continue;
+            };
+            let rate = given.as_int().or_else(|| given.as_str()?.parse().ok());
+            match rate.and_then(|rate| u64::try_from(rate).ok()) {
+                // As for Docker, no limit.
+                Some(0) => {}
+                Some(rate) => least = Some(least.map_or(rate, |other| other.min(rate))),
+                None => unusable(given, "is not a rate", report),
+            }
+        }
+        least
+    };
+    DiskRates {
+        read_bps: least("device_read_bps"),
+        write_bps: least("device_write_bps"),
+        read_iops: least("device_read_iops"),
+        write_iops: least("device_write_iops"),
+    }
 }
 
 /// Processes at most; -1 is no limit.

@@ -5,9 +5,12 @@ use std::net::IpAddr;
 
 use stack_api::spec::PortSpec;
 
-use super::{items, unusable};
+use super::{items, text, unusable};
 use crate::diagnostic::{Problem, Report, codes};
 use crate::tree::{Node, Span};
+
+/// Bytes of a DNS label (RFC 1035, section 2.3.4) without its underscore.
+const LONGEST_LABEL: usize = 62;
 
 pub(super) fn ports(service: &Node, report: &mut Report) -> Vec<PortSpec> {
     items(service.get("ports"))
@@ -100,7 +103,25 @@ fn port(node: &Node, report: &mut Report) -> Option<PortSpec> {
         published_end,
         target,
         udp,
+        labels: labels(node),
     })
+}
+
+/// What an SRV lookup finds the port by: `_name._tcp.service`. A service name
+/// has letters, digits and hyphens (RFC 6335, section 5.1), so whatever else
+/// is in there becomes a hyphen.
+fn labels(port: &Node) -> Vec<String> {
+    let mut labels = Vec::new();
+    for key in ["name", "app_protocol"] {
+        let text = text(port, key).unwrap_or_default().to_ascii_lowercase();
+        let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+        let label: String = text.chars().map(plain).take(LONGEST_LABEL).collect();
+        let label = label.trim_matches('-').to_owned();
+        if !label.is_empty() && !labels.contains(&label) {
+            labels.push(label);
+        }
+    }
+    labels
 }
 
 type Range = (Option<u16>, Option<u16>);

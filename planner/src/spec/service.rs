@@ -4,22 +4,25 @@ use stack_api::spec::{Condition, Dependency, PullPolicy, ServiceSpec};
 
 use super::{
     attachment, build, entries, files, flag, health, hooks, items, limits, logging, machine,
-    mounts, ports, restart, rollout, text, texts, texts_by_key, unusable,
+    mounts, ports, restart, rollout, security, sockets, text, texts, texts_by_key, unusable,
 };
 use crate::bind::quantity::parse_duration;
 use crate::diagnostic::Report;
 use crate::hash;
 use crate::project::Parts;
-use crate::support::is_no_new_privileges;
 use crate::tree::Node;
 
 pub(super) fn service(parts: &Parts, name: &str, node: &Node, report: &mut Report) -> ServiceSpec {
-    let security = texts(node, "security_opt");
     let machine = machine::machine(parts, node, report);
+    let replicas = replicas(node, report);
+    let sockets = sockets::sockets(parts, node, replicas, report);
+    let hash = hash::config_hash(node, &parts.contents);
+    let hash = machine::with_machine(hash, &machine);
+    let (restart, retry) = restart::restart(node, report);
     ServiceSpec {
         name: name.to_owned(),
         container_name: text(node, "container_name"),
-        replicas: replicas(node, report),
+        replicas,
         image: build::image(&parts.name, name, node),
         pull_policy: pull_policy(node),
         platform: text(node, "platform"),
@@ -38,9 +41,8 @@ pub(super) fn service(parts: &Parts, name: &str, node: &Node, report: &mut Repor
         privileged: flag(node, "privileged"),
         cap_add: texts(node, "cap_add"),
         cap_drop: texts(node, "cap_drop"),
-        no_new_privileges: security
-            .iter()
-            .any(|text| is_no_new_privileges(text) && !text.ends_with("false")),
+        no_new_privileges: security::no_new_privileges(node),
+        seccomp: security::seccomp(node, &parts.contents, report),
         sysctls: texts_by_key(node, "sysctls"),
         ulimits: limits::ulimits(node, report),
         shm_size: limits::size(node.get("shm_size"), report),
@@ -50,18 +52,22 @@ pub(super) fn service(parts: &Parts, name: &str, node: &Node, report: &mut Repor
             report,
         ),
         cpus: limits::cpus(node, report),
+        cpuset: limits::cpuset(node, report),
+        disk_rates: limits::disk_rates(node, report),
         pids_limit: limits::pids(node),
         oom_score_adj: node
             .get("oom_score_adj")
             .and_then(Node::as_int)
             .and_then(|score| i32::try_from(score).ok()),
-        restart: restart::restart(node, report),
+        restart,
+        retry,
         stop_signal: text(node, "stop_signal"),
         stop_grace_period_ms: milliseconds(node.get("stop_grace_period"), report),
         healthcheck: node
             .get("healthcheck")
             .map(|check| health::check(check, report)),
         labels: texts_by_key(node, "labels"),
+        annotations: texts_by_key(node, "annotations"),
         ports: ports::ports(node, report),
         networks: attachment::attachments(node, report),
         links: attachment::links(node),
@@ -81,7 +87,8 @@ pub(super) fn service(parts: &Parts, name: &str, node: &Node, report: &mut Repor
         dns_opt: texts(node, "dns_opt"),
         update: rollout::rollout(node.at(&["deploy", "update_config"]), report),
         rollback: rollout::rollout(node.at(&["deploy", "rollback_config"]), report),
-        config_hash: machine::with_machine(hash::config_hash(node, &parts.contents), &machine),
+        config_hash: sockets::with_sockets(hash, &sockets),
+        sockets,
         machine,
         logging: logging::logging(node, report),
         hooks: hooks::hooks(node),

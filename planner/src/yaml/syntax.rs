@@ -234,7 +234,7 @@ impl<'a> Place<'a> {
         let value = value.trim();
         let at = start + key.len() + 2;
         let quoted = if value.contains('"') {
-            format!("'{value}'")
+            format!("'{}'", value.replace('\'', "''"))
         } else {
             format!("\"{value}\"")
         };

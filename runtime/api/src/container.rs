@@ -57,6 +57,9 @@ pub struct Container {
     /// Labels, as the file has them now.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
+    /// Annotations, as the file has them now.
+    #[serde(default)]
+    pub annotations: BTreeMap<String, String>,
     /// Processors of the VM at its last start; 0 before the first.
     #[serde(default)]
     pub cpus: u32,

@@ -20,6 +20,9 @@ pub struct Up {
     /// New containers for what `services` depend on even when nothing changed.
     #[serde(default)]
     pub always_recreate_deps: bool,
+    /// New containers do not take over the nameless volumes of old ones.
+    #[serde(default)]
+    pub renew_anon_volumes: bool,
     /// No new containers even when something changed.
     pub no_recreate: bool,
     /// Create but do not start.

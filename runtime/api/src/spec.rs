@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::hook::Hooks;
 use crate::logging::Logging;
+use crate::retry::Retry;
 use crate::rollout::Rollout;
+use crate::seccomp::Profile;
 
 /// A whole stack.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -129,6 +131,9 @@ pub struct ServiceSpec {
     pub cap_drop: Vec<String>,
     /// `no-new-privileges` was asked for.
     pub no_new_privileges: bool,
+    /// Which system calls it may make (`security_opt: seccomp=FILE`); `None`:
+    /// all.
+    pub seccomp: Option<Profile>,
     /// Kernel settings.
     pub sysctls: BTreeMap<String, String>,
     /// Limits: name, (soft, hard); -1 is unlimited.
@@ -139,12 +144,18 @@ pub struct ServiceSpec {
     pub memory: Option<u64>,
     /// Processors, e.g. 1.5.
     pub cpus: Option<f64>,
+    /// Processors of the host that it may run on; empty: all.
+    pub cpuset: Vec<u32>,
+    /// How fast its disks may be read and written.
+    pub disk_rates: DiskRates,
     /// Processes at most.
     pub pids_limit: Option<u64>,
     /// OOM score adjustment.
     pub oom_score_adj: Option<i32>,
     /// Restart policy.
     pub restart: Restart,
+    /// How often and after which pauses (`deploy.restart_policy`).
+    pub retry: Retry,
     /// `SIGTERM`, `TERM` or a number; default: the image's, then SIGTERM.
     pub stop_signal: Option<String>,
     /// Grace period; default 10 s.
@@ -153,8 +164,12 @@ pub struct ServiceSpec {
     pub healthcheck: Option<HealthCheckSpec>,
     /// Labels.
     pub labels: BTreeMap<String, String>,
+    /// Annotations: kept and shown, nothing here reads them.
+    pub annotations: BTreeMap<String, String>,
     /// Published ports.
     pub ports: Vec<PortSpec>,
+    /// Sockets of the host that lead to it (`x-stack.sockets`).
+    pub sockets: Vec<SocketSpec>,
     /// Attachments by network key.
     pub networks: BTreeMap<String, AttachSpec>,
     /// Names that this service alone has for others: name, service.
@@ -243,6 +258,20 @@ impl ServiceSpec {
     }
 }
 
+/// Limits for all disks of a container together (`blkio_config`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DiskRates {
+    /// Bytes a second.
+    pub read_bps: Option<u64>,
+    /// Bytes a second.
+    pub write_bps: Option<u64>,
+    /// Requests a second.
+    pub read_iops: Option<u64>,
+    /// Requests a second.
+    pub write_iops: Option<u64>,
+}
+
 /// When to pull an image.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -294,7 +323,7 @@ pub struct HealthCheckSpec {
 }
 
 /// A published port.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct PortSpec {
     /// Address on the host; `None` is all.
     pub host_ip: Option<IpAddr>,
@@ -306,6 +335,38 @@ pub struct PortSpec {
     pub target: u16,
     /// UDP instead of TCP.
     pub udp: bool,
+    /// What SRV lookups find it by: its `name` and `app_protocol`, as DNS
+    /// labels without the underscore.
+    #[serde(default)]
+    pub labels: Vec<String>,
+}
+
+/// A socket in the host's file system that leads to a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SocketSpec {
+    /// Where it leads.
+    pub target: SocketTarget,
+    /// Absolute path of the host.
+    pub path: PathBuf,
+}
+
+/// What a socket leads to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SocketTarget {
+    /// A TCP port of the service.
+    Port(u16),
+    /// A stream socket: an absolute path in the service.
+    Path(String),
+}
+
+impl std::fmt::Display for SocketTarget {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            SocketTarget::Port(port) => write!(f, "{port}"),
+            SocketTarget::Path(path) => f.write_str(path),
+        }
+    }
 }
 
 /// A service's place on a network.

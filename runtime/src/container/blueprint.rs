@@ -7,13 +7,14 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use stack_api::event::ApiError;
-use stack_api::spec::{Boot, ServiceSpec};
+use stack_api::spec::{Boot, DiskRates, ServiceSpec};
 use stack_files::spec::Share;
 use stack_images::{Image, ImageConfig};
 use stack_protocol::config::{File, Interface, Root, VmConfig};
+use stack_vmm::Rates;
 
 use super::mounts::Parts;
-use super::process;
+use super::{process, sockets};
 use crate::network::{Network, Nic};
 use crate::stack::Placed;
 use crate::volume::VolumeKind;
@@ -41,6 +42,12 @@ pub struct Blueprint {
     pub memory: u64,
     /// Virtual processors; `None`: as many as suit the backend.
     pub cpus: Option<u32>,
+    /// Processors of the host that it may run on; empty: all.
+    #[serde(default)]
+    pub affinity: Vec<u32>,
+    /// How fast its disks may be read and written.
+    #[serde(default)]
+    pub rates: Rates,
     /// A kernel of the service's own.
     #[serde(default)]
     pub kernel: Option<PathBuf>,
@@ -157,6 +164,10 @@ pub fn draw(site: &Site<'_>, spec: &ServiceSpec, image: &Image) -> Result<Bluepr
             .iter()
             .map(|(k, v)| (k.clone(), v.clone()))
             .collect(),
+        inward: sockets::inward(
+            spec,
+            networks.iter().map(|place| (&place.network, &place.nic)),
+        ),
         process: process::process(spec, &image.config)?,
         healthcheck: process::healthcheck(spec, &image.config),
         init: spec.init,
@@ -186,6 +197,8 @@ pub fn draw(site: &Site<'_>, spec: &ServiceSpec, image: &Image) -> Result<Bluepr
         files: parts.files,
         memory,
         cpus,
+        affinity: spec.cpuset.clone(),
+        rates: rates(&spec.disk_rates),
         kernel,
         boots: spec.machine.boot == Some(Boot::Cold),
         stop_signal: stop_signal(spec, &image.config),
@@ -208,6 +221,15 @@ pub(super) fn size(spec: &ServiceSpec) -> (u64, Option<u32>) {
     // QEMU wants whole MiB; a kernel and an initramfs want some.
     let memory = memory.clamp(128 << 20, u64::MAX >> 1);
     (memory.next_multiple_of(2 << 20), machine.vcpus.or(cpus))
+}
+
+fn rates(wanted: &DiskRates) -> Rates {
+    Rates {
+        read_bps: wanted.read_bps,
+        write_bps: wanted.write_bps,
+        read_iops: wanted.read_iops,
+        write_iops: wanted.write_iops,
+    }
 }
 
 /// Processors of this host.

@@ -14,7 +14,8 @@ use super::{Handle, Wish};
 use crate::daemon::Daemon;
 use crate::time::now_ms;
 
-/// First pause before an automatic restart; doubles up to [`LONGEST_PAUSE`].
+/// First pause before an automatic restart, where the policy says none;
+/// doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// A run this long starts the pauses over.
@@ -49,10 +50,19 @@ async fn drive(daemon: &Arc<Daemon>, handle: &Arc<Handle>) {
                 continue;
             }
         }
-        let began = now_ms();
         let ended = run::once(daemon, handle, std::mem::take(&mut adopt)).await;
-        if now_ms().saturating_sub(began) > GOOD_RUN_MS {
+        // Also what it ran before this daemon took it over.
+        let started = handle.container().started_ms.filter(|_| ended.ran);
+        let ran_ms = started.map_or(0, |started| now_ms().saturating_sub(started));
+        if ran_ms > GOOD_RUN_MS {
             pause = FIRST_PAUSE;
+        }
+        if succeeded(handle, ran_ms) {
+            handle.update(|record| record.attempts = 0);
+        }
+        let fixed = handle.record().spec.retry.delay_ms;
+        if let Some(fixed) = fixed {
+            pause = Duration::from_millis(fixed);
         }
         let again = matches!(*handle.wish.borrow(), Wish::Run(_)) && wants_restart(handle, &ended);
         record_end(handle, &ended, again.then_some(pause));
@@ -76,7 +86,11 @@ async fn drive(daemon: &Arc<Daemon>, handle: &Arc<Handle>) {
         }
         wish.mark_unchanged();
         tokio::select! {
-            () = tokio::time::sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
+            () = tokio::time::sleep(pause) => {
+                if fixed.is_none() {
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
             // Somebody wants something: that is no flapping.
             _ = wish.changed() => pause = FIRST_PAUSE,
         }
@@ -94,7 +108,11 @@ async fn rest_of_pause(handle: &Handle, wish: &mut watch::Receiver<Wish>) -> Dur
     ) else {
         return FIRST_PAUSE;
     };
-    let pause = Duration::from_millis(next.saturating_sub(ended)).min(LONGEST_PAUSE);
+    let pause = Duration::from_millis(next.saturating_sub(ended));
+    let pause = match handle.record().spec.retry.delay_ms {
+        Some(_) => pause,
+        None => pause.min(LONGEST_PAUSE),
+    };
     let left = Duration::from_millis(next.saturating_sub(now_ms())).min(pause);
     wish.mark_unchanged();
     tokio::select! {
@@ -121,13 +139,23 @@ fn wants_restart(handle: &Handle, ended: &Ended) -> bool {
         // It never came up: the reason will not go away by itself.
         return false;
     }
+    let most = |max: Option<u32>| {
+        let max = record.spec.retry.max_attempts.or(max);
+        max.is_none_or(|max| record.attempts < max)
+    };
     match record.spec.restart {
         Restart::No => false,
-        Restart::Always | Restart::UnlessStopped => true,
-        Restart::OnFailure { max } => {
-            ended.code != 0 && max.is_none_or(|max| record.container.restarts < max)
-        }
+        Restart::Always | Restart::UnlessStopped => most(None),
+        Restart::OnFailure { max } => ended.code != 0 && most(max),
     }
+}
+
+/// It has run for so long that its restart policy takes the start for a
+/// success.
+fn succeeded(handle: &Handle, ran_ms: u64) -> bool {
+    let record = handle.record();
+    let window = record.spec.retry.window_ms;
+    window > 0 && ran_ms >= window && record.attempts > 0
 }
 
 /// `pause`: how long until it is started again, if it is.
@@ -151,6 +179,7 @@ fn record_end(handle: &Handle, ended: &Ended, pause: Option<Duration>) {
         container.pid = None;
         if again {
             container.restarts += 1;
+            record.attempts += 1;
         } else {
             record.wanted = false;
         }

@@ -10,7 +10,9 @@ pub mod news;
 pub mod process;
 mod redraw;
 mod run;
+mod seccomp;
 pub mod signal;
+pub mod sockets;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -26,7 +28,7 @@ use crate::ledger::Ledger;
 use crate::network::Nic;
 use crate::time::now_ms;
 pub use blueprint::{Blueprint, MTU, card};
-pub use mounts::sockets;
+pub use mounts::host_sockets;
 pub use redraw::{redraw, room};
 
 /// What the ledger keeps of a container.
@@ -53,6 +55,12 @@ pub struct Record {
     /// It is removed, with its nameless volumes, when it has ended.
     #[serde(default)]
     pub remove_at_end: bool,
+    /// Its `pre_start` hooks have been run; what for.
+    #[serde(default)]
+    pub prepared: Option<String>,
+    /// Automatic restarts since the last start by hand or success.
+    #[serde(default)]
+    pub attempts: u32,
 }
 
 /// What the driver shall bring about.
@@ -212,6 +220,7 @@ impl Handle {
         self.update(|record| {
             record.wanted = true;
             record.container.restarts = 0;
+            record.attempts = 0;
             if !record.container.state.is_live() {
                 record.container.state = State::Starting;
                 record.container.error = None;

@@ -29,7 +29,7 @@ const FIRST_SOCKET: u16 = 61_000;
 
 /// Sockets of the host that the service's bind mounts are of, with the ports
 /// of the router that lead to them. One that is not there now may come back.
-pub fn sockets(spec: &ServiceSpec) -> Vec<HostSocket> {
+pub fn host_sockets(spec: &ServiceSpec) -> Vec<HostSocket> {
     let sockets = spec.mounts.iter().enumerate().filter_map(|(n, mount)| {
         let MountSource::Bind { path, .. } = &mount.source else {
             return None;

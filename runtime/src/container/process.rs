@@ -35,8 +35,32 @@ pub(super) fn process(spec: &ServiceSpec, image: &ImageConfig) -> Result<Exec, A
             .map(|(name, (soft, hard))| (name.clone(), limit(*soft), limit(*hard)))
             .collect(),
         no_new_privileges: spec.no_new_privileges,
+        seccomp: seccomp(spec)?,
         oom_score_adj: spec.oom_score_adj,
         builtin: None,
+    })
+}
+
+fn seccomp(spec: &ServiceSpec) -> Result<Vec<u8>, ApiError> {
+    let Some(profile) = &spec.seccomp else {
+        return Ok(Vec::new());
+    };
+    let named = capabilities(spec);
+    let held: Vec<String> = match (spec.privileged, named.is_empty()) {
+        (true, _) => capability::NAMES.iter().map(|s| (*s).to_owned()).collect(),
+        (false, true) => capability::DEFAULT
+            .iter()
+            .map(|s| (*s).to_owned())
+            .collect(),
+        (false, false) => named
+            .iter()
+            .map(|name| name.trim_start_matches("CAP_").to_owned())
+            .collect(),
+    };
+    super::seccomp::program(profile, &held).map_err(|why| {
+        let message = format!("service {}: its seccomp profile: {why}", spec.name);
+        ApiError::new("seccomp", message)
+            .help("fewer rules, or rules without conditions, make it shorter")
     })
 }
 

@@ -6,7 +6,7 @@ use stack_api::spec::ServiceSpec;
 use stack_images::ImageConfig;
 use stack_planner::plan::Room;
 
-use super::{Record, blueprint, process};
+use super::{Record, blueprint, process, sockets};
 use crate::network::{Network, Nic};
 
 /// The record with another spec. What is fixed at the start (mounts, network
@@ -35,6 +35,7 @@ pub fn redraw(
     config.hosts = blueprint::hosts(spec, gateway);
     let of = |nic: &'_ Nic| networks.iter().find(|network| network.name == nic.network);
     let places = record.nics.iter().filter_map(|nic| Some((of(nic)?, nic)));
+    config.inward = sockets::inward(spec, places.clone());
     config.nameservers = blueprint::nameservers(spec, places);
     config.search.clone_from(&spec.dns_search);
     config.resolver_options.clone_from(&spec.dns_opt);

@@ -199,7 +199,13 @@ pub(super) async fn machine(
         memory: blueprint.memory,
         cpus: match blueprint.cpus {
             Some(cpus) => cpus,
-            None => daemon.backend.default_cpus().await,
+            None => {
+                let most = match blueprint.affinity.len() {
+                    0 => u32::MAX,
+                    processors => processors as u32,
+                };
+                daemon.backend.default_cpus().await.min(most)
+            }
         },
         disks: blueprint
             .disks
@@ -211,6 +217,8 @@ pub(super) async fn machine(
             })
             .collect(),
         files,
+        rates: blueprint.rates,
+        affinity: blueprint.affinity.clone(),
         name: record.container.name.clone(),
         template: daemon.assets.templates && !blueprint.boots,
     })

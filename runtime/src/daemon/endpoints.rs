@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use stack_api::container::Published;
 use stack_api::event::ApiError;
-use stack_api::spec::PortSpec;
+use stack_api::spec::{PortSpec, SocketSpec};
 use stack_netd::config::Config;
 use stack_netd::control::PublishErrorKind;
 
 use super::view::View;
 use super::{Daemon, guard};
-use crate::container::{Handle, Record};
+use crate::container::{Handle, Record, sockets};
 use crate::network::{self, Network};
 
 impl Daemon {
@@ -21,6 +21,7 @@ impl Daemon {
     /// A port is in use; nothing of this container is announced then.
     pub async fn announce_endpoints(&self, handle: &Handle) -> Result<Vec<Published>, ApiError> {
         let record = handle.record();
+        sockets::prepare(&record.spec, &record.nics)?;
         guard(&self.live).insert(handle.id.clone(), record.clone());
         let bound = match self.apply(&self.homes(&[&record])?).await {
             Ok(applied) => self.bound(&record, &applied),
@@ -43,6 +44,7 @@ impl Daemon {
         handle: &Handle,
         record: &Record,
     ) -> Result<Option<Vec<Published>>, ApiError> {
+        sockets::prepare(&record.spec, &record.nics)?;
         let Some(old) = self.exchange(record) else {
             return Ok(None);
         };
@@ -187,6 +189,11 @@ impl Daemon {
             };
             return Err(refusal(&record.container.service, port, failure, &holder));
         }
+        for (id, socket) in socket_ids(record) {
+            if let Some(failure) = applied.failed.get(&id) {
+                return Err(socket_refusal(&record.container.service, socket, failure));
+            }
+        }
         Ok(bound)
     }
 
@@ -301,6 +308,27 @@ fn refusal(
             format!("port {host} cannot be published: {why}"),
         ),
     }
+}
+
+/// Why a socket is not there, and what to do.
+fn socket_refusal(
+    service: &str,
+    socket: &SocketSpec,
+    failure: &network::PublishFailure,
+) -> ApiError {
+    let (path, why) = (socket.path.display(), &failure.message);
+    let error = ApiError::new("socket", format!("service {service}: {why}"));
+    error.help(match failure.kind {
+        PublishErrorKind::InUse => format!("stop what listens at {path}, or write another path"),
+        _ => format!("`x-stack.sockets` needs a place at {path} where this user may make a socket"),
+    })
+}
+
+/// The sockets of a container with their ids.
+pub(super) fn socket_ids(record: &Record) -> Vec<(String, &SocketSpec)> {
+    let id = &record.container.id;
+    let of = |socket: &'_ SocketSpec| format!("{id}/{}:{}", socket.path.display(), socket.target);
+    record.spec.sockets.iter().map(|s| (of(s), s)).collect()
 }
 
 /// The ports of a container with their ids: by what they are, so that those

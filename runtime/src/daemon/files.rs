@@ -8,10 +8,13 @@ use std::time::Duration;
 use stack_api::event::ApiError;
 use stack_files::control::{self, Request, Response};
 use stack_files::spec::{Session, Share};
-use stack_vmm::{AnyBackend, Backend};
-use tokio::sync::Mutex;
+use stack_vmm::{AnyBackend, Backend, Process};
+use tokio::sync::{Mutex, Notify};
 
 use super::{Daemon, guard};
+
+/// Pause before VMs that are about to start are looked at again.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// The file server.
 #[derive(Debug)]
@@ -20,6 +23,14 @@ pub(super) struct FileServer {
     dir: PathBuf,
     // One start at a time.
     turn: Mutex<()>,
+    // A VM has been given files.
+    used: Notify,
+}
+
+/// Who holds the VMs' connections, and whose.
+struct Keeper {
+    process: Process,
+    sessions: Vec<String>,
 }
 
 impl FileServer {
@@ -29,6 +40,7 @@ impl FileServer {
             binary: binary.to_path_buf(),
             dir: dir.to_path_buf(),
             turn: Mutex::default(),
+            used: Notify::new(),
         }
     }
 
@@ -50,7 +62,10 @@ impl FileServer {
             }
         };
         match response {
-            Response::Done => Ok(()),
+            Response::Done => {
+                self.used.notify_one();
+                Ok(())
+            }
             Response::Error { message } => Err(failed(&message)),
             Response::Status { .. } => Err(failed(&"an answer that was not asked for")),
         }
@@ -58,6 +73,20 @@ impl FileServer {
 
     async fn alive(&self) -> bool {
         self.call(&Request::Status).await.is_ok()
+    }
+
+    /// The keeper that runs now.
+    async fn keeper(&self) -> Option<Keeper> {
+        let Ok(Response::Status {
+            keeper, sessions, ..
+        }) = self.call(&Request::Status).await
+        else {
+            return None;
+        };
+        Some(Keeper {
+            process: Process::of(keeper),
+            sessions,
+        })
     }
 
     async fn start(&self) -> Result<(), ApiError> {
@@ -120,33 +149,59 @@ impl Daemon {
         Ok(Some(socket))
     }
 
-    /// Whoever holds the VMs' connections to the file server was killed: a VMM
-    /// does not make them anew, so the VMs that have files end. Their restart
-    /// policy decides what follows.
-    pub(super) async fn end_vms_without_files(&self) {
-        let live: Vec<_> = guard(&self.live).keys().cloned().collect();
-        let mut with_files: Vec<_> = self.handles(None);
-        with_files.retain(|handle| {
-            let record = handle.record();
-            live.contains(&handle.id)
-                && !record.blueprint.files.is_empty()
-                && record.process.is_some()
-        });
-        if with_files.is_empty()
-            || matches!(self.backend, AnyBackend::Fake(_))
-            || self.files.alive().await
-        {
+    /// Whoever holds the VMs' connections to the file server may be killed: a
+    /// VMM does not make them anew, so the VMs that have files end. Their
+    /// restart policy decides what follows.
+    pub(super) async fn keep_files(self: std::sync::Arc<Self>) {
+        if matches!(self.backend, AnyBackend::Fake(_)) {
             return;
         }
-        for handle in with_files {
-            let record = handle.record();
-            tracing::error!(
-                name = record.container.name,
-                "the file server is gone: its VM ends"
-            );
-            if let Some(process) = &record.process {
-                self.backend.kill(process);
+        loop {
+            // Whoever runs now was given files before the keeper is asked.
+            let users = self.users_of_files();
+            let keeper = self.files.keeper().await;
+            let sessions = keeper.as_ref().map(|keeper| &keeper.sessions[..]);
+            let starting = self.end_vms_without_files(users, sessions.unwrap_or_default());
+            match keeper {
+                // One that ended in between is seen at once.
+                Some(keeper) if !starting => keeper.process.wait().await,
+                _ if starting => tokio::time::sleep(AGAIN).await,
+                _ => self.files.used.notified().await,
             }
         }
+    }
+
+    /// The containers that have files and a VM, or are about to have one.
+    fn users_of_files(&self) -> Vec<(String, Option<Process>)> {
+        let live: Vec<_> = guard(&self.live).keys().cloned().collect();
+        let handles = self.handles(None).into_iter();
+        let users = handles.filter_map(|handle| {
+            let record = handle.record();
+            let is_one = live.contains(&handle.id) && !record.blueprint.files.is_empty();
+            is_one.then(|| (handle.id.clone(), record.process))
+        });
+        users.collect()
+    }
+
+    /// Ends the VMs that are not among the keeper's. `true`: one may be about
+    /// to start without its files, so that it must be looked at again.
+    fn end_vms_without_files(
+        &self,
+        users: Vec<(String, Option<Process>)>,
+        sessions: &[String],
+    ) -> bool {
+        let mut starting = false;
+        for (id, process) in users {
+            match process {
+                _ if sessions.contains(&id) => {}
+                None => starting = true,
+                Some(process) if self.backend.alive(&process) => {
+                    tracing::error!(container = id, "the file server is gone: its VM ends");
+                    self.backend.kill(&process);
+                }
+                Some(_) => {}
+            }
+        }
+        starting
     }
 }

@@ -4,9 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use stack_netd::config::{Config, Endpoint, Network as NetdNetwork, Protocol, Publish, Transport};
+use stack_api::spec::PortSpec;
+use stack_netd::config::{
+    Config, Endpoint, Network as NetdNetwork, Protocol, Publish, Record as SrvRecord, Service,
+    Transport,
+};
 
-use super::endpoints::publish_ids;
+use super::endpoints::{publish_ids, socket_ids};
 use crate::container::{self, MTU, Record};
 use crate::network::{Network, Nic, endpoint_id};
 use crate::paths::Paths;
@@ -28,14 +32,19 @@ impl View<'_> {
         let networks = self.networks.iter().filter(own);
         let networks = networks.map(|network| self.network(network)).collect();
         let records = self.records.iter().filter(|record| !record.standby);
-        let publish = records
-            .filter_map(|record| {
-                let nic = self.way_in(record)?;
-                let network = self.find(&nic.network)?;
-                (network.home() == home).then(|| publishes(record, nic))
-            })
-            .flatten()
-            .collect();
+        let here = |nic: &Nic| self.find(&nic.network).is_some_and(|n| n.home() == home);
+        let mut publish: Vec<Publish> = Vec::new();
+        for record in records {
+            if let Some(nic) = self.way_in(record).filter(|nic| here(nic)) {
+                publish.extend(publishes(record, nic));
+            }
+            // A socket is a file of the user's: it leads into internal networks,
+            // too.
+            let any = || record.nics.iter().find(|nic| !nic.unplugged);
+            if let Some(nic) = self.way_in(record).or_else(any).filter(|nic| here(nic)) {
+                publish.extend(local_sockets(record, nic));
+            }
+        }
         Config { networks, publish }
     }
 
@@ -108,10 +117,32 @@ impl View<'_> {
     }
 
     fn names_on(&self, network: &str) -> impl Iterator<Item = (&String, &Nic)> {
+        let on = self.nics_on(network);
+        on.flat_map(|(_, nic)| nic.names.iter().map(move |name| (name, nic)))
+    }
+
+    fn nics_on(&self, network: &str) -> impl Iterator<Item = (&Record, &Nic)> {
         let records = self.records.iter().filter(|record| !record.standby);
-        let nics = records.flat_map(|record| &record.nics);
-        let on = nics.filter(move |nic| nic.network == network && !nic.unplugged);
-        on.flat_map(|nic| nic.names.iter().map(move |name| (name, nic)))
+        let nics = records.flat_map(|record| record.nics.iter().map(|nic| (*record, nic)));
+        nics.filter(move |(_, nic)| nic.network == network && !nic.unplugged)
+    }
+
+    /// SRV records of who is on a container's other networks, for the same
+    /// reason as their names.
+    fn srv_records(&self, record: &Record, network: &Network) -> Vec<SrvRecord> {
+        let others = record.nics.iter().filter(|nic| nic.network != network.name);
+        let there = others.flat_map(|nic| self.nics_on(&nic.network));
+        let records = there.flat_map(|(other, nic)| {
+            let services = services(other).into_iter();
+            let pair = move |service: Service| nic.names.iter().map(move |n| (service.clone(), n));
+            services.flat_map(pair).map(|(service, name)| SrvRecord {
+                name: service.name_at(name),
+                port: service.port,
+                // One of many replicas has a name that they do not.
+                target: other.container.name.clone(),
+            })
+        });
+        records.take(MOST_HOSTS).collect()
     }
 
     fn endpoints(&self, record: &Record, network: &Network) -> Vec<Endpoint> {
@@ -146,11 +177,47 @@ impl View<'_> {
                     .filter_map(|dns| dns.parse().ok())
                     .collect(),
                 search: record.spec.dns_search.clone(),
-                sockets: container::sockets(&record.spec),
-                ..Endpoint::default()
+                sockets: container::host_sockets(&record.spec),
+                services: services(record),
+                records: self.srv_records(record, network),
             })
             .collect()
     }
+}
+
+/// What SRV lookups find of a container: its ports by their names.
+fn services(record: &Record) -> Vec<Service> {
+    let ports = record.spec.ports.iter();
+    let named = ports.flat_map(|port| port.labels.iter().map(move |label| (label, port)));
+    named
+        .map(|(label, port)| Service {
+            label: label.clone(),
+            protocol: protocol(port),
+            port: port.target,
+        })
+        .take(MOST_HOSTS)
+        .collect()
+}
+
+fn protocol(port: &PortSpec) -> Protocol {
+    if port.udp {
+        Protocol::Udp
+    } else {
+        Protocol::Tcp
+    }
+}
+
+fn local_sockets(record: &Record, nic: &Nic) -> Vec<Publish> {
+    let sockets = socket_ids(record).into_iter();
+    sockets
+        .map(|(id, socket)| Publish {
+            id,
+            host_path: Some(socket.path.clone()),
+            endpoint: endpoint_id(&record.container.id, nic),
+            container_port: container::sockets::port(&record.spec, socket),
+            ..Publish::default()
+        })
+        .collect()
 }
 
 fn publishes(record: &Record, nic: &Nic) -> Vec<Publish> {
@@ -161,11 +228,8 @@ fn publishes(record: &Record, nic: &Nic) -> Vec<Publish> {
             host_ip: port.host_ip,
             host_port: port.published.unwrap_or(0),
             host_port_last: port.published_end.filter(|_| port.published.is_some()),
-            protocol: if port.udp {
-                Protocol::Udp
-            } else {
-                Protocol::Tcp
-            },
+            host_path: None,
+            protocol: protocol(port),
             endpoint: endpoint_id(&record.container.id, nic),
             container_port: port.target,
         })

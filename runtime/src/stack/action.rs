@@ -10,7 +10,7 @@ use stack_api::spec::{Condition, StackSpec};
 use stack_protocol::message::{Command, Outcome as GuestOutcome};
 
 use super::down::{backwards, remove, stop};
-use super::{Outcome, wait};
+use super::{Outcome, pre_start, wait};
 use crate::container::{Handle, signal, vm_error};
 use crate::daemon::Daemon;
 use crate::progress::Progress;
@@ -52,10 +52,16 @@ pub async fn act(
     let latest: Option<StackSpec> = daemon.ledger.stack(&project)?;
     let down = backwards(&chosen, latest.as_ref());
     let up = || down.iter().rev();
+    let begin = async |handle: &Arc<Handle>| {
+        if let Some(stack) = &latest {
+            pre_start::prepare(&daemon, &progress, stack, handle).await?;
+        }
+        start(&progress, handle).await
+    };
     match action.verb {
         Verb::Start => {
             for wave in up() {
-                all_ok(wave.iter().map(|handle| start(&progress, handle))).await?;
+                all_ok(wave.iter().map(&begin)).await?;
             }
         }
         Verb::Stop => {
@@ -68,7 +74,7 @@ pub async fn act(
                 join_all(wave.iter().map(|handle| stop(&progress, handle, grace))).await;
             }
             for wave in up() {
-                all_ok(wave.iter().map(|handle| start(&progress, handle))).await?;
+                all_ok(wave.iter().map(&begin)).await?;
             }
         }
         Verb::Kill => kill(&progress, &chosen, action.signal.as_deref()).await?,

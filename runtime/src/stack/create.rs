@@ -130,6 +130,7 @@ pub(super) fn container(
             image_id: image.id.clone(),
             config_hash: spec.config_hash.clone(),
             labels: spec.labels.clone(),
+            annotations: spec.annotations.clone(),
             state: State::Created,
             created_ms: now_ms(),
             networks: places
@@ -143,6 +144,8 @@ pub(super) fn container(
             ..Container::default()
         },
         remove_at_end: order.one_off.is_some_and(|one_off| one_off.remove),
+        attempts: 0,
+        prepared: None,
         spec: spec.clone(),
         nics: places.into_iter().map(|place| place.nic).collect(),
         blueprint,

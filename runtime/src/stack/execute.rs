@@ -17,7 +17,7 @@ use stack_planner::plan::{Action, Plan, Step, WaitFor};
 use tokio::sync::{OwnedMutexGuard, watch};
 
 use super::rollout::{Casualties, Verdict};
-use super::{Outcome, create, down, images, networks, replace, rollout, update, wait};
+use super::{Outcome, create, down, images, networks, pre_start, replace, rollout, update, wait};
 use crate::container::Handle;
 use crate::daemon::Daemon;
 use crate::progress::Progress;
@@ -286,11 +286,15 @@ impl Context {
             } => {
                 let old = self.find(id)?;
                 self.progress.step("container", name, "recreating");
-                let inherited = create::Inherited::from(&old.record());
+                let mut inherited = create::Inherited::from(&old.record());
+                let renew = self.request.renew_anon_volumes;
+                if renew {
+                    inherited.anonymous.clear();
+                }
                 // Should the new container not come about, the next one of
                 // this name gets them.
                 self.daemon.bequeath(inherited.anonymous.iter(), name)?;
-                down::remove(&self.daemon, &self.progress, &old, self.grace(), false).await?;
+                down::remove(&self.daemon, &self.progress, &old, self.grace(), renew).await?;
                 self.create(service, *number, name, Some(&inherited), false)
             }
             Action::Start { service, name, .. } => self.start(service, name).await,
@@ -363,6 +367,7 @@ impl Context {
 
     async fn start(&self, service: &str, name: &str) -> Outcome {
         let handle = self.find(name)?;
+        pre_start::prepare(&self.daemon, &self.progress, &self.request.spec, &handle).await?;
         self.progress.step("container", name, "starting");
         handle.start();
         wait::reached(&handle, Condition::ServiceStarted)

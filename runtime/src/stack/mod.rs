@@ -13,6 +13,7 @@ mod networks;
 mod observe;
 mod one_off;
 mod places;
+mod pre_start;
 mod replace;
 mod resources;
 mod rollback;

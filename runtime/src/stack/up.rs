@@ -268,7 +268,18 @@ fn pulls(request: &Up, plan: &Plan) -> BTreeSet<(Wanted, PullOrder)> {
         | Action::CreateBeside { service, .. }
         | Action::Recreate { service, .. } = &step.action
         {
-            let image = &request.spec.services[service].image;
+            let service = &request.spec.services[service];
+            for own in service
+                .hooks
+                .pre_start
+                .iter()
+                .filter_map(|h| h.image.as_ref())
+            {
+                if !wanted.iter().any(|(known, _)| known.reference == *own) {
+                    wanted.insert(named(own, PullOrder::Missing));
+                }
+            }
+            let image = &service.image;
             if builds(plan).any(|built| request.spec.services[built].image == *image) {
                 continue;
             }

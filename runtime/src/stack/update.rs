@@ -78,6 +78,7 @@ pub(super) async fn update(
             record.nics = new.nics.clone();
             record.container.config_hash.clone_from(&spec.config_hash);
             record.container.labels.clone_from(&spec.labels);
+            record.container.annotations.clone_from(&spec.annotations);
             if let Some(bound) = &bound {
                 record.container.ports.clone_from(bound);
             }
@@ -118,6 +119,7 @@ async fn tell(handle: &Arc<Handle>, new: &Record) -> Outcome {
         search: config.search.clone(),
         resolver_options: config.resolver_options.clone(),
         healthcheck: config.healthcheck.clone(),
+        inward: config.inward.clone(),
         memory_limit: config.memory_limit,
         cpus: config.cpus,
         pids_limit: config.pids_limit,

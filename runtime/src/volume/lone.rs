@@ -94,6 +94,8 @@ pub(super) async fn start(
         disks,
         nics: Vec::new(),
         files,
+        rates: stack_vmm::Rates::default(),
+        affinity: Vec::new(),
         template: daemon.assets.templates,
     };
     let config = VmConfig {

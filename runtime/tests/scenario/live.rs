@@ -14,6 +14,7 @@ fn port(published: u16) -> PortSpec {
         published_end: None,
         target: 80,
         udp: false,
+        labels: Vec::new(),
     }
 }
 

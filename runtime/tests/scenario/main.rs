@@ -12,6 +12,7 @@ mod world;
 
 use stack_api::container::{Health, State};
 use stack_api::request::{Action, Down, Verb};
+use stack_api::retry::Retry;
 use stack_api::spec::{Condition, HealthCheckSpec, Restart};
 use world::{World, depends, service};
 
@@ -75,13 +76,33 @@ async fn restart_policies() {
     well.restart = Restart::OnFailure { max: None };
     let mut always = service("always", &["run", "20", "0"], &[]);
     always.restart = Restart::Always;
-    let shop = world.stack(vec![twice, well, always]);
+    let mut once = service("once", &["exit", "0"], &[]);
+    once.restart = Restart::Always;
+    once.retry.max_attempts = Some(1);
+    let mut slow = service("slow", &["exit", "1"], &[]);
+    slow.restart = Restart::Always;
+    slow.retry.delay_ms = Some(3_600_000);
+    let mut lasting = service("lasting", &["run", "40", "1"], &[]);
+    lasting.restart = Restart::OnFailure { max: None };
+    lasting.retry = Retry {
+        delay_ms: Some(1),
+        max_attempts: Some(1),
+        window_ms: 20,
+    };
+    let shop = world.stack(vec![twice, well, always, once, slow, lasting]);
     world.up(&shop).await.unwrap();
     let twice = world.until("twice", |c| c.state == State::Exited).await;
     assert_eq!((twice.exit_code, twice.restarts), (Some(3), 2));
     let well = world.until("well", |c| c.state == State::Exited).await;
     assert_eq!((well.exit_code, well.restarts), (Some(0), 0));
     world.until("always", |c| c.restarts >= 2).await;
+    let once = world.until("once", |c| c.state == State::Exited).await;
+    assert_eq!(once.restarts, 1);
+    let slow = world.until("slow", |c| c.state == State::Restarting).await;
+    let pause = slow.next_start_ms.unwrap() - slow.finished_ms.unwrap();
+    assert_eq!(pause, 3_600_000, "as long as the policy says");
+    // Each of its runs is long enough to count as a success.
+    world.until("lasting", |c| c.restarts >= 4).await;
     world
         .act(Action {
             verb: Verb::Stop,

@@ -143,6 +143,7 @@ async fn the_new_one_first() {
         published_end: None,
         target: 80,
         udp: false,
+        labels: Vec::new(),
     }];
     world.up(&shop).await.unwrap();
     let old = world.container("web");

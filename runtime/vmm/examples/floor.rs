@@ -38,6 +38,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             disks: Vec::new(),
             nics: Vec::new(),
             files: None,
+            rates: stack_vmm::Rates::default(),
+            affinity: Vec::new(),
             template: false,
         };
         let began = Instant::now();

@@ -16,7 +16,7 @@ pub use error::Error;
 pub use fake::Fake;
 pub use process::{Process, leftover};
 pub use qemu::{Probe, Qemu};
-pub use spec::{Disk, Nic, Transport, VmSpec};
+pub use spec::{Disk, Nic, Rates, Transport, VmSpec};
 
 use std::path::Path;
 

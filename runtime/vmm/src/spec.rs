@@ -27,9 +27,26 @@ pub struct VmSpec {
     /// Socket of the file server, for a VM that mounts files of the host
     /// (vhost-user-fs).
     pub files: Option<PathBuf>,
+    /// How fast all disks together may be read and written.
+    pub rates: Rates,
+    /// Processors of the host that it may run on; empty: all.
+    pub affinity: Vec<u32>,
     /// It may be restored from a machine that has booted, where the backend
     /// can do that.
     pub template: bool,
+}
+
+/// Limits of disk access; absent ones do not exist.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rates {
+    /// Bytes a second.
+    pub read_bps: Option<u64>,
+    /// Bytes a second.
+    pub write_bps: Option<u64>,
+    /// Requests a second.
+    pub read_iops: Option<u64>,
+    /// Requests a second.
+    pub write_iops: Option<u64>,
 }
 
 /// A raw disk image as a virtio-blk device.

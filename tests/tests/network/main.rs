@@ -5,6 +5,7 @@
 mod daemon;
 mod ports;
 mod shared;
+mod sockets;
 mod stack;
 
 use stack_tests::Project;

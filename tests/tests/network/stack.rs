@@ -19,7 +19,9 @@ services:
     domainname: example.test
     command: ["python3", "/tells.py"]
     configs: [{{source: tells, target: /tells.py}}]
-    ports: ["{tcp}:80", "{udp}:5353/udp"]
+    ports:
+      - {{target: 80, published: "{tcp}", name: Front door, app_protocol: http}}
+      - "{udp}:5353/udp"
     extra_hosts: ["up=host-gateway", "six=fd00::9"]
     dns_search: [example.test]
     dns_opt: ["ndots:2"]
@@ -101,6 +103,11 @@ fn a_stack_has_its_networks() {
     assert!(words.iter().all(|word| word.starts_with("10.89.")), "{web}");
     let both = "getent ahostsv4 db && getent ahostsv4 database";
     inside(&project, "web", both);
+    // Where a port is, by its name and by what is spoken there.
+    for label in ["_front-door._tcp", "_http._tcp"] {
+        let said = inside(&project, "db", &format!("nslookup -type=srv {label}.web"));
+        assert!(said.contains("service = 0 0 80 net-web-1"), "{said}");
+    }
     fails_inside(&project, "db", "nslookup nobody");
     // The other network does not exist for it.
     fails_inside(&project, "db", "nslookup shop");

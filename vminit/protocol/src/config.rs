@@ -33,6 +33,9 @@ pub struct VmConfig {
     pub hosts: Vec<(String, String)>,
     /// `/proc/sys` values: dotted name, value.
     pub sysctls: Vec<(String, String)>,
+    /// Sockets of the service that the host reaches.
+    #[serde(default)]
+    pub inward: Vec<Inward>,
     /// The service's main process.
     pub process: Exec,
     /// Health check, if any.
@@ -155,6 +158,18 @@ pub struct Interface {
     pub mtu: u32,
 }
 
+/// A socket of the service that the host reaches: what connects to a TCP port
+/// is connected to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inward {
+    /// The port.
+    pub port: u16,
+    /// Absolute path of a stream socket in the service's root.
+    pub path: String,
+    /// Whoever comes from elsewhere than these addresses is sent away.
+    pub gateways: Vec<IpAddr>,
+}
+
 /// A process to run: the service's own or an exec session's. OCI runtime
 /// spec, `process`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -192,6 +207,10 @@ pub struct Exec {
     /// `no_new_privs`.
     #[serde(default)]
     pub no_new_privileges: bool,
+    /// Filter of system calls: a BPF program as the kernel takes it
+    /// (`struct sock_filter`, little-endian); empty for none.
+    #[serde(default, with = "crate::bytes")]
+    pub seccomp: Vec<u8>,
     /// `oom_score_adj`.
     #[serde(default)]
     pub oom_score_adj: Option<i32>,
@@ -207,6 +226,12 @@ pub struct Exec {
 pub enum Builtin {
     /// Nothing, until it is killed: a service that lets its files be seen.
     Idle,
+    /// Listens on a socket and brings its connections to the host, in the
+    /// conversation of [`tunnel`](crate::tunnel).
+    Listen {
+        /// Absolute path, where nothing is yet.
+        path: String,
+    },
     /// Writes a tar stream to standard output.
     Pack {
         /// Absolute path of a file or directory.

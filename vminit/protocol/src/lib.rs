@@ -18,6 +18,7 @@ pub mod log;
 pub mod message;
 pub mod sync;
 pub mod template;
+pub mod tunnel;
 
 /// Name of the virtio-serial port, as in
 /// `/sys/class/virtio-ports/*/name` inside the guest.

@@ -34,8 +34,8 @@ pub enum Command {
     /// Changes what can change while the service runs: health check, limits
     /// of the control group, `/etc/hosts` and `/etc/resolv.conf`. Only
     /// `healthcheck`, `memory_limit`, `cpus`, `pids_limit`, `hostname`,
-    /// `domainname`, `interfaces`, `hosts`, `nameservers`, `search` and
-    /// `resolver_options` are read. When the health check is another one,
+    /// `domainname`, `interfaces`, `hosts`, `nameservers`, `search`,
+    /// `resolver_options` and `inward` are read. When the health check is another one,
     /// [`Event::Health`] comes before the reply. A memory limit below what
     /// the service uses is refused before anything is changed.
     Update(Box<VmConfig>),

@@ -13,6 +13,7 @@ use stack_protocol::message::{Command, Event, Health, Outcome, Request};
 use super::{Agent, Stage};
 use crate::child::Refusal;
 use crate::exec::Session;
+use crate::relay::Inwards;
 use crate::service::{self, Service};
 use crate::spawn::{Place, spawn};
 use crate::{net, rootfs, stats, sys, template};
@@ -113,7 +114,7 @@ impl Agent {
                 return self.reply(id, refusal.into());
             }
         }
-        self.stage = match start(config, self.template) {
+        self.stage = match start(config, self.template, &mut self.inwards) {
             Ok(mut service) => {
                 service.request = Some(id);
                 let check = config.healthcheck.as_ref();
@@ -215,7 +216,7 @@ impl Agent {
 }
 
 /// Makes this VM the service's, and starts it.
-fn start(config: &VmConfig, template: bool) -> Result<Service, Refusal> {
+fn start(config: &VmConfig, template: bool, inwards: &mut Inwards) -> Result<Service, Refusal> {
     let seconds = (config.time_ns / 1_000_000_000) as i64;
     let nanoseconds = (config.time_ns % 1_000_000_000) as i64;
     if config.time_ns > 0 {
@@ -230,6 +231,7 @@ fn start(config: &VmConfig, template: bool) -> Result<Service, Refusal> {
     }
     net::configure(&config.interfaces, template).map_err(named("network"))?;
     rootfs::build(config).map_err(named("root file system"))?;
+    inwards.apply(&config.inward).map_err(named("sockets"))?;
     service::make_cgroup(config).map_err(named("control group"))?;
     let process = spawn(&config.process, &Place::New(config))?;
     Ok(Service::new(process, config.process.clone()))

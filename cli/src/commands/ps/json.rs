@@ -38,6 +38,7 @@ pub(super) fn line(container: &Container, now_ms: u64) -> Value {
         "Command": container.command,
         "ConfigHash": container.config_hash,
         "Labels": labels.join(","),
+        "Annotations": container.annotations,
         "Project": container.project,
         "Service": container.service,
         "Number": container.number,

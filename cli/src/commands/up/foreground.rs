@@ -3,6 +3,7 @@
 //! ```text
 //! following ──Ctrl-C──► stopping ──Ctrl-C──► killing ──► end (130)
 //!     │  └── a container ends, --abort-on-container-exit ──► stopping ──► end (its code)
+//!     ├───── d ──► end (0), the services go on
 //!     └───── nothing runs any more ──► end (0)
 //! ```
 
@@ -13,6 +14,7 @@ use hyper::Method;
 use stack_api::container::Container;
 use stack_api::request::{Action, Verb};
 
+use super::menu::Menu;
 use crate::client::Client;
 use crate::context::{Context, containers};
 use crate::error::Error;
@@ -63,10 +65,15 @@ impl Foreground {
         client: &Client,
         since_ms: u64,
         interrupts: &mut Interrupts,
+        menu: &mut Option<Menu>,
     ) -> Result<u8, Error> {
         let mut watch = Watch::new(self, client, since_ms).await?;
-        let otherwise = match watch.follow(interrupts).await? {
+        let otherwise = match watch.follow(interrupts, menu).await? {
             End::Over => return Ok(exit::OK),
+            End::Detached => {
+                context.ui.note("the services go on in the background");
+                return Ok(exit::OK);
+            }
             End::Aborted { code } => code,
             End::Interrupted => exit::INTERRUPTED,
         };

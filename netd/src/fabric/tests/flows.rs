@@ -192,6 +192,7 @@ fn a_service_of_the_other_family_is_found() {
         host_ip: None,
         host_port: 0,
         host_port_last: None,
+        host_path: None,
         protocol: Protocol::Tcp,
         endpoint: "1/2".into(),
         container_port: 80,

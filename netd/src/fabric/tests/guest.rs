@@ -326,6 +326,7 @@ impl World {
             host_ip: None,
             host_port: 0,
             host_port_last: None,
+            host_path: None,
             protocol: Protocol::Tcp,
             endpoint: "1/2".into(),
             container_port: 80,

@@ -27,6 +27,7 @@ fn port(published: u16, target: u16) -> PortSpec {
         published_end: None,
         target,
         udp: false,
+        labels: Vec::new(),
     }
 }
 

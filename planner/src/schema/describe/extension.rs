@@ -15,6 +15,10 @@ pub(super) const ABOUT: &[About] = &[
                 "machine",
                 "The virtual machine of the service, or of all services of the file.",
             ),
+            (
+                "sockets",
+                "Sockets of the host that lead to the service: its port or socket, and the path of the host's.",
+            ),
             ("lint", "What `stack lint` leaves out."),
         ],
     },

@@ -449,7 +449,10 @@ const PORT: About = About {
     what: "a port",
     text: "A port published on the host.",
     fields: &[
-        ("name", "A name for people."),
+        (
+            "name",
+            "Its name, for people and for SRV lookups: `_name._tcp.service`.",
+        ),
         ("mode", "`ingress` or `host`."),
         ("host_ip", "Address of the host to listen on. Default: all."),
         ("target", "Port of the service."),
@@ -460,7 +463,7 @@ const PORT: About = About {
         ("protocol", "`tcp` or `udp`."),
         (
             "app_protocol",
-            "What is spoken there, e.g. `http`; for documentation.",
+            "What is spoken there, e.g. `http`; SRV lookups find it by that, too.",
         ),
     ],
 };

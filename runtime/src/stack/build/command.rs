@@ -1,12 +1,14 @@
 //! The engine's command line (buildah-build(1)), and what it says.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::FileTypeExt;
+use std::path::PathBuf;
 
 use stack_api::build::BuildSpec;
 use stack_api::event::ApiError;
 use stack_images::PullOptions;
 
-use super::{Job, dockerfile, images, is_directory, registries};
+use super::{Job, dockerfile, images, registries};
 
 /// Bytes of an SSH key at most.
 const MAX_KEY: u64 = 1 << 20;
@@ -17,6 +19,8 @@ pub(super) struct Command {
     pub env: Vec<String>,
     /// Files that it needs: path and content. They are in memory only.
     pub files: Vec<(String, Vec<u8>)>,
+    /// Sockets that it needs: of the host, and in the builder.
+    pub sockets: Vec<(PathBuf, String)>,
     /// The directory of those.
     pub dir: String,
     /// Where it writes the image's id.
@@ -39,6 +43,7 @@ impl Command {
             args: Vec::new(),
             env: Vec::new(),
             files: Vec::new(),
+            sockets: Vec::new(),
             dir,
             id_file,
             warnings: Vec::new(),
@@ -163,20 +168,14 @@ impl Command {
             self.option("--secret", &format!("id={id},src={path}"));
         }
         for (n, (id, key)) in job.spec.ssh.iter().enumerate() {
-            if !is_directory(key) {
-                self.warnings.push(format!(
-                    "`build.ssh: {id}` has no effect: an agent of this machine is not \
-                     reachable from the builder, name a key's file ({id}=/path/of/key)"
-                ));
-                continue;
-            }
-            let size = std::fs::metadata(key).map_or(0, |meta| meta.len());
-            let content = match std::fs::read(key) {
-                Ok(content) if size <= MAX_KEY => content,
-                Ok(_) => return Err(bad_key(job, key, "it is too large")),
-                Err(error) => return Err(bad_key(job, key, &error.to_string())),
+            let path = match agent_or_key(key).map_err(|why| bad_key(job, id, key, &why))? {
+                Ssh::Agent(socket) => {
+                    let path = format!("{}/agent-{n}", self.dir);
+                    self.sockets.push((socket, path.clone()));
+                    path
+                }
+                Ssh::Key(content) => self.file(&format!("ssh-{n}"), content),
             };
-            let path = self.file(&format!("ssh-{n}"), content);
             self.option("--ssh", &format!("{id}={path}"));
         }
         Ok(())
@@ -210,12 +209,38 @@ impl Command {
     }
 }
 
-fn bad_key(job: &Job<'_>, key: &str, why: &str) -> ApiError {
-    let what = format!(
-        "service {}: the SSH key {key} cannot be read: {why}",
-        job.service
-    );
-    ApiError::new("no_ssh_key", what)
+/// What `build.ssh` names.
+enum Ssh {
+    /// The socket of an agent.
+    Agent(PathBuf),
+    /// A private key.
+    Key(Vec<u8>),
+}
+
+fn agent_or_key(path: &str) -> Result<Ssh, String> {
+    if path.is_empty() {
+        return Err("there is no agent: SSH_AUTH_SOCK is not set".to_owned());
+    }
+    let meta = std::fs::metadata(path).map_err(|error| error.to_string())?;
+    if meta.file_type().is_socket() {
+        return Ok(Ssh::Agent(path.into()));
+    }
+    if meta.len() > MAX_KEY {
+        return Err("it is too large".to_owned());
+    }
+    let key = std::fs::read(path).map_err(|error| error.to_string())?;
+    Ok(Ssh::Key(key))
+}
+
+fn bad_key(job: &Job<'_>, id: &str, key: &str, why: &str) -> ApiError {
+    let service = job.service;
+    let what = match key {
+        "" => format!("service {service}: `build.ssh: {id}`: {why}"),
+        key => format!("service {service}: the SSH key or agent {key} cannot be used: {why}"),
+    };
+    ApiError::new("no_ssh_key", what).help(format!(
+        "start an agent, or name a key: `{id}=~/.ssh/id_ed25519`"
+    ))
 }
 
 /// The repository of a cache, without tag: the engine makes its own.

@@ -9,6 +9,7 @@ mod builder;
 mod command;
 mod context;
 mod dockerfile;
+mod forward;
 mod import;
 mod order;
 mod registries;
@@ -32,6 +33,7 @@ use crate::daemon::Daemon;
 use crate::progress::Progress;
 use builder::Lease;
 use context::Context;
+use forward::Forward;
 
 /// Bytes of a Dockerfile at most.
 const MAX_DOCKERFILE: u64 = 4 << 20;
@@ -91,21 +93,27 @@ pub async fn build(daemon: Arc<Daemon>, request: Build, progress: Progress) -> O
             Err(_) => {}
         }
     }
-    let waves = order::waves(&jobs, &wanted)?;
+    let mut order = order::Order::new(&jobs, &wanted)?;
     let lease = Lease::new(&daemon, &progress).await?;
-    let chosen = waves.iter().flatten().filter_map(|name| jobs.get(name));
+    let chosen = order.services().filter_map(|name| jobs.get(name));
     let _held = bring(&daemon, &lease, &progress, chosen).await?;
-    for wave in &waves {
-        let mut running: FuturesUnordered<_> = wave
-            .iter()
-            .filter_map(|name| jobs.get(name))
-            .map(|job| one(&daemon, &lease, &progress, job, &request.builds))
-            .collect();
-        while let Some(result) = running.next().await {
-            result?;
+    let mut running = FuturesUnordered::new();
+    loop {
+        let ready = order.ready();
+        running.extend(
+            ready
+                .into_iter()
+                .filter_map(|name| jobs.get(name))
+                .map(|job| {
+                    let built = one(&daemon, &lease, &progress, job, &request.builds);
+                    async move { built.await.map(|()| job.service) }
+                }),
+        );
+        match running.next().await {
+            Some(built) => order.done(built?),
+            None => return Ok(()),
         }
     }
-    Ok(())
 }
 
 /// Brings the contexts of all jobs in. They stay as they are until what is
@@ -232,6 +240,10 @@ async fn one(
     let result = async {
         for (path, content) in &command.files {
             shell::write_file(lease, path, content.clone()).await?;
+        }
+        let mut forwarded = Vec::new();
+        for (host, guest) in &command.sockets {
+            forwarded.push(Forward::start(lease, host, guest).await?);
         }
         let mut step = String::new();
         let mut last_error = String::new();

@@ -6,68 +6,103 @@ use stack_api::event::ApiError;
 
 use super::Job;
 
-/// The wanted builds and those they need, in waves: what is in one wave does
-/// not depend on each other.
-///
-/// # Errors
-/// They need each other.
-pub(super) fn waves<'a>(
-    jobs: &'a BTreeMap<&'a str, Job<'a>>,
-    wanted: &BTreeSet<&'a str>,
-) -> Result<Vec<Vec<&'a str>>, ApiError> {
-    let mut by_image: BTreeMap<String, &str> = BTreeMap::new();
-    for (service, job) in jobs {
-        for name in job.names()? {
-            by_image.entry(name).or_insert(service);
+/// Builds that are still to be begun, with those that each waits for.
+#[derive(Debug)]
+pub(super) struct Order<'a> {
+    left: BTreeMap<&'a str, BTreeSet<&'a str>>,
+}
+
+impl<'a> Order<'a> {
+    /// The wanted builds and those they need.
+    ///
+    /// # Errors
+    /// They need each other.
+    pub(super) fn new(
+        jobs: &'a BTreeMap<&'a str, Job<'a>>,
+        wanted: &BTreeSet<&'a str>,
+    ) -> Result<Order<'a>, ApiError> {
+        let mut by_image: BTreeMap<String, &str> = BTreeMap::new();
+        for (service, job) in jobs {
+            for name in job.names()? {
+                by_image.entry(name).or_insert(service);
+            }
+        }
+        let mut left: BTreeMap<&'a str, BTreeSet<&'a str>> = BTreeMap::new();
+        let mut new: Vec<&'a str> = wanted.iter().copied().collect();
+        while let Some(service) = new.pop() {
+            if !left.contains_key(service) {
+                let needed = needs(jobs, &by_image, service);
+                new.extend(&needed);
+                left.insert(service, needed);
+            }
+        }
+        let order = Order { left };
+        order.check()?;
+        Ok(order)
+    }
+
+    /// All of them.
+    pub(super) fn services(&self) -> impl Iterator<Item = &'a str> {
+        self.left.keys().copied()
+    }
+
+    /// Those that wait for nothing any more; each is given once.
+    pub(super) fn ready(&mut self) -> Vec<&'a str> {
+        let free = |(_, needed): &(&&str, &BTreeSet<&str>)| needed.is_empty();
+        let ready = self.left.iter().filter(free).map(|(name, _)| *name);
+        let ready: Vec<&str> = ready.collect();
+        self.left.retain(|_, needed| !needed.is_empty());
+        ready
+    }
+
+    /// This one is built.
+    pub(super) fn done(&mut self, service: &str) {
+        for needed in self.left.values_mut() {
+            needed.remove(service);
         }
     }
-    let needs = |service: &str| -> BTreeSet<&'a str> {
-        let Some(job) = jobs.get(service) else {
-            return BTreeSet::new();
+
+    fn check(&self) -> Result<(), ApiError> {
+        let mut left = Order {
+            left: self.left.clone(),
         };
-        let images = job.images().into_iter().filter_map(|image| {
-            let full = stack_images::full_name(&image).ok()?;
-            by_image.get(&full).copied()
-        });
-        let services = job.spec.additional_contexts.values().filter_map(|place| {
-            let (name, _) = jobs.get_key_value(place.strip_prefix("service:")?)?;
-            Some(*name)
-        });
-        let mut all: BTreeSet<&str> = images.chain(services).collect();
-        // An image may be built from an older one of the same name.
-        all.remove(service);
-        all
+        loop {
+            let ready = left.ready();
+            ready.iter().for_each(|service| left.done(service));
+            if !ready.is_empty() {
+                continue;
+            }
+            if left.left.is_empty() {
+                return Ok(());
+            }
+            let names: Vec<&str> = left.services().collect();
+            let names = names.join(", ");
+            let what = format!("the images of {names} are built from each other");
+            return Err(ApiError::new("build_cycle", what));
+        }
+    }
+}
+
+fn needs<'a>(
+    jobs: &'a BTreeMap<&'a str, Job<'a>>,
+    by_image: &BTreeMap<String, &'a str>,
+    service: &str,
+) -> BTreeSet<&'a str> {
+    let Some(job) = jobs.get(service) else {
+        return BTreeSet::new();
     };
-    let mut left: BTreeMap<&'a str, BTreeSet<&'a str>> = BTreeMap::new();
-    let mut new: Vec<&'a str> = wanted.iter().copied().collect();
-    while let Some(service) = new.pop() {
-        if !left.contains_key(service) {
-            let needed = needs(service);
-            new.extend(&needed);
-            left.insert(service, needed);
-        }
-    }
-    let mut waves = Vec::new();
-    while !left.is_empty() {
-        let ready: Vec<&str> = left
-            .iter()
-            .filter(|(_, needed)| needed.iter().all(|name| !left.contains_key(name)))
-            .map(|(service, _)| *service)
-            .collect();
-        if ready.is_empty() {
-            let names: Vec<&str> = left.into_keys().collect();
-            return Err(ApiError::new(
-                "build_cycle",
-                format!(
-                    "the images of {} are built from each other",
-                    names.join(", ")
-                ),
-            ));
-        }
-        left.retain(|service, _| !ready.contains(service));
-        waves.push(ready);
-    }
-    Ok(waves)
+    let images = job.images().into_iter().filter_map(|image| {
+        let full = stack_images::full_name(&image).ok()?;
+        by_image.get(&full).copied()
+    });
+    let services = job.spec.additional_contexts.values().filter_map(|place| {
+        let (name, _) = jobs.get_key_value(place.strip_prefix("service:")?)?;
+        Some(*name)
+    });
+    let mut all: BTreeSet<&str> = images.chain(services).collect();
+    // An image may be built from an older one of the same name.
+    all.remove(service);
+    all
 }
 
 #[cfg(test)]
@@ -116,16 +151,24 @@ mod tests {
             ("other", "FROM busybox"),
         ]);
         let jobs = jobs(&specs);
-        let waves = waves(&jobs, &BTreeSet::from(["web", "other"])).unwrap();
-        assert_eq!(waves, [vec!["base", "other"], vec!["app"], vec!["web"]]);
+        let mut order = Order::new(&jobs, &BTreeSet::from(["web", "other"])).unwrap();
+        assert_eq!(order.ready(), ["base", "other"]);
+        assert!(order.ready().is_empty());
+        // Nobody waits for what is not needed.
+        order.done("base");
+        assert_eq!(order.ready(), ["app"]);
+        order.done("other");
+        assert!(order.ready().is_empty());
+        order.done("app");
+        assert_eq!(order.ready(), ["web"]);
     }
 
     #[test]
     fn a_ring_is_told() {
         let specs = specs(&[("a", "FROM b"), ("b", "FROM a"), ("c", "FROM c")]);
         let jobs = jobs(&specs);
-        assert!(waves(&jobs, &BTreeSet::from(["c"])).is_ok());
-        let error = waves(&jobs, &BTreeSet::from(["a"])).unwrap_err();
+        assert!(Order::new(&jobs, &BTreeSet::from(["c"])).is_ok());
+        let error = Order::new(&jobs, &BTreeSet::from(["a"])).unwrap_err();
         assert!(error.message.contains("a, b"), "{error}");
     }
 }

@@ -34,6 +34,11 @@ impl Running {
         })
     }
 
+    /// Its standard input, to be written from another task.
+    pub(super) fn input(&self) -> Input {
+        self.input.clone()
+    }
+
     /// The next piece of output: stream (1 or 2) and bytes.
     pub(super) async fn recv(&mut self) -> Option<(u32, Vec<u8>)> {
         self.session.output.recv().await

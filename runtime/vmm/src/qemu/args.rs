@@ -8,7 +8,7 @@ mod x86_64;
 use std::path::Path;
 
 use super::Probe;
-use crate::{Error, VmSpec};
+use crate::{Error, Rates, VmSpec};
 
 /// What differs between machines.
 struct Machine {
@@ -183,6 +183,7 @@ fn confine(args: &mut Args, probe: &Probe) {
 }
 
 fn disks(args: &mut Args, spec: &VmSpec, machine: &Machine) {
+    let limits = limits(&spec.rates);
     for (n, disk) in spec.disks.iter().enumerate() {
         let access = if disk.read_only {
             "readonly=on"
@@ -192,7 +193,7 @@ fn disks(args: &mut Args, spec: &VmSpec, machine: &Machine) {
         let file = escape(&disk.path);
         args.add(
             "-drive",
-            format!("if=none,id=d{n},format=raw,cache=writeback,{access},file={file}"),
+            format!("if=none,id=d{n},format=raw,cache=writeback,{access}{limits},file={file}"),
         );
         args.add(
             "-device",
@@ -201,6 +202,24 @@ fn disks(args: &mut Args, spec: &VmSpec, machine: &Machine) {
                 machine.bus, disk.serial
             ),
         );
+    }
+}
+
+/// The disks of a machine share its rates.
+fn limits(rates: &Rates) -> String {
+    let all = [
+        ("bps-read", rates.read_bps),
+        ("bps-write", rates.write_bps),
+        ("iops-read", rates.read_iops),
+        ("iops-write", rates.write_iops),
+    ];
+    let given = all.iter().filter_map(|(name, rate)| Some((name, (*rate)?)));
+    let text: String = given
+        .map(|(name, rate)| format!(",throttling.{name}={rate}"))
+        .collect();
+    match text.is_empty() {
+        true => text,
+        false => format!(",throttling.group=disks{text}"),
     }
 }
 

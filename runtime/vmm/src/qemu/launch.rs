@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
+use super::affinity::Affinity;
 use super::failure;
 use super::qmp::Qmp;
 use crate::{Error, Process};
@@ -31,6 +32,7 @@ pub(super) async fn launch(
     args: &[String],
     dir: &Path,
     life: Life,
+    affinity: &[u32],
 ) -> Result<(Process, Qmp), Error> {
     let log = &dir.join("qemu.log");
     let monitor = &dir.join("qmp.sock");
@@ -45,7 +47,7 @@ pub(super) async fn launch(
         .stdin(Stdio::null())
         .stdout(output)
         .stderr(errors);
-    detach(&mut command, life);
+    detach(&mut command, life, Affinity::new(affinity)?);
     // Once dropped, the runtime reaps the child when it ends.
     let mut child = command
         .spawn()
@@ -86,12 +88,13 @@ impl Drop for KillOnDrop {
 /// Its own session: it gets no signal that is meant for us. And none of our
 /// descriptors, however we came by them.
 #[expect(unsafe_code, reason = "setsid must be called between fork and exec")]
-fn detach(command: &mut Command, life: Life) {
-    // SAFETY: setsid(2), close_range(2), prctl(2) and setpriority(2) are
-    // async-signal-safe and touch no memory of ours.
+fn detach(command: &mut Command, life: Life, affinity: Affinity) {
+    // SAFETY: setsid(2), close_range(2), prctl(2), setpriority(2) and
+    // sched_setaffinity(2) are async-signal-safe and touch no memory of ours.
     unsafe {
         command.pre_exec(move || {
             rustix::process::setsid()?;
+            affinity.take()?;
             if life == Life::OfItsMaker {
                 #[cfg(target_os = "linux")]
                 rustix::process::set_parent_process_death_signal(Some(

@@ -1,6 +1,7 @@
 //! QEMU as the VMM.
 
 mod accelerator;
+mod affinity;
 mod args;
 mod failure;
 mod launch;
@@ -96,7 +97,14 @@ impl Backend for Qemu {
             }
         }
         let args = args::build(spec, &probe, Start::Boot)?;
-        let (process, _) = launch(&probe.binary, &args, &spec.dir, Life::OfItsOwn).await?;
+        let (process, _) = launch(
+            &probe.binary,
+            &args,
+            &spec.dir,
+            Life::OfItsOwn,
+            &spec.affinity,
+        )
+        .await?;
         Ok(process)
     }
 }

@@ -228,7 +228,8 @@ pub(super) enum Failure {
 /// Starts the VM from the saved state.
 pub(super) async fn restore(file: &Path, spec: &VmSpec, probe: &Probe) -> Result<Process, Failure> {
     let args = args::build(spec, probe, Start::Restore).map_err(Failure::Machine)?;
-    let (process, mut qmp) = launch(&probe.binary, &args, &spec.dir, Life::OfItsOwn)
+    let life = Life::OfItsOwn;
+    let (process, mut qmp) = launch(&probe.binary, &args, &spec.dir, life, &spec.affinity)
         .await
         .map_err(Failure::Machine)?;
     let load = async {

@@ -176,6 +176,8 @@ impl Machine {
             disks: vec![layer],
             nics: Vec::new(),
             files: None,
+            rates: stack_vmm::Rates::default(),
+            affinity: Vec::new(),
             template: false,
         };
         Machine {

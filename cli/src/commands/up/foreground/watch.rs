@@ -6,6 +6,7 @@ use stack_api::container::Container;
 use stack_api::logs::LogLine;
 use stack_api::request::LogQuery;
 
+use super::super::menu::{Menu, Wish};
 use super::exits::{Exited, Exits};
 use super::{Abort, Foreground};
 use crate::client::{Client, Lines};
@@ -28,6 +29,8 @@ pub(super) enum End {
         /// Its exit code.
         code: u8,
     },
+    /// The user has seen enough, and the services go on.
+    Detached,
     /// Nothing runs any more.
     Over,
 }
@@ -76,13 +79,27 @@ impl<'a> Watch<'a> {
     ///
     /// # Errors
     /// The daemon goes away, or standard output does.
-    pub(super) async fn follow(&mut self, interrupts: &mut Interrupts) -> Result<End, Error> {
+    pub(super) async fn follow(
+        &mut self,
+        interrupts: &mut Interrupts,
+        menu: &mut Option<Menu>,
+    ) -> Result<End, Error> {
         let mut look = tokio::time::interval(LOOK_EVERY);
         loop {
             let printer = &mut self.printer;
             let line = tokio::select! {
                 biased;
                 () = interrupts.next() => return Ok(End::Interrupted),
+                wish = wish(menu) => match wish {
+                    Wish::Detach => {
+                        printer.flush()?;
+                        return Ok(End::Detached);
+                    }
+                    Wish::Watch => {
+                        menu.iter().for_each(Menu::toggle_watch);
+                        continue;
+                    }
+                },
                 line = self.lines.next_or_idle(|| printer.flush()), if self.open => line?,
                 _ = look.tick() => {
                     if let Some(end) = self.look().await? {
@@ -186,6 +203,14 @@ impl<'a> Watch<'a> {
             .attached
             .iter()
             .any(|attached| attached == service)
+    }
+}
+
+/// The next key that means something.
+async fn wish(menu: &mut Option<Menu>) -> Wish {
+    match menu {
+        Some(menu) => menu.wish().await,
+        None => std::future::pending().await,
     }
 }
 

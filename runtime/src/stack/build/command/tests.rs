@@ -45,7 +45,6 @@ async fn what_the_file_says_is_on_the_command_line() {
             "type=gha".to_owned(),
         ],
         secrets: BTreeMap::from([("token".to_owned(), b"hidden".to_vec())]),
-        ssh: pair("default", ""),
         additional_contexts: pair("base", "service:base"),
         extra_hosts: vec![("db".to_owned(), "10.0.0.1".to_owned())],
         no_cache: true,
@@ -77,12 +76,43 @@ async fn what_the_file_says_is_on_the_command_line() {
         assert!(line.contains(part), "{part} is not in {line}");
     }
     assert!(!line.contains("hidden") && !line.contains("--ssh"));
-    assert_eq!(command.warnings.len(), 2, "{:?}", command.warnings);
+    assert_eq!(command.warnings.len(), 1, "{:?}", command.warnings);
     let secret = command
         .files
         .iter()
         .find(|(path, _)| path.ends_with("secret-0"));
     assert_eq!(secret.unwrap().1, b"hidden");
+}
+
+#[tokio::test]
+async fn agents_are_told_from_keys() {
+    let dir = tempfile::tempdir().unwrap();
+    let (socket, key) = (dir.path().join("agent"), dir.path().join("key"));
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    std::fs::write(&key, "private").unwrap();
+    let with = |path: &str| BuildSpec {
+        image: "a".to_owned(),
+        ssh: BTreeMap::from([("default".to_owned(), path.to_owned())]),
+        ..BuildSpec::default()
+    };
+    let agent = command(&with(socket.to_str().unwrap())).await;
+    let inside = "/dev/shm/stack-7/agent-0".to_owned();
+    assert_eq!(agent.sockets, [(socket, inside)]);
+    let line = agent.args.join(" ");
+    assert!(
+        line.contains("--ssh default=/dev/shm/stack-7/agent-0"),
+        "{line}"
+    );
+    let named = command(&with(key.to_str().unwrap())).await;
+    assert!(named.sockets.is_empty());
+    assert!(named.files.iter().any(|(_, content)| content == b"private"));
+
+    let none = with("");
+    let job = job(&none, "FROM busybox\n");
+    let options = PullOptions::default();
+    let error = Command::new(&job, &BTreeMap::new(), "7", &options).await;
+    let error = error.err().unwrap();
+    assert!(error.message.contains("SSH_AUTH_SOCK"), "{error}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::qemu::args::{self, Start};
 use crate::qemu::launch::{Life, launch};
 use crate::qemu::probe::Probe;
 use crate::qemu::qmp::Qmp;
-use crate::{Disk, Error, Nic, Transport, VmSpec, process};
+use crate::{Disk, Error, Nic, Rates, Transport, VmSpec, process};
 
 /// Boot and saving, at most.
 const LIMIT: Duration = Duration::from_secs(90);
@@ -52,7 +52,7 @@ async fn boot_and_save(dir: &Path, like: &VmSpec, probe: &Probe) -> Result<(), E
             .map_err(Error::io(socket.display().to_string()))?;
     }
     let args = args::build(&spec, probe, Start::Template)?;
-    let (process, mut qmp) = launch(&probe.binary, &args, dir, Life::OfItsMaker).await?;
+    let (process, mut qmp) = launch(&probe.binary, &args, dir, Life::OfItsMaker, &[]).await?;
     let _end = Ended(process);
     let saved = async {
         use_mapped_ram(&mut qmp).await?;
@@ -110,6 +110,8 @@ fn shape(dir: &Path, placeholder: &Path, like: &VmSpec) -> VmSpec {
         disks: (0..like.disks.len()).map(disk).collect(),
         nics: (0..like.nics.len()).map(nic).collect(),
         files: like.files.as_ref().map(|_| dir.join("files")),
+        rates: Rates::default(),
+        affinity: Vec::new(),
         ..like.clone()
     }
 }

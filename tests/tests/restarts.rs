@@ -1,0 +1,105 @@
+//! What comes before a start and after an end: `pre_start` hooks, restart
+//! policies, and what a daemon that was killed finds again.
+
+use stack_tests::{Home, eventually};
+
+#[test]
+fn hooks_before_the_start_are_run_once_in_their_own_containers() {
+    let home = Home::new();
+    let file = r#"services:
+  app:
+    image: busybox:1
+    command: sh -c 'cat /data/log; exec sleep 1000'
+    environment: {WORD: file}
+    user: "33"
+    stop_grace_period: 0s
+    volumes: ["data:/data"]
+    scale: ${SCALE:-1}
+    pre_start:
+      - image: debian:12
+        user: root
+        command: [sh, -c, "test -e /etc/debian_version && chown 33 /data && echo first >> /data/log"]
+      - command: [sh, -c, "echo second $$WORD $$MORE $$(id -u) >> /data/log; exit $CODE"]
+        environment: {MORE: hook}
+volumes: {data: {}}
+"#;
+    let project = home.project("before", file).env("CODE", 3);
+    let failed = project.stack(&["up", "-d"]);
+    assert_eq!(failed.code, Some(20), "{failed}");
+    assert!(failed.stderr.contains("exit code 3"), "{failed}");
+    let mut states: Vec<String> = project
+        .containers()
+        .iter()
+        .map(|container| format!("{} {}", container["Name"], container["State"]))
+        .collect();
+    states.sort();
+    let wanted = [
+        r#""before-app-1" "created""#,
+        r#""before-app-pre_start-1" "exited""#,
+    ];
+    assert_eq!(
+        states, wanted,
+        "the hook stays, the service was not started"
+    );
+    let project = project.env("CODE", 0);
+    project.stack(&["up", "-d", "--wait"]).ok();
+    let said = |project: &stack_tests::Project<'_>| {
+        project
+            .stack(&["logs", "--no-log-prefix", "-n", "50", "app"])
+            .ok()
+    };
+    let wanted = "first\nsecond file hook 33\n".repeat(2);
+    eventually("the log", 20, || {
+        said(&project).ends_with(&wanted).then_some(())
+    });
+    assert_eq!(project.containers().len(), 1, "hooks have gone");
+
+    // Nothing changed, another start, one more: no hook.
+    project.stack(&["up", "-d"]).ok();
+    project.stack(&["restart"]).ok();
+    let count = |project: &stack_tests::Project<'_>| {
+        let text = project
+            .stack(&["exec", "-T", "app", "cat", "/data/log"])
+            .ok();
+        text.lines().count()
+    };
+    assert_eq!(count(&project), 4);
+    // A new container: once more.
+    project.stack(&["up", "-d", "--force-recreate"]).ok();
+    assert_eq!(count(&project), 6);
+    let project = project.env("SCALE", 2);
+    project.stack(&["up", "-d"]).ok();
+    assert_eq!(count(&project), 6, "one more container is no new service");
+}
+
+#[test]
+fn a_restart_policy_has_its_pauses_and_its_end() {
+    let home = Home::new();
+    let file = r#"services:
+  twice:
+    image: busybox:1
+    command: "false"
+    deploy: {restart_policy: {condition: on-failure, max_attempts: 2, delay: 10ms}}
+  later:
+    image: busybox:1
+    command: "true"
+    restart: "no"
+    deploy: {restart_policy: {condition: any, delay: 1h}}
+"#;
+    let project = home.project("policies", file);
+    project.stack(&["up", "-d"]);
+    eventually("the last attempt", 60, || {
+        let container = project.container("twice");
+        (container["State"] == "exited" && container["Restarts"] == 2).then_some(())
+    });
+    eventually("the pause", 60, || {
+        (project.field("later", "State") == "restarting").then_some(())
+    });
+    // A pause goes on under another daemon.
+    let next = project.field("later", "NextStartAt");
+    home.kill_all("stackd");
+    assert_eq!(project.field("later", "State"), "restarting");
+    assert_eq!(project.field("later", "NextStartAt"), next);
+    project.stack(&["stop", "later"]).ok();
+    assert_eq!(project.field("later", "State"), "exited");
+}
