@@ -2,8 +2,10 @@
 
 mod attach;
 mod build;
+mod commit;
 mod completion;
 mod config;
+mod confirm;
 mod convert;
 mod cp;
 mod create;
@@ -18,6 +20,7 @@ mod export;
 mod fmt;
 mod graph;
 mod history;
+mod image;
 mod images;
 mod init;
 mod lifecycle;
@@ -32,12 +35,15 @@ mod plan;
 mod port;
 mod ps;
 mod pull;
+mod push;
 mod rollback;
 mod run;
+mod save;
 mod scale;
 mod schema;
 mod session;
 mod stats;
+mod system;
 mod top;
 mod up;
 mod version;
@@ -76,6 +82,7 @@ pub(crate) enum Command {
     Stats(stats::Stats),
     Cp(cp::Cp),
     Export(export::Export),
+    Commit(commit::Commit),
     Events(events::Events),
     Plan(plan::Plan),
     History(history::History),
@@ -96,13 +103,17 @@ pub(crate) enum Command {
     Unpause(lifecycle::Unpause),
     Build(Box<build::Build>),
     Pull(pull::Pull),
+    Push(push::Push),
     Load(load::Load),
+    Save(save::Save),
     Images(images::Images),
+    Image(image::Image),
     Lock(lock::Lock),
     Ls(ls::Ls),
     Net(net::Net),
     Network(network::Network),
     Volume(volume::Volume),
+    System(system::System),
     Port(port::Port),
     Explain(explain::Explain),
     Doctor(doctor::Doctor),
@@ -143,6 +154,11 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<u8, Error> {
         Command::Stats(command) => block_on(command.run(context)),
         Command::Cp(command) => block_on(command.run(context)),
         Command::Export(command) => block_on(command.run(context)),
+        Command::Commit(command) => block_on(command.run(context)),
+        Command::Push(command) => block_on(command.run(context)),
+        Command::Save(command) => block_on(command.run(context)),
+        Command::Image(command) => block_on(command.run(context)),
+        Command::System(command) => block_on(command.run(context)),
         Command::Events(command) => block_on(command.run(context)),
         Command::Graph(command) => block_on(command.run(context)),
         Command::Plan(command) => block_on(command.run(context)),

@@ -37,6 +37,8 @@ pub struct Daemon {
     pub images: stack_images::Store,
     /// How VMs are run.
     pub backend: AnyBackend,
+    /// Images that operations are about to use.
+    pub leases: crate::space::Leases,
     /// What builds images.
     pub builder: crate::stack::Builder,
     containers: Mutex<BTreeMap<String, Arc<Handle>>>,
@@ -75,6 +77,7 @@ impl Daemon {
             ledger,
             images,
             backend,
+            leases: crate::space::Leases::default(),
             builder: crate::stack::Builder::default(),
             containers: Mutex::default(),
             live: Mutex::default(),
@@ -99,6 +102,7 @@ impl Daemon {
                 tokio::spawn(crate::stack::reap(Arc::clone(&daemon), handle));
             }
         }
+        crate::space::sweep(&daemon);
         tokio::spawn(Arc::clone(&daemon).keep_netds(started));
         tokio::spawn(Arc::clone(&daemon).keep_files());
         for home in daemon.live_homes() {

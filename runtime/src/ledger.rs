@@ -176,6 +176,26 @@ impl Ledger {
         Ok(out)
     }
 
+    /// The definitions of all stacks that were reached; those that cannot be
+    /// read any more are skipped.
+    ///
+    /// # Errors
+    /// The file is damaged.
+    pub fn whole_history<T: DeserializeOwned>(&self) -> Result<Vec<T>, ApiError> {
+        let db = self.db();
+        let mut query = db
+            .prepare("SELECT definition FROM history")
+            .map_err(failed)?;
+        let rows = query
+            .query_map([], |row| row.get::<_, String>(0))
+            .map_err(failed)?;
+        let mut out = Vec::new();
+        for row in rows {
+            out.extend(serde_json::from_str(&row.map_err(failed)?).ok());
+        }
+        Ok(out)
+    }
+
     /// Adds a definition and forgets all but the last `keep`.
     ///
     /// # Errors

@@ -15,6 +15,7 @@ pub mod logs;
 pub mod network;
 pub mod paths;
 pub mod progress;
+pub mod space;
 pub mod stack;
 pub mod time;
 pub mod volume;

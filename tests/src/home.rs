@@ -20,7 +20,7 @@ pub struct Home {
     environment: Vec<(OsString, OsString)>,
     user: Option<u32>,
     // Held for as long as the home is there.
-    _turn: File,
+    _turn: Option<File>,
 }
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -45,10 +45,23 @@ impl Home {
     /// # Panics
     /// As [`Home::new`].
     pub fn with(prepare: impl FnOnce(&Path)) -> Home {
-        let binaries = setup::binaries();
-        let mirror = setup::registry();
         let turn = setup::turn();
         clear_remains();
+        Home::in_turn(prepare, Some(turn))
+    }
+
+    /// A second home in the same test.
+    ///
+    /// # Panics
+    /// As [`Home::new`].
+    #[must_use]
+    pub fn beside(&self) -> Home {
+        Home::in_turn(|_| (), None)
+    }
+
+    fn in_turn(prepare: impl FnOnce(&Path), turn: Option<File>) -> Home {
+        let binaries = setup::binaries();
+        let mirror = setup::registry();
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         // Short, for sockets are below it; named after this process, for
         // whoever clears up after it.

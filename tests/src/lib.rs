@@ -20,7 +20,7 @@ pub use home::Home;
 pub use http::{get, post_form, try_get};
 pub use processes::Running;
 pub use project::{Begun, Project};
-pub use setup::{free_port, is_root, workspace};
+pub use setup::{free_port, is_root, registry, workspace};
 
 use std::time::{Duration, Instant};
 

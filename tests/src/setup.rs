@@ -42,7 +42,7 @@ pub(crate) fn binaries() -> PathBuf {
 ///
 /// # Panics
 /// It does not run.
-pub(crate) fn registry() -> String {
+pub fn registry() -> String {
     if let Ok(address) = std::env::var("STACK_REGISTRY_MIRROR") {
         return address;
     }

@@ -1,5 +1,6 @@
 //! What the agent does itself in place of a program, in a child that has
-//! entered the service's namespaces: files go in and out of images that have
+//! entered the service's namespaces (but for a look at what the service has
+//! changed, which is below what it sees): files go in and out of images that have
 //! neither a shell nor tar.
 
 mod listen;
@@ -7,10 +8,11 @@ mod sync;
 
 use std::io::{self, BufReader, BufWriter};
 
-use stack_archive::{Pack, Unpack, pack, unpack};
+use stack_archive::{Pack, Unpack, changes, pack, unpack};
 use stack_protocol::config::{Builtin, Exec};
 
 use crate::child::Refusal;
+use crate::rootfs::UPPER;
 use crate::{sys, users};
 
 /// Bytes that are read or written at once.
@@ -43,6 +45,10 @@ pub(crate) fn run(builtin: &Builtin, exec: &Exec) -> Refusal {
                 one_file_system: *one_file_system,
             };
             pack(&order, BufWriter::with_capacity(BUFFER, io::stdout()))
+        }
+        Builtin::Changes { places } => {
+            let out = BufWriter::with_capacity(BUFFER, io::stdout());
+            changes(std::path::Path::new(UPPER), places, out)
         }
         Builtin::Sync => {
             let input = BufReader::with_capacity(BUFFER, io::stdin());

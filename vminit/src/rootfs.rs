@@ -20,6 +20,8 @@ use crate::{devices, files, relay, volume};
 /// Where the root is until the service's own namespace moves it to `/`.
 pub(crate) const ROOT: &str = "/run/root";
 const SCRATCH: &str = "/run/scratch";
+/// What the service has changed, in the form of overlayfs.
+pub(crate) const UPPER: &str = "/run/scratch/upper";
 
 /// Makes the whole root.
 pub(crate) fn build(config: &VmConfig) -> io::Result<()> {
@@ -162,7 +164,7 @@ fn layers(config: &VmConfig, disks: &Disks) -> io::Result<()> {
         }
         None => on("tmpfs", scratch, "tmpfs", MsFlags::empty(), "mode=0700")?,
     }
-    let (upper, work) = (scratch.join("upper"), scratch.join("work"));
+    let (upper, work) = (PathBuf::from(UPPER), scratch.join("work"));
     fs::create_dir_all(&upper)?;
     fs::create_dir_all(&work)?;
     fs::set_permissions(&upper, fs::Permissions::from_mode(0o755))?;

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::sched::{CloneFlags, setns};
 use nix::unistd::{pipe2, setsid};
-use stack_protocol::config::{Exec, VmConfig};
+use stack_protocol::config::{Builtin, Exec, VmConfig};
 
 use crate::child::{self, Refusal};
 use crate::input::Input;
@@ -103,8 +103,14 @@ fn in_child(
     sys::reset_signals();
     let result = (|| -> Result<(), Refusal> {
         setsid()?;
-        fs::write(format!("{CGROUP}/cgroup.procs"), "0")?;
+        // In the service's group it would stand still with it, and in its
+        // namespaces the upper layer cannot be seen.
+        let outside = matches!(exec.builtin, Some(Builtin::Changes { .. }));
+        if !outside {
+            fs::write(format!("{CGROUP}/cgroup.procs"), "0")?;
+        }
         match place {
+            Place::Beside(_) if outside => {}
             Place::New(config) => {
                 nix::sched::unshare(CloneFlags::CLONE_NEWCGROUP)?;
                 nix::unistd::sethostname(&config.hostname)?;

@@ -46,6 +46,13 @@ pub(crate) fn services(services: &[String]) -> String {
     form.finish()
 }
 
+/// The query of `save`.
+pub(crate) fn images(images: &[String]) -> String {
+    let mut form = Form::new(String::new());
+    form.append_pair("images", &images.join(","));
+    form.finish()
+}
+
 /// The query of `archive`.
 pub(super) fn archive(query: &Archive) -> String {
     let mut form = Form::new(String::new());

@@ -1,8 +1,10 @@
 //! `stack load`
 
+use std::io;
 use std::path::PathBuf;
 
 use stack_api::request;
+use tempfile::NamedTempFile;
 
 use crate::context::Context;
 use crate::error::Error;
@@ -16,7 +18,7 @@ use crate::exit;
 #[command(after_help = "Example: bring an image over from Docker\n  \
                   docker save shop/web -o web.tar && stack load web.tar")]
 pub(crate) struct Load {
-    /// Archive or directory
+    /// Archive or directory; `-` is an archive from standard input
     #[arg(value_name = "PATH", required_unless_present = "input")]
     path: Option<PathBuf>,
 
@@ -32,9 +34,15 @@ pub(crate) struct Load {
 impl Load {
     pub(super) async fn run(self, context: &Context) -> Result<u8, Error> {
         let path = self.path.or(self.input).unwrap_or_default();
+        // The daemon reads at any place of it.
+        let spooled = match path.as_os_str() == "-" {
+            true => Some(spool()?),
+            false => None,
+        };
+        let path = spooled.as_ref().map_or(path.as_path(), |file| file.path());
         let path = path.canonicalize().map_err(|source| Error::File {
             doing: "cannot read",
-            path: path.clone(),
+            path: path.to_path_buf(),
             source,
         })?;
         let client = context.client().await?;
@@ -44,4 +52,16 @@ impl Load {
             .await?;
         Ok(exit::OK)
     }
+}
+
+/// Standard input as a file that goes when it is done with.
+fn spool() -> Result<NamedTempFile, Error> {
+    let failed = |source| Error::File {
+        doing: "cannot write a temporary file in",
+        path: std::env::temp_dir(),
+        source,
+    };
+    let mut file = NamedTempFile::new().map_err(failed)?;
+    io::copy(&mut io::stdin().lock(), file.as_file_mut()).map_err(failed)?;
+    Ok(file)
 }

@@ -275,6 +275,7 @@ impl Live {
     fn layer_style(&self, phase: LayerPhase, total: u64) -> ProgressStyle {
         let word = match phase {
             LayerPhase::Extracting => "unpacking",
+            LayerPhase::Uploading => "uploading",
             LayerPhase::Downloading | LayerPhase::Done | LayerPhase::Exists => "downloading",
         };
         let bar = match (total > 0, self.ui.err.0) {

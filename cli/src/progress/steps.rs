@@ -114,7 +114,7 @@ impl Layers {
             .values()
             .fold((0, 0), |(done, all), (phase, now, total)| {
                 let now = match phase {
-                    LayerPhase::Downloading => (*now).min(*total),
+                    LayerPhase::Downloading | LayerPhase::Uploading => (*now).min(*total),
                     LayerPhase::Extracting | LayerPhase::Done | LayerPhase::Exists => *total,
                 };
                 (done.saturating_add(now), all.saturating_add(*total))

@@ -67,6 +67,8 @@ pub enum LayerPhase {
     Downloading,
     /// Being unpacked.
     Extracting,
+    /// Going to the registry.
+    Uploading,
     /// Ready.
     Done,
     /// Was there already.

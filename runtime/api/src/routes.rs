@@ -26,6 +26,15 @@
 //! | `GET /v1/stacks/{name}/archive` | [`Archive`](crate::look::Archive) | a tar stream |
 //! | `PUT /v1/stacks/{name}/archive` | [`Archive`](crate::look::Archive), a tar stream | 200 |
 //! | `GET /v1/images` | | list of [`ImageInfo`](crate::request::ImageInfo) |
+//! | `GET /v1/images/all` | | list of [`Details`](crate::image::Details) |
+//! | `POST /v1/images/tag` | [`Tag`](crate::image::Tag) | the new name in full |
+//! | `POST /v1/images/remove` | [`Remove`](crate::image::Remove) | [`Removed`](crate::image::Removed) |
+//! | `POST /v1/images/prune` | [`Prune`](crate::image::Prune) | [`Removed`](crate::image::Removed) |
+//! | `GET /v1/images/save` | [`Save`](crate::image::Save) | a tar stream |
+//! | `POST /v1/images/push` | [`Push`](crate::image::Push) | events |
+//! | `POST /v1/stacks/{name}/commit` | [`Commit`](crate::image::Commit) | [`Committed`](crate::image::Committed) |
+//! | `GET /v1/system/usage` | | list of [`Usage`](crate::system::Usage) |
+//! | `POST /v1/system/prune` | [`Prune`](crate::system::Prune) | [`Pruned`](crate::system::Pruned) |
 //! | `POST /v1/images/load` | [`Load`](crate::request::Load) | events |
 //! | `POST /v1/images/pull` | [`Pull`](crate::request::Pull) | events |
 //! | `POST /v1/images/resolve` | [`Resolve`](crate::request::Resolve) | list of [`Resolved`](crate::request::Resolved) |

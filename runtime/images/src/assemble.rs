@@ -7,7 +7,7 @@ use crate::digest::Digest;
 use crate::erofs::Reader;
 use crate::implied::correct;
 use crate::layer::LayerError;
-use crate::merge::merge;
+use crate::merge::{Part, merge};
 use crate::record::LayerFile;
 
 /// Most files of an image: a VM has few slots for disks.
@@ -24,6 +24,8 @@ pub(crate) struct Stack {
 pub(crate) struct Built {
     /// Lowest first.
     pub files: Vec<LayerFile>,
+    /// Files that nothing can be seen of.
+    pub hidden: Vec<LayerFile>,
     /// Files whose content is in a merged file now.
     pub replaced: BTreeSet<LayerFile>,
 }
@@ -61,7 +63,7 @@ impl Stack {
     // How many of the lowest layers are one file: none when all fit, never
     // one alone.
     fn merged(&self, root: &Path) -> usize {
-        let there = |count: usize| LayerFile::Chain(self.chain(count)).path(root).exists();
+        let there = |count: usize| self.is_merged(count, root);
         let count = match self.layers.len().checked_sub(MAX_FILES) {
             None => return 0,
             Some(0) => 0,
@@ -76,10 +78,46 @@ impl Stack {
         }
     }
 
+    // Are the lowest layers there as one file that each can be made from?
+    fn is_merged(&self, count: usize, root: &Path) -> bool {
+        let chain = self.chain(count);
+        let recipe = |layer| LayerFile::recipe_in(root, &chain, layer).exists();
+        self.layers[..count].iter().all(recipe)
+            && LayerFile::Chain(chain.clone()).path(root).exists()
+    }
+
+    // The layer files below, as parts of the file of `count` layers.
+    fn parts(&self, from: usize, count: usize, root: &Path) -> Vec<Part> {
+        let chain = self.chain(count);
+        let layer = |layer: &Digest| Part {
+            image: LayerFile::Layer(layer.clone()).path(root),
+            recipes: vec![(
+                LayerFile::recipe(root, layer),
+                LayerFile::recipe_in(root, &chain, layer),
+            )],
+        };
+        let mut parts = Vec::new();
+        if from > 0 {
+            let lower = self.chain(from);
+            let recipes = self.layers[..from].iter().map(|layer| {
+                (
+                    LayerFile::recipe_in(root, &lower, layer),
+                    LayerFile::recipe_in(root, &chain, layer),
+                )
+            });
+            parts.push(Part {
+                recipes: recipes.collect(),
+                image: LayerFile::Chain(lower).path(root),
+            });
+        }
+        parts.extend(self.layers[from..count].iter().map(layer));
+        parts
+    }
+
     /// Layers that must be in the store before [`Stack::build`].
     pub(crate) fn needed(&self, root: &Path) -> Vec<Digest> {
         let count = self.merged(root);
-        match count > 0 && LayerFile::Chain(self.chain(count)).path(root).exists() {
+        match count > 0 && self.is_merged(count, root) {
             true => self.layers[count..].to_vec(),
             false => self.layers.clone(),
         }
@@ -97,35 +135,36 @@ impl Stack {
         let mut count = self.merged(root);
         let single = self.layers[count..].iter().cloned().map(LayerFile::Layer);
         let mut files: Vec<LayerFile> = single.collect();
-        let parts = |count: usize| -> Vec<LayerFile> {
-            self.layers[..count]
-                .iter()
-                .cloned()
-                .map(LayerFile::Layer)
-                .collect()
-        };
         if count > 0 {
             let chain = LayerFile::Chain(self.chain(count));
-            if !chain.path(root).exists() {
-                merge(&paths(&parts(count)), &tmp, &chain.path(root))?;
+            if !self.is_merged(count, root) {
+                merge(&self.parts(0, count, root), &tmp, &chain.path(root))?;
             }
             files.insert(0, chain);
         }
+        let all = files.clone();
         files = visible(files, root)?;
+        let unseen = |file: &LayerFile| !files.contains(file);
+        let hidden = all.into_iter().filter(unseen).collect();
         let mut replaced = BTreeSet::new();
         let directories = LayerFile::Directories(self.id());
         if correct(&paths(&files), &tmp, &directories.path(root))? {
             if files.len() == MAX_FILES {
                 // There are so many only when none was left out.
+                let before = count;
                 count = one_more(count);
                 let chain = LayerFile::Chain(self.chain(count));
-                merge(&paths(&files[..2]), &tmp, &chain.path(root))?;
+                merge(&self.parts(before, count, root), &tmp, &chain.path(root))?;
                 replaced.extend(files.splice(..2, [chain]));
             }
             files.push(directories);
         }
-        replaced.extend(parts(count));
-        Ok(Built { files, replaced })
+        replaced.extend(self.layers[..count].iter().cloned().map(LayerFile::Layer));
+        Ok(Built {
+            files,
+            hidden,
+            replaced,
+        })
     }
 }
 

@@ -72,7 +72,7 @@ impl Store {
         let root = self.root();
         let ids = config.rootfs.diff_ids;
         let needed = Stack::new(&ids).needed(root);
-        let there = |id| LayerFile::Layer(id).path(root).exists();
+        let there = |id| LayerFile::Layer(id).is_whole(root);
         let layers = ids.into_iter().map(|id| {
             let brought = needed.contains(&id) && !there(id.clone());
             (id.to_string(), brought)

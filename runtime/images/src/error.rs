@@ -114,6 +114,33 @@ pub enum Error {
         /// Reference.
         image: String,
     },
+    /// Several images fit.
+    #[error("several images have an id that begins with {image}")]
+    Ambiguous {
+        /// As given.
+        image: String,
+    },
+    /// It cannot go elsewhere.
+    #[error(
+        "image {image} cannot be made again as it came: its layers were stored without a recipe"
+    )]
+    NotWhole {
+        /// Reference.
+        image: String,
+    },
+    /// The registry does not want it.
+    #[error("{registry} does not take image {image}: {why}")]
+    NotTaken {
+        /// Reference.
+        image: String,
+        /// Host.
+        registry: String,
+        /// The registry's words, or ours.
+        why: String,
+    },
+    /// Somebody adds images.
+    #[error("an image is being pulled, built, loaded, saved or pushed")]
+    Busy,
     /// The store's own files.
     #[error("image store, {what}: {source}")]
     Store {
@@ -139,6 +166,10 @@ impl Error {
             Error::PlatformMissing { .. } => "platform_missing",
             Error::DiskFull { .. } => "disk_full",
             Error::Unreadable { .. } => "unreadable",
+            Error::Ambiguous { .. } => "ambiguous_image",
+            Error::NotWhole { .. } => "not_whole",
+            Error::NotTaken { .. } => "unauthorized",
+            Error::Busy => "images_busy",
             Error::Store { .. } => "image_store",
         }
     }
@@ -171,6 +202,13 @@ impl Error {
             }
             Error::DiskFull { .. } => Some("free some space, or remove images".to_owned()),
             Error::NotInStore { .. } => Some("pull it first".to_owned()),
+            Error::Ambiguous { .. } => Some("give more digits of the id".to_owned()),
+            Error::NotWhole { .. } => Some("pull, load or build it again".to_owned()),
+            Error::NotTaken { registry, .. } => Some(format!(
+                "pushing needs credentials that may write: `docker login {registry}`, or an entry \
+                 in ~/.docker/config.json"
+            )),
+            Error::Busy => Some("try again when that is over".to_owned()),
             Error::PlatformMissing { .. }
             | Error::BadImage { .. }
             | Error::Registry { .. }

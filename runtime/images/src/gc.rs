@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::error::Error;
 use crate::layer::disk_size;
-use crate::lock::exclusive;
+use crate::lock::{Exclusive, exclusive};
 use crate::record::{LayerFile, Record};
 
 /// How long the beginning of a blob is kept for a pull to go on with.
@@ -31,12 +31,22 @@ pub(crate) fn collect(root: &Path, keep: &BTreeSet<PathBuf>) -> Result<Freed, Er
     let failed = || Error::store("deleting unused layers");
     // Nobody adds files while this is held, so whatever is temporary belongs
     // to nobody.
-    let Some(_alone) = exclusive(root).map_err(failed())? else {
-        return Ok(Freed {
+    match exclusive(root).map_err(failed())? {
+        Some(alone) => collect_alone(&alone, root, keep),
+        None => Ok(Freed {
             postponed: true,
             ..Freed::default()
-        });
-    };
+        }),
+    }
+}
+
+/// As [`collect`], for one who has the right to delete.
+pub(crate) fn collect_alone(
+    _alone: &Exclusive,
+    root: &Path,
+    keep: &BTreeSet<PathBuf>,
+) -> Result<Freed, Error> {
+    let failed = || Error::store("deleting unused layers");
     let used = used(root)?;
     let mut freed = Freed::default();
     let mut sweep = |dir: &str, unused: &dyn Fn(&Path) -> bool| -> io::Result<()> {
@@ -58,6 +68,46 @@ pub(crate) fn collect(root: &Path, keep: &BTreeSet<PathBuf>) -> Result<Freed, Er
     sweep("partial", &is_old).map_err(failed())?;
     clear(&root.join("locks")).map_err(failed())?;
     Ok(freed)
+}
+
+/// What would be deleted without the images of these references.
+pub(crate) fn would_free(
+    root: &Path,
+    without: &BTreeSet<String>,
+    keep: &BTreeSet<PathBuf>,
+) -> Result<Freed, Error> {
+    let failed = || Error::store("looking for unused layers");
+    let mut records = Record::all(root)?;
+    records.retain(|record| !without.contains(&record.reference));
+    let used: BTreeSet<PathBuf> = records.iter().flat_map(|r| r.needs(root)).collect();
+    let mut freed = Freed::default();
+    for dir in ["layers", "chains", "partial"] {
+        for entry in fs::read_dir(root.join(dir)).map_err(failed())? {
+            let path = entry.map_err(failed())?.path();
+            let unused = match dir {
+                "partial" => is_old(&path),
+                _ => !used.contains(&path) && !keep.contains(&path),
+            };
+            if unused {
+                freed.files += 1;
+                freed.bytes += disk_size(&path).unwrap_or(0);
+            }
+        }
+    }
+    Ok(freed)
+}
+
+/// Bytes on disk of all files.
+pub(crate) fn total(root: &Path) -> Result<u64, Error> {
+    let failed = || Error::store("measuring it");
+    let mut total = 0;
+    for dir in ["layers", "chains", "partial", "tmp", "images"] {
+        for entry in fs::read_dir(root.join(dir)).map_err(failed())? {
+            // What is gone meanwhile takes nothing.
+            total += disk_size(&entry.map_err(failed())?.path()).unwrap_or(0);
+        }
+    }
+    Ok(total)
 }
 
 /// Deletes what dead processes left, unless somebody is at work.
@@ -82,11 +132,14 @@ pub(crate) fn drop_replaced(root: &Path, files: &BTreeSet<LayerFile>) -> Result<
         return Ok(());
     };
     let used = used(root)?;
-    for path in files
-        .iter()
-        .map(|file| file.path(root))
-        .filter(|path| !used.contains(path))
-    {
+    let all = files.iter().flat_map(|file| {
+        let recipe = match file {
+            LayerFile::Layer(layer) => Some(LayerFile::recipe(root, layer)),
+            LayerFile::Chain(_) | LayerFile::Directories(_) => None,
+        };
+        [Some(file.path(root)), recipe].into_iter().flatten()
+    });
+    for path in all.filter(|path| !used.contains(path)) {
         match fs::remove_file(&path) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -100,8 +153,7 @@ fn used(root: &Path) -> Result<BTreeSet<PathBuf>, Error> {
     let records = Record::all(root)?;
     Ok(records
         .iter()
-        .flat_map(|record| &record.files)
-        .map(|file| file.path(root))
+        .flat_map(|record| record.needs(root))
         .collect())
 }
 

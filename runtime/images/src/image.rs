@@ -25,6 +25,33 @@ pub struct Image {
     pub platform: String,
 }
 
+/// What is known of an image.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Details {
+    /// Full reference; its id when it has none.
+    pub reference: String,
+    /// It has no name.
+    pub nameless: bool,
+    /// Digest of the configuration.
+    pub id: String,
+    /// Digest of the manifest, if it came with one.
+    pub digest: Option<String>,
+    /// Bytes of its files on disk, shared ones included.
+    pub size: u64,
+    /// Bytes of files that no other image needs.
+    pub unique: u64,
+    /// `os/arch[/variant]`
+    pub platform: String,
+    /// When it came into the store, in milliseconds since the epoch.
+    pub stored_ms: u64,
+    /// When it was made, as its configuration says (RFC 3339).
+    pub made: Option<String>,
+    /// How it wants to be run.
+    pub config: ImageConfig,
+    /// The configuration as it is; null when it is not known.
+    pub raw: serde_json::Value,
+}
+
 /// A line in a list of images.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageSummary {

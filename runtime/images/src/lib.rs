@@ -15,6 +15,7 @@
 
 mod assemble;
 mod built;
+mod commit;
 mod config;
 mod digest;
 mod erofs;
@@ -25,22 +26,28 @@ mod implied;
 mod layer;
 mod load;
 mod lock;
+mod manage;
 mod manifest;
 mod merge;
 mod options;
 mod platform;
 mod progress;
 mod pull;
+mod push;
+mod recipe;
 mod record;
 mod reference;
+mod save;
 mod space;
 mod store;
 
 pub use built::{Upstream, full_name};
+pub use commit::{Change, Commit, parse_change};
 pub use config::{ImageConfig, ImageHealthcheck};
 pub use error::Error;
 pub use gc::Freed;
-pub use image::{Image, ImageSummary};
+pub use image::{Details, Image, ImageSummary};
+pub use manage::{Forgotten, Hold};
 pub use options::PullOptions;
 pub use progress::{Phase, Progress};
 pub use pull::{Artifact, ArtifactFile, Resolved, artifact, resolve};

@@ -9,6 +9,7 @@ use crate::erofs::{
     Content, Contents, Entry, Extent, Inode, Kind, NodeId, ROOT, Reader, Tree, finish,
 };
 use crate::layer::{LayerError, persist, temporary};
+use crate::recipe::rebase;
 
 /// Longest target of a symbolic link.
 const MAX_LINK: u64 = 4096;
@@ -18,15 +19,25 @@ const MAX_INODES: u64 = 4_000_000;
 
 const CHUNK: usize = 256 << 10;
 
+/// A file to be merged.
+#[derive(Debug)]
+pub(crate) struct Part {
+    /// The file.
+    pub image: PathBuf,
+    /// Ways to make archives again from it, and where they go as ways to
+    /// make them from the merged file.
+    pub recipes: Vec<(PathBuf, PathBuf)>,
+}
+
 /// Merges layers, lowest first, into an image that has nothing below it: no
 /// whiteouts are left. Blocks until it is on disk.
 ///
 /// # Errors
 /// A layer in the store is damaged, or the disk is full.
-pub(crate) fn merge(layers: &[PathBuf], tmp: &Path, target: &Path) -> Result<(), LayerError> {
-    let readers: Vec<Reader> = layers
+pub(crate) fn merge(parts: &[Part], tmp: &Path, target: &Path) -> Result<(), LayerError> {
+    let readers: Vec<Reader> = parts
         .iter()
-        .map(|path| Reader::open(path))
+        .map(|part| Reader::open(&part.image))
         .collect::<io::Result<_>>()?;
     if readers.iter().map(Reader::inodes).sum::<u64>() > MAX_INODES {
         return Err(LayerError::bad("too many files to merge its layers"));
@@ -39,12 +50,23 @@ pub(crate) fn merge(layers: &[PathBuf], tmp: &Path, target: &Path) -> Result<(),
     }
     let mut contents = Contents::new(out.as_file().try_clone()?, tmp)?;
     copy(&readers, &mut tree, &sources, &mut contents)?;
-    finish(&tree, contents)?;
+    let written = finish(&tree, contents)?;
+    let moved: HashMap<(usize, u64), u64> = sources
+        .iter()
+        .filter(|(id, _)| tree.get(**id).is_some())
+        .map(|(id, (layer, nid, _))| ((*layer, *nid), written.nid(*id)))
+        .collect();
+    for (layer, (part, reader)) in parts.iter().zip(&readers).enumerate() {
+        for (from, to) in &part.recipes {
+            let moved = |nid| moved.get(&(layer, nid)).copied();
+            rebase(from, reader, moved, tmp, to)?;
+        }
+    }
     persist(out, target)
 }
 
-// Where the contents of a node are: layer and inode.
-type Sources = HashMap<NodeId, (usize, Inode)>;
+// Where the contents of a node are: layer, number of the inode, inode.
+type Sources = HashMap<NodeId, (usize, u64, Inode)>;
 
 fn overlay(
     layer: usize,
@@ -98,7 +120,7 @@ fn overlay(
             };
             let id = tree.place(dir, &name, child.attributes.clone(), content);
             known.insert(nid, id);
-            sources.insert(id, (layer, child));
+            sources.insert(id, (layer, nid, child));
         }
     }
     Ok(())
@@ -125,7 +147,7 @@ fn copy(
 ) -> Result<(), LayerError> {
     let mut buffer = vec![0; CHUNK];
     for id in 0..tree.len() as NodeId {
-        let Some((layer, inode)) = sources.get(&id) else {
+        let Some((layer, _, inode)) = sources.get(&id) else {
             continue;
         };
         let Some(node) = tree.get_mut(id) else {

@@ -28,9 +28,11 @@ pub enum Phase {
     Downloading,
     /// It is here and becomes an image.
     Extracting,
-    /// It is in the store.
+    /// It is on its way to a registry.
+    Uploading,
+    /// It is where it belongs.
     Done,
-    /// It was in the store already.
+    /// It was there already.
     Exists,
 }
 

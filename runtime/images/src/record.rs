@@ -26,6 +26,26 @@ pub(crate) enum LayerFile {
 }
 
 impl LayerFile {
+    /// Where the way to make a layer's archive again is.
+    pub(crate) fn recipe(root: &Path, layer: &Digest) -> PathBuf {
+        root.join(format!("layers/{}.recipe", layer.hex()))
+    }
+
+    /// Where that is for a layer that is part of a merged file.
+    pub(crate) fn recipe_in(root: &Path, chain: &Digest, layer: &Digest) -> PathBuf {
+        let (chain, layer) = (chain.hex(), layer.hex());
+        root.join(format!("chains/{chain}.{layer}.recipe"))
+    }
+
+    /// Is it in the store, with all that belongs to it?
+    pub(crate) fn is_whole(&self, root: &Path) -> bool {
+        let recipe = match self {
+            LayerFile::Layer(layer) => LayerFile::recipe(root, layer).exists(),
+            LayerFile::Chain(_) | LayerFile::Directories(_) => true,
+        };
+        recipe && self.path(root).exists()
+    }
+
     /// Its place in the store.
     pub(crate) fn path(&self, root: &Path) -> PathBuf {
         match self {
@@ -48,7 +68,30 @@ pub(crate) struct Record {
     pub config: ImageConfig,
     /// Lowest first.
     pub files: Vec<LayerFile>,
+    /// Files that nothing can be seen of; the image is not whole without
+    /// them when it goes elsewhere.
+    #[serde(default)]
+    pub hidden: Vec<LayerFile>,
     pub created_ms: u64,
+    /// What it goes elsewhere with.
+    #[serde(default)]
+    pub origin: Origin,
+}
+
+/// What is kept of how an image came.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Origin {
+    /// The configuration, byte for byte.
+    pub config: String,
+    /// Diff ids, lowest first.
+    pub layers: Vec<Digest>,
+    /// The manifest, byte for byte, when it came with one that names all
+    /// layers of the image.
+    #[serde(default)]
+    pub manifest: Option<String>,
+    /// Host and repository, when it came from a registry.
+    #[serde(default)]
+    pub registry: Option<(String, String)>,
 }
 
 impl Record {
@@ -142,6 +185,51 @@ impl Record {
         }
     }
 
+    /// All files of the store that it needs.
+    pub(crate) fn needs(&self, root: &Path) -> Vec<PathBuf> {
+        let mut paths = Vec::new();
+        for file in self.files.iter().chain(&self.hidden) {
+            paths.push(file.path(root));
+            match file {
+                LayerFile::Layer(layer) => paths.push(LayerFile::recipe(root, layer)),
+                LayerFile::Chain(chain) => {
+                    let layers = self.origin.layers.iter();
+                    paths.extend(layers.map(|layer| LayerFile::recipe_in(root, chain, layer)));
+                }
+                LayerFile::Directories(_) => {}
+            }
+        }
+        paths
+    }
+
+    /// Each layer, lowest first: its diff id, and the image and the recipe
+    /// that its archive can be made from. `None` when that is not possible.
+    pub(crate) fn archives(&self, root: &Path) -> Option<Vec<(Digest, PathBuf, PathBuf)>> {
+        if self.origin.config.is_empty() {
+            return None;
+        }
+        let chains: Vec<&Digest> = self
+            .files
+            .iter()
+            .chain(&self.hidden)
+            .filter_map(|file| match file {
+                LayerFile::Chain(chain) => Some(chain),
+                LayerFile::Layer(_) | LayerFile::Directories(_) => None,
+            })
+            .collect();
+        let find = |layer: &Digest| {
+            let merged = chains.iter().map(|chain| {
+                let image = LayerFile::Chain((*chain).clone()).path(root);
+                (image, LayerFile::recipe_in(root, chain, layer))
+            });
+            let single = LayerFile::Layer(layer.clone()).path(root);
+            let mut all = std::iter::once((single, LayerFile::recipe(root, layer))).chain(merged);
+            let (image, recipe) = all.find(|(image, recipe)| image.exists() && recipe.exists())?;
+            Some((layer.clone(), image, recipe))
+        };
+        self.origin.layers.iter().map(find).collect()
+    }
+
     /// The image, or `None` when one of its files is gone.
     pub(crate) fn image(&self, root: &Path) -> Option<Image> {
         let layers: Vec<PathBuf> = self.files.iter().map(|file| file.path(root)).collect();
@@ -175,6 +263,14 @@ impl Record {
             created_ms: self.created_ms,
         }
     }
+}
+
+/// A document as text.
+///
+/// # Errors
+/// It is not UTF-8, in words.
+pub(crate) fn text(raw: Vec<u8>) -> Result<String, String> {
+    String::from_utf8(raw).map_err(|_| "its configuration is not UTF-8".to_owned())
 }
 
 fn read(path: &Path) -> Result<Option<Record>, Error> {

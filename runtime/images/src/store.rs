@@ -21,7 +21,7 @@ use crate::lock::{LayerLock, Locks, Shared, blocking, shared};
 use crate::options::PullOptions;
 use crate::progress::{Phase, Progress, Reporter};
 use crate::pull;
-use crate::record::{LayerFile, Record};
+use crate::record::{LayerFile, Origin, Record};
 use crate::reference::Reference;
 
 /// Layers that are made at a time.
@@ -88,6 +88,10 @@ impl Store {
         let reference: Reference = reference.parse()?;
         let record = Record::load(root, &reference.to_string())?;
         Ok(record.and_then(|record| record.image(root)))
+    }
+
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
+        &self.0
     }
 
     /// Its directory.
@@ -192,6 +196,7 @@ pub(crate) struct Finished {
     pub platform: String,
     pub config: ImageConfig,
     pub stack: Stack,
+    pub origin: Origin,
 }
 
 impl Inner {
@@ -215,14 +220,14 @@ impl Inner {
         reporter: &Reporter,
         make: impl AsyncFnOnce(LayerLock) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let path = LayerFile::Layer(diff_id.clone()).path(&self.root);
-        if path.exists() {
+        let layer = LayerFile::Layer(diff_id.clone());
+        if layer.is_whole(&self.root) {
             reporter.at(Phase::Exists, 0);
             return Ok(());
         }
         let lock = self.locks.layer(&self.root, diff_id.hex()).await;
         let lock = lock.map_err(Error::store("locking a layer"))?;
-        if path.exists() {
+        if layer.is_whole(&self.root) {
             reporter.at(Phase::Exists, 0);
             return Ok(());
         }
@@ -249,6 +254,7 @@ impl Inner {
             platform,
             config,
             stack,
+            origin,
         } = finished;
         let name = reference.clone();
         // Two pulls of one image need not merge it twice.
@@ -258,7 +264,11 @@ impl Inner {
         let store = Arc::clone(self);
         let record = blocking(move || {
             let _held = (lock, held);
-            let Built { files, replaced } = stack.build(&store.root)?;
+            let Built {
+                files,
+                hidden,
+                replaced,
+            } = stack.build(&store.root)?;
             let now = SystemTime::now()
                 .duration_since(UNIX_EPOCH)
                 .unwrap_or_default();
@@ -270,7 +280,9 @@ impl Inner {
                 platform,
                 config,
                 files,
+                hidden,
                 created_ms,
+                origin,
             };
             let kept = record.keep_former(&store.root);
             let saved = kept.and_then(|()| record.save(&store.root));

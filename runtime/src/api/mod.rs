@@ -15,6 +15,7 @@ mod networks;
 mod run;
 mod stacks;
 mod stats;
+mod system;
 mod volumes;
 mod wait;
 
@@ -111,6 +112,15 @@ pub async fn serve(daemon: Arc<Daemon>) -> std::io::Result<()> {
         .route("/v1/stacks/{name}/build", post(build::build))
         .route("/v1/stacks/{name}/attach", post(attach::attach))
         .route("/v1/images", get(images::list))
+        .route("/v1/stacks/{name}/commit", post(images::commit))
+        .route("/v1/images/all", get(images::all))
+        .route("/v1/images/tag", post(images::tag))
+        .route("/v1/images/remove", post(images::remove))
+        .route("/v1/images/prune", post(images::prune))
+        .route("/v1/images/save", get(images::save))
+        .route("/v1/images/push", post(images::push))
+        .route("/v1/system/usage", get(system::usage))
+        .route("/v1/system/prune", post(system::prune))
         .route("/v1/images/load", post(images::load))
         .route("/v1/images/pull", post(images::pull))
         .route("/v1/images/resolve", post(images::resolve))

@@ -104,7 +104,7 @@ pub(super) fn backwards(
 }
 
 /// Stops and removes one container. `volumes`: also those without a name.
-pub(super) async fn remove(
+pub(crate) async fn remove(
     daemon: &Arc<Daemon>,
     progress: &Progress,
     handle: &Arc<Handle>,

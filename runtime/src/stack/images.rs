@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use futures_util::stream::{FuturesUnordered, StreamExt, TryStreamExt};
 use stack_api::event::{ApiError, LayerPhase};
+use stack_api::image::Push;
 use stack_api::request::{Load, Pull, Resolve, Resolved};
 use stack_api::spec::PullPolicy;
 use stack_images::{Image, PullOptions};
@@ -93,7 +94,9 @@ async fn one(
 }
 
 /// Layers' progress as events.
-fn report(progress: &Progress) -> impl Fn(stack_images::Progress) + Send + Sync + 'static {
+pub(crate) fn report(
+    progress: &Progress,
+) -> impl Fn(stack_images::Progress) + Send + Sync + 'static {
     let progress = progress.clone();
     move |stack_images::Progress::Layer {
               reference,
@@ -105,6 +108,7 @@ fn report(progress: &Progress) -> impl Fn(stack_images::Progress) + Send + Sync 
         let phase = match phase {
             stack_images::Phase::Downloading => LayerPhase::Downloading,
             stack_images::Phase::Extracting => LayerPhase::Extracting,
+            stack_images::Phase::Uploading => LayerPhase::Uploading,
             stack_images::Phase::Done => LayerPhase::Done,
             stack_images::Phase::Exists => LayerPhase::Exists,
         };
@@ -154,7 +158,7 @@ pub async fn load(daemon: Arc<Daemon>, request: Load, progress: Progress) -> Out
     Ok(())
 }
 
-pub(super) fn error(error: stack_images::Error) -> ApiError {
+pub(crate) fn error(error: stack_images::Error) -> ApiError {
     let (code, help) = (error.code(), error.help());
     let mut out = ApiError::new(code, error.to_string());
     out.help = help;
@@ -188,6 +192,41 @@ pub async fn pull(daemon: Arc<Daemon>, request: Pull, progress: Progress) -> Out
             } else {
                 failure.get_or_insert(error);
             }
+        }
+    }
+    failure.map_or(Ok(()), Err)
+}
+
+/// Images that are pushed at a time.
+const PUSHES: usize = 2;
+
+/// `POST /v1/images/push`.
+///
+/// # Errors
+/// A registry does not take one; the others are pushed nevertheless.
+pub async fn push(daemon: Arc<Daemon>, request: Push, progress: Progress) -> Outcome {
+    let options = PullOptions::from_env();
+    let images: BTreeSet<String> = request.images.into_iter().collect();
+    let pushes = images.into_iter().map(|name| {
+        let (daemon, progress) = (Arc::clone(&daemon), progress.clone());
+        let options = options.clone();
+        async move {
+            let name = name.as_str();
+            progress.step("image", name, "pushing");
+            let pushed = daemon.images.push(name, &options, report(&progress)).await;
+            let digest = pushed.map_err(error)?;
+            progress.detail("image", name, "pushing", digest);
+            progress.finish("image", name, "pushed");
+            Ok::<_, ApiError>(())
+        }
+    });
+    let mut running = futures_util::stream::iter(pushes).buffer_unordered(PUSHES);
+    let mut failure = None;
+    while let Some(result) = running.next().await {
+        match result {
+            Ok(()) => {}
+            Err(error) if request.ignore_failures => progress.warn(error.to_string()),
+            Err(error) => drop(failure.get_or_insert(error)),
         }
     }
     failure.map_or(Ok(()), Err)

@@ -2,6 +2,7 @@
 
 mod action;
 mod build;
+mod commit;
 mod connect;
 mod create;
 mod down;
@@ -25,13 +26,17 @@ mod wait;
 
 pub use action::act;
 pub use build::{BUILDER, Builder, build, settle_builder};
+pub(crate) use build::{CACHE, remove_builder};
+pub use commit::commit;
 pub use connect::{connect, disconnect, drop_unplugged};
 pub use down::down;
+pub(crate) use down::remove as remove_container;
 pub use history::entries;
-pub use images::{load, pull, resolve};
+pub(crate) use images::error as image_error;
+pub use images::{load, pull, push, resolve};
 pub use networks::{
     create as create_network, inspect as inspect_network, list as list_networks,
-    prune as prune_networks, remove as remove_network,
+    prunable as prunable_networks, prune as prune_networks, remove as remove_network,
 };
 pub use one_off::{reap, run};
 pub use places::Placed;

@@ -2,6 +2,8 @@
 
 mod pools;
 
+use std::collections::BTreeSet;
+
 use stack_api::event::ApiError;
 use stack_api::network::{Member, NetworkInfo};
 use stack_api::spec::{NetworkSpec, StackSpec};
@@ -220,18 +222,31 @@ pub fn create(daemon: &Daemon, wanted: &NetworkSpec) -> Result<NetworkInfo, ApiE
 /// One cannot be removed; others may have been.
 pub async fn prune(daemon: &Daemon) -> Result<Vec<String>, ApiError> {
     let mut removed = Vec::new();
+    for name in prunable(daemon, &BTreeSet::new())? {
+        remove(daemon, &name).await?;
+        removed.push(name);
+    }
+    Ok(removed)
+}
+
+/// What [`prune`] would remove if these containers were gone.
+///
+/// # Errors
+/// The ledger cannot be read.
+pub fn prunable(daemon: &Daemon, without: &BTreeSet<String>) -> Result<Vec<String>, ApiError> {
+    let mut found = Vec::new();
     for network in daemon.all_networks()? {
         let orphan = network.project.is_empty()
             || daemon
                 .ledger
                 .stack::<StackSpec>(&network.project)?
                 .is_none();
-        if orphan && users(daemon, &network.name).is_empty() {
-            remove(daemon, &network.name).await?;
-            removed.push(network.name);
+        let used = users(daemon, &network.name);
+        if orphan && used.iter().all(|user| without.contains(user)) {
+            found.push(network.name);
         }
     }
-    Ok(removed)
+    Ok(found)
 }
 
 fn info(daemon: &Daemon, network: Network) -> NetworkInfo {

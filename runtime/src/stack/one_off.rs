@@ -12,6 +12,7 @@ use super::{Outcome, create, down, networks, wait};
 use crate::container::Handle;
 use crate::daemon::Daemon;
 use crate::progress::Progress;
+use crate::space::Lease;
 
 /// `POST /v1/stacks/{name}/run`.
 ///
@@ -20,6 +21,7 @@ use crate::progress::Progress;
 /// taken.
 pub async fn run(daemon: Arc<Daemon>, request: Run, progress: Progress) -> Outcome {
     let Run { spec, service, .. } = &request;
+    let _image = Lease::new(&daemon, std::iter::once(&service.image)).await?;
     let wanted = Wanted {
         reference: service.image.clone(),
         platform: service.platform.clone(),

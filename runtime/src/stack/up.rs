@@ -21,6 +21,7 @@ use super::{Outcome, build, history, networks, resources, rollback, rollout, wai
 use crate::daemon::Daemon;
 use crate::ledger::Table;
 use crate::progress::Progress;
+use crate::space::Lease;
 use crate::volume;
 
 /// What to bring about, and with which images.
@@ -87,6 +88,9 @@ pub(super) async fn carry_out(
             running_images(&daemon, &project),
         ),
     };
+    let named = order.request.spec.services.values().map(|s| &s.image);
+    let ids = order.images.values().chain(images_before.values());
+    let _images = Lease::new(&daemon, named.chain(ids)).await?;
     networks::check_external(&daemon, &order.request.spec)?;
     let (spec, grace) = (&order.request.spec, order.request.timeout);
     volume::convert::shared(&daemon, &progress, spec, grace.map(|s| s * 1000)).await?;

@@ -5,9 +5,11 @@
 //! directory that it was meant for, whatever its name, its links or the links
 //! that other entries have made.
 
+mod changes;
 mod pack;
 mod unpack;
 
+pub use changes::changes;
 pub use pack::{Pack, pack};
 pub use unpack::{Unpack, unpack};
 

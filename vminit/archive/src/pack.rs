@@ -126,9 +126,15 @@ fn entry(
 
 /// As many bytes as were announced: a file may grow or shrink while it is
 /// read. What is missing is zero.
-struct Exactly {
+pub(crate) struct Exactly {
     file: File,
     left: u64,
+}
+
+impl Exactly {
+    pub(crate) fn new(file: File, left: u64) -> Exactly {
+        Exactly { file, left }
+    }
 }
 
 impl Read for Exactly {

@@ -252,6 +252,14 @@ pub enum Builtin {
         /// Directories on other file systems are left empty.
         one_file_system: bool,
     },
+    /// Writes what the service has changed of its image to standard output, as
+    /// the archive of a layer (OCI image specification, layer.md). Runs while
+    /// the service is frozen, too.
+    Changes {
+        /// Absolute paths that are left out when there is nothing in them:
+        /// what mounts were made on.
+        places: Vec<String>,
+    },
     /// Reads a tar stream from standard input.
     Unpack {
         /// Absolute path.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_settime};
 use stack_protocol::VERSION;
-use stack_protocol::config::{Exec, VmConfig};
+use stack_protocol::config::{Builtin, Exec, VmConfig};
 use stack_protocol::message::{Command, Event, Health, Outcome, Request};
 
 use super::{Agent, Stage};
@@ -167,7 +167,9 @@ impl Agent {
         if service.exit.is_some() {
             return Err(Refusal::not_running());
         }
-        if service.frozen {
+        // It looks from outside, best while nothing moves.
+        let outside = matches!(exec.builtin, Some(Builtin::Changes { .. }));
+        if service.frozen && !outside {
             return Err(Refusal::new(128, "the service is paused: unpause it first"));
         }
         let pid = service.process.pid;

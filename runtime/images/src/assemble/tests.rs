@@ -37,6 +37,18 @@ fn a_layer_that_comes_twice_counts_as_the_upper_one() {
     );
 }
 
+fn job(root: &Path, diff_id: &Digest, content: Vec<u8>) -> Job {
+    Job {
+        source: Box::new(Cursor::new(content)),
+        blob: None,
+        diff_id: diff_id.clone(),
+        limits: Limits::default(),
+        tmp: root.join("tmp"),
+        target: LayerFile::Layer(diff_id.clone()).path(root),
+        recipe: LayerFile::recipe(root, diff_id),
+    }
+}
+
 // A store's directory with these layers in it, and their stack.
 fn store(archives: Vec<Archive>) -> (tempfile::TempDir, Stack) {
     let dir = tempfile::tempdir().unwrap();
@@ -47,15 +59,7 @@ fn store(archives: Vec<Archive>) -> (tempfile::TempDir, Stack) {
     for archive in archives {
         let content = archive.finish();
         let diff_id = Digest::of(&content);
-        unpack(Job {
-            source: Box::new(Cursor::new(content)),
-            blob: None,
-            diff_id: diff_id.clone(),
-            limits: Limits::default(),
-            tmp: dir.path().join("tmp"),
-            target: LayerFile::Layer(diff_id.clone()).path(dir.path()),
-        })
-        .unwrap();
+        unpack(job(dir.path(), &diff_id, content)).unwrap();
         diff_ids.push(diff_id);
     }
     (dir, Stack::new(&diff_ids))
@@ -171,4 +175,62 @@ fn empty_and_hidden_layers_are_left_out() {
     assert_eq!(files.len(), 1);
     assert!(files[0][1].starts_with("/b "));
     assert_eq!(build(Vec::new()).len(), 0);
+}
+
+#[test]
+fn each_layer_of_a_merged_file_can_be_made_again() {
+    // Files that later layers hide, and links.
+    let archives: Vec<Archive> = (0..14)
+        .map(|n: usize| {
+            Archive::new()
+                .dir("d")
+                .file("same", format!("{n}").repeat(5000).as_bytes())
+                .file(&format!("d/f{n}"), b"own")
+                .hard_link(&format!("d/h{n}"), &format!("d/f{n}"))
+                .file(&format!(".wh.d{n}"), b"")
+                .symlink("l", "same")
+        })
+        .collect();
+    let contents: Vec<Vec<u8>> = archives.iter().map(|a| a.clone().finish()).collect();
+    let (dir, stack) = store(archives);
+    // One more each time: merged files are merged again.
+    let first = Stack {
+        layers: stack.layers[..10].to_vec(),
+    };
+    for stack in [first, stack] {
+        stack.build(dir.path()).unwrap();
+        let built = stack.build(dir.path()).unwrap();
+        let record = crate::record::Record {
+            reference: String::new(),
+            id: Digest::of(b""),
+            digest: Digest::of(b""),
+            platform: String::new(),
+            config: crate::ImageConfig::default(),
+            files: built.files,
+            hidden: built.hidden,
+            created_ms: 0,
+            origin: crate::record::Origin {
+                config: "{}".to_owned(),
+                layers: stack.layers.clone(),
+                ..Default::default()
+            },
+        };
+        for file in &built.replaced {
+            if matches!(file, LayerFile::Layer(_)) {
+                fs::remove_file(file.path(dir.path())).unwrap();
+            }
+        }
+        let archives = record.archives(dir.path()).unwrap();
+        assert_eq!(archives.len(), stack.layers.len());
+        for ((layer, image, recipe), content) in archives.iter().zip(&contents) {
+            let mut replay = crate::recipe::Replay::open(image, recipe).unwrap();
+            let mut again = Vec::new();
+            std::io::Read::read_to_end(&mut replay, &mut again).unwrap();
+            assert!(again == *content, "{layer}");
+        }
+        // As if the merged ones had come again for the next image.
+        for (layer, content) in stack.layers.iter().zip(&contents) {
+            unpack(job(dir.path(), layer, content.clone())).unwrap();
+        }
+    }
 }

@@ -30,6 +30,34 @@ impl Extent {
     }
 }
 
+/// Where bytes of a file are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Placed {
+    /// In the spill file, else in the image.
+    pub in_spill: bool,
+    /// First byte.
+    pub at: u64,
+    /// How many there are at least, one or more.
+    pub len: usize,
+}
+
+/// Where the bytes of a file from `at` on are, `want` of them at most.
+pub(crate) fn read_extent(extent: &Extent, at: u64, want: usize) -> Placed {
+    let in_blocks = extent.size - extent.tail_len() as u64;
+    match extent.tail {
+        Some(tail) if at >= in_blocks => Placed {
+            in_spill: true,
+            at: tail + (at - in_blocks),
+            len: want,
+        },
+        _ => Placed {
+            in_spill: false,
+            at: u64::from(extent.block) * BLOCK + at,
+            len: want.min(usize::try_from(in_blocks - at).unwrap_or(usize::MAX)),
+        },
+    }
+}
+
 /// Bytes that are collected before they are written.
 const BUFFER: usize = 1 << 20;
 

@@ -19,11 +19,11 @@ mod read;
 mod tree;
 mod write;
 
-pub(crate) use data::{Contents, Extent};
+pub(crate) use data::{Contents, Extent, read_extent};
 pub(crate) use format::{Kind, Xattrs, device};
 pub(crate) use read::{Entry, Inode, Reader};
 pub(crate) use tree::{Attributes, Content, NodeId, ROOT, Tree};
-pub(crate) use write::finish;
+pub(crate) use write::{Written, finish};
 
 #[cfg(test)]
 mod listing;

@@ -17,11 +17,26 @@ pub(super) const OPAQUE: &[u8] = b"trusted.overlay.opaque";
 /// Inode 0 would be taken for a deleted file by readers of directories.
 const FIRST_SLOT: u64 = 2;
 
-/// Writes what is missing behind the contents and returns the file.
+/// What an image became.
+#[derive(Debug)]
+pub(crate) struct Written {
+    nids: Vec<u64>,
+    /// Tails of all files, those that are in no directory any more included.
+    pub spill: File,
+}
+
+impl Written {
+    /// The number of a node's inode.
+    pub(crate) fn nid(&self, id: NodeId) -> u64 {
+        self.nids[id as usize]
+    }
+}
+
+/// Writes what is missing behind the contents.
 ///
 /// # Errors
 /// Those of the file, or the image would be larger than EROFS can be.
-pub(crate) fn finish(tree: &Tree, contents: Contents) -> io::Result<File> {
+pub(crate) fn finish(tree: &Tree, contents: Contents) -> io::Result<Written> {
     let (out, spill, first_block) = contents.finish()?;
     let mut plan = Plan::new(tree.len(), first_block);
     for (id, node) in tree.iter() {
@@ -60,7 +75,10 @@ pub(crate) fn finish(tree: &Tree, contents: Contents) -> io::Result<File> {
         root,
     };
     out.write_all_at(&head.encode(), SUPER_OFFSET)?;
-    Ok(out)
+    Ok(Written {
+        nids: plan.nids,
+        spill,
+    })
 }
 
 fn xattrs(node: &Node) -> Xattrs {

@@ -8,6 +8,7 @@ use super::sparse::{self, Map};
 use super::tarball::{Tarball, copy};
 use super::{LayerError, Limits};
 use crate::erofs::{Attributes, Content, Contents, NodeId, ROOT, Tree};
+use crate::recipe::Notes;
 
 /// Reads a whole archive.
 ///
@@ -16,6 +17,8 @@ use crate::erofs::{Attributes, Content, Contents, NodeId, ROOT, Tree};
 /// something that is no directory replaces that by one, so no link is ever
 /// followed.
 ///
+/// Gives the notes about the archive.
+///
 /// # Errors
 /// The archive is broken, hostile or beyond a limit.
 pub(super) fn apply<R: Read>(
@@ -23,8 +26,9 @@ pub(super) fn apply<R: Read>(
     limits: &Limits,
     tree: &mut Tree,
     contents: &mut Contents,
-) -> Result<(), LayerError> {
-    let mut archive = Tarball::new(source, limits);
+    notes: Notes,
+) -> Result<Notes, LayerError> {
+    let mut archive = Tarball::new(source, limits, notes);
     let mut layer = Layer {
         tree,
         contents,
@@ -118,18 +122,37 @@ impl Layer<'_> {
                     )));
                 }
                 let feed = archive.feed();
-                Content::File(match map {
+                feed.notes.in_file = true;
+                let extent = match map {
                     Some(map) => sparse::store(map, feed, self.contents, &attributes.xattrs)?,
                     None => {
                         let mut writer = self.contents.begin(stored, &attributes.xattrs)?;
                         copy(feed, stored, &mut writer)?;
                         writer.end()?
                     }
-                })
+                };
+                feed.notes.in_file = false;
+                Content::File(extent)
             }
         };
+        let extent = match &content {
+            Content::File(extent) => Some(*extent),
+            Content::Directory(_) | Content::Symlink(_) | Content::Special(..) => None,
+        };
         let dir = self.directory(&parents)?;
-        self.tree.place(dir, name, attributes, content);
+        let id = self.tree.place(dir, name, attributes, content);
+        let Some(extent) = extent else {
+            return Ok(());
+        };
+        let notes = &mut archive.feed().notes;
+        match map {
+            None => notes.part(id, &extent, 0, stored)?,
+            Some(map) => {
+                for region in &map.regions {
+                    notes.part(id, &extent, region.offset, region.length)?;
+                }
+            }
+        }
         Ok(())
     }
 

@@ -2,22 +2,26 @@
 
 use std::io::{self, Read};
 
+use crate::recipe::Notes;
+
 /// Bytes read at once.
 const CHUNK: usize = 256 << 10;
 
-/// A stream with a look-ahead.
+/// A stream with a look-ahead. What is taken out of it is noted.
 #[derive(Debug)]
 pub(super) struct Feed<R> {
     source: R,
+    pub(super) notes: Notes,
     buffer: Vec<u8>,
     start: usize,
     end: usize,
 }
 
 impl<R: Read> Feed<R> {
-    pub(super) fn new(source: R) -> Feed<R> {
+    pub(super) fn new(source: R, notes: Notes) -> Feed<R> {
         Feed {
             source,
+            notes,
             buffer: vec![0; CHUNK],
             start: 0,
             end: 0,
@@ -53,8 +57,14 @@ impl<R: Read> Feed<R> {
     }
 
     /// Takes bytes out of the buffer.
-    pub(super) fn consume(&mut self, len: usize) {
-        self.start = (self.start + len).min(self.end);
+    ///
+    /// # Errors
+    /// Those of the notes.
+    pub(super) fn consume(&mut self, len: usize) -> io::Result<()> {
+        let end = (self.start + len).min(self.end);
+        self.notes.read(&self.buffer[self.start..end])?;
+        self.start = end;
+        Ok(())
     }
 
     /// Up to `most` bytes, at least one; empty at the end of the stream.
@@ -63,6 +73,7 @@ impl<R: Read> Feed<R> {
         let len = (self.end - self.start).min(usize::try_from(most).unwrap_or(usize::MAX));
         let at = self.start;
         self.start += len;
+        self.notes.read(&self.buffer[at..at + len])?;
         Ok(&self.buffer[at..at + len])
     }
 

@@ -8,6 +8,7 @@ use super::entry::{Entry, What};
 use super::feed::Feed;
 use super::sparse::Map;
 use super::{LayerError, Limits};
+use crate::recipe::Notes;
 
 /// Most bytes of headers before one entry: all extensions and a map of
 /// holes.
@@ -30,7 +31,7 @@ pub(super) struct Tarball<R> {
 }
 
 impl<R: Read> Tarball<R> {
-    pub(super) fn new(source: R, limits: &Limits) -> Tarball<R> {
+    pub(super) fn new(source: R, limits: &Limits, notes: Notes) -> Tarball<R> {
         let mut parser = Parser::new(ParserLimits {
             max_path_len: Some(PATH_MAX),
             ..ParserLimits::default()
@@ -38,7 +39,7 @@ impl<R: Read> Tarball<R> {
         // As other implementations do; a time before 1970 is one of them.
         parser.set_ignore_pax_errors(true);
         Tarball {
-            feed: Feed::new(source),
+            feed: Feed::new(source, notes),
             parser,
             padding: 0,
             entries: 0,
@@ -64,7 +65,7 @@ impl<R: Read> Tarball<R> {
                 // Defaults for all entries: Docker does not know them either.
                 Ok(ParseEvent::GlobalExtensions { consumed, .. }) => {
                     self.count()?;
-                    self.feed.consume(consumed);
+                    self.feed.consume(consumed)?;
                     continue;
                 }
                 Ok(ParseEvent::Entry { consumed, entry }) => {
@@ -107,7 +108,7 @@ impl<R: Read> Tarball<R> {
         map: Option<Map>,
     ) -> Result<Option<(Entry, Option<Map>)>, LayerError> {
         self.count()?;
-        self.feed.consume(consumed);
+        self.feed.consume(consumed)?;
         self.padding = (BLOCK - entry.stored % BLOCK) % BLOCK;
         Ok(Some((entry, map)))
     }
@@ -129,13 +130,13 @@ impl<R: Read> Tarball<R> {
     }
 
     /// Reads what is behind the archive's end, which counts for the digest
-    /// and for nothing else.
+    /// and for nothing else. Gives the notes about all of it.
     ///
     /// # Errors
     /// Those of the stream.
-    pub(super) fn drain(mut self) -> Result<(), LayerError> {
+    pub(super) fn drain(mut self) -> Result<Notes, LayerError> {
         self.feed.skip(u64::MAX)?;
-        Ok(())
+        Ok(self.feed.notes)
     }
 }
 

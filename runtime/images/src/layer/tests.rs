@@ -15,6 +15,7 @@ fn job(blob: &[u8], content: &[u8], dir: &std::path::Path) -> Job {
         limits: Limits::default(),
         tmp: dir.to_owned(),
         target: dir.join("image"),
+        recipe: dir.join("recipe"),
     }
 }
 
@@ -28,10 +29,19 @@ fn with_limits(archive: Vec<u8>, limits: Limits) -> Result<Vec<String>, LayerErr
         limits,
         ..job(&archive, &archive, dir.path())
     });
+    if result.is_ok() {
+        // Whatever it is: it can be made again.
+        let (image, recipe) = (dir.path().join("image"), dir.path().join("recipe"));
+        let mut replay = crate::recipe::Replay::open(&image, &recipe).unwrap();
+        let mut again = Vec::new();
+        std::io::Read::read_to_end(&mut replay, &mut again).unwrap();
+        assert_eq!(replay.size(), archive.len() as u64);
+        assert!(again == archive, "another archive");
+    }
     let left = std::fs::read_dir(dir.path()).unwrap().count();
     assert_eq!(
         left,
-        usize::from(result.is_ok()),
+        2 * usize::from(result.is_ok()),
         "temporary files are gone"
     );
     result.map(|()| listing(&dir.path().join("image")))

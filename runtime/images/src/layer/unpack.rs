@@ -13,6 +13,7 @@ use super::apply::apply;
 use super::{LayerError, decode};
 use crate::digest::{Digest, Hasher};
 use crate::erofs::{Contents, Tree, finish};
+use crate::recipe::{self, Notes};
 
 /// Bounds of one layer.
 #[derive(Debug, Clone)]
@@ -52,6 +53,8 @@ pub(crate) struct Job {
     pub tmp: PathBuf,
     /// Where the image goes.
     pub target: PathBuf,
+    /// Where the way to make the archive again goes.
+    pub recipe: PathBuf,
 }
 
 /// Bytes that go through a channel at once, and how many chunks may wait.
@@ -71,6 +74,7 @@ pub(crate) fn unpack(job: Job) -> Result<(), LayerError> {
         limits,
         tmp,
         target,
+        recipe,
     } = job;
     let out = temporary(&tmp)?;
     let (to_tar, from_tar) = sync_channel(WAITING);
@@ -101,16 +105,21 @@ pub(crate) fn unpack(job: Job) -> Result<(), LayerError> {
     {
         return Err(mismatch("a layer", expected, actual));
     }
-    match written {
-        Ok(()) => decoded?,
+    let made = match written {
+        Ok(made) => {
+            decoded?;
+            made
+        }
         // An archive that seems cut off may be one that could not be read.
         Err(error @ LayerError::Bad(_)) => return Err(decoded.err().unwrap_or(error)),
         Err(error) => return Err(error),
-    }
+    };
     let content = content.map_err(crashed)?;
     if content != diff_id {
         return Err(mismatch("the content of a layer", &diff_id, &content));
     }
+    // A layer that is there can be made again.
+    made.end(&recipe)?;
     persist(out, &target)
 }
 
@@ -230,7 +239,7 @@ fn write(
     limits: &Limits,
     out: &tempfile::NamedTempFile,
     tmp: &Path,
-) -> Result<(), LayerError> {
+) -> Result<recipe::Made, LayerError> {
     let mut tree = Tree::new();
     let mut contents = Contents::new(out.as_file().try_clone()?, tmp)?;
     let source = Chunks {
@@ -238,9 +247,9 @@ fn write(
         current: None,
         at: 0,
     };
-    apply(source, limits, &mut tree, &mut contents)?;
-    finish(&tree, contents)?;
-    Ok(())
+    let notes = apply(source, limits, &mut tree, &mut contents, Notes::new(tmp)?)?;
+    let written = finish(&tree, contents)?;
+    recipe::write(notes, &tree, (out.as_file(), &written), tmp)
 }
 
 // A decoder that stopped early looks like the end of the archive; its error
@@ -265,7 +274,8 @@ impl Read for Chunks {
                 self.at += len;
                 return Ok(len);
             }
-            self.at = 0;
+            // The end stays the end, however often it is asked for.
+            (self.current, self.at) = (None, 0);
             match self.chunks.recv() {
                 Ok(chunk) => self.current = Some(chunk),
                 Err(_) => return Ok(0),

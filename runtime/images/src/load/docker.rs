@@ -9,6 +9,7 @@ use super::{Found, FoundLayer, pair};
 use crate::config::ConfigFile;
 use crate::digest::Digest;
 use crate::layer::LayerError;
+use crate::record::text;
 use crate::reference::Reference;
 
 #[derive(Debug, Deserialize)]
@@ -68,6 +69,7 @@ fn image(source: &Source, item: Item) -> Result<Found, LayerError> {
         digest: id.clone(),
         id,
         config,
+        raw: text(raw).map_err(LayerError::Bad)?,
         layers,
     })
 }

@@ -7,6 +7,7 @@ use crate::digest::Digest;
 use crate::layer::LayerError;
 use crate::manifest::{Descriptor, Document, Manifest, choose};
 use crate::platform::Platform;
+use crate::record::text;
 use crate::reference::Reference;
 
 /// The full name, by containerd and Docker.
@@ -94,7 +95,8 @@ fn image(
     manifest: Manifest,
 ) -> Result<Found, LayerError> {
     let id = manifest.config.digest;
-    let config = ConfigFile::parse(&blob(source, &id)?).map_err(LayerError::Bad)?;
+    let raw = blob(source, &id)?;
+    let config = ConfigFile::parse(&raw).map_err(LayerError::Bad)?;
     let layer = |layer: &Descriptor| FoundLayer {
         file: file(&layer.digest),
         digest: Some(layer.digest.clone()),
@@ -106,6 +108,7 @@ fn image(
         id,
         digest,
         config,
+        raw: text(raw).map_err(LayerError::Bad)?,
         layers,
     })
 }

@@ -23,7 +23,7 @@ use crate::layer::{Job, LayerError, unpack};
 use crate::lock::{LayerLock, Shared, blocking};
 use crate::platform::Platform;
 use crate::progress::{Phase, Report, Reporter};
-use crate::record::LayerFile;
+use crate::record::{LayerFile, Origin};
 use crate::store::{Finished, Inner, PARALLEL};
 use source::{Source, WithProgress};
 
@@ -36,6 +36,8 @@ struct Found {
     /// Of the manifest, or of the configuration when there is none.
     digest: Digest,
     config: ConfigFile,
+    /// The configuration, byte for byte.
+    raw: String,
     /// Lowest first, as many as diff ids.
     layers: Vec<FoundLayer>,
 }
@@ -116,6 +118,7 @@ async fn one(
         id,
         digest,
         config,
+        raw,
         layers,
     } = found;
     let name = names.first().cloned().unwrap_or_else(|| id.to_string());
@@ -142,6 +145,11 @@ async fn one(
         })
         .await?;
 
+    let origin = Origin {
+        config: raw,
+        layers: diff_ids,
+        ..Origin::default()
+    };
     let config = config.image_config();
     let names = if names.is_empty() {
         vec![id.to_string()]
@@ -157,6 +165,7 @@ async fn one(
             platform: platform.clone(),
             config: config.clone(),
             stack: stack.clone(),
+            origin: origin.clone(),
         };
         loaded.push(
             store
@@ -187,6 +196,7 @@ async fn unpack_layer(
         limits: store.limits.clone(),
         tmp: store.root.join("tmp"),
         target: LayerFile::Layer(diff_id.clone()).path(&store.root),
+        recipe: LayerFile::recipe(&store.root, diff_id),
     };
     let work = tokio::task::spawn_blocking(move || {
         let _held = held;

@@ -91,6 +91,7 @@ async fn attempt(
         limits: store.limits.clone(),
         tmp: store.root.join("tmp"),
         target: LayerFile::Layer(diff_id.clone()).path(&store.root),
+        recipe: LayerFile::recipe(&store.root, diff_id),
     };
     let held = Arc::clone(held);
     let unpacking = tokio::task::spawn_blocking(move || {

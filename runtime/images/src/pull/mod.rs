@@ -6,10 +6,11 @@ pub(crate) mod credentials;
 mod download;
 #[cfg(test)]
 mod lookup_tests;
-mod registry;
+pub(crate) mod registry;
 mod resolve;
 #[cfg(test)]
 mod tests;
+mod upload;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,7 +26,7 @@ use crate::manifest::{Descriptor, Document, Manifest, choose};
 use crate::options::PullOptions;
 use crate::platform::Platform;
 use crate::progress::{Phase, Report, Reporter};
-use crate::record::Record;
+use crate::record::{Origin, Record, text};
 use crate::reference::Reference;
 use crate::store::{Finished, Inner, PARALLEL};
 use registry::Registry;
@@ -50,11 +51,12 @@ pub(crate) async fn pull(
     };
     let held = store.shared().await?;
     let registry = Registry::connect(&reference, options).await?;
-    let (digest, manifest) = for_platform(&registry, &reference, &wanted).await?;
+    let (digest, raw_manifest, manifest) = for_platform(&registry, &reference, &wanted).await?;
 
     // Nothing has changed: done.
     if let Some(record) = Record::load(&store.root, &name)?
         && record.digest == digest
+        && record.archives(&store.root).is_some()
         && let Some(image) = record.image(&store.root)
     {
         for layer in &manifest.layers {
@@ -65,6 +67,12 @@ pub(crate) async fn pull(
 
     let raw = registry.document(&manifest.config).await?;
     let config = ConfigFile::parse(&raw).map_err(bad)?;
+    let origin = Origin {
+        config: text(raw).map_err(bad)?,
+        layers: config.rootfs.diff_ids.clone(),
+        manifest: text(raw_manifest).ok(),
+        registry: Some(registry.place()),
+    };
     let platform = config.platform().unwrap_or_else(|| wanted.clone());
     if wanted.fit(&platform).is_none() {
         let available = vec![platform.to_string()];
@@ -110,6 +118,7 @@ pub(crate) async fn pull(
         platform: platform.to_string(),
         config: config.image_config(),
         stack,
+        origin,
     };
     let record = store.finish(finished, held).await?;
     record
@@ -126,11 +135,11 @@ async fn for_platform(
     registry: &Registry,
     reference: &Reference,
     wanted: &Platform,
-) -> Result<(Digest, Manifest), Error> {
+) -> Result<(Digest, Vec<u8>, Manifest), Error> {
     let name = reference.to_string();
     let (digest, raw) = registry.manifest(reference.digest.as_ref()).await?;
     let variants = match Document::parse(&raw).map_err(|why| Error::bad(&name, why))? {
-        Document::Manifest(manifest) => return Ok((digest, manifest)),
+        Document::Manifest(manifest) => return Ok((digest, raw, manifest)),
         Document::Index(variants) => variants,
     };
     let chosen = choose(&variants, wanted).map_err(|available| Error::PlatformMissing {
@@ -140,7 +149,7 @@ async fn for_platform(
     })?;
     let (digest, raw) = registry.manifest(Some(&chosen.digest)).await?;
     match Document::parse(&raw).map_err(|why| Error::bad(&name, why))? {
-        Document::Manifest(manifest) => Ok((digest, manifest)),
+        Document::Manifest(manifest) => Ok((digest, raw, manifest)),
         Document::Index(_) => Err(Error::bad(name, "its index leads to another index")),
     }
 }

@@ -24,14 +24,23 @@ const READ_TIMEOUT: Duration = Duration::from_secs(30);
 const USER_AGENT: &str = concat!("stack/", env!("CARGO_PKG_VERSION"));
 
 /// A repository that answers.
-pub(super) struct Registry {
+pub(crate) struct Registry {
     image: String,
     endpoint: Endpoint,
-    client: Client,
+    pub(super) client: Client,
     http: reqwest::Client,
     auth: RegistryAuth,
     token: Option<String>,
-    reference: OciReference,
+    pub(super) reference: OciReference,
+}
+
+/// What a conversation is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// Getting images.
+    Pull,
+    /// Bringing them.
+    Push,
 }
 
 /// An error, and whether trying again may help.
@@ -46,7 +55,7 @@ pub(super) fn pauses() -> impl Iterator<Item = Duration> + Send {
     backoff(7).build()
 }
 
-fn backoff(times: usize) -> ExponentialBuilder {
+pub(super) fn backoff(times: usize) -> ExponentialBuilder {
     ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(100))
         .with_max_delay(Duration::from_secs(5))
@@ -63,8 +72,25 @@ impl Registry {
         reference: &Reference,
         options: &PullOptions,
     ) -> Result<Registry, Error> {
+        Registry::connect_to(reference, options, Use::Pull).await
+    }
+
+    /// As [`Registry::connect`], for either use. Nothing is pushed to what
+    /// stands in for Docker Hub.
+    ///
+    /// # Errors
+    /// It does not answer, or does not know who asks.
+    pub(crate) async fn connect_to(
+        reference: &Reference,
+        options: &PullOptions,
+        purpose: Use,
+    ) -> Result<Registry, Error> {
         let image = reference.to_string();
-        let endpoint = options
+        let own = PullOptions {
+            mirror: options.mirror.clone().filter(|_| purpose == Use::Pull),
+            ..options.clone()
+        };
+        let endpoint = own
             .endpoint(reference)
             .map_err(|why| Error::bad(&image, why))?;
         let auth = credentials::find(&endpoint.host, options.docker_config.as_deref()).await;
@@ -104,9 +130,11 @@ impl Registry {
         };
         let log_in = async || {
             let (client, oci) = (&registry.client, &registry.reference);
-            let token = client
-                .auth(oci, &registry.auth, RegistryOperation::Pull)
-                .await;
+            let operation = match purpose {
+                Use::Pull => RegistryOperation::Pull,
+                Use::Push => RegistryOperation::Push,
+            };
+            let token = client.auth(oci, &registry.auth, operation).await;
             token.map_err(|error| registry.failure(error))
         };
         let token = log_in
@@ -332,6 +360,14 @@ impl Registry {
             expected: expected.to_string(),
             actual: actual.to_string(),
         }
+    }
+
+    /// Host and repository.
+    pub(crate) fn place(&self) -> (String, String) {
+        let Endpoint {
+            host, repository, ..
+        } = self.endpoint.clone();
+        (host, repository)
     }
 
     /// The image's name, for errors.

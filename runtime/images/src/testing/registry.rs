@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::{Method, StatusCode, header};
 use axum::response::Response;
 use futures_util::stream::{self, StreamExt};
 
@@ -42,6 +42,8 @@ struct Content {
     documents: BTreeMap<String, Vec<u8>>,
     blobs: BTreeMap<String, Vec<u8>>,
     faults: Faults,
+    // Of the only upload at a time.
+    upload: Vec<u8>,
     // Path and bytes that were sent.
     log: Vec<(String, usize)>,
     host: String,
@@ -120,6 +122,16 @@ impl TestRegistry {
         })
     }
 
+    /// Bytes that were taken, by requests of this method.
+    pub(crate) fn taken(&self, method: &str) -> usize {
+        let content = self.0.lock().unwrap();
+        let ours = content
+            .log
+            .iter()
+            .filter(|(path, _)| path.starts_with(method));
+        ours.map(|(_, len)| len).sum()
+    }
+
     /// Requests in all.
     pub(crate) fn requests(&self) -> usize {
         self.0.lock().unwrap().log.len()
@@ -194,6 +206,12 @@ async fn answer(State(registry): State<TestRegistry>, request: Request) -> Respo
         return status(code);
     }
     let name = path.rsplit('/').next().unwrap_or_default().to_owned();
+    if matches!(
+        *request.method(),
+        Method::POST | Method::PATCH | Method::PUT
+    ) {
+        return take(&registry, request, &path, &name).await;
+    }
     if path.contains("/manifests/") {
         let document = registry.0.lock().unwrap().documents.get(&name).cloned();
         let Some(document) = document else {
@@ -232,6 +250,63 @@ async fn answer(State(registry): State<TestRegistry>, request: Request) -> Respo
     if from.is_some() {
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
     }
+    response
+}
+
+// Uploads: one that begins, pieces, the end, and manifests.
+async fn take(registry: &TestRegistry, request: Request, path: &str, name: &str) -> Response {
+    let located = |code: u16, place: &str| {
+        let mut response = status(code);
+        let headers = response.headers_mut();
+        headers.insert(header::LOCATION, place.parse().unwrap());
+        response
+    };
+    let query: BTreeMap<String, String> = request
+        .uri()
+        .query()
+        .unwrap_or_default()
+        .split('&')
+        .filter_map(|pair| pair.split_once('='))
+        .map(|(name, value)| (name.to_owned(), value.replace("%3A", ":")))
+        .collect();
+    let method = request.method().clone();
+    let body = axum::body::to_bytes(request.into_body(), 1 << 30)
+        .await
+        .unwrap()
+        .to_vec();
+    let mut content = registry.0.lock().unwrap();
+    content.log.push((format!("{method} {path}"), body.len()));
+    if path.contains("/manifests/") {
+        let digest = Digest::of(&body).to_string();
+        content.documents.insert(name.to_owned(), body.clone());
+        content.documents.insert(digest, body);
+        return located(201, path);
+    }
+    if method == Method::POST {
+        let there = query
+            .get("mount")
+            .is_some_and(|digest| content.blobs.contains_key(digest));
+        let host = content.host.clone();
+        return match there {
+            true => located(201, path),
+            false => located(202, &format!("http://{host}{path}upload")),
+        };
+    }
+    content.upload.extend(body);
+    let so_far = content.upload.len();
+    if let Some(digest) = query.get("digest") {
+        let blob = std::mem::take(&mut content.upload);
+        if Digest::of(&blob).to_string() != *digest {
+            return status(400);
+        }
+        content.blobs.insert(digest.clone(), blob);
+        return located(201, path);
+    }
+    let mut response = located(202, path);
+    let range = format!("0-{}", so_far.saturating_sub(1));
+    response
+        .headers_mut()
+        .insert(header::RANGE, range.parse().unwrap());
     response
 }
 

@@ -23,6 +23,7 @@ use crate::container::Handle;
 use crate::container::process::over;
 use crate::daemon::Daemon;
 use crate::progress::Progress;
+use crate::space;
 
 /// Its project. No user's can have this name: they begin with a letter or a
 /// digit.
@@ -30,7 +31,7 @@ pub const PROJECT: &str = "_builder";
 /// Its container.
 const NAME: &str = "stack-builder";
 /// The volume that has the engine's images, its cache, and contexts.
-const CACHE: &str = "stack-build-cache";
+pub(crate) const CACHE: &str = "stack-build-cache";
 /// Where that is mounted: the engine's own place.
 pub(super) const STORE: &str = "/var/lib/containers";
 /// What has buildah in it, unless `STACK_BUILDER_IMAGE` names another image.
@@ -186,6 +187,28 @@ pub async fn settle(daemon: Arc<Daemon>) {
     stop_if_idle(&daemon).await;
 }
 
+/// Removes the builder with its cache; `false` when somebody builds.
+///
+/// # Errors
+/// Something cannot be removed.
+pub(crate) async fn remove(daemon: &Arc<Daemon>, dry_run: bool) -> Result<bool, ApiError> {
+    let Ok(_one) = daemon.builder.turn.try_lock() else {
+        return Ok(false);
+    };
+    if daemon.builder.users.load(Ordering::SeqCst) > 0 {
+        return Ok(false);
+    }
+    if dry_run {
+        return Ok(true);
+    }
+    let quiet = Progress::new().0;
+    for handle in daemon.handles(Some(PROJECT)) {
+        down::remove(daemon, &quiet, &handle, None, true).await?;
+    }
+    daemon.remove_volume_named(CACHE)?;
+    Ok(true)
+}
+
 async fn running(daemon: &Arc<Daemon>, progress: &Progress) -> Result<Arc<Handle>, ApiError> {
     let spec = spec();
     let service = &spec.services[NAME];
@@ -193,6 +216,7 @@ async fn running(daemon: &Arc<Daemon>, progress: &Progress) -> Result<Arc<Handle
         reference: service.image.clone(),
         platform: None,
     };
+    let _image = space::Lease::new(daemon, std::iter::once(&service.image)).await?;
     let mut images = images::ensure(
         daemon,
         progress,

@@ -27,6 +27,7 @@ use stack_images::PullOptions;
 use tokio::sync::OwnedRwLockReadGuard;
 
 pub use builder::{Builder, PROJECT as BUILDER, settle as settle_builder};
+pub(crate) use builder::{CACHE, remove as remove_builder};
 
 use super::{Outcome, images};
 use crate::daemon::Daemon;

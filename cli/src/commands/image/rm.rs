@@ -1,0 +1,42 @@
+//! `stack image rm`
+
+use stack_api::image::{Remove, Removed};
+
+use super::show;
+use crate::context::Context;
+use crate::error::Error;
+use crate::exit;
+
+/// Remove images, or names of them
+///
+/// The last name goes only when no container was made from the image. An
+/// image is named by a reference, by its digest, or by the first digits of
+/// its id.
+#[derive(Debug, clap::Args)]
+#[command(
+    visible_alias = "remove",
+    after_help = "Example: remove one name of an image\n  stack image rm app:old"
+)]
+pub(super) struct Rm {
+    /// Take names away although containers need the image, and all names of
+    /// one that is named by its id
+    #[arg(short, long)]
+    force: bool,
+
+    /// Images
+    #[arg(value_name = "IMAGE", required = true)]
+    images: Vec<String>,
+}
+
+impl Rm {
+    pub(super) async fn run(self, context: &Context) -> Result<u8, Error> {
+        let client = context.client().await?;
+        let order = Remove {
+            images: self.images,
+            force: self.force,
+        };
+        let removed: Removed = client.call("/v1/images/remove", &order).await?;
+        show(&removed)?;
+        Ok(exit::OK)
+    }
+}

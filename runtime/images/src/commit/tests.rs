@@ -1,0 +1,143 @@
+//! New layers and configurations, and what of them goes elsewhere.
+
+use std::io::Write;
+
+use super::*;
+use crate::erofs::listing;
+use crate::testing::{Archive, TestImage, TestRegistry};
+use crate::{PullOptions, Store};
+
+async fn with_base(layers: usize) -> (tempfile::TempDir, Store, String) {
+    let registry = TestRegistry::start().await;
+    let archives: Vec<Vec<u8>> = (0..layers)
+        .map(|n| {
+            let archive = Archive::new().file(&format!("f{n}"), b"1");
+            archive
+                .file("same", format!("{n}").repeat(3000).as_bytes())
+                .finish()
+        })
+        .collect();
+    registry.add("1", &TestImage::new(&archives));
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(&dir.path().join("store")).unwrap();
+    let name = registry.reference("x:1");
+    let options = PullOptions::default();
+    store.pull(&name, &options, |_| {}).await.unwrap();
+    (dir, store, name)
+}
+
+fn order(base: &str, changes: Vec<Change>) -> Commit {
+    Commit {
+        base: base.to_owned(),
+        name: Some("made:1".to_owned()),
+        author: "me".to_owned(),
+        message: "why".to_owned(),
+        created: "2024-01-01T00:00:00Z".to_owned(),
+        made_by: "sh".to_owned(),
+        changes,
+    }
+}
+
+fn layer(store: &Store, archive: Archive) -> File {
+    let mut file = store.spool().unwrap();
+    file.write_all(&archive.finish()).unwrap();
+    file
+}
+
+#[tokio::test]
+async fn a_layer_and_a_configuration_are_added() {
+    let (dir, store, base) = with_base(2).await;
+    let changes = vec![
+        Change::Env("A".into(), "2".into()),
+        Change::Env("A".into(), "3".into()),
+        Change::Label("l".into(), "v".into()),
+        Change::Expose("80/tcp".into()),
+        Change::Entrypoint(vec!["/e".into()]),
+        Change::Cmd(vec!["c".into()]),
+        Change::WorkingDir("/w".into()),
+        Change::WorkingDir("in".into()),
+        Change::User("7".into()),
+        Change::Volume("/v".into()),
+    ];
+    let archive = Archive::new().file("new", b"hello").file(".wh.f0", b"");
+    let made = store
+        .commit(&order(&base, changes), layer(&store, archive))
+        .await
+        .unwrap();
+    assert_eq!(made.reference, "docker.io/library/made:1");
+    let image = store.get("made:1").unwrap().unwrap();
+    assert_eq!(image.layers.len(), 3);
+    assert!(
+        listing(&image.layers[2])
+            .iter()
+            .any(|l| l.starts_with("/new "))
+    );
+    let config = &image.config;
+    assert_eq!(config.env, ["A=3"]);
+    assert_eq!(config.labels["l"], "v");
+    assert_eq!(config.exposed_ports, ["80/tcp"]);
+    assert_eq!((&config.entrypoint[0][..], &config.cmd[0][..]), ("/e", "c"));
+    assert_eq!(config.working_dir, "/w/in");
+    assert_eq!((&config.user[..], &config.volumes[0][..]), ("7", "/v"));
+    let details = store.details().unwrap();
+    let raw = &details.iter().find(|d| d.id == made.id).unwrap().raw;
+    assert_eq!(raw["author"], "me");
+    assert_eq!(raw["history"][0]["comment"], "why");
+    // It goes elsewhere whole.
+    let path = dir.path().join("saved.tar");
+    let file = File::create(&path).unwrap();
+    store.save(&["made:1".to_owned()], file).await.unwrap();
+    let other = Store::open(&dir.path().join("other")).unwrap();
+    let loaded = other.load(&path, |_| {}).await.unwrap();
+    assert_eq!(loaded[0].id, made.id);
+    assert_eq!(loaded[0].reference, made.reference);
+}
+
+#[tokio::test]
+async fn an_image_of_many_layers_takes_more() {
+    let (dir, store, base) = with_base(12).await;
+    let mut last = base;
+    for n in 0..3 {
+        let archive = Archive::new().file(&format!("new{n}"), b"x");
+        let made = store
+            .commit(&order(&last, vec![]), layer(&store, archive))
+            .await;
+        last = made.unwrap().id;
+    }
+    let image = store.get("made:1").unwrap().unwrap();
+    assert_eq!(image.layers.len(), 8);
+    let path = dir.path().join("saved.tar");
+    let file = File::create(&path).unwrap();
+    store.save(&[last.clone()], file).await.unwrap();
+    let other = Store::open(&dir.path().join("other")).unwrap();
+    assert_eq!(other.load(&path, |_| {}).await.unwrap()[0].id, last);
+    // What nobody needs goes, and the rest is whole.
+    let (gone, _) = store
+        .forget(
+            |all| {
+                Ok(all
+                    .iter()
+                    .filter(|i| i.nameless)
+                    .map(|i| i.reference.clone())
+                    .collect())
+            },
+            &Default::default(),
+        )
+        .unwrap();
+    assert_eq!(gone.len(), 2);
+    let file = File::create(&path).unwrap();
+    store.save(&["made:1".to_owned()], file).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_bad_archive_makes_no_image() {
+    let (_dir, store, base) = with_base(1).await;
+    let mut file = store.spool().unwrap();
+    file.write_all(&[b'x'; 5000]).unwrap();
+    let error = store.commit(&order(&base, vec![]), file).await.unwrap_err();
+    assert_eq!(error.code(), "bad_image");
+    assert!(store.get("made:1").unwrap().is_none());
+    let empty = store.spool().unwrap();
+    let error = store.commit(&order("nothing", vec![]), empty).await;
+    assert_eq!(error.unwrap_err().code(), "image_not_found");
+}

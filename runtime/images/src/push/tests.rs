@@ -1,0 +1,80 @@
+//! Pushes to a registry on loopback, and pulls of what arrived.
+
+use std::path::Path;
+
+use super::*;
+use crate::Store;
+use crate::testing::{Archive, TestImage, TestRegistry};
+
+fn image() -> TestImage {
+    let (a, b) = (
+        Archive::new().file("a", b"1"),
+        Archive::new().file("b", &[7; 100_000]),
+    );
+    TestImage::new(&[a.finish(), b.finish()])
+}
+
+async fn store(dir: &Path) -> Store {
+    Store::open(&dir.join("store")).unwrap()
+}
+
+async fn push(store: &Store, name: &str) -> Result<String, Error> {
+    store.push(name, &PullOptions::default(), |_| {}).await
+}
+
+#[tokio::test]
+async fn what_is_there_is_not_sent_and_the_digest_stays() {
+    let registry = TestRegistry::start().await;
+    let image = image();
+    registry.add("1", &image);
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path()).await;
+    let (from, to) = (registry.reference("x:1"), registry.reference("y:2"));
+    let options = PullOptions::default();
+    store.pull(&from, &options, |_| {}).await.unwrap();
+    store.tag(&from, &to).await.unwrap();
+    let digest = push(&store, &to).await.unwrap();
+    assert_eq!(digest, image.digest().to_string());
+    assert_eq!(registry.taken("PATCH"), 0);
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_made_again_and_arrives_whole() {
+    let (one, other) = (TestRegistry::start().await, TestRegistry::start().await);
+    let image = image();
+    one.add("1", &image);
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path()).await;
+    let (from, to) = (one.reference("x:1"), other.reference("y:2"));
+    let options = PullOptions::default();
+    let before = store.pull(&from, &options, |_| {}).await.unwrap();
+    store.tag(&from, &to).await.unwrap();
+    push(&store, &to).await.unwrap();
+    assert!(other.taken("P") > 0);
+    let elsewhere = tempfile::tempdir().unwrap();
+    let fresh = Store::open(elsewhere.path()).unwrap();
+    let after = fresh.pull(&to, &options, |_| {}).await.unwrap();
+    assert_eq!(after.id, before.id);
+    assert_eq!(after.layers.len(), 2);
+    // Nothing of it is sent a second time.
+    let sent = other.taken("PATCH");
+    let digest = push(&store, &to).await.unwrap();
+    assert_eq!(other.taken("PATCH"), sent);
+    assert_eq!(after.digest, digest);
+}
+
+#[tokio::test]
+async fn refusals_name_the_registry_and_the_remedy() {
+    let registry = TestRegistry::start().await;
+    registry.set(crate::testing::Faults {
+        basic: Some("x".to_owned()),
+        ..Default::default()
+    });
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path()).await;
+    let to = registry.reference("y:2");
+    let error = push(&store, &to).await.unwrap_err();
+    assert_eq!(error.code(), "image_not_found");
+    let error = push(&store, "x@sha256:1").await.unwrap_err();
+    assert_eq!(error.code(), "bad_reference");
+}

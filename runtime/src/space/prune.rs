@@ -1,0 +1,172 @@
+//! `POST /v1/system/prune`: stopped containers, networks that nobody is on,
+//! images that nobody needs, and what can be made again.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use stack_api::event::ApiError;
+use stack_api::image;
+use stack_api::system::{Item, Prune, Pruned};
+use stack_api::volume::PruneVolumes;
+
+use super::{blocks, images};
+use crate::daemon::Daemon;
+use crate::progress::Progress;
+use crate::stack;
+
+/// Does it, or says what it would do.
+///
+/// # Errors
+/// Something cannot be removed; what was removed before stays removed.
+pub async fn prune(daemon: &Arc<Daemon>, order: &Prune) -> Result<Pruned, ApiError> {
+    let mut pruned = Pruned::default();
+    containers(daemon, order, &mut pruned).await?;
+    // Nobody is on the network of a container that goes.
+    if order.filter == image::Filter::default() {
+        let gone = match order.dry_run {
+            true => stack::prunable_networks(daemon, &names(&pruned, "container"))?,
+            false => stack::prune_networks(daemon).await?,
+        };
+        pruned
+            .items
+            .extend(gone.into_iter().map(|name| item("network", name, 0)));
+    }
+    if order.volumes {
+        volumes(daemon, order, &mut pruned)?;
+    }
+    if order.all {
+        cache(daemon, order, &mut pruned).await?;
+        templates(daemon, order, &mut pruned);
+    }
+    let wanted = image::Prune {
+        all: order.all,
+        filter: order.filter.clone(),
+        dry_run: order.dry_run,
+    };
+    let before = images::details(daemon)?;
+    let removed = match order.dry_run {
+        true => images::would_prune(daemon, &wanted, &names(&pruned, "container")),
+        false => images::prune(daemon, &wanted).await,
+    };
+    match removed {
+        Ok(removed) => {
+            for id in &removed.deleted {
+                let found = before.iter().find(|image| image.id == *id);
+                let name = found.map_or(id, |image| &image.reference).clone();
+                pruned
+                    .items
+                    .push(item("image", name, found.map_or(0, |image| image.unique)));
+            }
+            pruned.bytes += removed.bytes;
+        }
+        Err(error) if error.code == "images_busy" => {
+            pruned.notes.push(format!("images stay: {}", error.message));
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(pruned)
+}
+
+/// Names of what goes.
+fn names(pruned: &Pruned, kind: &str) -> BTreeSet<String> {
+    let ours = pruned.items.iter().filter(|item| item.kind == kind);
+    ours.map(|item| item.name.clone()).collect()
+}
+
+fn item(kind: &str, name: String, size: u64) -> Item {
+    Item {
+        kind: kind.to_owned(),
+        name,
+        size,
+        used_by: Vec::new(),
+    }
+}
+
+async fn containers(
+    daemon: &Arc<Daemon>,
+    order: &Prune,
+    pruned: &mut Pruned,
+) -> Result<(), ApiError> {
+    let quiet = Progress::new().0;
+    for handle in daemon.handles(None) {
+        let container = handle.container();
+        let idle = |record: &crate::container::Record| {
+            !record.container.state.is_live() && !record.wanted && record.process.is_none()
+        };
+        if container.project == stack::BUILDER
+            || !idle(&handle.record())
+            || !order.filter.takes(&container.labels, container.created_ms)
+        {
+            continue;
+        }
+        // Whoever changes the stack may be about to start it.
+        let turn = daemon.operation(&container.project);
+        let Ok(_one) = turn.try_lock() else {
+            let note = format!(
+                "{} stays: stack {} is being changed",
+                container.name, container.project
+            );
+            pruned.notes.push(note);
+            continue;
+        };
+        if !idle(&handle.record()) || *handle.ended.borrow() {
+            continue;
+        }
+        let size = blocks(&daemon.paths.scratch(&handle.id));
+        if !order.dry_run {
+            stack::remove_container(daemon, &quiet, &handle, None, false).await?;
+        }
+        pruned.bytes += size;
+        pruned.items.push(item("container", container.name, size));
+    }
+    Ok(())
+}
+
+fn volumes(daemon: &Daemon, order: &Prune, pruned: &mut Pruned) -> Result<(), ApiError> {
+    let wanted = PruneVolumes {
+        all: false,
+        dry_run: order.dry_run,
+    };
+    for volume in daemon.prune_volumes(wanted)? {
+        pruned.bytes += volume.size;
+        pruned.items.push(item("volume", volume.name, volume.size));
+    }
+    Ok(())
+}
+
+async fn cache(daemon: &Arc<Daemon>, order: &Prune, pruned: &mut Pruned) -> Result<(), ApiError> {
+    let Some(volume) = daemon
+        .volume_infos()?
+        .into_iter()
+        .find(|volume| volume.name == stack::CACHE)
+    else {
+        return Ok(());
+    };
+    if !stack::remove_builder(daemon, order.dry_run).await? {
+        pruned
+            .notes
+            .push("the build cache stays: something is being built".to_owned());
+        return Ok(());
+    }
+    pruned.bytes += volume.size;
+    pruned
+        .items
+        .push(item("build cache", volume.name, volume.size));
+    Ok(())
+}
+
+/// A VM that is about to be restored from one boots instead.
+fn templates(daemon: &Daemon, order: &Prune, pruned: &mut Pruned) {
+    let dir = daemon.paths.cache.join("templates");
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        if !entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            continue;
+        }
+        let size = blocks(&entry.path());
+        if order.dry_run || std::fs::remove_file(entry.path()).is_ok() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            pruned.bytes += size;
+            pruned.items.push(item("template", name, size));
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! What a kill has left, found when the daemon starts: files of containers
+//! that are forgotten, and files that were half-made.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use crate::daemon::Daemon;
+
+/// Deletes it. Nothing is served yet, so nobody makes anything.
+pub fn sweep(daemon: &Daemon) {
+    let ids: BTreeSet<String> = daemon
+        .handles(None)
+        .iter()
+        .map(|handle| handle.id.clone())
+        .collect();
+    let paths = &daemon.paths;
+    each(&paths.disks(), |name| {
+        let id = name.strip_suffix(".ext4");
+        id.is_some_and(|id| is_id(id) && !ids.contains(id)) || is_partial(name)
+    });
+    each(&paths.volumes(), is_partial);
+    each(&paths.logs(), |name| {
+        let id = name.split('.').next().unwrap_or_default();
+        is_id(id) && !ids.contains(id)
+    });
+    each(&paths.cache, |name| name.starts_with("build-"));
+    match daemon.images.gc_keeping(&super::images::disks(daemon)) {
+        Ok(freed) if freed.files > 0 => {
+            tracing::info!(freed.files, freed.bytes, "unused layers deleted");
+        }
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "unused layers stay"),
+    }
+}
+
+/// Deletes what `goes` says of its name.
+fn each(dir: &Path, goes: impl Fn(&str) -> bool) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        if !goes(&entry.file_name().to_string_lossy()) {
+            continue;
+        }
+        let path = entry.path();
+        tracing::info!(path = %path.display(), "left behind: deleted");
+        let _ = match entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            true => fs::remove_dir_all(&path),
+            false => fs::remove_file(&path),
+        };
+    }
+}
+
+/// 64 hexadecimal digits.
+fn is_id(name: &str) -> bool {
+    name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+fn is_partial(name: &str) -> bool {
+    name.ends_with(".partial")
+}

@@ -1,0 +1,168 @@
+//! `commit`: a new image from what a container has changed of its own.
+
+use std::fs::File;
+use std::io::Write;
+use std::sync::Arc;
+
+use stack_api::container::State;
+use stack_api::event::ApiError;
+use stack_api::image::{Commit, Committed};
+use stack_protocol::config::{Builtin, Exec};
+use stack_protocol::message::{Command, Outcome};
+use stack_vmm::Agent;
+
+use super::images::error;
+use crate::container::aside::Aside;
+use crate::container::{Handle, vm_error};
+use crate::daemon::Daemon;
+use crate::space::Lease;
+
+/// Bytes of an error message that are kept.
+const MESSAGE: usize = 4 << 10;
+
+/// What vminit makes mount points of.
+const PLACES: [&str; 6] = [
+    "/dev",
+    "/proc",
+    "/sys",
+    "/etc/hosts",
+    "/etc/hostname",
+    "/etc/resolv.conf",
+];
+
+/// `POST /v1/stacks/{name}/commit`. A container that does not run gets a VM
+/// for the time.
+///
+/// # Errors
+/// There is no such container, a change is none, or its image was removed.
+pub async fn commit(
+    daemon: Arc<Daemon>,
+    project: String,
+    order: Commit,
+) -> Result<Committed, ApiError> {
+    let mut changes = Vec::new();
+    for change in &order.changes {
+        let parsed = stack_images::parse_change(change);
+        changes.extend(parsed.map_err(|why| ApiError::new("bad_change", why))?);
+    }
+    if let Some(name) = &order.name {
+        stack_images::full_name(name).map_err(error)?;
+    }
+    let handle = find(&daemon, &project, &order)?;
+    let container = handle.container();
+    let _image = Lease::new(&daemon, std::iter::once(&container.image_id)).await?;
+    let file = daemon.images.spool().map_err(error)?;
+    take(&daemon, &handle, order.pause, file.try_clone().map_err(io)?).await?;
+    let made = stack_images::Commit {
+        base: container.image_id.clone(),
+        name: order.name.clone(),
+        author: order.author.clone(),
+        message: order.message.clone(),
+        created: order.created.clone(),
+        made_by: container.command.clone(),
+        changes,
+    };
+    let image = daemon.images.commit(&made, file).await.map_err(error)?;
+    Ok(Committed {
+        id: image.id,
+        reference: image.reference,
+    })
+}
+
+fn find(daemon: &Daemon, project: &str, order: &Commit) -> Result<Arc<Handle>, ApiError> {
+    let all = daemon.replicas(project);
+    let mut fits = all.into_iter().filter(|handle| {
+        let container = handle.container();
+        container.service == order.service && order.index.is_none_or(|n| n == container.number)
+    });
+    fits.next().ok_or_else(|| {
+        let message = format!("service {} has no container", order.service);
+        ApiError::new("no_such_service", message).help("create it with `stack create`")
+    })
+}
+
+fn io(error: std::io::Error) -> ApiError {
+    ApiError::new(
+        "images",
+        format!("the new layer cannot be written: {error}"),
+    )
+}
+
+/// Has the changes written to the file.
+async fn take(
+    daemon: &Arc<Daemon>,
+    handle: &Arc<Handle>,
+    pause: bool,
+    file: File,
+) -> Result<(), ApiError> {
+    let config = handle.record().blueprint.config;
+    let mounts = config.mounts.iter().map(|mount| mount.target.clone());
+    let files = config.files.iter().map(|file| file.path.clone());
+    let own = PLACES.map(str::to_owned).into_iter();
+    let places: Vec<String> = own.chain(mounts).chain(files).collect();
+    let own = handle.agent.borrow().clone();
+    let Some(agent) = own else {
+        let container = handle.container();
+        if container.state.is_live() {
+            let message = format!("{} does not answer at the moment", container.name);
+            return Err(ApiError::new("not_running", message));
+        }
+        let aside = Aside::open(daemon, handle).await?;
+        let result = receive(aside.agent(), places, file).await;
+        aside.close().await;
+        return result;
+    };
+    let pause = pause && handle.container().state != State::Paused;
+    if pause {
+        freeze(&agent, true).await?;
+    }
+    let result = receive(&agent, places, file).await;
+    if pause {
+        // It may have been stopped meanwhile.
+        let thawed = freeze(&agent, false).await;
+        if handle.container().state.is_live() {
+            thawed?;
+        }
+    }
+    result
+}
+
+async fn freeze(agent: &Agent, frozen: bool) -> Result<(), ApiError> {
+    let done = agent.request(Command::Freeze { frozen }).await;
+    match done.map_err(vm_error)? {
+        Outcome::Error { message, .. } => Err(ApiError::new("not_running", message)),
+        _ => Ok(()),
+    }
+}
+
+async fn receive(agent: &Agent, places: Vec<String>, mut file: File) -> Result<(), ApiError> {
+    let exec = Exec {
+        cwd: "/".to_owned(),
+        privileged: true,
+        builtin: Some(Builtin::Changes { places }),
+        ..Exec::default()
+    };
+    let mut session = agent.exec(exec).await.map_err(vm_error)?;
+    let mut message = Vec::new();
+    let mut written = Ok(());
+    while let Some((stream, data)) = session.output.recv().await {
+        if stream == 2 {
+            message.extend(data.into_iter().take(MESSAGE - message.len()));
+        } else if written.is_ok() {
+            written = file.write_all(&data);
+            if written.is_err() {
+                session.signal(libc::SIGKILL).await;
+            }
+        }
+    }
+    let exit = session.exit().await;
+    written.map_err(io)?;
+    match exit.code {
+        0 => Ok(()),
+        _ => {
+            let text = String::from_utf8_lossy(&message);
+            let why = format!("its changes cannot be read: {}", text.trim());
+            Err(ApiError::new("copy_failed", why))
+        }
+    }
+}
