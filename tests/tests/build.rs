@@ -56,16 +56,20 @@ fn read(project: &Project<'_>, path: &str) -> String {
     project.stack(&["exec", "-T", "app", "cat", path]).ok()
 }
 
-#[test]
-fn images_are_built_and_built_again() {
-    let home = Home::new().env("STACK_BUILDER_IMAGE", "buildah:1");
-    let agent = home.dir().join("agent");
+fn home() -> Home {
+    Home::new().env("STACK_BUILDER_IMAGE", "buildah:1")
+}
+
+/// The project, and what writes its files.
+fn built(home: &Home) -> (Project<'_>, impl Fn(&str, &str) + use<>) {
     let project = home.project("built", STACK);
+    let agent = home.dir().join("agent");
     let project = project
         .env("TOKEN", "secret")
         .env("SSH_AUTH_SOCK", agent.display());
-    let write = |path: &str, text: &str| {
-        let path = project.dir().join(path);
+    let dir = project.dir().to_owned();
+    let write = move |path: &str, text: &str| {
+        let path = dir.join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
     };
@@ -74,6 +78,13 @@ fn images_are_built_and_built_again() {
     write("app/a.txt", "one");
     write("app/x.log", "left out");
     write("more/extra.txt", "extra");
+    (project, write)
+}
+
+#[test]
+fn images_are_built_and_built_again() {
+    let home = home();
+    let (project, write) = built(&home);
 
     // What is missing is built by `up`.
     project.stack(&["up", "-d"]).ok();
@@ -102,13 +113,13 @@ fn images_are_built_and_built_again() {
     assert_ne!(second, before);
 
     failures(&project, &write);
-    assert_eq!(
-        project.field("app", "ID"),
-        second,
-        "it goes on after failed builds"
-    );
-    write("app/Dockerfile", DOCKERFILE);
+    assert_eq!(project.field("app", "ID"), second, "failed builds");
+}
 
+#[test]
+fn an_image_of_another_service_and_an_ssh_agent() {
+    let home = home();
+    let (project, _) = built(&home);
     // Built from another service's image, without a network.
     let child = project.stack(&["run", "--rm", "-T", "child"]).ok();
     assert!(
@@ -116,8 +127,14 @@ fn images_are_built_and_built_again() {
         "{child}"
     );
     assert!(!child.contains("eth0"), "{child}");
+    ssh_agent(&project, &home.dir().join("agent"));
+}
 
-    ssh_agent(&project, &agent);
+#[test]
+fn watch_builds_again() {
+    let home = home();
+    let (project, write) = built(&home);
+    project.stack(&["up", "-d"]).ok();
     watch(&project, &write);
 }
 

@@ -22,7 +22,7 @@ mod update;
 mod wait;
 
 pub use action::act;
-pub use build::{BUILDER, Builder, build, settle_builder};
+pub use build::{BUILDER, Builder, build, prune_builder, settle_builder};
 pub use connect::{connect, disconnect, drop_unplugged};
 pub use down::down;
 pub use history::entries;

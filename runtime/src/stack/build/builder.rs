@@ -2,6 +2,7 @@
 //! needed, and stopped when nobody has needed it for a while.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -184,6 +185,29 @@ async fn stop_if_idle(daemon: &Arc<Daemon>) {
 /// waits for them.
 pub async fn settle(daemon: Arc<Daemon>) {
     stop_if_idle(&daemon).await;
+}
+
+/// `POST /v1/builder/prune`: removes the builder and its cache; gives the
+/// bytes on disk that were freed. The next build begins anew.
+///
+/// # Errors
+/// A build runs, or something cannot be removed.
+pub async fn prune(daemon: &Arc<Daemon>) -> Result<u64, ApiError> {
+    let _one = daemon.builder.turn.lock().await;
+    if daemon.builder.users.load(Ordering::SeqCst) > 0 {
+        return Err(ApiError::new("in_use", "a build is running").help("try again after it"));
+    }
+    let quiet = Progress::new().0;
+    for handle in daemon.handles(Some(PROJECT)) {
+        down::remove(daemon, &quiet, &handle, None, true).await?;
+    }
+    let volumes = daemon.volumes()?;
+    let mut freed = 0;
+    for volume in volumes.iter().filter(|volume| volume.name == CACHE) {
+        freed += std::fs::metadata(&volume.path).map_or(0, |meta| meta.blocks() * 512);
+        daemon.remove_volume(volume)?;
+    }
+    Ok(freed)
 }
 
 async fn running(daemon: &Arc<Daemon>, progress: &Progress) -> Result<Arc<Handle>, ApiError> {
