@@ -2,6 +2,7 @@
 //! needed, and stopped when nobody has needed it for a while.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -207,6 +208,22 @@ pub(crate) async fn remove(daemon: &Arc<Daemon>, dry_run: bool) -> Result<bool, 
     }
     daemon.remove_volume_named(CACHE)?;
     Ok(true)
+}
+
+/// `POST /v1/builder/prune`: removes the builder and its cache; gives the
+/// bytes on disk that were freed. The next build begins anew.
+///
+/// # Errors
+/// A build runs, or something cannot be removed.
+pub async fn prune(daemon: &Arc<Daemon>) -> Result<u64, ApiError> {
+    let volumes = daemon.volumes()?;
+    let caches = volumes.iter().filter(|volume| volume.name == CACHE);
+    let size = |path: &Path| std::fs::metadata(path).map_or(0, |meta| meta.blocks() * 512);
+    let freed = caches.map(|cache| size(&cache.path)).sum();
+    if remove(daemon, false).await? {
+        return Ok(freed);
+    }
+    Err(ApiError::new("in_use", "a build is running").help("try again after it"))
 }
 
 async fn running(daemon: &Arc<Daemon>, progress: &Progress) -> Result<Arc<Handle>, ApiError> {

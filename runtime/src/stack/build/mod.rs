@@ -26,7 +26,7 @@ use stack_api::event::ApiError;
 use stack_images::PullOptions;
 use tokio::sync::OwnedRwLockReadGuard;
 
-pub use builder::{Builder, PROJECT as BUILDER, settle as settle_builder};
+pub use builder::{Builder, PROJECT as BUILDER, prune as prune_builder, settle as settle_builder};
 pub(crate) use builder::{CACHE, remove as remove_builder};
 
 use super::{Outcome, images};
