@@ -4,6 +4,7 @@ import json
 import shutil
 import statistics
 import subprocess
+import sys
 
 IMAGE = "tools:1"
 # Where the service has them: the first one is what others are compared with.
@@ -35,15 +36,15 @@ STEPS = [
     ("read 4 KiB anywhere, uncached", "a second", f"fio {FIO} --rw=randread --bs=4k --direct=1 --runtime=$TIME --time_based", "read"),
     ("write 4 KiB anywhere, uncached", "a second", f"fio {FIO} --rw=randwrite --bs=4k --direct=1 --runtime=$TIME --time_based", "write"),
     ("write 4 KiB and fsync", "a second", f"fio {FIO} --rw=randwrite --bs=4k --fsync=1 --runtime=$TIME --time_based", "write"),
-    ("untar of a tree", "s", "cd $DIR; rm -rf tree; sync; now; tar xf data.tar; then", None),
-    ("git status of the tree, first", "s", "cd $DIR/tree; now; git status --short; then", None),
-    ("git status of the tree, again", "s", "cd $DIR/tree; now; git status --short; then", None),
-    ("rm -r of the tree", "s", "cd $DIR; now; rm -rf tree; then", None),
+    ("untar of a tree", "s", "cd $DIR; rm -rf tree; sync; now; tar xf data.tar; took", None),
+    ("git status of the tree, first", "s", "cd $DIR/tree; now; git status --short; took", None),
+    ("git status of the tree, again", "s", "cd $DIR/tree; now; git status --short; took", None),
+    ("rm -r of the tree", "s", "cd $DIR; now; rm -rf tree; took", None),
 ]
 HEAD = """set -e
 export HOME=/tmp GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0='*'
 now() { begun=$(date +%s%N); }
-then() { echo $((($(date +%s%N) - begun) / 1000)); }
+took() { echo $((($(date +%s%N) - begun) / 1000)); }
 """
 # Nothing of what was read is in memory any more.
 COLD = "sync; echo 3 > /proc/sys/vm/drop_caches\n"
@@ -140,7 +141,9 @@ def rounds_of(places, report, rounds):
         for what, unit, script, key in STEPS:
             for name in names:
                 cold = COLD if ("first" in what or what.startswith("read")) else ""
-                report.setdefault((what, name), []).append(measure(places.all[name], cold + script, key, unit))
+                value = measure(places.all[name], cold + script, key, unit)
+                report.setdefault((what, name), []).append(value)
+                print(f"  round {turn + 1}: {what}: {name}: {value:.2f}", file=sys.stderr, flush=True)
 
 
 def table(places, report, files):
