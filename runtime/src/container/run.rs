@@ -23,6 +23,9 @@ pub(super) const BOOT_LIMIT: Duration = Duration::from_secs(90);
 /// From the shutdown request to the end of the VM's process.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
 
+/// The exit code of a container whose program was not reached.
+pub const NEVER_RAN: i32 = 128;
+
 /// How a run ended.
 #[derive(Debug, Default)]
 pub(super) struct Ended {
@@ -44,7 +47,7 @@ impl Ended {
         };
         Ended {
             ran: false,
-            code: 128,
+            code: NEVER_RAN,
             error: Some(error),
             oom: false,
         }
