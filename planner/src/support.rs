@@ -172,10 +172,6 @@ const IGNORED: &[Ignored] = &[
         "a bind mount shows the whole directory",
     ),
     (
-        &["networks", "*", "ipam", "driver"],
-        "addresses are given by the daemon",
-    ),
-    (
         &["networks", "*", "ipam", "options"],
         "addresses are given by the daemon",
     ),
@@ -335,6 +331,11 @@ pub(crate) fn warn(model: &Node, report: &mut Report) {
             )
         },
         "images are pulled when they are missing",
+    );
+    ask(
+        &["networks", "*", "ipam", "driver"],
+        &|node, _| !node.is_null() && node.as_str() != Some("default"),
+        "addresses are given by the daemon",
     );
     ask(
         &["services", "*", "security_opt", "*"],
