@@ -30,6 +30,7 @@ use crate::time::now_ms;
 pub use blueprint::{Blueprint, MTU, card};
 pub use mounts::host_sockets;
 pub use redraw::{redraw, rewire, room};
+pub use run::NEVER_RAN;
 
 /// What the ledger keeps of a container.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -27,6 +27,9 @@ const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
 /// enough for a change of networks, for those that it leaves are free then.
 const SPARE: usize = 1;
 
+/// The exit code of a container whose program was not reached.
+pub const NEVER_RAN: i32 = 128;
+
 /// How a run ended.
 #[derive(Debug, Default)]
 pub(super) struct Ended {
@@ -48,7 +51,7 @@ impl Ended {
         };
         Ended {
             ran: false,
-            code: 128,
+            code: NEVER_RAN,
             error: Some(error),
             oom: false,
         }

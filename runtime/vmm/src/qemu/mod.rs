@@ -4,6 +4,7 @@ mod accelerator;
 mod affinity;
 mod args;
 mod failure;
+mod full_disk;
 mod launch;
 mod probe;
 mod qmp;
@@ -21,6 +22,7 @@ use launch::{Life, launch};
 use template::{Failure, Templates};
 
 use crate::{Backend, Error, Process, VmSpec};
+pub use full_disk::outlast_full_disk;
 pub use probe::Probe;
 
 /// Longest serial number of a virtio-blk device (VIRTIO 1.2, 5.2.6).
