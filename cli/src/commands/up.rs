@@ -353,7 +353,7 @@ impl Up {
             timeout: self.timeout,
             wait: self.wait,
             wait_timeout: self.wait_timeout,
-            builds: crate::builds::of(&project),
+            builds: crate::builds::of(project),
             build: build_when(self.build, self.no_build),
             ..request::Up::default()
         })
