@@ -58,8 +58,11 @@ fn serve() {
     };
     let lock = std::fs::File::create(home.join("data/lock")).unwrap();
     lock.lock().unwrap();
-    let fake = Fake::listen(&home.join("run/stackd.sock"));
+    // It has its name once it knows all answers.
+    let early = home.join("run/early.sock");
+    let fake = Fake::listen(&early);
     fake.containers(&[container("db", "running")]);
+    std::fs::rename(early, home.join("run/stackd.sock")).unwrap();
     // Long enough for any test; nobody is left to end it.
     std::thread::sleep(std::time::Duration::from_secs(20));
 }
