@@ -55,9 +55,7 @@ fn build(
         cache_from: texts(node, "cache_from"),
         cache_to: texts(node, "cache_to"),
         secrets: secrets(parts, node, report),
-        ssh: entries(node.get("ssh"))
-            .map(|(id, key)| (id.clone(), key.scalar_text().unwrap_or_default()))
-            .collect(),
+        ssh: texts(node, "ssh").into_iter().map(key).collect(),
         network: text(node, "network"),
         additional_contexts: texts_by_key(node, "additional_contexts"),
         extra_hosts: items(node.get("extra_hosts"))
@@ -72,6 +70,14 @@ fn build(
         privileged: flag(node, "privileged")
             || entitled.iter().any(|entry| entry == "security.insecure"),
         always: text(service, "pull_policy").as_deref() == Some("build"),
+    }
+}
+
+/// An entry of `ssh`: its id, and the path of the key or agent, if it has one.
+fn key(entry: String) -> (String, String) {
+    match entry.split_once('=') {
+        Some((id, path)) => (id.to_owned(), path.to_owned()),
+        None => (entry, String::new()),
     }
 }
 
