@@ -112,6 +112,10 @@ bench-net: bench-packages net-tools ## netd's data path beside its peers; BENCH=
 soak-net: bench-packages net-tools ## netd under load for a quarter of an hour; BENCH="--minutes 1" for less
 	@tests/bench/soak.py $(BENCH)
 
+.PHONY: soak-storage
+soak-storage: packages build kernel initramfs registry ## databases on each kind of storage while all is killed; STACK_SOAK_MINUTES=5 for less
+	@cargo test --package stack-tests --test databases -- --ignored --nocapture soak
+
 .PHONY: net-tools
 net-tools: toolchain
 	@cargo build --release --quiet --package stack-netd --bins --examples

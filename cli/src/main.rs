@@ -6,6 +6,7 @@
 
 mod annotate;
 mod args;
+mod builds;
 mod client;
 mod commands;
 mod context;

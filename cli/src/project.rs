@@ -172,6 +172,7 @@ impl Context {
         let mut source = Files::with(settings.remotes());
         let mut files = settings.files(&source)?;
         let extra_path = settings.working_dir.join(COMMAND_LINE);
+        let extra_given = extra.is_some();
         if let Some(text) = extra {
             source = source.and(extra_path.clone(), text);
             files.push(extra_path.clone());
@@ -179,7 +180,11 @@ impl Context {
         let profiles = settings.profiles.clone();
         let phases = Phases::default();
         let loaded = self.load(&source, &settings, files, services, phases, profiles);
-        let found = loaded.all_diagnostics();
+        let mut found = loaded.all_diagnostics();
+        if extra_given {
+            // The others were loaded without it before, and warned about then.
+            found.retain(|found| found.is_error() || found.is_in(&extra_path));
+        }
         diagnostics::show(self, &loaded, &found);
         if found.iter().any(Diagnostic::is_error) {
             return Err(Error::BadFile);

@@ -91,7 +91,7 @@ impl Watching {
             up: Up {
                 spec: spec.clone(),
                 no_deps: true,
-                builds: project.builds(),
+                builds: crate::builds::of(project),
                 build: Some(BuildWhen::Always),
                 ..Up::default()
             },

@@ -174,6 +174,8 @@ pub(crate) struct Fabric {
     host_has_ipv6: bool,
     // The host's addresses.
     own_addresses: HashSet<IpAddr>,
+    // Who had an address of a network last.
+    bearers: HashMap<(String, IpAddr), Mac>,
     frames: VecDeque<(PortId, Frame)>,
     events: VecDeque<Event>,
     counters: Counters,

@@ -7,7 +7,7 @@ mod fragment;
 mod icmp;
 mod view;
 
-pub(crate) use build::{Finish, Route, arp_reply, icmp, tcp, tcp_headers, udp};
+pub(crate) use build::{Finish, Route, arp_announcement, arp_reply, icmp, tcp, tcp_headers, udp};
 pub(crate) use fragment::{Assembled, Header, PacketId, cut};
 pub(crate) use icmp::{IcmpError, echo_reply, icmp_error};
 pub(crate) use smoltcp::wire::{

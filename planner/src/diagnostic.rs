@@ -8,7 +8,7 @@ mod place;
 mod report;
 
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub use catalog::{CATALOG, Explanation, explain};
 pub(crate) use files::Files;
@@ -35,6 +35,11 @@ impl Diagnostic {
     /// The stack cannot be used.
     pub fn is_error(&self) -> bool {
         self.severity == Severity::Error
+    }
+
+    /// Does it point into this file?
+    pub fn is_in(&self, file: &Path) -> bool {
+        self.labels.iter().any(|label| label.file == file)
     }
 }
 

@@ -101,9 +101,15 @@ fn volume(key: &str, node: &Node, report: &mut Report) -> VolumeSpec {
             None => {
                 let message =
                     format!("the option `{option}` of the volume `{key}` is not supported");
-                report.push(
-                    Problem::error(codes::UNSUPPORTED, message).at(value.place(), "not supported"),
-                );
+                let problem = Problem::error(codes::UNSUPPORTED, message);
+                let mut problem = problem.at(value.place(), "not supported");
+                if option == "type" {
+                    problem = problem.help(
+                        "a local volume can be a directory (`type: none`, `o: bind`, `device`) or \
+                         a tmpfs; mount what is elsewhere on the host, and bind mount that",
+                    );
+                }
+                report.push(problem);
             }
         }
     }

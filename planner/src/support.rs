@@ -169,10 +169,6 @@ const IGNORED: &[Ignored] = &[
         "a bind mount shows the whole directory",
     ),
     (
-        &["networks", "*", "ipam", "driver"],
-        "addresses are given by the daemon",
-    ),
-    (
         &["networks", "*", "ipam", "options"],
         "addresses are given by the daemon",
     ),
@@ -373,6 +369,11 @@ pub(crate) fn warn(model: &Node, report: &mut Report) {
             model.at(&["services", service, "mem_limit"]) != Some(node)
         },
         "there is no swap",
+    );
+    ask(
+        &["networks", "*", "ipam", "driver"],
+        &|node, _| !node.is_null() && node.as_str() != Some("default"),
+        "addresses are given by the daemon",
     );
     ask(
         &["services", "*", "logging", "driver"],

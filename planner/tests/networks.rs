@@ -164,3 +164,21 @@ fn modes_that_cannot_be_say_what_to_do() {
         );
     }
 }
+
+#[test]
+fn the_default_driver_of_addresses_is_what_there_is() {
+    let with = |driver: &str| {
+        let text = format!(
+            "services: {{a: {{image: i, networks: [n]}}}}\n\
+             networks: {{n: {{ipam: {{driver: {driver}, config: [{{subnet: 10.7.0.0/16}}]}}}}}}\n"
+        );
+        made(&text).1
+    };
+    assert_eq!(with("default"), []);
+    let told = with("dhcp");
+    assert!(
+        told[0]
+            .message
+            .contains("`networks.n.ipam.driver` has no effect")
+    );
+}

@@ -18,6 +18,11 @@ usage: tests/bench/bench.py [--rounds N] [--only LETTERS] [--docker SOCKET|no]
   f  pull and unpack of a large image, against `skopeo copy` + `umoci unpack`
   g  resident memory of an idle VM
   h  `stack watch`: a saved file, 5,000 changed files
+  i  a line typed to `stack attach` until `stack logs -f` shows it
+  j  lines a second that one service writes, a million, none of them lost
+  k  `stack exec … true` and `stack run --rm … true`
+  l  `stack up -d` after a change in one of 20 services
+  s  files: on the scratch disk, in volumes, in a bind mount, on the host
 
 `make bench` builds what is needed and starts the registry first.
 """
@@ -31,7 +36,9 @@ import subprocess
 import tempfile
 import time
 
+import daily
 import engine
+import storage
 import watch
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -335,15 +342,29 @@ def watches(home, report, rounds, beside):
             project.close()
 
 
+def files(home, options, beside):
+    """Step s: the image with its tools is made for it alone."""
+    run(ROOT / "tests/setup/images/build.sh", "tools")
+    run(ROOT / "tests/setup/registry.sh", "push")
+    if beside and beside.engine:
+        address = (ROOT / "target/registry/address").read_text().strip().removeprefix("http://")
+        beside.engine.load(f"{address}/library/{storage.IMAGE}", storage.IMAGE)
+    size, seconds = options.size, options.seconds
+    storage.measure_all(home, BIN / "stack", {}, options.rounds, beside, options.files, size, seconds)
+
+
 def main():
     parser = argparse.ArgumentParser(usage=__doc__.split("\n\n")[1])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", default="abcdefgh")
+    parser.add_argument("--only", default="abcdefghijkls")
     parser.add_argument("--docker")
+    parser.add_argument("--files", type=int, default=20000, help=argparse.SUPPRESS)
+    parser.add_argument("--size", default="256M", help=argparse.SUPPRESS)
+    parser.add_argument("--seconds", type=int, default=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     home, report, beside = Home(), Report(), None
     try:
-        if set("bcdeh") & set(options.only):
+        if set("bcdehkls") & set(options.only):
             beside = peer(home.dir, options.docker)
         if set("abcdeg") & set(options.only):
             starts(home, report, options.rounds, options.only, beside)
@@ -351,6 +372,10 @@ def main():
             pulls(home, Report(), options.rounds)
         if "h" in options.only:
             watches(home, Report(), options.rounds, beside)
+        if set("ijkl") & set(options.only):
+            daily.measure(home, BIN / "stack", Report(), options.rounds, options.only, beside)
+        if "s" in options.only:
+            files(home, options, beside)
     finally:
         if beside:
             beside.close()

@@ -54,6 +54,7 @@ needs_bench='
     slirp4netns:slirp4netns
     dnsmasq:dnsmasq-base
     taskset:util-linux
+    fio:fio
 '
 case $(uname -m) in
     aarch64) needs_build="$needs_build qemu-system-aarch64:qemu-system-arm" ;;

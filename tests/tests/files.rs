@@ -53,6 +53,74 @@ fn bind_mounts_and_volumes_keep_what_posix_promises_while_the_server_is_killed()
 }
 
 #[test]
+fn a_machine_that_is_alone_relies_on_what_it_knows_until_another_comes() {
+    let home = Home::new();
+    let service = |name: &str| {
+        format!(
+            "  {name}:\n    image: python:3\n    init: true\n    command: sleep infinity\n    \
+             stop_grace_period: 1s\n    volumes: [ './data:/data', './tool:/tool:ro', 'vol:/v' ]\n"
+        )
+    };
+    let end = "volumes: { vol: { external: true, name: vol } }\n";
+    let project = home.project("alone", &format!("services:\n{}{end}", service("one")));
+    for dir in ["data", "tool"] {
+        std::fs::create_dir(project.dir().join(dir)).unwrap();
+    }
+    std::fs::write(project.dir().join("tool/posix.py"), POSIX).unwrap();
+    project.stack(&["volume", "create", "vol"]).ok();
+    project.stack(&["up", "-d"]).ok();
+    let run =
+        |service: &str, script: &str| project.stack(&["exec", "-T", service, "sh", "-c", script]);
+    for arguments in ["/data", "/v volume"] {
+        let said = run("one", &format!("python3 /tool/posix.py {arguments}")).ok();
+        assert!(said.ends_with("0 failed\n"), "{said}");
+    }
+    // What the host does is seen after a moment: new, changed, gone.
+    let at = project.dir().join("data/seen");
+    let begun = project.begin(&[
+        "exec",
+        "-T",
+        "one",
+        "sh",
+        "-c",
+        "wait() { n=0; until eval \"$1\"; do n=$((n+1)); test $n -lt 100000 || exit 1; done; }; \
+         touch /data/ready; wait 'test -e /data/seen'; wait 'test \"$(cat /data/seen)\" = two'; \
+         wait '! test -e /data/seen'; echo end",
+    ]);
+    let ready = project.dir().join("data/ready");
+    eventually("the service", 30, || ready.exists().then_some(()));
+    for content in ["one", "two"] {
+        std::fs::write(&at, content).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(500));
+    }
+    std::fs::remove_file(&at).unwrap();
+    assert_eq!(begun.finish(60).ok(), "end\n");
+    // The second machine changes what the first has just looked at.
+    let both = format!("services:\n{}{}{end}", service("one"), service("two"));
+    std::fs::write(project.dir().join("stack.yaml"), both).unwrap();
+    run(
+        "one",
+        "echo 1 > /v/n; echo 1 > /data/n; cat /v/n /data/n; ls -l /v /data",
+    )
+    .ok();
+    project.stack(&["up", "-d"]).ok();
+    for n in 2..10 {
+        let (writer, reader) = if n % 2 == 0 {
+            ("two", "one")
+        } else {
+            ("one", "two")
+        };
+        run(
+            writer,
+            &format!("echo {n} > /v/n; echo {n} > /data/n; touch /v/new{n}"),
+        )
+        .ok();
+        let seen = run(reader, &format!("cat /v/n /data/n; test -e /v/new{n}")).ok();
+        assert_eq!(seen, format!("{n}\n{n}\n"));
+    }
+}
+
+#[test]
 fn locks_and_files_are_the_same_in_two_machines() {
     let home = Home::new();
     let project = home.project("shared", &two("[ 'vol:/v' ]", "volumes: { vol: {} }\n"));

@@ -18,7 +18,7 @@ fn hooks_before_the_start_are_run_once_in_their_own_containers() {
     pre_start:
       - image: debian:12
         user: root
-        command: [sh, -c, "test -e /etc/debian_version && chown 33 /data && echo first >> /data/log"]
+        command: [sh, -c, "test -e /etc/debian_version && echo first >> /data/log && chown -R 33 /data"]
       - command: [sh, -c, "echo second $$WORD $$MORE $$(id -u) >> /data/log; exit $CODE"]
         environment: {MORE: hook}
 volumes: {data: {}}

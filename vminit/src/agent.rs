@@ -21,6 +21,7 @@ use stack_protocol::frame::{Frame, Kind};
 use stack_protocol::log::Stream;
 use stack_protocol::message::{Event, FromGuest, Outcome, Reply};
 
+use crate::cards::Cards;
 use crate::child::Refusal;
 use crate::exec::Session;
 use crate::output::Output;
@@ -69,11 +70,12 @@ pub(crate) struct Agent {
     /// This VM was a template.
     template: bool,
     inwards: Inwards,
+    cards: Cards,
 }
 
 impl Agent {
     /// Opens the port.
-    pub(crate) fn new(template: bool) -> io::Result<Agent> {
+    pub(crate) fn new(template: bool, cards: Cards) -> io::Result<Agent> {
         Ok(Agent {
             template,
             children: sys::child_signals()?,
@@ -85,6 +87,7 @@ impl Agent {
             health: None,
             shutdown: false,
             inwards: Inwards::default(),
+            cards,
         })
     }
 

@@ -10,6 +10,7 @@ mod agent;
 mod boot;
 mod builtin;
 mod caps;
+mod cards;
 mod child;
 mod copy;
 mod devices;
@@ -45,11 +46,15 @@ fn main() {
         eprintln!("vminit: {error}");
     }
     let template = template::is_one();
+    let cards = match template {
+        true => cards::Cards::of_template(),
+        false => cards::Cards::default(),
+    };
     if template && let Err(error) = template::let_go() {
         eprintln!("vminit: {error}");
         boot::reset();
     }
-    match agent::Agent::new(template) {
+    match agent::Agent::new(template, cards) {
         Ok(mut agent) => {
             if let Err(error) = agent.run() {
                 eprintln!("vminit: {error}");

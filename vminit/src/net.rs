@@ -27,11 +27,54 @@ pub(crate) fn configure(interfaces: &[Interface], template: bool) -> io::Result<
     }
     for (n, interface) in interfaces.iter().enumerate() {
         rename(&control, &format!("stack{n}"), &interface.name)
-            .and_then(|()| set_mac(&control, interface, template))
+            .and_then(|()| match template {
+                true => set_mac(&control, interface),
+                false => Ok(()),
+            })
             .and_then(|()| one(&control, interface))
             .map_err(named(&interface.name))?;
     }
     Ok(())
+}
+
+/// Configures one more device, which has the name `found` now.
+pub(crate) fn add(found: &str, interface: &Interface) -> io::Result<()> {
+    let control = datagram(AddressFamily::Inet)?;
+    rename(&control, found, &interface.name)?;
+    set_mac(&control, interface)?;
+    one(&control, interface)
+}
+
+/// Changes the default routes of a device.
+pub(crate) fn route(old: &Interface, new: &Interface) -> io::Result<()> {
+    let control = datagram(AddressFamily::Inet)?;
+    if old.gateway4 != new.gateway4 {
+        if let Some(gateway) = old.gateway4 {
+            sys::remove_route(control.as_raw_fd(), &mut default_route(gateway))?;
+        }
+        if let Some(gateway) = new.gateway4 {
+            sys::add_route(control.as_raw_fd(), &mut default_route(gateway))?;
+        }
+    }
+    if old.gateway6 != new.gateway6 {
+        let (control, index) = index6(&new.name)?;
+        if let Some(gateway) = old.gateway6 {
+            sys::default_route6(control.as_raw_fd(), index, gateway.octets(), false)?;
+        }
+        if let Some(gateway) = new.gateway6 {
+            sys::default_route6(control.as_raw_fd(), index, gateway.octets(), true)?;
+        }
+    }
+    Ok(())
+}
+
+fn default_route(gateway: Ipv4Addr) -> libc::rtentry {
+    let mut route = sys::zeroed_route();
+    route.rt_dst = sockaddr(Ipv4Addr::UNSPECIFIED);
+    route.rt_genmask = sockaddr(Ipv4Addr::UNSPECIFIED);
+    route.rt_gateway = sockaddr(gateway);
+    route.rt_flags = libc::RTF_UP | libc::RTF_GATEWAY;
+    route
 }
 
 fn named(name: &str) -> impl FnOnce(io::Error) -> io::Error {
@@ -65,6 +108,9 @@ fn one(control: &OwnedFd, interface: &Interface) -> io::Result<()> {
         sys::if_ioctl(control.as_raw_fd(), libc::SIOCSIFMTU, &mut request)?;
     }
     ipv6_settings(name, interface.ipv6.is_some())?;
+    // Whoever knew another machine by this address is told of this one.
+    let _ = fs::write(format!("/proc/sys/net/ipv4/conf/{name}/arp_notify"), "1");
+    let _ = fs::write(format!("/proc/sys/net/ipv6/conf/{name}/ndisc_notify"), "1");
     if let Some((address, prefix)) = interface.ipv4 {
         let mask = match prefix {
             0 => 0,
@@ -83,12 +129,7 @@ fn one(control: &OwnedFd, interface: &Interface) -> io::Result<()> {
     }
     up(control, name)?;
     if let Some(gateway) = interface.gateway4 {
-        let mut route = sys::zeroed_route();
-        route.rt_dst = sockaddr(Ipv4Addr::UNSPECIFIED);
-        route.rt_genmask = sockaddr(Ipv4Addr::UNSPECIFIED);
-        route.rt_gateway = sockaddr(gateway);
-        route.rt_flags = libc::RTF_UP | libc::RTF_GATEWAY;
-        sys::add_route(control.as_raw_fd(), &mut route)?;
+        sys::add_route(control.as_raw_fd(), &mut default_route(gateway))?;
     }
     if let Some((address, prefix)) = interface.ipv6 {
         ipv6(name, address, prefix, interface.gateway6)?;
@@ -112,35 +153,45 @@ fn ipv6_settings(name: &str, enabled: bool) -> io::Result<()> {
 }
 
 fn ipv6(name: &str, address: Ipv6Addr, prefix: u8, gateway: Option<Ipv6Addr>) -> io::Result<()> {
-    let control = datagram(AddressFamily::Inet6)?;
-    let mut request = request(name);
-    sys::if_ioctl(control.as_raw_fd(), libc::SIOCGIFINDEX, &mut request)?;
-    let index = sys::interface_index(&request);
+    let (control, index) = index6(name)?;
     sys::add_address6(control.as_raw_fd(), index, address.octets(), prefix)?;
     if let Some(gateway) = gateway {
-        sys::add_default_route6(control.as_raw_fd(), index, gateway.octets())?;
+        sys::default_route6(control.as_raw_fd(), index, gateway.octets(), true)?;
     }
     Ok(())
 }
 
-fn by_mac(mac: &str) -> io::Result<String> {
+fn index6(name: &str) -> io::Result<(OwnedFd, i32)> {
+    let control = datagram(AddressFamily::Inet6)?;
+    let mut request = request(name);
+    sys::if_ioctl(control.as_raw_fd(), libc::SIOCGIFINDEX, &mut request)?;
+    let index = sys::interface_index(&request);
+    Ok((control, index))
+}
+
+/// The device with this address, if there is one now.
+pub(crate) fn find(mac: &str) -> Option<String> {
+    let mut entries = fs::read_dir("/sys/class/net").ok()?.flatten();
+    let found = entries.find(|entry| {
+        let address = fs::read_to_string(entry.path().join("address")).unwrap_or_default();
+        address.trim().eq_ignore_ascii_case(mac)
+    });
+    Some(found?.file_name().to_string_lossy().into_owned())
+}
+
+/// The device with this address.
+pub(crate) fn by_mac(mac: &str) -> io::Result<String> {
     // Devices are found while the kernel still looks for others.
     for _ in 0..100 {
-        for entry in fs::read_dir("/sys/class/net")?.flatten() {
-            let address = fs::read_to_string(entry.path().join("address")).unwrap_or_default();
-            if address.trim().eq_ignore_ascii_case(mac) {
-                return Ok(entry.file_name().to_string_lossy().into_owned());
-            }
+        if let Some(name) = find(mac) {
+            return Ok(name);
         }
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
     Err(io::Error::other(format!("no device has the address {mac}")))
 }
 
-fn set_mac(control: &OwnedFd, interface: &Interface, template: bool) -> io::Result<()> {
-    if !template {
-        return Ok(());
-    }
+fn set_mac(control: &OwnedFd, interface: &Interface) -> io::Result<()> {
     let mac = &interface.mac;
     let mut address = libc::sockaddr {
         sa_family: libc::ARPHRD_ETHER,

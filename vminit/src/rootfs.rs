@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -258,8 +258,23 @@ fn share(tag: &str) -> io::Result<PathBuf> {
     if !dir.exists() {
         fs::create_dir_all(&dir)?;
         on(tag, &dir, "virtiofs", MsFlags::MS_NODEV, "")?;
+        read_ahead(&dir);
     }
     Ok(dir)
+}
+
+/// Who reads on is given more with each request: the kernel's 128 KiB suit a
+/// disk, and each request to the host takes its time. Without it all works.
+fn read_ahead(dir: &Path) {
+    let Ok(found) = fs::metadata(dir) else {
+        return;
+    };
+    let dev = found.dev();
+    let (major, minor) = (rustix::fs::major(dev), rustix::fs::minor(dev));
+    let _ = fs::write(
+        format!("/sys/class/bdi/{major}:{minor}/read_ahead_kb"),
+        "2048",
+    );
 }
 
 fn tmpfs(target: &Path, size: Option<u64>, mode: Option<u32>, read_only: bool) -> io::Result<()> {

@@ -259,6 +259,13 @@ pub(crate) fn add_route(socket: RawFd, route: &mut libc::rtentry) -> io::Result<
     Ok(())
 }
 
+/// SIOCDELRT.
+pub(crate) fn remove_route(socket: RawFd, route: &mut libc::rtentry) -> io::Result<()> {
+    // SAFETY: the argument is a struct rtentry.
+    check(unsafe { libc::ioctl(socket, libc::SIOCDELRT as _, &raw mut *route) })?;
+    Ok(())
+}
+
 /// The answer to SIOCGIFINDEX.
 pub(crate) fn interface_index(ifreq: &libc::ifreq) -> i32 {
     // SAFETY: the request wrote this member; any bits are an int.
@@ -282,8 +289,13 @@ pub(crate) fn add_address6(
     Ok(())
 }
 
-/// SIOCADDRT on an IPv6 socket: the default route.
-pub(crate) fn add_default_route6(socket: RawFd, index: i32, gateway: [u8; 16]) -> io::Result<()> {
+/// SIOCADDRT or SIOCDELRT on an IPv6 socket: the default route.
+pub(crate) fn default_route6(
+    socket: RawFd,
+    index: i32,
+    gateway: [u8; 16],
+    add: bool,
+) -> io::Result<()> {
     /// struct in6_rtmsg (linux/ipv6_route.h).
     #[repr(C)]
     #[derive(Default)]
@@ -307,8 +319,13 @@ pub(crate) fn add_default_route6(socket: RawFd, index: i32, gateway: [u8; 16]) -
         index,
         ..Route::default()
     };
+    let request = if add {
+        libc::SIOCADDRT
+    } else {
+        libc::SIOCDELRT
+    };
     // SAFETY: the argument is a struct in6_rtmsg.
-    check(unsafe { libc::ioctl(socket, libc::SIOCADDRT as _, &raw const route) })?;
+    check(unsafe { libc::ioctl(socket, request as _, &raw const route) })?;
     Ok(())
 }
 

@@ -32,11 +32,11 @@ pub(crate) fn let_go() -> io::Result<()> {
     Ok(())
 }
 
-/// Takes up every device that has no driver.
-pub(crate) fn take_up() -> io::Result<()> {
+/// Takes up every device that has no driver, but for these.
+pub(crate) fn take_up(but: &[&String]) -> io::Result<()> {
     for entry in fs::read_dir(Path::new(BUS).join("devices"))?.flatten() {
-        if !entry.path().join("driver").exists() {
-            let name = entry.file_name().to_string_lossy().into_owned();
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !entry.path().join("driver").exists() && !but.contains(&&name) {
             fs::write(Path::new(BUS).join("drivers_probe"), name)?;
         }
     }

@@ -54,7 +54,7 @@ pub(crate) struct Build {
 impl Build {
     pub(super) async fn run(self: Box<Self>, context: &Context) -> Result<u8, Error> {
         let (spec, project) = context.spec_and_project(&self.services, LockUse::Advise)?;
-        let mut builds = project.builds();
+        let mut builds = crate::builds::of(&project);
         let services = self.chosen(context, &spec, &builds)?;
         for build in builds.values_mut() {
             build.no_cache |= self.no_cache;

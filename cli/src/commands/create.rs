@@ -71,7 +71,7 @@ impl Create {
             pull: self.pull.map(Pull::policy),
             scale: self.scale.into_iter().collect::<BTreeMap<_, _>>(),
             remove_orphans: self.remove_orphans,
-            builds: project.builds(),
+            builds: crate::builds::of(&project),
             build: super::up::build_when(self.build, self.no_build),
             ..request::Up::default()
         };

@@ -4,6 +4,7 @@
 use stack_api::request::{Action, Verb};
 
 use super::Services;
+use super::up::seconds;
 use crate::context::{Context, containers};
 use crate::error::Error;
 use crate::exit;
@@ -15,6 +16,12 @@ use crate::ui::human;
 pub(crate) struct Start {
     #[command(flatten)]
     services: Services,
+    /// Wait until all run and are healthy
+    #[arg(long)]
+    wait: bool,
+    /// How long to wait at most: seconds, or a time such as 1m30s
+    #[arg(long, value_name = "TIME", requires = "wait", value_parser = seconds)]
+    wait_timeout: Option<u64>,
 }
 
 /// Stop containers; they keep what is on their disks
@@ -105,7 +112,12 @@ pub(crate) struct Unpause {
 
 impl Start {
     pub(super) async fn run(self, context: &Context) -> Result<u8, Error> {
-        act(context, Verb::Start, self.services, Action::default()).await
+        let action = Action {
+            wait: self.wait,
+            wait_timeout: self.wait_timeout,
+            ..Action::default()
+        };
+        act(context, Verb::Start, self.services, action).await
     }
 }
 

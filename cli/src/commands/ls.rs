@@ -25,6 +25,10 @@ pub(crate) struct Ls {
     #[arg(short, long)]
     quiet: bool,
 
+    /// Only stacks whose name matches: name=PATTERN, a regular expression
+    #[arg(long, value_name = "FILTER", value_parser = filter)]
+    filter: Option<regex::Regex>,
+
     /// table, or json: one object per line
     #[arg(long, value_enum, default_value_t, hide_possible_values = true)]
     format: Format,
@@ -35,6 +39,9 @@ impl Ls {
         let client = context.client().await?;
         let mut stacks: Vec<StackInfo> = client.get("/v1/stacks").await?;
         stacks.retain(|stack| self.all || runs(stack));
+        if let Some(filter) = &self.filter {
+            stacks.retain(|stack| filter.is_match(&stack.name));
+        }
         if self.quiet {
             for stack in &stacks {
                 ui::print_line(&stack.name)?;
@@ -70,6 +77,11 @@ impl Ls {
         }
         Ok(exit::OK)
     }
+}
+
+fn filter(text: &str) -> Result<regex::Regex, String> {
+    let pattern = text.strip_prefix("name=").ok_or("name=PATTERN")?;
+    regex::Regex::new(pattern).map_err(|error| error.to_string())
 }
 
 fn runs(stack: &StackInfo) -> bool {

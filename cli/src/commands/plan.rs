@@ -75,7 +75,7 @@ impl Plan {
             force_recreate: self.force_recreate,
             no_recreate: self.no_recreate,
             remove_orphans: self.remove_orphans,
-            builds: project.builds(),
+            builds: crate::builds::of(&project),
             ..request::Up::default()
         };
         let client = context.client().await?;

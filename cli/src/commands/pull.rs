@@ -46,7 +46,7 @@ enum Policy {
 impl Pull {
     pub(super) async fn run(self, context: &Context) -> Result<u8, Error> {
         let (spec, project) = context.spec_and_project(&self.services, LockUse::Advise)?;
-        let builds = project.builds();
+        let builds = crate::builds::of(&project);
         let chosen = stack_planner::plan::select(&spec.services, &self.services, self.include_deps)
             .map_err(|error| Error::usage(error.to_string(), context.known(&error.known)))?;
         // What is only built here is in no registry.

@@ -131,7 +131,7 @@ impl Run {
         service.container_name = None;
         let client = context.client().await?;
         let mut interrupts = Interrupts::take()?;
-        let mut builds = project.builds();
+        let mut builds = crate::builds::of(&project);
         if !self.no_deps {
             self.start_dependencies(context, &client, (&spec, &builds), &mut interrupts)
                 .await?;

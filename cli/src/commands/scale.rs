@@ -41,7 +41,7 @@ impl Scale {
             no_deps: self.no_deps,
             scale: self.services.into_iter().collect::<BTreeMap<_, _>>(),
             ignore_orphans: true,
-            builds: project.builds(),
+            builds: crate::builds::of(&project),
             ..request::Up::default()
         };
         let client = context.client().await?;

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use clap::ValueEnum;
 use hyper::Method;
+use jiff::SignedDuration;
 use stack_api::build::BuildWhen;
 use stack_api::request;
 use stack_api::spec::{PullPolicy, StackSpec};
@@ -17,7 +18,7 @@ use tokio::sync::watch;
 
 use crate::client::Client;
 use crate::context::Context;
-use crate::error::Error;
+use crate::error::{Error, is_service_failure};
 use crate::interrupt::Interrupts;
 use crate::logs::Look;
 use crate::progress::{Progress, Summary};
@@ -53,8 +54,8 @@ pub(crate) struct Up {
     #[arg(long, conflicts_with_all = ["abort_on_container_exit", "abort_on_container_failure", "exit_code_from", "attach"])]
     wait: bool,
 
-    /// Seconds to wait at most
-    #[arg(long, value_name = "SECONDS", requires = "wait")]
+    /// How long to wait at most: seconds, or a time such as 1m30s
+    #[arg(long, value_name = "TIME", requires = "wait", value_parser = seconds)]
     wait_timeout: Option<u64>,
 
     /// Leave alone what the services depend on
@@ -264,6 +265,7 @@ impl Up {
                 Err(Error::Interrupted)
             }
             (Err(error), _) => {
+                let error = own_code(error);
                 culprit::show_last_lines(context, &client, &request.spec, &project, &error).await;
                 Err(error)
             }
@@ -351,7 +353,7 @@ impl Up {
             timeout: self.timeout,
             wait: self.wait,
             wait_timeout: self.wait_timeout,
-            builds: project.builds(),
+            builds: crate::builds::of(project),
             build: build_when(self.build, self.no_build),
             ..request::Up::default()
         })
@@ -413,6 +415,20 @@ impl Up {
     }
 }
 
+/// A service that failed is that, whatever its program's exit code: `run` and
+/// `exec` end with those.
+fn own_code(error: Error) -> Error {
+    match error {
+        Error::Api(mut api) => {
+            if is_service_failure(&api) {
+                api.exit_code = i32::from(exit::FAILURE);
+            }
+            Error::Api(api)
+        }
+        other => other,
+    }
+}
+
 /// Watches files as long as it is wanted. Gives why the system cannot.
 async fn watch_when_wanted(
     context: &Context,
@@ -453,6 +469,18 @@ pub(super) fn scale(text: &str) -> Result<(String, u32), String> {
     }
 }
 
+/// Seconds, or a duration; parts of a second count as one.
+pub(super) fn seconds(text: &str) -> Result<u64, String> {
+    if let Ok(seconds) = text.parse() {
+        return Ok(seconds);
+    }
+    let whole = text.parse::<SignedDuration>().ok().and_then(|time| {
+        let more = i64::from(time.subsec_nanos() > 0);
+        u64::try_from(time.as_secs() + more).ok()
+    });
+    whole.ok_or_else(|| "seconds, or a time such as 1m30s".to_owned())
+}
+
 /// `--build` and `--no-build`.
 pub(super) fn build_when(build: bool, no_build: bool) -> Option<BuildWhen> {
     match (build, no_build) {
@@ -472,5 +500,14 @@ mod tests {
         assert!(scale("web").is_err());
         assert!(scale("=3").is_err());
         assert!(scale("web=-1").is_err());
+    }
+
+    #[test]
+    fn times_to_wait() {
+        assert_eq!(seconds("60"), Ok(60));
+        assert_eq!(seconds("60s"), Ok(60));
+        assert_eq!(seconds("1m30s"), Ok(90));
+        assert_eq!(seconds("1500ms"), Ok(2));
+        assert!(seconds("soon").is_err() && seconds("-5s").is_err());
     }
 }

@@ -112,7 +112,7 @@ impl Watch {
     fn request(&self, spec: &StackSpec, project: &Project) -> request::Up {
         request::Up {
             spec: spec.clone(),
-            builds: project.builds(),
+            builds: crate::builds::of(project),
             services: self.services.clone(),
             ..request::Up::default()
         }

@@ -42,6 +42,8 @@ impl Fabric {
             .iter()
             .map(|network| (network.name.as_str(), network))
             .collect();
+        self.bearers
+            .retain(|(name, _), _| wanted.contains_key(name.as_str()));
         let mut changes = Changes::default();
         let stale: Vec<NetworkId> = self
             .networks
@@ -88,6 +90,7 @@ impl Fabric {
         let id = known.map(|(id, _)| *id);
         let id = id.unwrap_or_else(|| NetworkId(self.fresh()));
         let mut table = BTreeMap::new();
+        let mut moved = Vec::new();
         for endpoint in &network.endpoints {
             let Some(mac) = wire::parse_mac(&endpoint.mac) else {
                 continue;
@@ -108,6 +111,12 @@ impl Fabric {
                         peer: endpoint.peer.clone(),
                         transport: endpoint.transport,
                     });
+                    for address in endpoint.addresses() {
+                        let last = self.bearers.insert((network.name.clone(), address), mac);
+                        if last.is_some_and(|last| last != mac) {
+                            moved.push((address, mac));
+                        }
+                    }
                     let endpoint = endpoint.clone();
                     let waiting = HashSet::new();
                     self.ports.insert(
@@ -133,6 +142,9 @@ impl Fabric {
             config: network.clone(),
         };
         self.networks.insert(id, net);
+        for (address, mac) in moved {
+            self.announce(id, address, mac);
+        }
     }
 
     /// Takes an endpoint off its network; its flows end.

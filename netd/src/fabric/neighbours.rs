@@ -97,6 +97,46 @@ impl Fabric {
         self.send(from, frame);
     }
 
+    /// Tells the guests of a network that another one has an address now: they
+    /// would send to the last one for a while.
+    pub(super) fn announce(&mut self, network: NetworkId, address: IpAddr, mac: Mac) {
+        let Some(net) = self.networks.get(&network) else {
+            return;
+        };
+        let mut frames = Vec::new();
+        for id in net.table.values() {
+            let Some(port) = self.ports.get(id).filter(|port| port.mac != mac) else {
+                continue;
+            };
+            let frame = match (address, port.endpoint.ipv4) {
+                (IpAddr::V4(address), Some(own)) => {
+                    let macs = (mac, port.mac);
+                    frames.push((*id, wire::arp_announcement(macs, address)));
+                    wire::arp_reply(macs, address, own)
+                }
+                (IpAddr::V4(_), None) => continue,
+                // Section 7.2.6, with the override flag.
+                (IpAddr::V6(target), _) => {
+                    let route = Route {
+                        src_mac: mac,
+                        dst_mac: port.mac,
+                        src: address,
+                        dst: ALL_NODES.into(),
+                    };
+                    let mut message = vec![NEIGHBOUR_ADVERTISEMENT, 0, 0, 0, 0x20, 0, 0, 0];
+                    message.extend_from_slice(&target.octets());
+                    message.extend_from_slice(&[2, 1]);
+                    message.extend_from_slice(mac.as_bytes());
+                    wire::icmp(&route, 255, [&message, &[]])
+                }
+            };
+            frames.push((*id, frame));
+        }
+        for (port, frame) in frames {
+            self.send(port, frame);
+        }
+    }
+
     /// Tells one guest of a network, or all, about the router.
     pub(super) fn advertise(&mut self, network: NetworkId, to: Option<PortId>) {
         let Some(net) = self.networks.get(&network) else {

@@ -164,8 +164,18 @@ pub(crate) fn icmp(route: &Route, hops: u8, message: [&[u8]; 2]) -> Frame {
 
 /// The gateway's answer to an ARP request.
 pub(crate) fn arp_reply(macs: (Mac, Mac), src: Ipv4Addr, dst: Ipv4Addr) -> Frame {
+    arp(ArpOperation::Reply, macs, src, dst)
+}
+
+/// The first one says that the address is its own: Linux believes that of one
+/// whose address it has learnt in the last second.
+pub(crate) fn arp_announcement(macs: (Mac, Mac), address: Ipv4Addr) -> Frame {
+    arp(ArpOperation::Request, macs, address, address)
+}
+
+fn arp(operation: ArpOperation, macs: (Mac, Mac), src: Ipv4Addr, dst: Ipv4Addr) -> Frame {
     let repr = ArpRepr::EthernetIpv4 {
-        operation: ArpOperation::Reply,
+        operation,
         source_hardware_addr: macs.0,
         source_protocol_addr: src,
         target_hardware_addr: macs.1,

@@ -217,3 +217,33 @@ fn an_internal_network_has_no_way_out() {
     let _b = b.in_background();
     assert!(a.connect((address, 80)).is_some());
 }
+
+#[test]
+fn an_address_that_moves_to_another_machine_is_told() {
+    let daemon = Daemon::start();
+    let mut network = daemon.network(77, &["a", "b"]);
+    daemon.apply(&config(&[&network]));
+    let mut a = daemon.guest(&network, "a");
+    let b = daemon.guest(&network, "b");
+    let address = b.address;
+    let mut b = b;
+    let _server = b.listen(80);
+    let b = b.in_background();
+    assert!(a.connect((address, 80)).is_some());
+    drop(b);
+    // Its machine is removed, and another one has its address.
+    let last = network.endpoints.pop().unwrap();
+    daemon.apply(&config(&[&network]));
+    network.endpoints.push(stack_netd::config::Endpoint {
+        id: "c".into(),
+        mac: "02:57:0a:4d:00:77".into(),
+        ..last
+    });
+    let mut c = daemon.guest(&network, "c");
+    let _server = c.listen(80);
+    let _c = c.in_background();
+    daemon.apply(&config(&[&network]));
+    let start = std::time::Instant::now();
+    assert!(a.connect((address, 80)).is_some());
+    assert!(start.elapsed() < std::time::Duration::from_secs(10));
+}

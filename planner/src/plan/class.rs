@@ -200,8 +200,8 @@ pub const ATTRIBUTES: &[Attribute] = &[
     ),
     same(
         "networks",
-        Class::Recreate,
-        "network cards are plugged in at the start",
+        Class::WhileItFits,
+        "joined and left while the service runs; its machine has one network card to spare",
     ),
     same(
         "networks.*.aliases",
@@ -383,7 +383,8 @@ mod tests {
 
     #[test]
     fn the_most_specific_line_counts() {
-        assert_eq!(of(&["networks", "back"]), Class::Recreate);
+        assert_eq!(of(&["networks", "back"]), Class::WhileItFits);
+        assert_eq!(of(&["networks", "back", "ipv4"]), Class::Recreate);
         assert_eq!(of(&["networks", "back", "aliases"]), Class::Live);
         assert_eq!(of(&["healthcheck", "test"]), Class::Live);
         assert_eq!(of(&["no_such_thing"]), Class::Recreate);

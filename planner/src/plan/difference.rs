@@ -14,8 +14,9 @@ use crate::hash;
 
 /// Lists whose items stand for themselves: what was inserted at the front
 /// has changed, what moved back has not.
-const ITEMS: [&str; 9] = [
+const ITEMS: [&str; 10] = [
     "ports",
+    "sockets",
     "mounts",
     "cap_add",
     "cap_drop",
@@ -37,7 +38,7 @@ pub(super) fn changes(old: &ServiceSpec, new: &ServiceSpec, room: &Room) -> Vec<
     }
     let mut found = Changes {
         list: Vec::new(),
-        fits: ["memory", "cpus"].map(|field| (field, room.fits(field, new))),
+        fits: ["memory", "cpus", "networks"].map(|field| (field, room.fits(field, new))),
     };
     let (before, after) = (fields(old), fields(new));
     for (field, value) in &after {
@@ -65,8 +66,8 @@ fn fields(spec: &ServiceSpec) -> Map<String, Value> {
 
 struct Changes {
     list: Vec<Change>,
-    /// Limits by field: the VM can take them.
-    fits: [(&'static str, bool); 2],
+    /// What the VM can take, by field.
+    fits: [(&'static str, bool); 3],
 }
 
 impl Changes {

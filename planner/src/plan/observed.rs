@@ -49,6 +49,8 @@ pub struct Room {
     pub cpus: u32,
     /// It has as many processors as the VM of a service without `cpus`.
     pub unlimited_cpus: bool,
+    /// Networks that it can be on.
+    pub networks: usize,
 }
 
 impl Default for Room {
@@ -58,6 +60,7 @@ impl Default for Room {
             unlimited_memory: true,
             cpus: u32::MAX,
             unlimited_cpus: true,
+            networks: usize::MAX,
         }
     }
 }
@@ -70,6 +73,7 @@ impl Room {
             ("memory", None, _) => self.unlimited_memory,
             ("cpus", _, Some(cpus)) => cpus.ceil() <= f64::from(self.cpus),
             ("cpus", _, None) => self.unlimited_cpus,
+            ("networks", ..) => spec.networks.len() <= self.networks,
             _ => false,
         }
     }

@@ -339,7 +339,8 @@ impl Services<'_> {
             return Some(Reason::ImageChanged { from, to });
         }
         let first = self.first;
-        let mut networks = spec.networks.keys();
+        // One that it is not on yet is joined by a container that is there.
+        let mut networks = old.spec.networks.keys();
         if let Some(network) = networks.find(|key| first.networks.contains_key(*key)) {
             let network = network.clone();
             return Some(Reason::NetworkChanged { network });
@@ -391,6 +392,7 @@ impl Services<'_> {
             }
             Fate::Update(_) | Fate::Keep => {
                 if let Fate::Update(reason) = fate {
+                    after.extend(self.networks_first(spec));
                     let action = Action::Update {
                         service: service.clone(),
                         number,
@@ -467,11 +469,16 @@ impl Services<'_> {
         step
     }
 
+    /// Steps that bring about a service's networks.
+    fn networks_first(&self, spec: &ServiceSpec) -> impl Iterator<Item = usize> {
+        let networks = spec.networks.keys();
+        networks.filter_map(|key| self.first.networks.get(key).copied())
+    }
+
     fn groundwork(&self, spec: &ServiceSpec) -> Vec<usize> {
         let first = self.first;
         let mut after: Vec<usize> = first.pulls.get(&spec.image).copied().into_iter().collect();
-        let networks = spec.networks.keys();
-        after.extend(networks.filter_map(|key| first.networks.get(key)));
+        after.extend(self.networks_first(spec));
         after.extend(spec.volume_keys().filter_map(|key| first.volumes.get(key)));
         after.sort_unstable();
         after.dedup();

@@ -272,6 +272,39 @@ fn who_takes_a_port_waits_until_it_is_free() {
 }
 
 #[test]
+fn a_network_is_made_before_a_running_container_joins_it() {
+    let (mut request, mut observed) = running();
+    let network = |key: &str| NetworkSpec {
+        name: format!("shop_{key}"),
+        ..NetworkSpec::default()
+    };
+    let spec = &mut request.spec;
+    spec.networks.insert("new".to_owned(), network("new"));
+    let db = spec.services.get_mut("db").unwrap();
+    db.networks.insert("new".to_owned(), Default::default());
+    let joins = plan(&request, &observed).unwrap();
+    assert_eq!(
+        texts(&joins),
+        [
+            "create network shop_new: not there yet",
+            "update container shop-db-1: networks.new changed",
+        ]
+    );
+    assert_eq!(joins.steps[1].after, [0]);
+    carry_out(&request, &joins, &mut observed);
+    // One that is made anew is joined by a container that is made anew.
+    request.spec.networks.get_mut("new").unwrap().internal = true;
+    let anew = plan(&request, &observed).unwrap();
+    assert!(
+        texts(&anew)
+            .iter()
+            .any(|step| step.contains("recreate") || step.contains("replace")),
+        "{:?}",
+        texts(&anew)
+    );
+}
+
+#[test]
 fn a_port_that_a_dependant_frees_goes_to_what_it_depends_on() {
     let (mut request, mut observed) = running();
     let port = |published| PortSpec {

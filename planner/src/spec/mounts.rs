@@ -24,16 +24,27 @@ pub(super) fn mounts(model: &Node, service: &Node, report: &mut Report) -> Vec<M
     all
 }
 
+/// `d:/data`, which the short form does not take apart.
+fn has_drive(target: &str) -> bool {
+    let mut chars = target.chars();
+    chars.next().is_some_and(|c| c.is_ascii_alphabetic()) && chars.next() == Some(':')
+}
+
 fn volume(model: &Node, node: &Node, report: &mut Report) -> Option<MountSpec> {
     let target = match node.get("target").and_then(Node::as_str) {
         Some(target) if target.starts_with('/') => target.to_owned(),
         _ => {
             let at = node.get("target").unwrap_or(node);
             let message = "a mount needs an absolute path in the service as its `target`";
-            report.push(
-                Problem::error(codes::UNUSABLE_VALUE, message)
-                    .at(at.value_place(), "not an absolute path"),
-            );
+            let mut problem = Problem::error(codes::UNUSABLE_VALUE, message)
+                .at(at.value_place(), "not an absolute path");
+            if at.as_str().is_some_and(has_drive) {
+                problem = problem.help(
+                    "one letter and a colon are read as a drive of Windows: give the volume a \
+                     longer name, or write `source` and `target`",
+                );
+            }
+            report.push(problem);
             return None;
         }
     };

@@ -31,6 +31,10 @@ impl Build {
     }
 }
 
+/// `POST /v1/builder/prune`. Answer: the bytes on disk that were freed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PruneBuilder {}
+
 /// When an image is built.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

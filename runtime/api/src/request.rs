@@ -90,6 +90,12 @@ pub struct Action {
     pub volumes: bool,
     /// Not what depends on them (restart).
     pub no_deps: bool,
+    /// Wait until all run and are healthy (start).
+    #[serde(default)]
+    pub wait: bool,
+    /// Seconds to wait at most.
+    #[serde(default)]
+    pub wait_timeout: Option<u64>,
 }
 
 /// What to do to containers that exist.

@@ -24,10 +24,16 @@ pub struct Share {
     pub kind: Kind,
     /// Every change is refused.
     pub read_only: bool,
-    /// How long a VM may rely on what it has read, in milliseconds: 0 shows
-    /// changes made by others at once.
+    /// How long a VM may rely on names and attributes while no other VM has
+    /// these files: milliseconds.
     pub cache_ms: u64,
 }
+
+/// [`Share::cache_ms`] of a volume: nothing but VMs changes what is in it.
+pub const VOLUME_MS: u64 = 1000;
+/// [`Share::cache_ms`] of the user's files: what the user changes is seen
+/// after this.
+pub const BIND_MS: u64 = 50;
 
 /// What a share is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -110,6 +110,7 @@ pub async fn serve(daemon: Arc<Daemon>) -> std::io::Result<()> {
             get(archive::get).put(archive::put),
         )
         .route("/v1/stacks/{name}/build", post(build::build))
+        .route("/v1/builder/prune", post(build::prune))
         .route("/v1/stacks/{name}/attach", post(attach::attach))
         .route("/v1/images", get(images::list))
         .route("/v1/stacks/{name}/commit", post(images::commit))

@@ -25,6 +25,10 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 /// lock of another VM, or for a disk, takes no signal.
 const UNKILLABLE: Duration = Duration::from_secs(5);
 
+/// What `ps` says of a VM that QEMU has halted.
+const HALTED: &str = "halted, because the disk of the host is full; it goes on by itself as soon as \
+     there is room: free some space, `stack doctor` shows where";
+
 /// The VM's life, until the service ends.
 pub(super) async fn attend(
     daemon: &Arc<Daemon>,
@@ -44,6 +48,9 @@ pub(super) async fn attend(
     let mut stopping = false;
     let mut connected = true;
     let mut end_by = never();
+    let dir = daemon.paths.vm(&handle.id);
+    let room = stack_vmm::outlast_full_disk(&dir, |halted| note_halt(handle, halted));
+    tokio::pin!(room);
     loop {
         tokio::select! {
             event = vm.events.recv(), if connected => {
@@ -78,6 +85,7 @@ pub(super) async fn attend(
                     }
                 }
             }
+            () = &mut room => {}
             () = &mut gone => return last_words(daemon, handle, vm, writer).await,
             () = tokio::time::sleep_until(end_by) => {
                 tracing::warn!(container = handle.id, "the service cannot be killed: its VM is");
@@ -111,6 +119,21 @@ pub(super) async fn attend(
             }
         }
     }
+}
+
+/// The VM was halted because the host's disk is full, or goes on.
+fn note_halt(handle: &Handle, halted: bool) {
+    if halted {
+        tracing::warn!(container = handle.id, "halted: the host's disk is full");
+    } else {
+        tracing::info!(
+            container = handle.id,
+            "goes on: the host's disk has room again"
+        );
+    }
+    handle.update(|record| {
+        record.container.error = halted.then(|| HALTED.to_owned());
+    });
 }
 
 fn never() -> tokio::time::Instant {

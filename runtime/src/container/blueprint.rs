@@ -269,6 +269,7 @@ pub fn card(network: &Network, nic: &Nic, name: String) -> Interface {
     let prefix6 = network.subnet6.map(|net| net.prefix_len());
     Interface {
         mac: nic.mac.clone(),
+        device: None,
         name,
         ipv4: nic.ipv4.zip(prefix),
         gateway4: network.gateway.filter(|_| routed && nic.ipv4.is_some()),

@@ -29,7 +29,8 @@ use crate::network::Nic;
 use crate::time::now_ms;
 pub use blueprint::{Blueprint, MTU, card};
 pub use mounts::host_sockets;
-pub use redraw::{redraw, room};
+pub use redraw::{redraw, rewire, room};
+pub use run::NEVER_RAN;
 
 /// What the ledger keeps of a container.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -49,6 +50,9 @@ pub struct Record {
     /// How the frames of its VM travel; fixed while there is one.
     #[serde(default)]
     pub transport: Transport,
+    /// The network devices of its VM, while there is one.
+    #[serde(default)]
+    pub cards: Option<Cards>,
     /// Another container has the names and ports that it is meant for.
     #[serde(default)]
     pub standby: bool,
@@ -61,6 +65,34 @@ pub struct Record {
     /// Automatic restarts since the last start by hand or success.
     #[serde(default)]
     pub attempts: u32,
+}
+
+/// The network devices of a VM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cards {
+    /// Those that it started with a network for.
+    pub wired: usize,
+    /// Those behind them, for networks that it joins while it runs.
+    pub spare: usize,
+}
+
+impl Record {
+    /// How the frames of a network device travel. Spare ones have datagrams:
+    /// QEMU does not look out for a peer of those.
+    pub fn transport_of(&self, device: usize) -> Transport {
+        match self.cards {
+            Some(cards) if device >= cards.wired => Transport::Datagram,
+            _ => self.transport,
+        }
+    }
+
+    /// The device for one more network, when its VM has one: a spare one, or
+    /// that of a network that it has left.
+    pub fn free_card(&self) -> Option<usize> {
+        let left = self.nics.iter().position(|nic| nic.unplugged);
+        let cards = self.cards?;
+        left.or_else(|| (self.nics.len() < cards.wired + cards.spare).then_some(self.nics.len()))
+    }
 }
 
 /// What the driver shall bring about.

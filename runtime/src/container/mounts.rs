@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use stack_api::event::ApiError;
 use stack_api::spec::{MountSource, ServiceSpec};
-use stack_files::spec::{Kind, Share};
+use stack_files::spec::{BIND_MS, Kind, Share, VOLUME_MS};
 use stack_netd::config::HostSocket;
 use stack_protocol::config::{Mount, MountSource as GuestSource};
 
@@ -124,7 +124,7 @@ impl Parts {
                     path,
                     kind: Kind::Volume,
                     read_only: ro,
-                    cache_ms: 0,
+                    cache_ms: VOLUME_MS,
                 };
                 self.share(share, copy)
             }
@@ -183,7 +183,7 @@ impl Parts {
             path: real,
             kind,
             read_only: ro,
-            cache_ms: 0,
+            cache_ms: BIND_MS,
         };
         Ok(self.share(share, false))
     }

@@ -33,16 +33,64 @@ pub fn redraw(
     });
     config.healthcheck = process::healthcheck(spec, image);
     config.hosts = blueprint::hosts(spec, gateway);
-    let of = |nic: &'_ Nic| networks.iter().find(|network| network.name == nic.network);
-    let places = record.nics.iter().filter_map(|nic| Some((of(nic)?, nic)));
-    config.inward = sockets::inward(spec, places.clone());
-    config.nameservers = blueprint::nameservers(spec, places);
+    config.inward = sockets::inward(spec, plugged(&record.nics, networks));
+    config.nameservers = blueprint::nameservers(spec, plugged(&record.nics, networks));
     config.search.clone_from(&spec.dns_search);
     config.resolver_options.clone_from(&spec.dns_opt);
     config.memory_limit = spec.memory;
     config.cpus = spec.cpus;
     config.pids_limit = spec.pids_limit;
     new
+}
+
+/// The networks that somebody is on.
+fn plugged<'a>(
+    nics: &'a [Nic],
+    networks: &'a [Network],
+) -> impl Iterator<Item = (&'a Network, &'a Nic)> {
+    let of = |nic: &'a Nic| networks.iter().find(|network| network.name == nic.network);
+    let there = nics.iter().filter(|nic| !nic.unplugged);
+    there.filter_map(move |nic| Some((of(nic)?, nic)))
+}
+
+/// What follows from the networks that a container is on: a default route, if
+/// there is a way out, and name servers.
+pub fn rewire(record: &mut Record, networks: &[Network]) {
+    for nic in record.nics.iter_mut().filter(|nic| nic.unplugged) {
+        nic.default_route = false;
+    }
+    if record.nics.iter().all(|nic| !nic.default_route) {
+        let open = |name: &str| networks.iter().any(|n| n.name == name && !n.internal);
+        let mut nics = record.nics.iter_mut().filter(|nic| !nic.unplugged);
+        if let Some(nic) = nics.find(|nic| open(&nic.network)) {
+            nic.default_route = true;
+        }
+    }
+    let config = &mut record.blueprint.config;
+    for (nic, interface) in record.nics.iter().zip(&mut config.interfaces) {
+        if let Some(network) = networks.iter().find(|n| n.name == nic.network) {
+            *interface = blueprint::card(network, nic, interface.name.clone());
+        }
+    }
+    let there = plugged(&record.nics, networks);
+    let addresses = there.filter_map(|(network, nic)| Some((network.name.clone(), nic.address()?)));
+    record.container.networks = addresses.collect();
+    config.inward = sockets::inward(&record.spec, plugged(&record.nics, networks));
+    config.nameservers = blueprint::nameservers(&record.spec, plugged(&record.nics, networks));
+}
+
+/// How many networks of the file a VM that runs has devices for: those that
+/// were joined by hand keep theirs.
+fn networks(record: &Record) -> usize {
+    let by_hand = record
+        .nics
+        .iter()
+        .filter(|nic| nic.key.is_none() && !nic.unplugged);
+    match record.cards {
+        Some(cards) => (cards.wired + cards.spare).saturating_sub(by_hand.count()),
+        // It was started by an older daemon.
+        None => 0,
+    }
 }
 
 /// What fits into the VM as it is.
@@ -63,6 +111,7 @@ pub fn room(record: &Record) -> Room {
         unlimited_memory: machine.memory.is_some() || container.memory >= blueprint::DEFAULT_MEMORY,
         // More than the host has is as much as it has.
         cpus: if cpus >= cores { u32::MAX } else { cpus },
+        networks: networks(record),
         unlimited_cpus: machine.vcpus.is_some() || record.blueprint.cpus.is_none(),
     }
 }

@@ -13,7 +13,7 @@ use stack_vmm::{Agent, AgentEvent, Backend, Disk, GuestHello, Process, VmSpec};
 use tokio::sync::mpsc;
 
 use super::attend::{api_health, attend};
-use super::{Handle, Record, Wish, vm_error};
+use super::{Cards, Handle, Record, Wish, vm_error};
 use crate::daemon::Daemon;
 use crate::logs::{Limits, Writer};
 use crate::time::{now_ms, now_ns};
@@ -22,6 +22,13 @@ use crate::time::{now_ms, now_ns};
 pub(super) const BOOT_LIMIT: Duration = Duration::from_secs(90);
 /// From the shutdown request to the end of the VM's process.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
+
+/// Network devices for networks that a service joins while it runs. One is
+/// enough for a change of networks, for those that it leaves are free then.
+const SPARE: usize = 1;
+
+/// The exit code of a container whose program was not reached.
+pub const NEVER_RAN: i32 = 128;
 
 /// How a run ended.
 #[derive(Debug, Default)]
@@ -44,7 +51,7 @@ impl Ended {
         };
         Ended {
             ran: false,
-            code: 128,
+            code: NEVER_RAN,
             error: Some(error),
             oom: false,
         }
@@ -139,6 +146,14 @@ async fn boot(daemon: &Arc<Daemon>, handle: &Arc<Handle>) -> Result<(Vm, GuestHe
         crate::volume::convert::follow(&mut record.blueprint);
         crate::stack::drop_unplugged(record);
     });
+    let room = daemon.backend.devices().await;
+    handle.update(|record| {
+        let blueprint = &record.blueprint;
+        let wired = record.nics.len();
+        let used = wired + blueprint.disks.len() + usize::from(!blueprint.files.is_empty());
+        let spare = room.saturating_sub(used).min(SPARE);
+        record.cards = Some(Cards { wired, spare });
+    });
     let record = handle.record();
     let dir = daemon.paths.vm(&handle.id);
     let _ = std::fs::remove_dir_all(&dir);
@@ -175,6 +190,8 @@ pub(super) async fn machine(
             .map_err(vm_error)?;
     }
     let blueprint = &record.blueprint;
+    let spare = record.cards.map_or(0, |cards| cards.spare);
+    let spare = record.nics.len()..record.nics.len() + spare;
     let files = daemon
         .open_files(&record.container.id, &dir, &blueprint.files)
         .await?;
@@ -189,6 +206,12 @@ pub(super) async fn machine(
                 local: dir.join(format!("n{n}.q")),
                 remote: dir.join(format!("n{n}.d")),
             })
+            .chain(spare.map(|n| stack_vmm::Nic {
+                mac: stack_protocol::template::hardware_address(n),
+                transport: stack_vmm::Transport::Datagram,
+                local: dir.join(format!("n{n}.q")),
+                remote: dir.join(format!("n{n}.d")),
+            }))
             .collect(),
         dir,
         kernel: match &blueprint.kernel {
@@ -303,6 +326,7 @@ async fn configure(handle: &Arc<Handle>, vm: &mut Vm, hello: &GuestHello) -> Res
     let record = handle.record();
     let config = VmConfig {
         time_ns: now_ns(),
+        devices: record.cards.map_or(0, |c| (c.wired + c.spare) as u32),
         ..record.blueprint.config.clone()
     };
     let has_check = config.healthcheck.is_some();

@@ -155,7 +155,7 @@ impl View<'_> {
                 id: endpoint_id(&record.container.id, nic),
                 local: dir.join(format!("n{n}.d")),
                 peer: dir.join(format!("n{n}.q")),
-                transport: match record.transport {
+                transport: match record.transport_of(n) {
                     stack_vmm::Transport::Datagram => Transport::Datagram,
                     stack_vmm::Transport::VhostUser => Transport::VhostUser,
                 },

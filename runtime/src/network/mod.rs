@@ -112,6 +112,9 @@ pub const OWN_HOME: &str = "@";
 pub struct Nic {
     /// Full network name.
     pub network: String,
+    /// Its key in the stack file; none of a network that was joined by hand.
+    #[serde(default)]
+    pub key: Option<String>,
     /// Hardware address.
     pub mac: String,
     /// Address.
@@ -128,8 +131,8 @@ pub struct Nic {
     /// The default route leads through it.
     #[serde(default)]
     pub default_route: bool,
-    /// It was taken off the network while the machine ran: the card is there
-    /// until the machine ends, and leads nowhere.
+    /// It was taken off the network while the machine ran: the device is there
+    /// until the machine ends, and free for another network.
     #[serde(default)]
     pub unplugged: bool,
 }

@@ -1,6 +1,7 @@
 //! start, stop, restart, kill, rm, pause and unpause.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use stack_api::container::State;
@@ -63,6 +64,9 @@ pub async fn act(
             for wave in up() {
                 all_ok(wave.iter().map(&begin)).await?;
             }
+            if action.wait {
+                ready(&chosen, action.wait_timeout).await?;
+            }
         }
         Verb::Stop => {
             for wave in &down {
@@ -93,6 +97,25 @@ pub async fn act(
         }
     }
     Ok(())
+}
+
+/// Waits until all run and are healthy.
+async fn ready(chosen: &[Arc<Handle>], limit: Option<u64>) -> Outcome {
+    let all = all_ok(chosen.iter().map(async |handle: &Arc<Handle>| {
+        let condition = match handle.container().health {
+            Some(_) => Condition::ServiceHealthy,
+            None => Condition::ServiceStarted,
+        };
+        wait::reached(handle, condition).await
+    }));
+    let Some(seconds) = limit else {
+        return all.await;
+    };
+    let limit = Duration::from_secs(seconds);
+    tokio::time::timeout(limit, all).await.unwrap_or_else(|_| {
+        let message = format!("not everything was ready within {seconds} s");
+        Err(ApiError::new("wait_timeout", message).help("see `stack ps` and `stack logs`"))
+    })
 }
 
 async fn all_ok(jobs: impl Iterator<Item = impl Future<Output = Outcome>>) -> Outcome {

@@ -1,8 +1,8 @@
 //! Networks of a container that is there already.
 //!
-//! A machine has the network cards that it was started with. Taking it off a
-//! network works at once: the card leads nowhere from then on. Coming back to
-//! that network does, too. Another network needs another card, and so a start.
+//! A machine has a spare network device, and those of networks that it has left:
+//! it joins another network with one of these while it runs. Without one it has
+//! to be started again.
 
 use std::sync::Arc;
 
@@ -10,10 +10,11 @@ use stack_api::event::ApiError;
 use stack_api::network::{Connect, Disconnect};
 use stack_api::spec::Condition;
 
+use super::update::tell;
 use super::{Outcome, networks, places, wait};
-use crate::container::{Handle, Record, card};
+use crate::container::{Handle, Record, card, rewire};
 use crate::daemon::Daemon;
-use crate::network::{Nic, Place, Taken};
+use crate::network::{Network, Nic, Place, Taken};
 use crate::progress::Progress;
 
 /// `POST /v1/networks/{name}/connect`
@@ -38,22 +39,36 @@ pub async fn connect(
             let message = format!("{name} is on network {network} already");
             return Err(ApiError::new("network_in_use", message));
         }
-        // Its card is there still.
-        handle.update(|record| record.nics[known].unplugged = false);
-        daemon.republish(&handle, &handle.record()).await?;
+        // Its card is there still, with the address that it had.
+        let mut new = record.clone();
+        new.nics[known].unplugged = false;
+        carry_out(&daemon, &handle, new).await?;
         progress.finish("container", &name, "connected");
         return Ok(());
     }
     let live = record.container.state.is_live();
-    if live && !request.restart {
-        let message = format!("{name} runs, and a machine has the cards that it started with");
+    let free = match live {
+        true => record.free_card(),
+        false => Some(record.nics.len()),
+    };
+    if free.is_none() && !request.restart {
+        let message = format!("{name} runs, and its machine has no network card to spare");
         return Err(ApiError::new("needs_restart", message).help(
-            "say --restart to restart it with another card, or add the network to the stack \
-             file: `stack up` makes the container anew",
+            "say --restart to restart it with another card, or take it off another network first",
         ));
     }
-    add(&daemon, &handle, &network, &request)?;
-    if live {
+    // The address is given before another one can have it.
+    let new = add(&daemon, &record, free, &network, &request)?;
+    if live && free.is_some() {
+        carry_out(&daemon, &handle, new).await?;
+    } else {
+        handle.update(|record| {
+            record.nics = new.nics;
+            record.blueprint.config = new.blueprint.config;
+            record.container.networks = new.container.networks;
+        });
+    }
+    if live && free.is_none() {
         progress.step("container", &name, "restarting");
         handle.stop(None);
         handle.stopped().await;
@@ -64,8 +79,14 @@ pub async fn connect(
     Ok(())
 }
 
-/// Writes another card into the record, for the next start.
-fn add(daemon: &Daemon, handle: &Handle, network: &str, request: &Connect) -> Outcome {
+/// The record with a card on the network: that number, or one more.
+fn add(
+    daemon: &Daemon,
+    record: &Record,
+    card_number: Option<usize>,
+    network: &str,
+    request: &Connect,
+) -> Result<Record, ApiError> {
     let _alone = daemon.creation();
     let network = networks::find(daemon, network)?;
     let mut taken = Taken::default();
@@ -74,8 +95,7 @@ fn add(daemon: &Daemon, handle: &Handle, network: &str, request: &Connect) -> Ou
         let there = nics.iter().filter(|nic| nic.network == network.name);
         there.for_each(|nic| taken.add(nic));
     }
-    let record = handle.record();
-    for nic in &record.nics {
+    for nic in record.nics.iter().filter(|nic| !nic.unplugged) {
         let other = networks::find(daemon, &nic.network)?;
         if let Some(why) = other.overlaps(&network) {
             return Err(ApiError::new("subnet_in_use", why));
@@ -90,32 +110,66 @@ fn add(daemon: &Daemon, handle: &Handle, network: &str, request: &Connect) -> Ou
     let container = &record.container;
     let nic = Nic {
         names: places::names(&record.spec, &container.name, &container.id, &request.place),
-        // The default route stays where it is.
-        default_route: record.nics.is_empty() && !network.internal,
+        // A default route stays where it is.
+        default_route: false,
         ..place.find()?
     };
-    let taken: Vec<&String> = record
-        .blueprint
-        .config
-        .interfaces
-        .iter()
-        .map(|i| &i.name)
-        .collect();
+    let mut new = record.clone();
+    let device = card_number.unwrap_or(new.nics.len());
+    put(
+        &mut new,
+        device,
+        &network,
+        nic,
+        request.place.interface.clone(),
+    );
+    rewire(&mut new, &daemon.all_networks()?);
+    Ok(new)
+}
+
+/// Gives the record a network device, in place of one that has no network or
+/// behind all others.
+pub(super) fn put(
+    record: &mut Record,
+    device: usize,
+    network: &Network,
+    nic: Nic,
+    name: Option<String>,
+) {
+    let interfaces = &mut record.blueprint.config.interfaces;
+    let others = record.nics.iter().zip(&*interfaces);
+    let others = others.filter(|(nic, _)| !nic.unplugged);
+    let taken: Vec<&String> = others.map(|(_, interface)| &interface.name).collect();
     let mut free = (0..)
         .map(|n| format!("eth{n}"))
         .filter(|name| !taken.contains(&name));
-    let name = request.place.interface.clone().or_else(|| free.next());
-    let interface = card(&network, &nic, name.unwrap_or_default());
-    let first = record.nics.is_empty();
-    handle.update(|record| {
-        let address = nic.address().map(|address| (network.name.clone(), address));
-        record.container.networks.extend(address);
-        record.blueprint.config.interfaces.push(interface);
-        if first {
-            let router = network.router().map(|router| router.to_string());
-            record.blueprint.config.nameservers = router.into_iter().collect();
-        }
+    let name = name.or_else(|| free.next()).unwrap_or_default();
+    let interface = card(network, &nic, name);
+    if device < record.nics.len() {
+        record.nics[device] = nic;
+        interfaces[device] = interface;
+    } else {
         record.nics.push(nic);
+        interfaces.push(interface);
+    }
+}
+
+/// Has the network daemon, the guest and the record take other networks.
+async fn carry_out(daemon: &Arc<Daemon>, handle: &Arc<Handle>, mut new: Record) -> Outcome {
+    let old = handle.record();
+    rewire(&mut new, &daemon.all_networks()?);
+    let bound = daemon.republish(handle, &new).await?;
+    if let Err(error) = tell(handle, &new).await {
+        daemon.republish(handle, &old).await?;
+        return Err(error);
+    }
+    handle.update(|record| {
+        record.nics = new.nics;
+        record.blueprint.config = new.blueprint.config;
+        record.container.networks = new.container.networks;
+        if let Some(bound) = bound {
+            record.container.ports = bound;
+        }
     });
     Ok(())
 }
@@ -139,19 +193,21 @@ pub async fn disconnect(
         let message = format!("{name} is not on network {network}");
         return Err(ApiError::new("no_such_network", message));
     }
-    handle.update(|record| {
-        for nic in record.nics.iter_mut().filter(|nic| nic.network == network) {
-            nic.unplugged = true;
-        }
-        record
-            .container
-            .networks
-            .retain(|(name, _)| *name != network);
-        if !record.container.state.is_live() {
-            drop_unplugged(record);
-        }
-    });
-    daemon.republish(&handle, &handle.record()).await?;
+    let mut new = handle.record();
+    for nic in new.nics.iter_mut().filter(|nic| nic.network == network) {
+        nic.unplugged = true;
+    }
+    if new.container.state.is_live() {
+        carry_out(&daemon, &handle, new).await?;
+    } else {
+        drop_unplugged(&mut new);
+        rewire(&mut new, &daemon.all_networks()?);
+        handle.update(|record| {
+            record.nics = new.nics;
+            record.blueprint.config = new.blueprint.config;
+            record.container.networks = new.container.networks;
+        });
+    }
     progress.finish("container", &name, "disconnected");
     Ok(())
 }

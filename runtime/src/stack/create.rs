@@ -151,6 +151,7 @@ pub(super) fn container(
         blueprint,
         process: None,
         transport: stack_vmm::Transport::default(),
+        cards: None,
         wanted: false,
         standby: order.standby,
     };

@@ -274,7 +274,7 @@ impl Context {
             } => {
                 self.progress.step("container", name, "updating");
                 let spec = &self.request.spec.services[service];
-                update::update(&self.daemon, &self.find(id)?, spec).await?;
+                update::update(&self.daemon, &self.find(id)?, &self.request.spec, spec).await?;
                 self.progress.finish("container", name, "updated");
                 Ok(())
             }

@@ -16,6 +16,7 @@ mod places;
 mod pre_start;
 mod replace;
 mod resources;
+mod rewire;
 mod rollback;
 mod rollout;
 mod traffic;
@@ -24,7 +25,7 @@ mod update;
 mod wait;
 
 pub use action::act;
-pub use build::{BUILDER, Builder, build, settle_builder};
+pub use build::{BUILDER, Builder, build, prune_builder, settle_builder};
 pub(crate) use build::{CACHE, remove_builder};
 pub use commit::commit;
 pub use connect::{connect, disconnect, drop_unplugged};

@@ -27,45 +27,64 @@ pub(super) fn places(
     id: &str,
     before: &[Nic],
 ) -> Result<Vec<Placed>, ApiError> {
-    let networks = daemon.all_networks()?;
     let mut places = Vec::new();
     for (key, wanted) in spec.cards() {
-        let definition = stack.networks.get(key);
-        let name_of = definition.map(|network| &network.name);
-        let Some(network) = networks.iter().find(|n| Some(&n.name) == name_of) else {
-            return Err(ApiError::new(
-                "no_such_network",
-                format!("service {}: network {key} does not exist", spec.name),
-            ));
-        };
-        let mut network = network.clone();
-        if let Some(definition) = definition.filter(|network| !network.external) {
-            network.range = definition.range;
-            network.range6 = definition.range6;
-            network.reserved = definition.reserved.values().copied().collect();
-        }
-        let nic =
-            find(daemon, stack, &network, (key, wanted), before).map_err(|error| ApiError {
-                message: format!("service {}: {}", spec.name, error.message),
-                ..error
-            })?;
-        let nic = Nic {
-            names: names(spec, name, id, wanted),
-            links: spec.links.clone(),
-            ..nic
-        };
-        let wanted = wanted.clone();
-        places.push(Placed {
-            network,
-            nic,
-            wanted,
-        });
+        places.push(place(
+            daemon,
+            stack,
+            spec,
+            (name, id),
+            (key, wanted),
+            before,
+        )?);
     }
     overlapping(&places)?;
     if let Some(n) = default_route(&places) {
         places[n].nic.default_route = true;
     }
     Ok(places)
+}
+
+/// One of them.
+pub(super) fn place(
+    daemon: &Daemon,
+    stack: &StackSpec,
+    spec: &ServiceSpec,
+    (name, id): (&str, &str),
+    (key, wanted): (&String, &AttachSpec),
+    before: &[Nic],
+) -> Result<Placed, ApiError> {
+    let networks = daemon.all_networks()?;
+    let definition = stack.networks.get(key);
+    let name_of = definition.map(|network| &network.name);
+    let Some(network) = networks.iter().find(|n| Some(&n.name) == name_of) else {
+        return Err(ApiError::new(
+            "no_such_network",
+            format!("service {}: network {key} does not exist", spec.name),
+        ));
+    };
+    let mut network = network.clone();
+    if let Some(definition) = definition.filter(|network| !network.external) {
+        network.range = definition.range;
+        network.range6 = definition.range6;
+        network.reserved = definition.reserved.values().copied().collect();
+    }
+    let nic = find(daemon, stack, &network, (key, wanted), before).map_err(|error| ApiError {
+        message: format!("service {}: {}", spec.name, error.message),
+        ..error
+    })?;
+    let nic = Nic {
+        key: Some(key.clone()),
+        names: names(spec, name, id, wanted),
+        links: spec.links.clone(),
+        ..nic
+    };
+    let wanted = wanted.clone();
+    Ok(Placed {
+        network,
+        nic,
+        wanted,
+    })
 }
 
 fn find(
@@ -112,7 +131,7 @@ fn overlapping(places: &[Placed]) -> Result<(), ApiError> {
 
 /// The default route goes out by the network of highest `gw_priority`, then
 /// `priority`, that has a way out; of equals, the first by name.
-fn default_route(places: &[Placed]) -> Option<usize> {
+pub(super) fn default_route(places: &[Placed]) -> Option<usize> {
     let open = places
         .iter()
         .enumerate()

@@ -129,8 +129,15 @@ pub(super) async fn carry_out(
     for note in &plan.notes {
         progress.warn(note.clone());
     }
-    for name in &plan.unchanged {
-        progress.finish("container", name, "running");
+    if !plan.unchanged.is_empty() {
+        let replicas = daemon.replicas(&project);
+        for name in &plan.unchanged {
+            let known = replicas
+                .iter()
+                .find(|handle| handle.container().name == *name);
+            let status = known.map_or("running", |handle| wait::status(&handle.container()));
+            progress.finish("container", name, status);
+        }
     }
     let selected: BTreeSet<String> =
         plan::select(&request.spec.services, &request.services, !request.no_deps)
@@ -301,12 +308,8 @@ async fn wait_all(context: &Context, selected: &BTreeSet<String>) -> Outcome {
         let name = handle.container().name;
         context.progress.step("container", &name, "waiting");
         wait::up(handle).await?;
-        let checked = handle.container().health.is_some();
-        context.progress.finish(
-            "container",
-            &name,
-            if checked { "healthy" } else { "running" },
-        );
+        let status = wait::status(&handle.container());
+        context.progress.finish("container", &name, status);
         Ok(())
     }));
     let first_failure = async { all.await.into_iter().collect::<Outcome>() };

@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use stack_api::container::State;
 use stack_api::event::ApiError;
-use stack_api::spec::ServiceSpec;
-use stack_protocol::config::VmConfig;
+use stack_api::spec::{ServiceSpec, StackSpec};
+use stack_protocol::config::{Interface, VmConfig};
 use stack_protocol::message::{Command, Outcome as GuestOutcome};
 use stack_vmm::Agent;
 
+use super::rewire::move_to;
 use super::{Outcome, images, places};
 use crate::container::{Handle, Record, redraw, vm_error};
 use crate::daemon::Daemon;
@@ -32,6 +33,7 @@ const AGAIN: Duration = Duration::from_millis(20);
 pub(super) async fn update(
     daemon: &Arc<Daemon>,
     handle: &Arc<Handle>,
+    stack: &StackSpec,
     spec: &ServiceSpec,
 ) -> Outcome {
     let name = handle.container().name;
@@ -50,6 +52,7 @@ pub(super) async fn update(
     let networks = daemon.all_networks()?;
     let old = handle.record();
     let mut new = redraw(&old, spec, &image.config, &networks);
+    move_to(daemon, stack, &mut new, &networks)?;
     rename(&mut new);
     // Until it is done no definition is its own: whichever is wanted next, it
     // is told again.
@@ -76,6 +79,10 @@ pub(super) async fn update(
             record.spec = new.spec.clone();
             record.blueprint = new.blueprint.clone();
             record.nics = new.nics.clone();
+            record
+                .container
+                .networks
+                .clone_from(&new.container.networks);
             record.container.config_hash.clone_from(&spec.config_hash);
             record.container.labels.clone_from(&spec.labels);
             record.container.annotations.clone_from(&spec.annotations);
@@ -100,20 +107,42 @@ pub(super) async fn update(
 /// The names in networks by the record's spec and name.
 pub(super) fn rename(record: &mut Record) {
     let container = &record.container;
-    for (nic, (_, wanted)) in record.nics.iter_mut().zip(record.spec.cards()) {
-        nic.names = places::names(&record.spec, &container.name, &container.id, wanted);
-        nic.links.clone_from(&record.spec.links);
+    // A record of an older daemon has no keys.
+    let by_place = record.nics.iter().all(|nic| nic.key.is_none());
+    let cards = record.spec.cards();
+    for (n, nic) in record.nics.iter_mut().enumerate() {
+        let wanted = match &nic.key {
+            Some(key) => record.spec.networks.get(key),
+            None if by_place => cards.get(n).map(|(_, wanted)| *wanted),
+            None => None,
+        };
+        if let Some(wanted) = wanted {
+            nic.names = places::names(&record.spec, &container.name, &container.id, wanted);
+            nic.links.clone_from(&record.spec.links);
+        }
     }
 }
 
+/// The network devices that have a network, with their numbers.
+fn interfaces(record: &Record) -> Vec<Interface> {
+    let all = record.nics.iter().zip(&record.blueprint.config.interfaces);
+    let plugged = (0..).zip(all).filter(|(_, (nic, _))| !nic.unplugged);
+    plugged
+        .map(|(n, (_, interface))| Interface {
+            device: Some(n),
+            ..interface.clone()
+        })
+        .collect()
+}
+
 /// Tells the guest, if there is one.
-async fn tell(handle: &Arc<Handle>, new: &Record) -> Outcome {
+pub(super) async fn tell(handle: &Arc<Handle>, new: &Record) -> Outcome {
     let config = &new.blueprint.config;
     let other_check = handle.record().blueprint.config.healthcheck != config.healthcheck;
     let update = VmConfig {
         hostname: config.hostname.clone(),
         domainname: config.domainname.clone(),
-        interfaces: config.interfaces.clone(),
+        interfaces: interfaces(new),
         hosts: config.hosts.clone(),
         nameservers: config.nameservers.clone(),
         search: config.search.clone(),

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use stack_api::container::{Health, State};
+use stack_api::container::{Container, Health, State};
 use stack_api::event::ApiError;
 use stack_api::spec::Condition;
 
-use crate::container::{Handle, Record};
+use crate::container::{Handle, NEVER_RAN, Record};
 
 /// Waits until a container has reached the condition.
 ///
@@ -32,7 +32,7 @@ fn judge(handle: &Handle, record: &Record, condition: Condition) -> Option<Resul
     let container = &record.container;
     let name = &container.name;
     let over = !container.state.is_live() && container.state != State::Created;
-    let failed = |what: String| Some(Err(failure(record, &what)));
+    let failed = |what: String| Some(Err(failure(container, &what)));
     let unhealthy = || match &*handle.probe.borrow() {
         Some(probe) => format!(
             "{name} is unhealthy: its last health check ended with {}: {}",
@@ -103,7 +103,7 @@ pub(super) async fn up(handle: &Arc<Handle>) -> Result<(), ApiError> {
             container.name,
             container.exit_code.unwrap_or(-1)
         );
-        return Err(failure(&handle.record(), &what));
+        return Err(failure(&container, &what));
     }
     Ok(())
 }
@@ -134,22 +134,79 @@ pub(super) fn not_up(handle: &Handle) -> Option<String> {
     }
 }
 
-fn failure(record: &Record, what: &str) -> ApiError {
-    let container = &record.container;
-    let code = match &container.error {
-        Some(error) if error.contains("already in use") => "port_in_use",
-        _ => "service_failed",
+fn failure(container: &Container, what: &str) -> ApiError {
+    let Some(error) = &container.error else {
+        return ApiError::new("service_failed", what).help(look_into_logs(container));
     };
-    let mut error = match &container.error {
-        Some(error) => ApiError::new(code, format!("{what}: {error}")),
-        None => ApiError::new(code, what),
+    let code = match error.contains("already in use") {
+        true => "port_in_use",
+        false => "service_failed",
     };
-    if let (Some(_), Some(code @ (126 | 127))) = (&container.error, container.exit_code) {
-        error.exit_code = code;
+    // Its program was not reached, so there is neither an exit code of its
+    // own nor output; the error says what to do.
+    if container.exit_code == Some(NEVER_RAN) {
+        let what = format!("{} could not be started: {error}", container.name);
+        return ApiError::new(code, what);
     }
-    error.help = Some(format!(
-        "see what it said with `stack logs {}`",
-        container.service
-    ));
-    error
+    let mut told = ApiError::new(code, format!("{what}: {error}")).help(look_into_logs(container));
+    if let Some(code @ (126 | 127)) = container.exit_code {
+        told.exit_code = code;
+    }
+    told
+}
+
+fn look_into_logs(container: &Container) -> String {
+    format!("see what it said with `stack logs {}`", container.service)
+}
+
+/// What a replica is now, in the words of `up`.
+pub(super) fn status(container: &Container) -> &'static str {
+    match (container.state, container.health) {
+        (State::Running, Some(Health::Healthy)) => "healthy",
+        (state, _) => state.as_str(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended(exit_code: i32, error: Option<&str>) -> Container {
+        Container {
+            name: "shop-web-1".to_owned(),
+            service: "web".to_owned(),
+            state: State::Exited,
+            exit_code: Some(exit_code),
+            error: error.map(str::to_owned),
+            ..Container::default()
+        }
+    }
+
+    #[test]
+    fn what_never_ran_has_no_exit_code_and_no_logs() {
+        let port = ended(128, Some("service web: port 80 is already in use by nginx"));
+        let told = failure(&port, "shop-web-1 ended with exit code 128");
+        assert_eq!(told.code, "port_in_use");
+        assert_eq!(
+            told.message,
+            "shop-web-1 could not be started: service web: port 80 is already in use by nginx"
+        );
+        assert_eq!(told.help, None);
+    }
+
+    #[test]
+    fn what_ran_is_told_with_its_exit_code_and_logs() {
+        let told = failure(&ended(128, None), "shop-web-1 ended with exit code 128");
+        assert_eq!(told.message, "shop-web-1 ended with exit code 128");
+        assert!(told.help.is_some_and(|help| help.contains("logs web")));
+        let missing = ended(127, Some("no such program: rake"));
+        let told = failure(&missing, "shop-web-1 ended with exit code 127");
+        assert_eq!(told.exit_code, 127);
+        assert!(told.message.ends_with("127: no such program: rake"));
+    }
+
+    #[test]
+    fn a_job_that_is_over_is_not_running() {
+        assert_eq!(status(&ended(0, None)), "exited");
+    }
 }

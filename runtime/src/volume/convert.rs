@@ -125,7 +125,7 @@ pub(crate) fn follow(blueprint: &mut Blueprint) {
             path: disk.path.with_extension("tree"),
             kind: stack_files::spec::Kind::Volume,
             read_only: disk.read_only,
-            cache_ms: 0,
+            cache_ms: stack_files::spec::VOLUME_MS,
         });
         blueprint.disks.retain(|other| other.serial != disk.serial);
         replace(&mut blueprint.config, &disk.serial, index);

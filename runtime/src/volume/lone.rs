@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use stack_api::event::ApiError;
-use stack_files::spec::{Kind, Share};
+use stack_files::spec::{Kind, Share, VOLUME_MS};
 use stack_protocol::config::{Mount, MountSource, VmConfig};
 use stack_vmm::{Disk, VmSpec};
 
@@ -65,7 +65,7 @@ pub(super) async fn start(
                     path,
                     kind: Kind::Volume,
                     read_only: false,
-                    cache_ms: 0,
+                    cache_ms: VOLUME_MS,
                 });
                 MountSource::Share {
                     tag: stack_files::TAG.to_owned(),

@@ -45,6 +45,16 @@ impl AnyBackend {
     }
 }
 
+impl AnyBackend {
+    /// Disks, network devices and file systems that a VM has room for.
+    pub async fn devices(&self) -> usize {
+        match self {
+            AnyBackend::Qemu(backend) => backend.devices().await,
+            AnyBackend::Fake(_) => 20,
+        }
+    }
+}
+
 impl Backend for AnyBackend {
     async fn start(&self, spec: &VmSpec) -> Result<Process, Error> {
         match self {

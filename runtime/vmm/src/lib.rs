@@ -15,7 +15,7 @@ pub use any::AnyBackend;
 pub use error::Error;
 pub use fake::Fake;
 pub use process::{Process, leftover};
-pub use qemu::{Probe, Qemu};
+pub use qemu::{Probe, Qemu, outlast_full_disk};
 pub use spec::{Disk, Nic, Rates, Transport, VmSpec};
 
 use std::path::Path;

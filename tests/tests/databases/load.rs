@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::engine::Client;
@@ -28,6 +28,10 @@ struct State {
     last_error: Mutex<String>,
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Load {
     pub(crate) fn start(service: &Service) -> Load {
         let state = Arc::new(State::default());
@@ -43,7 +47,7 @@ impl Load {
     }
 
     fn count(&self) -> usize {
-        self.state.acknowledged.lock().unwrap().len()
+        lock(&self.state.acknowledged).len()
     }
 
     /// Waits until more is acknowledged than now.
@@ -54,7 +58,7 @@ impl Load {
                 began.elapsed() < BACK,
                 "{:?} does not go on {when}: {}",
                 self.service,
-                self.state.last_error.lock().unwrap()
+                lock(&self.state.last_error)
             );
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -64,13 +68,13 @@ impl Load {
     pub(crate) fn finish(self) {
         self.state.over.store(true, Ordering::SeqCst);
         for thread in self.threads {
-            thread.join().unwrap();
+            thread.join().expect("a client has panicked");
         }
-        let mut client = self.service.engine.connect(self.service.port).unwrap();
+        let client = self.service.engine.connect(self.service.port);
         let found = client
-            .all()
+            .and_then(|mut client| client.all())
             .unwrap_or_else(|error| panic!("{:?}: {error}", self.service));
-        let acknowledged = self.state.acknowledged.lock().unwrap();
+        let acknowledged = lock(&self.state.acknowledged);
         let lost: Vec<_> = acknowledged.difference(&found).collect();
         assert!(
             lost.is_empty(),
@@ -106,11 +110,11 @@ fn write(service: &Service, state: &State) {
         };
         match done {
             Ok(()) => {
-                state.acknowledged.lock().unwrap().insert(n);
+                lock(&state.acknowledged).insert(n);
             }
             Err(error) => {
                 client = None;
-                *state.last_error.lock().unwrap() = error;
+                *lock(&state.last_error) = error;
                 std::thread::sleep(Duration::from_millis(100));
             }
         }

@@ -6,6 +6,7 @@ mod file;
 mod image;
 mod machine;
 mod service;
+mod wait;
 
 /// A stack file with one service that would run for ever.
 fn one_service(image: &str) -> String {

@@ -3,10 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
 mod daemon;
+mod moves;
 mod ports;
 mod shared;
 mod sockets;
 mod stack;
+mod user;
 
 use stack_tests::Project;
 

@@ -20,6 +20,8 @@ networks:
     )
 }
 
+const CARDS: &str = "cd /sys/class/net; echo eth*";
+
 #[test]
 fn two_stacks_meet_on_an_external_network() {
     let home = Home::new();
@@ -44,33 +46,55 @@ fn two_stacks_meet_on_an_external_network() {
     let listed: Vec<&str> = listed.lines().collect();
     assert_eq!(listed, ["one_default", "shared", "two_default"]);
 
-    // Taken off it while it runs, and back; another card needs a start.
+    // Taken off it while it runs, and back. Another network takes the spare
+    // card, and then those that it has left.
     let boot = two.field("beta", "BootID");
     two.stack(&["network", "disconnect", "shared", "beta"]).ok();
     fails_inside(&one, "alpha", "nslookup second");
     fails_inside(&two, "beta", "timeout 3 wget -q -O - http://alpha/");
     two.stack(&["network", "connect", "shared", "beta"]).ok();
     assert_eq!(inside(&one, "alpha", "wget -q -O - http://second/"), "beta");
-    assert_eq!(two.field("beta", "BootID"), boot);
-    two.stack(&["network", "connect", "one_default", "beta"])
-        .fails()
-        .says("--restart");
+    assert_eq!(inside(&two, "beta", CARDS), "eth0 eth1");
     two.stack(&[
         "network",
         "connect",
-        "--restart",
         "--alias",
         "third",
         "one_default",
         "beta",
     ])
     .ok();
-    // It runs, but its server may need a moment to listen.
-    let ask =
-        "for n in $(seq 60); do wget -q -O - http://third/ 2>/dev/null && break; sleep 1; done";
-    assert_eq!(inside(&one, "alpha", ask), "beta");
+    assert_eq!(inside(&one, "alpha", "wget -q -O - http://third/"), "beta");
+    let cards = inside(&two, "beta", CARDS);
+    assert_eq!(cards, "eth0 eth1 eth2");
+    let own = "ip -o -4 addr show eth0 | awk '{print $4}' | cut -d/ -f1";
+    let alpha = inside(&one, "alpha", own);
+    let fetch = format!("wget -q -O - http://{alpha}/");
+    assert_eq!(inside(&two, "beta", &fetch), "alpha");
+    two.stack(&["network", "create", "more"]).ok();
+    two.stack(&["network", "connect", "more", "beta"])
+        .fails()
+        .says("--restart");
     two.stack(&["network", "disconnect", "one_default", "two-beta-1"])
         .ok();
+    assert_eq!(inside(&two, "beta", CARDS), "eth0 eth1");
+    two.stack(&["network", "connect", "more", "beta"]).ok();
+    // The default route goes where there is a way out.
+    two.stack(&["network", "disconnect", "two_default", "beta"])
+        .ok();
+    let route = inside(&two, "beta", "ip route show default");
+    assert!(route.contains("eth1"), "{route}");
+    inside(&two, "beta", "nslookup alpha");
+    two.stack(&["network", "connect", "two_default", "beta"])
+        .ok();
+    two.stack(&["network", "disconnect", "more", "beta"]).ok();
+    two.stack(&["network", "rm", "more"]).ok();
+    assert_eq!(two.field("beta", "BootID"), boot);
+    // What is known of it holds for its next start.
+    two.stack(&["restart", "beta"]).ok();
+    let ask =
+        "for n in $(seq 60); do wget -q -O - http://second/ 2>/dev/null && break; sleep 1; done";
+    assert_eq!(inside(&one, "alpha", ask), "beta");
 
     one.stack(&["network", "rm", "shared"])
         .fails()

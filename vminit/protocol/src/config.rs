@@ -21,8 +21,13 @@ pub struct VmConfig {
     /// Small files put into the service's view before it starts (configs,
     /// secrets). They live on a tmpfs.
     pub files: Vec<File>,
-    /// Network devices, in the order of the VM's.
+    /// Network devices, in the order of the VM's; of an update, those that
+    /// shall be there from now on.
     pub interfaces: Vec<Interface>,
+    /// Network devices of the VM. Those behind the configured ones are spare:
+    /// an update may configure them.
+    #[serde(default)]
+    pub devices: u32,
     /// Name servers for `/etc/resolv.conf`.
     pub nameservers: Vec<String>,
     /// `search` for `/etc/resolv.conf`.
@@ -139,11 +144,14 @@ pub struct File {
     pub gid: u32,
 }
 
-/// One network device, found by its hardware address.
+/// One network device.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Interface {
     /// `02:…` hardware address.
     pub mac: String,
+    /// Number of the VM's network device; absent, the place in the list.
+    #[serde(default)]
+    pub device: Option<u32>,
     /// Name to give it: `eth0`, `eth1`…
     pub name: String,
     /// Address and prefix length.

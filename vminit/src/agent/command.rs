@@ -16,7 +16,7 @@ use crate::exec::Session;
 use crate::relay::Inwards;
 use crate::service::{self, Service};
 use crate::spawn::{Place, spawn};
-use crate::{net, rootfs, stats, sys, template};
+use crate::{rootfs, stats, sys};
 
 impl Agent {
     pub(super) fn request(&mut self, request: Request) {
@@ -114,7 +114,8 @@ impl Agent {
                 return self.reply(id, refusal.into());
             }
         }
-        self.stage = match start(config, self.template, &mut self.inwards) {
+        let cards = self.cards.configure(config, self.template);
+        self.stage = match start(config, cards, &mut self.inwards) {
             Ok(mut service) => {
                 service.request = Some(id);
                 let check = config.healthcheck.as_ref();
@@ -216,7 +217,11 @@ impl Agent {
 }
 
 /// Makes this VM the service's, and starts it.
-fn start(config: &VmConfig, template: bool, inwards: &mut Inwards) -> Result<Service, Refusal> {
+fn start(
+    config: &VmConfig,
+    cards: std::io::Result<()>,
+    inwards: &mut Inwards,
+) -> Result<Service, Refusal> {
     let seconds = (config.time_ns / 1_000_000_000) as i64;
     let nanoseconds = (config.time_ns % 1_000_000_000) as i64;
     if config.time_ns > 0 {
@@ -226,10 +231,7 @@ fn start(config: &VmConfig, template: bool, inwards: &mut Inwards) -> Result<Ser
         let what = what.to_owned();
         move |error: std::io::Error| Refusal::new(128, format!("{what}: {error}"))
     };
-    if template {
-        template::take_up().map_err(named("devices"))?;
-    }
-    net::configure(&config.interfaces, template).map_err(named("network"))?;
+    cards.map_err(named("network"))?;
     rootfs::build(config).map_err(named("root file system"))?;
     inwards.apply(&config.inward).map_err(named("sockets"))?;
     service::make_cgroup(config).map_err(named("control group"))?;

@@ -26,6 +26,7 @@ impl Agent {
                 format!("the service uses {used} MiB, more than a limit of {limit} MiB"),
             ));
         }
+        self.cards.change(&config.interfaces)?;
         self.inwards.apply(&config.inward)?;
         files::remake(config)?;
         service::limit(config)?;

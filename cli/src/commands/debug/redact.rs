@@ -1,8 +1,12 @@
 //! Secrets do not go into a bundle: neither where they are defined nor where
 //! a program has printed them.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use serde_json::{Value, json};
 use stack_api::spec::StackSpec;
 
 /// What stands in their place.
@@ -29,23 +33,36 @@ const WORDS: [&str; 10] = [
 #[derive(Debug, Default)]
 pub(super) struct Secrets {
     /// Longest first: one may be a part of another.
-    values: BTreeSet<(std::cmp::Reverse<usize>, String)>,
+    values: BTreeSet<(Reverse<usize>, String)>,
 }
 
-/// `user:password@` in an address.
-fn password_in_url(value: &str) -> Option<&str> {
-    let (_, rest) = value.split_once("://")?;
-    let (user, _) = rest.split_once('@')?;
-    if user.contains('/') {
-        return None;
-    }
-    let (_, password) = user.split_once(':')?;
-    Some(password).filter(|password| !password.is_empty())
+/// Passwords of addresses (`user:password@`) anywhere in a text.
+fn passwords_in_urls(text: &str) -> impl Iterator<Item = &str> {
+    text.split("://").skip(1).filter_map(|rest| {
+        let authority = rest.split(['/', '?', '#', ' ', '"', '\'']).next()?;
+        let (user, _) = authority.rsplit_once('@')?;
+        let (_, password) = user.split_once(':')?;
+        Some(password).filter(|password| !password.is_empty())
+    })
 }
 
 fn is_secret(name: &str) -> bool {
     let upper = name.to_ascii_uppercase();
     WORDS.iter().any(|word| upper.contains(word))
+}
+
+/// The value of `NAME=value` or `--name=value` whose name sounds like a
+/// secret's.
+fn assigned(text: &str) -> Option<&str> {
+    let (name, value) = text.split_once('=')?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    (is_secret(name) && name.chars().all(plain)).then_some(value)
+}
+
+/// `--name`, whose value is the next word.
+fn announces(word: &str) -> bool {
+    word.strip_prefix("--")
+        .is_some_and(|name| !name.contains('=') && is_secret(name))
 }
 
 impl Secrets {
@@ -59,58 +76,131 @@ impl Secrets {
                     text.lines().for_each(|line| self.add(line));
                 }
             }
-            for (name, value) in &service.environment {
-                if is_secret(name) {
-                    self.add(value);
-                }
-                if let Some(password) = password_in_url(value) {
-                    self.add(password);
-                }
-            }
         }
+        let mut found = Vec::new();
+        each(&mut tree(spec), false, &mut |text, secret| {
+            if secret {
+                found.push(text.clone());
+            }
+            found.extend(assigned(text).map(str::to_owned));
+            found.extend(passwords_in_urls(text).map(str::to_owned));
+        });
+        found.iter().for_each(|value| self.add(value));
     }
 
     fn add(&mut self, value: &str) {
         let value = value.trim();
-        if value.len() >= SHORTEST {
-            let length = std::cmp::Reverse(value.len());
-            self.values.insert((length, value.to_owned()));
+        if value.len() < SHORTEST {
+            return;
+        }
+        for form in forms(value) {
+            if form.len() >= SHORTEST {
+                self.values.insert((Reverse(form.len()), form));
+            }
         }
     }
 
-    /// The text without them, also where JSON has escaped them.
+    /// The text without them, also in other forms that programs print.
     pub(super) fn hide(&self, text: &str) -> String {
         let mut text = text.to_owned();
         for (_, value) in &self.values {
-            text = text.replace(value, HIDDEN);
-            let escaped = serde_json::json!(value).to_string();
-            let escaped = escaped.trim_matches('"');
-            if escaped != value {
-                text = text.replace(escaped, HIDDEN);
+            if text.contains(value.as_str()) {
+                text = text.replace(value.as_str(), HIDDEN);
             }
         }
         text
     }
 
     /// The definition without contents of secrets, short ones included.
-    pub(super) fn spec(&self, spec: &StackSpec) -> StackSpec {
-        let mut spec = spec.clone();
-        for service in spec.services.values_mut() {
-            for file in &mut service.files {
-                if file.source.starts_with("secrets") {
-                    file.content = HIDDEN.as_bytes().to_vec();
+    pub(super) fn spec(&self, spec: &StackSpec) -> Value {
+        let mut spec = tree(spec);
+        each(&mut spec, false, &mut |text, secret| {
+            if secret {
+                HIDDEN.clone_into(text);
+            } else if let Some(value) = assigned(text).map(str::len) {
+                text.truncate(text.len() - value);
+                text.push_str(HIDDEN);
+            } else {
+                let passwords: Vec<String> = passwords_in_urls(text).map(str::to_owned).collect();
+                for password in passwords {
+                    *text = text.replace(&format!(":{password}@"), &format!(":{HIDDEN}@"));
                 }
             }
-            for (name, value) in &mut service.environment {
-                if is_secret(name) {
-                    HIDDEN.clone_into(value);
-                } else if let Some(password) = password_in_url(value) {
-                    *value = value.replace(&format!(":{password}@"), &format!(":{HIDDEN}@"));
-                }
-            }
-        }
+        });
         spec
     }
+}
+
+/// The definition, without the contents of files.
+fn tree(spec: &StackSpec) -> Value {
+    let mut spec = spec.clone();
+    for service in spec.services.values_mut() {
+        for file in &mut service.files {
+            if file.source.starts_with("secrets") {
+                file.content = HIDDEN.as_bytes().to_vec();
+            }
+        }
+    }
+    json!(spec)
+}
+
+/// Every text, and whether its name says that it is secret.
+fn each(value: &mut Value, secret: bool, visit: &mut impl FnMut(&mut String, bool)) {
+    match value {
+        Value::String(text) => visit(text, secret),
+        Value::Array(items) => {
+            let mut announced = false;
+            for item in items {
+                let next = item.as_str().is_some_and(announces);
+                each(item, secret || announced, visit);
+                announced = next;
+            }
+        }
+        Value::Object(entries) => {
+            for (name, entry) in entries {
+                // What a service is called says nothing of what it is.
+                let secret = secret || (entry.is_string() && is_secret(name));
+                each(entry, secret, visit);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// As it is, and as programs print it: in JSON (also within JSON), in addresses,
+/// in base64 (also behind something else, as in `user:password`), in
+/// hexadecimal.
+fn forms(value: &str) -> Vec<String> {
+    let in_json = |text: &str| {
+        let text = json!(text).to_string();
+        text[1..text.len() - 1].to_owned()
+    };
+    let once = in_json(value);
+    let mut forms = vec![value.to_owned(), in_json(&once), once];
+    let percent = |upper: bool| -> String {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
+        let encode = |byte: u8| match (plain(byte), upper) {
+            (true, _) => char::from(byte).to_string(),
+            (false, true) => format!("%{byte:02X}"),
+            (false, false) => format!("%{byte:02x}"),
+        };
+        value.bytes().map(encode).collect()
+    };
+    forms.extend([percent(true), percent(false)]);
+    let hex: String = value.bytes().map(|byte| format!("{byte:02x}")).collect();
+    forms.extend([hex.to_uppercase(), hex]);
+    for engine in [STANDARD_NO_PAD, URL_SAFE_NO_PAD] {
+        for before in 0..3 {
+            // What stands before and after it reaches into its first and last
+            // digits: those in between are its own.
+            let mut bytes = vec![0; before];
+            bytes.extend_from_slice(value.as_bytes());
+            let text = engine.encode(&bytes);
+            let own = (before * 8).div_ceil(6)..bytes.len() * 8 / 6;
+            forms.push(text[own].to_owned());
+        }
+    }
+    forms
 }
 
 #[cfg(test)]
@@ -147,12 +237,62 @@ mod tests {
             secrets.hide(log),
             "got [redacted] and \"[redacted]\", [redacted], [redacted], visible"
         );
-        let json = serde_json::to_string(&secrets.spec(&spec)).unwrap();
+        let json = secrets.spec(&spec).to_string();
         for word in ["hunter22", "geheim1", "\"1\""] {
             assert!(!json.contains(word), "{word} in {json}");
         }
         assert!(json.contains("visible"));
         let bytes = serde_json::json!(b"line one").to_string();
         assert!(!json.contains(bytes.trim_end_matches(']')), "{json}");
+    }
+
+    #[test]
+    fn whatever_form_it_has_and_wherever_it_was_written() {
+        let mut service = ServiceSpec::default();
+        let words = |text: &str| Some(text.split(' ').map(str::to_owned).collect());
+        service.command = words("serve --api-token T0ken+Of/Mine --auth=Basic+Word1 --port 80");
+        let label = ("proxy.auth", "admin:$apr1$abcdefgh");
+        service
+            .labels
+            .insert(label.0.to_owned(), label.1.to_owned());
+        service.hooks.post_start = vec![stack_api::hook::Hook {
+            environment: vec!["SEED_SECRET=from the hook".to_owned()],
+            ..stack_api::hook::Hook::default()
+        }];
+        service.healthcheck = Some(stack_api::spec::HealthCheckSpec {
+            test: words("CMD curl http://probe:Pr0bePass@localhost/"),
+            ..stack_api::spec::HealthCheckSpec::default()
+        });
+        let mut spec = StackSpec::default();
+        spec.services.insert("web".to_owned(), service);
+        let mut secrets = Secrets::default();
+        secrets.learn(&spec);
+        let json = secrets.spec(&spec).to_string();
+        let all = [
+            "T0ken+Of/Mine",
+            "Basic+Word1",
+            "apr1",
+            "from the hook",
+            "Pr0bePass",
+        ];
+        for word in all {
+            assert!(!json.contains(word), "{word} in {json}");
+        }
+        assert!(json.contains("--port") && json.contains("80"), "{json}");
+        let encoded = |text: &str| STANDARD_NO_PAD.encode(text);
+        for text in [
+            "token=T0ken%2BOf%2FMine".to_owned(),
+            "token=T0ken%2bOf%2fMine".to_owned(),
+            encoded("T0ken+Of/Mine"),
+            encoded("me:T0ken+Of/Mine"),
+            encoded("you:T0ken+Of/Mine\n"),
+            encoded("someone:T0ken+Of/Mine and more"),
+            "54306B656E2B4F662F4D696E65".to_owned(),
+            json!({"inner": json!({"x": "from the hook"}).to_string()}).to_string(),
+        ] {
+            let hidden = secrets.hide(&text);
+            assert!(hidden.contains(HIDDEN), "{text} became {hidden}");
+        }
+        assert_eq!(secrets.hide("nothing to hide"), "nothing to hide");
     }
 }

@@ -12,14 +12,13 @@ use crate::exit;
 
 /// Put a container on a network
 ///
-/// A machine has the network cards that it was started with: a running one is
-/// restarted for another card, when you say so. Coming back to a network that
-/// it was taken off works at once. The next `up` that makes the container anew
-/// goes by the stack file again.
+/// A running machine has a network card to spare, and those of networks that it
+/// was taken off. When it has none it is restarted for another card, if you say so.
+/// The next `up` that makes the container anew goes by the stack file again.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example: put a service on a shared network under another name\n  \
-                  stack network connect --restart --alias db shared postgres"
+                  stack network connect --alias db shared postgres"
 )]
 pub(super) struct Connect {
     /// Another name on this network
@@ -34,7 +33,7 @@ pub(super) struct Connect {
     #[arg(long, value_name = "ADDRESS")]
     ip6: Option<Ipv6Addr>,
 
-    /// Restart the machine if it runs
+    /// Restart the machine if it has no network card to spare
     #[arg(long)]
     restart: bool,
 

@@ -9,7 +9,7 @@ use crate::exit;
 
 /// Take a container off a network
 ///
-/// It works at once: the machine goes on, and its card leads nowhere.
+/// It works at once: the machine goes on without that card.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example: see what a service does without its database\n  \

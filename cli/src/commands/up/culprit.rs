@@ -34,7 +34,10 @@ pub(super) async fn show_last_lines(
     let service = blamed.first().map(|container| container.service.as_str());
     let place = service.and_then(|service| project.service_line(service));
     context.global.annotate.failure(error, place);
-    for container in blamed.into_iter().take(MOST) {
+    let spoke = blamed
+        .into_iter()
+        .filter(|container| !is_never_run(container));
+    for container in spoke.take(MOST) {
         // Errors of this are less important than the one at hand.
         drop(show(context, client, container).await);
     }
@@ -67,6 +70,11 @@ fn is_to_blame(container: &Container) -> bool {
         }
         State::Created | State::Starting | State::Paused | State::Stopping => false,
     }
+}
+
+/// Its program was not reached: what is in its log is from another time.
+fn is_never_run(container: &Container) -> bool {
+    container.exit_code == Some(128) && container.error.is_some()
 }
 
 async fn show(context: &Context, client: &Client, container: &Container) -> Result<(), Error> {
@@ -123,6 +131,17 @@ mod tests {
             Some(Health::Healthy)
         )));
         assert!(!is_to_blame(&container(State::Running, None, None)));
+    }
+
+    #[test]
+    fn old_lines_are_not_shown_for_what_did_not_start() {
+        let mut container = Container {
+            exit_code: Some(128),
+            ..Container::default()
+        };
+        assert!(!is_never_run(&container));
+        container.error = Some("port 80 is already in use".to_owned());
+        assert!(is_never_run(&container));
     }
 
     #[test]

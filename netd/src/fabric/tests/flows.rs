@@ -74,7 +74,10 @@ fn exchange(
     world.until("the end", 600, |world| world.hosts[&flow].closed.is_some());
     assert_eq!(world.hosts[&flow].closed, Some(Close::Done));
     assert!(world.hosts[&flow].received == to_host);
-    assert_eq!(world.fabric.flows.len(), 0);
+    // A SYN that came twice and late began another one, which the guest resets.
+    world.until("nothing is left", 600, |world| {
+        world.fabric.flows.len() == 0
+    });
 }
 
 type Begin = fn(&mut World) -> (SocketHandle, FlowId);

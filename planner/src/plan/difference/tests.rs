@@ -112,7 +112,16 @@ fn places_on_networks() {
     new.networks.get_mut("back").unwrap().aliases = vec!["db".to_owned()];
     assert_eq!(told(&old, &new), ["Live networks.back.aliases[0]: - → db"]);
     new.networks.insert("front".to_owned(), Default::default());
-    assert_eq!(told(&old, &new)[1], "Recreate networks.front: - → attached");
+    assert_eq!(told(&old, &new)[1], "Live networks.front: - → attached");
+    // As many as the machine has cards for.
+    let class = |networks| {
+        let room = Room {
+            networks,
+            ..Room::default()
+        };
+        changes(&old, &new, &room)[1].class
+    };
+    assert_eq!([class(2), class(1)], [Class::Live, Class::Recreate]);
 }
 
 #[test]
@@ -122,6 +131,7 @@ fn limits_are_live_while_they_fit() {
         ..ServiceSpec::default()
     };
     let room = Room {
+        networks: 1,
         memory: 512 << 20,
         unlimited_memory: false,
         cpus: 1,

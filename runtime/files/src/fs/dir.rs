@@ -76,10 +76,12 @@ impl Fs {
                 break;
             }
             if plus {
-                match look(&*dir, name).ok().filter(|_| !dots) {
+                // What holds for no time need not be found out.
+                let lasts = !dots && self.name_ms(share) > 0;
+                match lasts.then(|| look(&*dir, name).ok()).flatten() {
                     Some(found) => out.extend(self.told(header, header.node, name, &found)?),
                     // Node 0: nothing is said about it.
-                    None => out.extend(Out::default().entry_out(0, &Attr::default(), 0).0),
+                    None => out.extend(Out::default().entry_out(0, &Attr::default(), (0, 0)).0),
                 }
             }
             // In a volume the kind is in an attribute, which only a look at
@@ -102,7 +104,7 @@ impl Fs {
                 break;
             }
             if plus {
-                out.extend(Out::default().entry_out(0, &Attr::default(), 0).0);
+                out.extend(Out::default().entry_out(0, &Attr::default(), (0, 0)).0);
             }
             out = put(out, ROOT + 1 + share, share + 1, 0, name.as_bytes());
         }

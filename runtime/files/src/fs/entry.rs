@@ -35,12 +35,22 @@ impl Fs {
             let share = share.ok_or(libc::ENOENT)?;
             let found = self.find(Tree::root_of(share)).map_err(|_| libc::ENOENT)?;
             let attr = self.attr(share, &found, header);
-            let out = Out::default().entry_out(Tree::root_of(share), &attr, self.cache_ms(share));
+            let times = (self.name_ms(share), self.attr_ms(share, &attr));
+            let out = Out::default().entry_out(Tree::root_of(share), &attr, times);
             return Ok(out.0);
         }
         let dir = self.find_dir(header.node)?;
-        let found = look(&dir.fd, name)?;
-        self.told(header, header.node, name, &found)
+        match look(&dir.fd, name) {
+            // There is none, and for a while there will be none.
+            Err(libc::ENOENT) => {
+                let share = self.tree().share(header.node)?;
+                match self.name_ms(share) {
+                    0 => Err(libc::ENOENT),
+                    ms => Ok(Out::default().entry_out(0, &Attr::default(), (ms, 0)).0),
+                }
+            }
+            found => self.told(header, header.node, name, &found?),
+        }
     }
 
     /// Tells the guest of a file under this name.
@@ -70,10 +80,8 @@ impl Fs {
         };
         self.note(record)?;
         let attr = self.attr(share, found, header);
-        Ok((
-            node,
-            Out::default().entry_out(node, &attr, self.cache_ms(share)),
-        ))
+        let times = (self.name_ms(share), self.attr_ms(share, &attr));
+        Ok((node, Out::default().entry_out(node, &attr, times)))
     }
 
     pub(super) fn getattr(&self, header: &Header) -> Res<Vec<u8>> {
@@ -90,7 +98,7 @@ impl Fs {
             Some((file, stat)) => self.attr_of(share, &*file, &stat, header),
             None => self.attr(share, &self.find(header.node)?, header),
         };
-        Ok(Out::default().attr_out(&attr, self.cache_ms(share)).0)
+        Ok(Out::default().attr_out(&attr, self.attr_ms(share, &attr)).0)
     }
 
     pub(super) fn setattr(&self, header: &Header, mut args: Args<'_>) -> Res<Vec<u8>> {
@@ -153,7 +161,7 @@ impl Fs {
         }
         let stat = super::resolve::stat(fd)?;
         let attr = self.attr_of(share, fd, &stat, header);
-        Ok(Out::default().attr_out(&attr, self.cache_ms(share)).0)
+        Ok(Out::default().attr_out(&attr, self.attr_ms(share, &attr)).0)
     }
 
     pub(super) fn readlink(&self, header: &Header) -> Res<Vec<u8>> {

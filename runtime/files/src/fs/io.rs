@@ -32,11 +32,11 @@ impl Fs {
         }
         self.file(header.node, write)?;
         self.opened(header.node);
-        // With time to live, what is cached holds until a change is seen.
-        let keep = if self.cache_ms(share) > 0 {
-            OPEN_KEEP_CACHE
-        } else {
-            0
+        // Nobody but guests changes what is in a volume, and this one is alone.
+        // What the host changes is read anew.
+        let keep = match self.kind(share) == Kind::Volume && self.name_ms(share) > 0 {
+            true => OPEN_KEEP_CACHE,
+            false => 0,
         };
         Ok(Out::default().u64(header.node).u32(keep).u32(0).0)
     }

@@ -210,7 +210,7 @@ impl Fs {
     pub(super) fn test_lock(&self, header: &Header, mut args: Args<'_>) -> Res<Vec<u8>> {
         let wanted = self.lock_in(&mut args)?;
         let identity = self.lock_identity(header.node)?;
-        let all = self.locks.all();
+        let all = self.common.locks.all();
         let file = all.get(&identity);
         let held = file.and_then(|file| file.conflict(wanted.owner, &wanted.range));
         let (range, kind) = match held {
@@ -226,7 +226,7 @@ impl Fs {
     pub(super) fn set_lock(&self, header: &Header, mut args: Args<'_>) -> Res<Vec<u8>> {
         let wanted = self.lock_in(&mut args)?;
         let identity = self.lock_identity(header.node)?;
-        let mut all = self.locks.all();
+        let mut all = self.common.locks.all();
         self.take(&mut all, identity, &wanted)?;
         Ok(Vec::new())
     }
@@ -271,7 +271,7 @@ impl Fs {
             Ok(identity) => identity,
             Err(error) => return answer.give(Err(error)),
         };
-        let mut all = self.locks.all();
+        let mut all = self.common.locks.all();
         match self.take(&mut all, identity, &wanted) {
             Err(libc::EAGAIN) => {
                 let file = all.entry(identity).or_default();
@@ -305,6 +305,7 @@ impl Fs {
     pub(super) fn unlock_all(&self, node: u64, owner: u64, flock: bool) {
         let owner = (self.session, owner, flock);
         if !self
+            .common
             .locks
             .all()
             .values()
@@ -325,7 +326,7 @@ impl Fs {
             range,
             kind: libc::F_UNLCK,
         };
-        let mut all = self.locks.all();
+        let mut all = self.common.locks.all();
         if all.contains_key(&identity) {
             let _ = self.take(&mut all, identity, &unlock);
         }

@@ -94,7 +94,9 @@ impl Fs {
             uid: stat.stx_uid,
             gid: stat.stx_gid,
             rdev: libc::makedev(stat.stx_rdev_major, stat.stx_rdev_minor) as u32,
+            is_lookers: false,
         };
+        self.looker.seen(header.uid);
         let kept = match mode & libc::S_IFMT {
             libc::S_IFREG | libc::S_IFDIR => read(fd),
             _ => None,
@@ -123,7 +125,10 @@ impl Fs {
             // The user's files belong to whoever looks at them: so a service
             // may write to them whatever user it runs as. The guest's kernel
             // asks again before it refuses something.
-            None if own(stat) => (attr.uid, attr.gid) = (header.uid, header.gid),
+            None if own(stat) => {
+                (attr.uid, attr.gid) = (header.uid, header.gid);
+                attr.is_lookers = true;
+            }
             None => {}
         }
         attr

@@ -5,7 +5,9 @@ mod entry;
 mod handles;
 mod io;
 mod journal;
+mod leases;
 mod locks;
+mod looker;
 mod make;
 mod meta;
 mod remove;
@@ -19,13 +21,16 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::fuse::{Args, HEADER, Header, Out, Res, init, op};
+use crate::fuse::{Args, Attr, HEADER, Header, Out, Res, init, op};
 use crate::link::ToKeeper;
 use crate::server::{Answer, Request, ToTheKeeper};
 use crate::spec::Share;
 use handles::Open;
 use journal::{Journal, Record};
+use leases::Lease;
+pub(crate) use leases::Leases;
 pub(crate) use locks::Locks;
+use looker::Looker;
 use tree::Tree;
 
 /// Largest read or write, in bytes.
@@ -45,7 +50,16 @@ pub(crate) struct Fs {
     dirs: Mutex<HashMap<u64, Arc<OwnedFd>>>,
     next_handle: AtomicU64,
     keeper: ToTheKeeper,
+    common: Common,
+    held: Vec<Arc<Lease>>,
+    looker: Looker,
+}
+
+/// What the file systems of all VMs have together.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Common {
     locks: Arc<Locks>,
+    leases: Arc<Leases>,
 }
 
 fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -60,7 +74,7 @@ impl Fs {
         roots: Vec<OwnedFd>,
         journal: OwnedFd,
         keeper: ToTheKeeper,
-        locks: Arc<Locks>,
+        common: Common,
     ) -> std::io::Result<Fs> {
         if roots.len() != shares.len() {
             return Err(std::io::Error::other("a root is missing"));
@@ -76,9 +90,12 @@ impl Fs {
                 ranges,
             } = record
             {
-                locks.restore(*identity, (session, *owner, *flock), ranges.clone());
+                common
+                    .locks
+                    .restore(*identity, (session, *owner, *flock), ranges.clone());
             }
         }
+        let held = common.leases.open(session, &shares, !records.is_empty());
         let device = |root: &OwnedFd| {
             let stat = resolve::stat(root).ok()?;
             Some(u64::from(stat.stx_dev_major) << 20 | u64::from(stat.stx_dev_minor))
@@ -99,7 +116,9 @@ impl Fs {
             dirs: Mutex::default(),
             next_handle: AtomicU64::new(first),
             keeper,
-            locks,
+            common,
+            held,
+            looker: Looker::default(),
         })
     }
 
@@ -110,7 +129,8 @@ impl Fs {
 
     /// The VM is gone.
     pub(crate) fn close(&self) {
-        self.locks.end(self.session);
+        self.common.locks.end(self.session);
+        self.common.leases.close(self.session);
     }
 
     fn tree(&self) -> MutexGuard<'_, Tree> {
@@ -133,7 +153,7 @@ impl Fs {
         }
         let session = self.session;
         // The order in which they are locked everywhere: locks, tree, journal.
-        let renewed = self.locks.with_records(session, |locks| {
+        let renewed = self.common.locks.with_records(session, |locks| {
             let tree = self.tree();
             let mut records = tree.records();
             records.extend(locks);
@@ -156,8 +176,17 @@ impl Fs {
         }
     }
 
-    fn cache_ms(&self, share: u32) -> u64 {
-        self.shares[share as usize].cache_ms
+    /// How long the guest may rely on a name: milliseconds.
+    fn name_ms(&self, share: u32) -> u64 {
+        self.common.leases.grant(&self.held[share as usize])
+    }
+
+    /// How long it may rely on attributes.
+    fn attr_ms(&self, share: u32, attr: &Attr) -> u64 {
+        match attr.is_lookers && !self.looker.is_alone() {
+            true => 0,
+            false => self.name_ms(share),
+        }
     }
 
     /// Carries out a request and answers it, now or later.
@@ -221,17 +250,17 @@ impl Fs {
             return Err(libc::EPROTO);
         }
         self.forget_all()?;
-        let mut wanted = init::ASYNC_READ
+        std::thread::sleep(self.common.leases.pause(&self.held));
+        let wanted = init::ASYNC_READ
             | init::POSIX_LOCKS
             | init::FLOCK_LOCKS
             | init::BIG_WRITES
             | init::AUTO_INVAL_DATA
             | init::PARALLEL_DIROPS
             | init::MAX_PAGES
+            | init::DO_READDIRPLUS
+            | init::READDIRPLUS_AUTO
             | init::HANDLE_KILLPRIV_V2;
-        if self.shares.iter().all(|share| share.cache_ms > 0) {
-            wanted |= init::DO_READDIRPLUS | init::READDIRPLUS_AUTO;
-        }
         let mut out = Out::default()
             .u32(7)
             .u32(minor.min(crate::fuse::MINOR))
@@ -253,7 +282,7 @@ impl Fs {
 
     /// The guest starts anew.
     fn forget_all(&self) -> Res<()> {
-        self.locks.end(self.session);
+        self.common.locks.end(self.session);
         self.tree().clear();
         guard(&self.files).clear();
         guard(&self.dirs).clear();

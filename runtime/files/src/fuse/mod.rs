@@ -180,14 +180,14 @@ impl Out {
     }
 
     /// `fuse_entry_out`. Node 0: there is no such entry.
-    pub(crate) fn entry_out(self, node: u64, attr: &Attr, cache_ms: u64) -> Out {
-        let (seconds, nanoseconds) = (cache_ms / 1000, (cache_ms % 1000 * 1_000_000) as u32);
+    pub(crate) fn entry_out(self, node: u64, attr: &Attr, (name_ms, attr_ms): (u64, u64)) -> Out {
+        let nanoseconds = |ms: u64| (ms % 1000 * 1_000_000) as u32;
         self.u64(node)
             .u64(0)
-            .u64(seconds)
-            .u64(seconds)
-            .u32(nanoseconds)
-            .u32(nanoseconds)
+            .u64(name_ms / 1000)
+            .u64(attr_ms / 1000)
+            .u32(nanoseconds(name_ms))
+            .u32(nanoseconds(attr_ms))
             .attr(attr)
     }
 }
@@ -207,6 +207,8 @@ pub(crate) struct Attr {
     pub(crate) uid: u32,
     pub(crate) gid: u32,
     pub(crate) rdev: u32,
+    /// Owner and group are those of whoever looks.
+    pub(crate) is_lookers: bool,
 }
 
 #[cfg(test)]
@@ -227,6 +229,6 @@ mod tests {
         let attr = Attr::default();
         assert_eq!(Out::default().attr(&attr).0.len(), 88);
         assert_eq!(Out::default().attr_out(&attr, 0).0.len(), 104);
-        assert_eq!(Out::default().entry_out(1, &attr, 1500).0.len(), 128);
+        assert_eq!(Out::default().entry_out(1, &attr, (1500, 20)).0.len(), 128);
     }
 }

@@ -11,7 +11,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use crate::fs::{Fs, Locks};
+use crate::fs::{Common, Fs};
 use crate::link::{self, ToKeeper, ToServer};
 use inflight::Table;
 use memory::Memory;
@@ -47,11 +47,11 @@ impl ToTheKeeper {
 pub fn run() -> io::Result<()> {
     let link = Arc::new(std::io::stdin().as_fd().try_clone_to_owned()?);
     let keeper = ToTheKeeper(Arc::clone(&link));
-    let locks = Arc::new(Locks::default());
+    let common = Common::default();
     let mut vms: BTreeMap<u64, Vm> = BTreeMap::new();
     rustix::process::umask(rustix::fs::Mode::empty());
     while let Some((message, fds)) = link::receive::<ToServer>(&*link)? {
-        if let Err(error) = take(&mut vms, &keeper, &locks, message, fds) {
+        if let Err(error) = take(&mut vms, &keeper, &common, message, fds) {
             tracing::error!(%error, "a VM's file system fails");
         }
     }
@@ -61,7 +61,7 @@ pub fn run() -> io::Result<()> {
 fn take(
     vms: &mut BTreeMap<u64, Vm>,
     keeper: &ToTheKeeper,
-    locks: &Arc<Locks>,
+    common: &Common,
     message: ToServer,
     fds: Vec<OwnedFd>,
 ) -> io::Result<()> {
@@ -79,7 +79,7 @@ fn take(
                 roots,
                 journal,
                 keeper.clone(),
-                Arc::clone(locks),
+                common.clone(),
             )?;
             let vm = Vm {
                 fs: Arc::new(fs),

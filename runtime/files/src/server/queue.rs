@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 
@@ -14,6 +15,8 @@ use crate::fuse::{self, HEADER};
 /// Longest part of a request that is copied: all but file data. An extended
 /// attribute's value has up to 64 KiB, a list of forgotten nodes a page.
 const COPIED: usize = 128 << 10;
+/// How long the next request is waited for.
+const LINGER: Duration = Duration::from_micros(100);
 
 /// A request, as bytes.
 #[derive(Debug)]
@@ -147,6 +150,7 @@ fn work(shared: &Arc<Shared>, kick: &OwnedFd, end: &OwnedFd, fs: &Arc<Fs>) -> io
     shared.ring().interrupt();
     loop {
         shared.ring().listen(false)?;
+        let mut any = false;
         loop {
             let Some(chain) = shared.ring().pop()? else {
                 break;
@@ -158,6 +162,10 @@ fn work(shared: &Arc<Shared>, kick: &OwnedFd, end: &OwnedFd, fs: &Arc<Fs>) -> io
                 room: chain.writable,
             };
             one(fs, answer, &chain.readable, chain.again);
+            any = true;
+        }
+        if any && linger(shared) {
+            continue;
         }
         if shared.ring().listen(true)? {
             continue;
@@ -177,6 +185,20 @@ fn work(shared: &Arc<Shared>, kick: &OwnedFd, end: &OwnedFd, fs: &Arc<Fs>) -> io
             let _ = rustix::io::read(kick, &mut [0; 8]);
         }
     }
+}
+
+/// Who has had an answer often asks again at once: it is waited for a moment,
+/// for to fall asleep and be woken takes longer. `true`: there is a request.
+fn linger(shared: &Shared) -> bool {
+    let end = Instant::now() + LINGER;
+    while Instant::now() < end {
+        if shared.ring().is_waiting() {
+            return true;
+        }
+        // Whoever asks may need this processor.
+        std::thread::yield_now();
+    }
+    false
 }
 
 /// Carries out one request.

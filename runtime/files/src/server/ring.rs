@@ -199,6 +199,12 @@ impl Ring {
         Ok(self.memory.load(self.place.available + 2)? != self.next)
     }
 
+    /// There is a request.
+    pub(crate) fn is_waiting(&self) -> bool {
+        let available = self.memory.load(self.place.available + 2);
+        !self.stopped && available.is_ok_and(|available| available != self.next)
+    }
+
     /// Nothing is taken or published any more. Gives the position.
     pub(crate) fn stop(&mut self) -> u16 {
         self.stopped = true;

@@ -2,6 +2,8 @@
 //! needed, and stopped when nobody has needed it for a while.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -18,6 +20,7 @@ use tokio::sync::RwLock;
 
 use super::super::images::{self, PullOrder, Wanted};
 use super::super::{create, down, networks, wait};
+use super::shell;
 use crate::container::Handle;
 use crate::container::process::over;
 use crate::daemon::Daemon;
@@ -77,8 +80,38 @@ impl Builder {
 pub(super) struct Lease {
     daemon: Arc<Daemon>,
     pub agent: Agent,
+    pub tools: Tools,
     process: Exec,
 }
+
+/// What its image has besides the engine.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Tools {
+    /// An OCI runtime: `RUN` is in namespaces of its own.
+    pub runtime: bool,
+    /// unshare(1): a build that is given up leaves no process behind.
+    pub unshare: bool,
+}
+
+/// Before the first of builds that run at the same time: what builds left
+/// behind that were cut off. Then, for every build: which tools there are.
+const PREPARE: &str = r#"
+export TMPDIR="$1/stack/tmp"
+mkdir -p "$TMPDIR"
+if [ "$2" = alone ]; then
+    rm -rf "$1/stack/out" /dev/shm/stack-*
+    find "$TMPDIR" -mindepth 1 -maxdepth 1 ! -name 'buildah-cache*' -exec rm -rf {} +
+    if grep -qs '"id"' "$1/storage/overlay-containers/containers.json"; then
+        buildah rm --all > /dev/null
+    fi
+fi
+if command -v crun || command -v runc; then echo runtime; fi
+if command -v unshare; then echo unshare; fi
+"#;
+
+/// What helps when the builder's image is not good.
+pub(super) const OTHER_IMAGE: &str =
+    "`STACK_BUILDER_IMAGE` names an image with buildah, docs/build.md says what it needs";
 
 impl Lease {
     /// Starts the builder if need be.
@@ -90,20 +123,34 @@ impl Lease {
         let agent = agent.ok_or_else(|| {
             ApiError::new("not_running", "the builder's VM does not answer").help("try again")
         })?;
-        builder.users.fetch_add(1, Ordering::SeqCst);
+        let alone = builder.users.fetch_add(1, Ordering::SeqCst) == 0;
         builder.begun.fetch_add(1, Ordering::SeqCst);
-        Ok(Lease {
+        let mut lease = Lease {
             daemon: Arc::clone(daemon),
             agent,
+            tools: Tools::default(),
             process: handle.record().blueprint.config.process,
-        })
+        };
+        let how = if alone { "alone" } else { "beside" };
+        let args = ["sh", "-c", PREPARE, "sh", STORE, how];
+        let found = shell::answer(&lease, &args, None).await?;
+        let found = String::from_utf8_lossy(&found).into_owned();
+        let has = |name| found.lines().any(|line| line == name);
+        lease.tools = Tools {
+            runtime: has("runtime"),
+            unshare: has("unshare"),
+        };
+        Ok(lease)
     }
 
     /// A process in it.
     pub(super) fn exec(&self, args: &[String], env: &[String]) -> Exec {
         Exec {
             args: args.to_vec(),
-            env: over(&self.process.env, env),
+            env: over(
+                &over(&self.process.env, &[format!("TMPDIR={STORE}/stack/tmp")]),
+                env,
+            ),
             cwd: "/".to_owned(),
             stdin: true,
             ..self.process.clone()
@@ -117,7 +164,7 @@ impl Drop for Lease {
         daemon.builder.users.fetch_sub(1, Ordering::SeqCst);
         tokio::spawn(async move {
             let begun = daemon.builder.begun.load(Ordering::SeqCst);
-            tokio::time::sleep(IDLE).await;
+            tokio::time::sleep(idle()).await;
             if daemon.builder.begun.load(Ordering::SeqCst) == begun {
                 stop_if_idle(&daemon).await;
             }
@@ -164,6 +211,22 @@ pub(crate) async fn remove(daemon: &Arc<Daemon>, dry_run: bool) -> Result<bool, 
     Ok(true)
 }
 
+/// `POST /v1/builder/prune`: removes the builder and its cache; gives the
+/// bytes on disk that were freed. The next build begins anew.
+///
+/// # Errors
+/// A build runs, or something cannot be removed.
+pub async fn prune(daemon: &Arc<Daemon>) -> Result<u64, ApiError> {
+    let volumes = daemon.volumes()?;
+    let caches = volumes.iter().filter(|volume| volume.name == CACHE);
+    let size = |path: &Path| std::fs::metadata(path).map_or(0, |meta| meta.blocks() * 512);
+    let freed = caches.map(|cache| size(&cache.path)).sum();
+    if remove(daemon, false).await? {
+        return Ok(freed);
+    }
+    Err(ApiError::new("in_use", "a build is running").help("try again after it"))
+}
+
 async fn running(daemon: &Arc<Daemon>, progress: &Progress) -> Result<Arc<Handle>, ApiError> {
     let spec = spec();
     let service = &spec.services[NAME];
@@ -180,6 +243,7 @@ async fn running(daemon: &Arc<Daemon>, progress: &Progress) -> Result<Arc<Handle
     .await
     .map_err(|error| ApiError {
         message: format!("the image that builds images: {}", error.message),
+        help: Some(OTHER_IMAGE.to_owned()),
         ..error
     })?;
     let image = images
@@ -233,8 +297,43 @@ fn not_up(error: ApiError) -> ApiError {
     }
 }
 
+/// The builder has gone, or cannot run the engine.
+pub(super) fn broken(what: &str) -> ApiError {
+    ApiError::new("builder", format!("{what} (in the builder)"))
+        .help("try again; a build that needs more memory gets it with `STACK_BUILDER_MEMORY`")
+}
+
+/// A number in the daemon's environment.
+fn setting(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    let text = text.trim().to_ascii_lowercase();
+    let text = text.strip_suffix('b').unwrap_or(&text);
+    let (digits, factor) = match text.char_indices().last()? {
+        (at, 'k') => (&text[..at], 1 << 10),
+        (at, 'm') => (&text[..at], 1 << 20),
+        (at, 'g') => (&text[..at], 1 << 30),
+        _ => (text, 1),
+    };
+    let value = digits
+        .parse::<u64>()
+        .ok()
+        .and_then(|n| n.checked_mul(factor));
+    if value.is_none() {
+        tracing::warn!(name, text, "is no number and has no effect");
+    }
+    value.filter(|value| *value > 0)
+}
+
+/// How long it stays without a build.
+fn idle() -> Duration {
+    setting("STACK_BUILDER_IDLE").map_or(IDLE, Duration::from_secs)
+}
+
 fn spec() -> StackSpec {
     let image = std::env::var("STACK_BUILDER_IMAGE").ok();
+    let memory = setting("STACK_BUILDER_MEMORY");
+    let cpus = setting("STACK_BUILDER_CPUS").and_then(|n| u32::try_from(n).ok());
+    let own = || std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
     let file = |target: &str, content: &str| FileSpec {
         source: target.to_owned(),
         target: target.to_owned(),
@@ -271,8 +370,8 @@ fn spec() -> StackSpec {
             file("/etc/containers/policy.json", POLICY),
         ],
         machine: MachineSpec {
-            memory: Some(MEMORY.min(crate::host::memory().total / 2)),
-            vcpus: Some(std::thread::available_parallelism().map_or(1, |n| n.get() as u32)),
+            memory: memory.or_else(|| Some(MEMORY.min(crate::host::memory().total / 2))),
+            vcpus: Some(cpus.unwrap_or_else(own)),
             ..MachineSpec::default()
         },
         ..ServiceSpec::default()

@@ -8,6 +8,7 @@ use stack_api::build::BuildSpec;
 use stack_api::event::ApiError;
 use stack_images::PullOptions;
 
+use super::builder::{self, Tools};
 use super::{Job, dockerfile, images, registries};
 
 /// Bytes of an SSH key at most.
@@ -34,7 +35,7 @@ impl Command {
         job: &Job<'_>,
         all: &BTreeMap<String, BuildSpec>,
         run: &str,
-        options: &PullOptions,
+        (options, tools): (&PullOptions, Tools),
     ) -> Result<Command, ApiError> {
         // In memory: secrets are among the files.
         let dir = format!("/dev/shm/stack-{run}");
@@ -48,7 +49,7 @@ impl Command {
             id_file,
             warnings: Vec::new(),
         };
-        command.basics(job)?;
+        command.basics(job, tools)?;
         command.dockerfile(job);
         command.values(job.spec);
         command.contexts(job, all)?;
@@ -71,18 +72,34 @@ impl Command {
             let path = command.file("auth.json", auth);
             command.env.push(format!("REGISTRY_AUTH_FILE={path}"));
         }
-        command.args.push(job.context.target());
+        command.args.push(match &job.context {
+            Some(context) => context.target(),
+            None => job.spec.context.clone(),
+        });
+        if tools.unshare {
+            // Whoever kills the first process kills all of them.
+            let apart = "unshare --pid --fork --kill-child --mount-proc --";
+            let apart = apart.split(' ').map(str::to_owned);
+            command.args.splice(0..0, apart);
+        }
         Ok(command)
     }
 
-    fn basics(&mut self, job: &Job<'_>) -> Result<(), ApiError> {
+    fn basics(&mut self, job: &Job<'_>, tools: Tools) -> Result<(), ApiError> {
         // Docker's format has health checks, which OCI's has not.
-        let basics = "buildah build --layers --isolation chroot --format docker";
+        let basics = "buildah build --layers --format docker";
         self.args = basics.split(' ').map(str::to_owned).collect();
-        let network = match job.spec.network.as_deref() {
-            Some("none") => "none",
-            _ => "host",
-        };
+        let apart = job.spec.network.as_deref() == Some("none");
+        let network = if apart { "none" } else { "host" };
+        if apart && !tools.runtime {
+            let what = format!(
+                "service {}: `build.network: none` needs crun or runc in the builder's image",
+                job.service
+            );
+            return Err(ApiError::new("builder", what).help(builder::OTHER_IMAGE));
+        }
+        // With a runtime, a `RUN` sees its own processes only.
+        self.option("--isolation", if tools.runtime { "oci" } else { "chroot" });
         let id_file = self.id_file.clone();
         self.option("--network", network);
         self.option("--iidfile", &id_file);
@@ -99,6 +116,18 @@ impl Command {
     }
 
     fn dockerfile(&mut self, job: &Job<'_>) {
+        let Some(_) = &job.context else {
+            // The engine fetches the context, and knows what is in it.
+            match &job.spec.dockerfile_inline {
+                Some(inline) => {
+                    let path = self.file("Dockerfile", inline.clone().into_bytes());
+                    self.option("--file", &path);
+                }
+                None if job.spec.dockerfile.is_empty() => {}
+                None => self.option("--file", &job.spec.dockerfile),
+            }
+            return;
+        };
         let path = self.file("Dockerfile", job.dockerfile.0.clone().into_bytes());
         self.option("--file", &path);
         // It has been heeded already.
@@ -129,7 +158,8 @@ impl Command {
             self.option("--add-host", &format!("{name}:{address}"));
         }
         if let Some(size) = spec.shm_size {
-            self.option("--shm-size", &format!("{size}b"));
+            // What mount(8) understands, too.
+            self.option("--shm-size", &format!("{}k", size.div_ceil(1024)));
         }
         for (name, (soft, hard)) in &spec.ulimits {
             self.option("--ulimit", &format!("{name}={soft}:{hard}"));

@@ -25,11 +25,12 @@ pub(super) async fn import(
 ) -> Result<String, ApiError> {
     let config = config(lease, id).await?;
     let digest = format!("sha256:{id}");
-    if let Some(image) = names.first()
-        && let Some(known) = daemon.images.get(image).map_err(error)?
-        && known.id == digest
-        && names.len() == 1
-    {
+    let mut known = true;
+    for name in names {
+        let image = daemon.images.get(name).map_err(error)?;
+        known &= image.is_some_and(|image| image.id == digest);
+    }
+    if known {
         return Ok(digest);
     }
     let layers = daemon.images.layers_to_bring(&config).map_err(error)?;
@@ -112,7 +113,9 @@ async fn write_out(
     args.extend(known);
     shell::answer(lease, &args, None).await?;
     let to = format!("oci:{out}:image");
-    let push = ["buildah", "push", "--quiet", "--format", "oci", id, &to];
+    // Packing costs more than the short way out.
+    let push = "buildah push --quiet --disable-compression --format oci";
+    let push: Vec<&str> = push.split(' ').chain([id, to.as_str()]).collect();
     shell::answer(lease, &push, None).await?;
     let index = document(lease, &format!("{out}/index.json")).await?;
     let manifest = index["manifests"][0]["digest"].as_str().unwrap_or_default();

@@ -10,6 +10,7 @@ mod command;
 mod context;
 mod dockerfile;
 mod forward;
+mod git;
 mod import;
 mod order;
 mod registries;
@@ -25,7 +26,7 @@ use stack_api::event::ApiError;
 use stack_images::PullOptions;
 use tokio::sync::OwnedRwLockReadGuard;
 
-pub use builder::{Builder, PROJECT as BUILDER, settle as settle_builder};
+pub use builder::{Builder, PROJECT as BUILDER, prune as prune_builder, settle as settle_builder};
 pub(crate) use builder::{CACHE, remove as remove_builder};
 
 use super::{Outcome, images};
@@ -44,7 +45,8 @@ struct Job<'a> {
     spec: &'a BuildSpec,
     /// Content of the Dockerfile, and how it is called.
     dockerfile: (String, String),
-    context: Context,
+    /// `None`: the engine fetches it.
+    context: Option<Context>,
     /// More contexts that are directories, by name.
     more: BTreeMap<&'a str, Context>,
 }
@@ -84,8 +86,9 @@ pub async fn build(daemon: Arc<Daemon>, request: Build, progress: Progress) -> O
     if wanted.is_empty() {
         return Ok(());
     }
+    let builds = fetch(&daemon, &progress, &request.builds, &wanted).await?;
     let mut jobs = BTreeMap::new();
-    for (service, spec) in &request.builds {
+    for (service, spec) in &builds {
         match Job::new(service, spec) {
             Ok(job) => drop(jobs.insert(service.as_str(), job)),
             // What is not asked for does not matter.
@@ -105,7 +108,7 @@ pub async fn build(daemon: Arc<Daemon>, request: Build, progress: Progress) -> O
                 .into_iter()
                 .filter_map(|name| jobs.get(name))
                 .map(|job| {
-                    let built = one(&daemon, &lease, &progress, job, &request.builds);
+                    let built = one(&daemon, &lease, &progress, job, &builds);
                     async move { built.await.map(|()| job.service) }
                 }),
         );
@@ -114,6 +117,36 @@ pub async fn build(daemon: Arc<Daemon>, request: Build, progress: Progress) -> O
             None => return Ok(()),
         }
     }
+}
+
+/// Fetches contexts in git repositories, as far as they are needed, and puts
+/// their directories in their place.
+async fn fetch(
+    daemon: &Daemon,
+    progress: &Progress,
+    builds: &BTreeMap<String, BuildSpec>,
+    wanted: &BTreeSet<&str>,
+) -> Result<BTreeMap<String, BuildSpec>, ApiError> {
+    let mut builds = builds.clone();
+    let mut new: Vec<String> = wanted.iter().map(|name| (*name).to_owned()).collect();
+    let mut seen = BTreeSet::new();
+    while let Some(service) = new.pop() {
+        let Some(spec) = builds.get_mut(&service).filter(|_| seen.insert(service)) else {
+            continue;
+        };
+        let more = spec.additional_contexts.values_mut();
+        for place in more.chain([&mut spec.context]) {
+            new.extend(place.strip_prefix("service:").map(str::to_owned));
+            let Some(repository) = git::Repository::parse(place) else {
+                continue;
+            };
+            progress.step("context", place, "fetching");
+            let folder = repository.fetch(&daemon.paths.cache).await?;
+            progress.finish("context", place, "fetched");
+            *place = folder.display().to_string();
+        }
+    }
+    Ok(builds)
 }
 
 /// Brings the contexts of all jobs in. They stay as they are until what is
@@ -126,7 +159,7 @@ async fn bring<'a>(
 ) -> Result<Vec<OwnedRwLockReadGuard<()>>, ApiError> {
     let mut contexts: BTreeMap<String, &Context> = BTreeMap::new();
     for job in jobs {
-        for context in job.more.values().chain([&job.context]) {
+        for context in job.more.values().chain(&job.context) {
             contexts.insert(context.target(), context);
         }
     }
@@ -153,6 +186,18 @@ impl<'a> Job<'a> {
             message: format!("service {service}: {}", error.message),
             ..error
         };
+        if is_archive(&spec.context) {
+            let inline = spec.dockerfile_inline.clone().unwrap_or_default();
+            let mut job = Job {
+                service,
+                spec,
+                dockerfile: (inline, spec.dockerfile.clone()),
+                context: None,
+                more: BTreeMap::new(),
+            };
+            job.add_contexts().map_err(failed)?;
+            return Ok(job);
+        }
         let path = Path::new(&spec.context);
         let file = (spec.dockerfile_inline.is_none()).then(|| path.join(&spec.dockerfile));
         let context = Context::open(path, file.as_deref()).map_err(failed)?;
@@ -161,20 +206,25 @@ impl<'a> Job<'a> {
             (None, Some(file)) => (read(file).map_err(failed)?, spec.dockerfile.clone()),
             (None, None) => (String::new(), String::new()),
         };
-        let mut more = BTreeMap::new();
-        for (name, place) in &spec.additional_contexts {
-            if is_directory(place) {
-                let context = Context::open(Path::new(place), None).map_err(failed)?;
-                more.insert(name.as_str(), context);
-            }
-        }
-        Ok(Job {
+        let mut job = Job {
             service,
             spec,
             dockerfile,
-            context,
-            more,
-        })
+            context: Some(context),
+            more: BTreeMap::new(),
+        };
+        job.add_contexts().map_err(failed)?;
+        Ok(job)
+    }
+
+    fn add_contexts(&mut self) -> Outcome {
+        for (name, place) in &self.spec.additional_contexts {
+            if is_directory(place) {
+                let context = Context::open(Path::new(place), None)?;
+                self.more.insert(name.as_str(), context);
+            }
+        }
+        Ok(())
     }
 
     /// All names of the image, in full.
@@ -200,6 +250,11 @@ impl<'a> Job<'a> {
         images.extend(named.map(str::to_owned));
         images
     }
+}
+
+/// The URL of an archive, or of a Dockerfile.
+fn is_archive(place: &str) -> bool {
+    place.starts_with("http://") || place.starts_with("https://")
 }
 
 /// Neither a URL nor an image nor a service.
@@ -233,7 +288,7 @@ async fn one(
     progress.step("image", name, "building");
     let run = daemon.builder.number();
     let options = PullOptions::from_env();
-    let command = command::Command::new(job, all, &run, &options).await?;
+    let command = command::Command::new(job, all, &run, (&options, lease.tools)).await?;
     for warning in &command.warnings {
         progress.warn(format!("{}: {warning}", job.service));
     }
@@ -259,8 +314,10 @@ async fn one(
         })
         .await?;
         if exit.code != 0 {
-            let why = exit.error.unwrap_or(last_error);
-            return Err(command::failure(job, &step, &why));
+            return Err(match exit.error {
+                Some(why) => builder::broken(&format!("service {}: {why}", job.service)),
+                None => command::failure(job, &step, &last_error),
+            });
         }
         let id = shell::answer(lease, &["cat", &command.id_file], None).await?;
         let id = String::from_utf8_lossy(&id).trim().replace("sha256:", "");

@@ -131,10 +131,10 @@ mod tests {
                 service,
                 spec,
                 dockerfile: (spec.dockerfile_inline.clone().unwrap(), String::new()),
-                context: Context {
+                context: Some(Context {
                     path: "/".into(),
                     ignore: None,
-                },
+                }),
                 more: BTreeMap::new(),
             };
             (service.as_str(), job)

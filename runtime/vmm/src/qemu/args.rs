@@ -84,6 +84,15 @@ pub(super) fn build(spec: &VmSpec, probe: &Probe, start: Start) -> Result<Vec<St
     Ok(args.0)
 }
 
+/// How many disks, network devices and file systems a machine has room for.
+pub(super) fn devices(probe: &Probe) -> usize {
+    let transports = match cfg!(target_arch = "aarch64") {
+        true => aarch64::TRANSPORTS,
+        false => x86_64::transports(probe),
+    };
+    transports - OWN_DEVICES
+}
+
 struct Args(Vec<String>);
 
 impl Args {

@@ -4,6 +4,7 @@ mod accelerator;
 mod affinity;
 mod args;
 mod failure;
+mod full_disk;
 mod launch;
 mod probe;
 mod qmp;
@@ -21,6 +22,7 @@ use launch::{Life, launch};
 use template::{Failure, Templates};
 
 use crate::{Backend, Error, Process, VmSpec};
+pub use full_disk::outlast_full_disk;
 pub use probe::Probe;
 
 /// Longest serial number of a virtio-blk device (VIRTIO 1.2, 5.2.6).
@@ -65,6 +67,11 @@ impl Qemu {
     /// disk they take.
     pub fn templates(&self) -> (usize, u64) {
         self.templates.size()
+    }
+
+    /// Disks, network devices and file systems that a VM has room for.
+    pub async fn devices(&self) -> usize {
+        self.probe().await.map_or(0, |probe| args::devices(&probe))
     }
 
     /// Virtual processors of a VM for which none are asked: the host's, four

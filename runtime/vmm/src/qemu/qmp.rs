@@ -1,5 +1,5 @@
 //! QEMU's machine protocol (QMP): JSON lines over a unix socket
-//! (`docs/interop/qmp-spec.rst` of QEMU). Only what a start needs: commands
+//! (`docs/interop/qmp-spec.rst` of QEMU). Only what is needed: commands
 //! one after the other, and waiting for an event.
 
 use std::collections::VecDeque;
@@ -34,7 +34,9 @@ impl Qmp {
         }
     }
 
-    async fn connect(socket: &Path) -> io::Result<Qmp> {
+    /// # Errors
+    /// There is no monitor, or it says nothing sensible.
+    pub(super) async fn connect(socket: &Path) -> io::Result<Qmp> {
         let mut qmp = Qmp {
             stream: BufReader::new(UnixStream::connect(socket).await?),
             events: VecDeque::new(),

@@ -10,6 +10,7 @@ use crate::harness::{Machine, assets, service};
 fn interface(mac: &str, name: &str) -> Interface {
     Interface {
         mac: mac.to_owned(),
+        device: None,
         name: name.to_owned(),
         ipv4: None,
         gateway4: None,

@@ -53,6 +53,7 @@ fn machine(assets: &Assets) -> Machine {
 fn config(script: &str) -> VmConfig {
     let interface = |n: u8| Interface {
         mac: format!("02:aa:00:00:00:0{n}"),
+        device: None,
         name: format!("eth{}", n - 1),
         ipv4: Some(([10, n, 0, 2].into(), 24)),
         gateway4: None,

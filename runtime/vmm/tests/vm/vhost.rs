@@ -99,6 +99,7 @@ fn config(n: usize) -> VmConfig {
     VmConfig {
         interfaces: vec![Interface {
             mac: mac(n),
+            device: None,
             name: "eth0".to_owned(),
             ipv4: Some((address(n), 24)),
             gateway4: None,

@@ -5,15 +5,20 @@ use std::path::PathBuf;
 use super::super::context::Context;
 use super::*;
 
+const ALL: Tools = Tools {
+    runtime: true,
+    unshare: true,
+};
+
 fn job<'a>(spec: &'a BuildSpec, dockerfile: &str) -> Job<'a> {
     Job {
         service: "web",
         spec,
         dockerfile: (dockerfile.to_owned(), "Dockerfile".to_owned()),
-        context: Context {
+        context: Some(Context {
             path: PathBuf::from("/src"),
             ignore: None,
-        },
+        }),
         more: BTreeMap::new(),
     }
 }
@@ -28,7 +33,9 @@ async fn command(spec: &BuildSpec) -> Command {
     )]);
     let job = job(spec, "FROM busybox\n");
     let options = PullOptions::default();
-    Command::new(&job, &all, "7", &options).await.unwrap()
+    Command::new(&job, &all, "7", (&options, ALL))
+        .await
+        .unwrap()
 }
 
 #[tokio::test]
@@ -68,10 +75,12 @@ async fn what_the_file_says_is_on_the_command_line() {
         "--add-host db:10.0.0.1",
         "--no-cache",
         "--pull-always",
-        "--shm-size 1048576b",
+        "--shm-size 1024k",
         "--ulimit nofile=10:20",
         "--cap-add all",
         "--network host",
+        "--isolation oci",
+        "unshare --pid --fork --kill-child --mount-proc -- buildah build",
     ] {
         assert!(line.contains(part), "{part} is not in {line}");
     }
@@ -82,6 +91,40 @@ async fn what_the_file_says_is_on_the_command_line() {
         .iter()
         .find(|(path, _)| path.ends_with("secret-0"));
     assert_eq!(secret.unwrap().1, b"hidden");
+}
+
+#[tokio::test]
+async fn an_archive_is_fetched_by_the_engine() {
+    let spec = BuildSpec {
+        image: "a".to_owned(),
+        context: "https://example.org/a.tar.gz".to_owned(),
+        dockerfile: "Other".to_owned(),
+        network: Some("none".to_owned()),
+        ..BuildSpec::default()
+    };
+    let job = Job {
+        context: None,
+        ..job(&spec, "")
+    };
+    let (options, none) = (PullOptions::default(), BTreeMap::new());
+    let command = Command::new(&job, &none, "7", (&options, ALL))
+        .await
+        .unwrap();
+    let line = command.args.join(" ");
+    assert!(line.contains("--file Other"), "{line}");
+    assert!(line.ends_with(" https://example.org/a.tar.gz"), "{line}");
+    assert!(
+        !line.contains("--ignorefile") && line.contains("--network none"),
+        "{line}"
+    );
+
+    // Without a runtime there is no network to take away.
+    let bare = Tools::default();
+    let error = Command::new(&job, &none, "7", (&options, bare))
+        .await
+        .err()
+        .unwrap();
+    assert!(error.message.contains("crun"), "{error}");
 }
 
 #[tokio::test]
@@ -110,7 +153,7 @@ async fn agents_are_told_from_keys() {
     let none = with("");
     let job = job(&none, "FROM busybox\n");
     let options = PullOptions::default();
-    let error = Command::new(&job, &BTreeMap::new(), "7", &options).await;
+    let error = Command::new(&job, &BTreeMap::new(), "7", (&options, ALL)).await;
     let error = error.err().unwrap();
     assert!(error.message.contains("SSH_AUTH_SOCK"), "{error}");
 }

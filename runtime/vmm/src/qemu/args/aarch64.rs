@@ -4,6 +4,9 @@
 use super::Machine;
 use crate::VmSpec;
 
+/// virtio-mmio transports of `virt`.
+pub(super) const TRANSPORTS: usize = 32;
+
 pub(super) fn machine(spec: &VmSpec) -> Machine {
     Machine {
         options: vec![
@@ -15,7 +18,7 @@ pub(super) fn machine(spec: &VmSpec) -> Machine {
             ("-initrd", spec.initramfs.display().to_string()),
         ],
         bus: "device",
-        transports: 32,
+        transports: TRANSPORTS,
         kernel: "console=ttyAMA0".to_owned(),
     }
 }

@@ -9,6 +9,15 @@ use crate::{Error, Probe, VmSpec};
 /// where `microvm` firmware keeps the ACPI tables.
 const INITRAMFS: u64 = 64 << 20;
 
+/// Eight virtio-mmio transports without the second ioapic, 24 with it.
+pub(super) fn transports(probe: &Probe) -> usize {
+    match (probe.microvm, probe.ioapic2) {
+        (false, _) => 28,
+        (true, true) => 24,
+        (true, false) => 8,
+    }
+}
+
 pub(super) fn machine(spec: &VmSpec, probe: &Probe) -> Result<Machine, Error> {
     let kernel = "console=ttyS0 reboot=t tsc=reliable no_timer_check".to_owned();
     // An emulated processor does not tell how fast its clock runs, and there
@@ -25,7 +34,7 @@ pub(super) fn machine(spec: &VmSpec, probe: &Probe) -> Result<Machine, Error> {
                 ("-initrd", initramfs),
             ],
             bus: "pci",
-            transports: 28,
+            transports: transports(probe),
             kernel,
         });
     }
@@ -33,12 +42,7 @@ pub(super) fn machine(spec: &VmSpec, probe: &Probe) -> Result<Machine, Error> {
         .map_err(Error::io(initramfs))?
         .len();
     let file = super::escape(&spec.initramfs);
-    // Eight virtio-mmio transports without the second ioapic, 24 with it.
-    let (ioapic, transports) = if probe.ioapic2 {
-        (",ioapic2=on", 24)
-    } else {
-        ("", 8)
-    };
+    let ioapic = if probe.ioapic2 { ",ioapic2=on" } else { "" };
     Ok(Machine {
         options: vec![
             (
@@ -55,7 +59,7 @@ pub(super) fn machine(spec: &VmSpec, probe: &Probe) -> Result<Machine, Error> {
             ),
         ],
         bus: "device",
-        transports,
+        transports: transports(probe),
         // `initrdmem` alone does not reserve the memory (kernel 6.12,
         // early_reserve_initrd comes before the command line is read).
         kernel: format!(
