@@ -5,7 +5,7 @@ mod parse;
 pub use parse::parse_change;
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
@@ -22,6 +22,7 @@ use crate::progress::Reporter;
 use crate::record::{LayerFile, Origin};
 use crate::reference::Reference;
 use crate::save::Whole;
+use crate::space::SpaceGuard;
 use crate::store::{Finished, Store};
 
 /// What is new about an image.
@@ -71,20 +72,55 @@ pub enum Change {
     OnBuild(String),
 }
 
+/// The archive of a new layer, in a file without a name. Writing fails when
+/// it becomes too large, or the disk is nearly full.
+#[derive(Debug)]
+pub struct Spool {
+    file: File,
+    space: SpaceGuard,
+    /// Bytes that it may still get.
+    left: u64,
+}
+
+impl Write for Spool {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let left = self.left.checked_sub(bytes.len() as u64);
+        self.left = left.ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::FileTooLarge,
+                "there are more changes than a layer may have",
+            )
+        })?;
+        self.space.before_write(&self.file, bytes.len())?;
+        self.file.write_all(bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
 impl Store {
     /// A file without a name for the archive of a new layer.
     ///
     /// # Errors
     /// It cannot be made.
-    pub fn spool(&self) -> Result<File, Error> {
-        tempfile::tempfile_in(self.root().join("tmp")).map_err(Error::store("a new layer"))
+    pub fn spool(&self) -> Result<Spool, Error> {
+        let file = tempfile::tempfile_in(self.root().join("tmp"));
+        Ok(Spool {
+            file: file.map_err(Error::store("a new layer"))?,
+            space: SpaceGuard::default(),
+            left: self.inner().limits.unpacked,
+        })
     }
 
     /// Makes an image of another one and the archive of one more layer.
     ///
     /// # Errors
     /// The base is not here, the archive is not good, or the disk is full.
-    pub async fn commit(&self, order: &Commit, mut layer: File) -> Result<ImageSummary, Error> {
+    pub async fn commit(&self, order: &Commit, layer: Spool) -> Result<ImageSummary, Error> {
+        let mut layer = layer.file;
         let held = self.hold().await?;
         let name = order.name.clone().unwrap_or_else(|| "the new image".into());
         let named: Option<Reference> = order.name.as_deref().map(str::parse).transpose()?;

@@ -42,7 +42,7 @@ mod space;
 mod store;
 
 pub use built::{Upstream, full_name};
-pub use commit::{Change, Commit, parse_change};
+pub use commit::{Change, Commit, Spool, parse_change};
 pub use config::{ImageConfig, ImageHealthcheck};
 pub use error::Error;
 pub use gc::Freed;

@@ -87,18 +87,32 @@ impl Store {
         };
         let manifest = done.await.map_err(not_taken)?;
         let digest = Digest::of(manifest.as_bytes());
-        // The next time, and a look at the image, begin with what is there.
+        self.note_push(&whole.record, &digest, (manifest, registry.place()))?;
+        Ok(digest.to_string())
+    }
+
+    /// The next push, and a look at the image, begin with what is there. A
+    /// name that leads to another image by now, or to none, stays as it is.
+    fn note_push(
+        &self,
+        pushed: &Record,
+        digest: &Digest,
+        (manifest, place): (String, (String, String)),
+    ) -> Result<(), Error> {
+        let now = Record::load(self.root(), &pushed.reference)?;
+        let Some(now) = now.filter(|now| now.id == pushed.id) else {
+            return Ok(());
+        };
         let record = Record {
             digest: digest.clone(),
             origin: Origin {
                 manifest: Some(manifest),
-                registry: Some(registry.place()),
-                ..record.origin.clone()
+                registry: Some(place),
+                ..now.origin
             },
-            ..record.clone()
+            ..now
         };
-        record.save(self.root())?;
-        Ok(digest.to_string())
+        record.save(self.root())
     }
 }
 

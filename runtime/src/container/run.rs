@@ -308,6 +308,13 @@ async fn configure(handle: &Arc<Handle>, vm: &mut Vm, hello: &GuestHello) -> Res
         record.process = Some(vm.process.clone());
     });
     if hello.configured {
+        if handle.container().state != State::Paused {
+            // Whoever froze it for a moment (`commit`) may have been killed.
+            let thawed = vm.agent.request(Command::Freeze { frozen: false }).await;
+            if let Err(error) = thawed {
+                tracing::warn!(%error, container = handle.id, "not thawed");
+            }
+        }
         handle.update(|record| {
             let container = &mut record.container;
             let hooked = !record.spec.hooks.post_start.is_empty();

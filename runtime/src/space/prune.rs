@@ -2,6 +2,7 @@
 //! images that nobody needs, and what can be made again.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 
 use stack_api::event::ApiError;
@@ -36,6 +37,7 @@ pub async fn prune(daemon: &Arc<Daemon>, order: &Prune) -> Result<Pruned, ApiErr
     }
     if order.all {
         cache(daemon, order, &mut pruned).await?;
+        fetched(daemon, order, &mut pruned)?;
         templates(daemon, order, &mut pruned);
     }
     let wanted = image::Prune {
@@ -153,6 +155,40 @@ async fn cache(daemon: &Arc<Daemon>, order: &Prune, pruned: &mut Pruned) -> Resu
         .items
         .push(item("build cache", volume.name, volume.size));
     Ok(())
+}
+
+/// The next build fetches its context again.
+fn fetched(daemon: &Daemon, order: &Prune, pruned: &mut Pruned) -> Result<(), ApiError> {
+    let dir = daemon.paths.cache.join("git");
+    let entries = std::fs::read_dir(&dir).into_iter().flatten().flatten();
+    let found: Vec<Item> = entries
+        .map(|entry| {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            item("build context", name, tree(&entry.path()))
+        })
+        .collect();
+    if found.is_empty() {
+        return Ok(());
+    }
+    if !stack::remove_fetched(daemon, order.dry_run)? {
+        let note = "fetched build contexts stay: something is being built";
+        pruned.notes.push(note.to_owned());
+        return Ok(());
+    }
+    pruned.bytes += found.iter().map(|item| item.size).sum::<u64>();
+    pruned.items.extend(found);
+    Ok(())
+}
+
+/// Bytes on disk of everything in a directory.
+fn tree(dir: &Path) -> u64 {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let sizes = entries.map(|entry| match entry.file_type() {
+        Ok(kind) if kind.is_dir() => tree(&entry.path()),
+        Ok(kind) if kind.is_file() => blocks(&entry.path()),
+        _ => 0,
+    });
+    sizes.sum()
 }
 
 /// A VM that is about to be restored from one boots instead.

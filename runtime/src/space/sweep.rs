@@ -25,6 +25,7 @@ pub fn sweep(daemon: &Daemon) {
         is_id(id) && !ids.contains(id)
     });
     each(&paths.cache, |name| name.starts_with("build-"));
+    each(&paths.cache.join("git"), |name| name.starts_with("new-"));
     match daemon.images.gc_keeping(&super::images::disks(daemon)) {
         Ok(freed) if freed.files > 0 => {
             tracing::info!(freed.files, freed.bytes, "unused layers deleted");

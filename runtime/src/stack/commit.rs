@@ -1,12 +1,12 @@
 //! `commit`: a new image from what a container has changed of its own.
 
-use std::fs::File;
 use std::io::Write;
 use std::sync::Arc;
 
 use stack_api::container::State;
 use stack_api::event::ApiError;
 use stack_api::image::{Commit, Committed};
+use stack_images::Spool;
 use stack_protocol::config::{Builtin, Exec};
 use stack_protocol::message::{Command, Outcome};
 use stack_vmm::Agent;
@@ -51,8 +51,8 @@ pub async fn commit(
     let handle = find(&daemon, &project, &order)?;
     let container = handle.container();
     let _image = Lease::new(&daemon, std::iter::once(&container.image_id)).await?;
-    let file = daemon.images.spool().map_err(error)?;
-    take(&daemon, &handle, order.pause, file.try_clone().map_err(io)?).await?;
+    let mut spool = daemon.images.spool().map_err(error)?;
+    take(&daemon, &handle, order.pause, &mut spool).await?;
     let made = stack_images::Commit {
         base: container.image_id.clone(),
         name: order.name.clone(),
@@ -62,7 +62,7 @@ pub async fn commit(
         made_by: container.command.clone(),
         changes,
     };
-    let image = daemon.images.commit(&made, file).await.map_err(error)?;
+    let image = daemon.images.commit(&made, spool).await.map_err(error)?;
     Ok(Committed {
         id: image.id,
         reference: image.reference,
@@ -93,30 +93,37 @@ async fn take(
     daemon: &Arc<Daemon>,
     handle: &Arc<Handle>,
     pause: bool,
-    file: File,
+    spool: &mut Spool,
 ) -> Result<(), ApiError> {
     let config = handle.record().blueprint.config;
     let mounts = config.mounts.iter().map(|mount| mount.target.clone());
     let files = config.files.iter().map(|file| file.path.clone());
     let own = PLACES.map(str::to_owned).into_iter();
     let places: Vec<String> = own.chain(mounts).chain(files).collect();
-    let own = handle.agent.borrow().clone();
-    let Some(agent) = own else {
+    if handle.agent.borrow().is_none() {
         let container = handle.container();
         if container.state.is_live() {
             let message = format!("{} does not answer at the moment", container.name);
             return Err(ApiError::new("not_running", message));
         }
         let aside = Aside::open(daemon, handle).await?;
-        let result = receive(aside.agent(), places, file).await;
+        let result = receive(aside.agent(), places, spool).await;
         aside.close().await;
         return result;
+    }
+    // Nobody else pauses it, lets it go on or ends it meanwhile.
+    let turn = daemon.operation(&handle.container().project);
+    let _one = turn.lock().await;
+    let own = handle.agent.borrow().clone();
+    let Some(agent) = own else {
+        let message = format!("{} was stopped meanwhile", handle.container().name);
+        return Err(ApiError::new("not_running", message).help("try again"));
     };
     let pause = pause && handle.container().state != State::Paused;
     if pause {
         freeze(&agent, true).await?;
     }
-    let result = receive(&agent, places, file).await;
+    let result = receive(&agent, places, spool).await;
     if pause {
         // It may have been stopped meanwhile.
         let thawed = freeze(&agent, false).await;
@@ -135,7 +142,7 @@ async fn freeze(agent: &Agent, frozen: bool) -> Result<(), ApiError> {
     }
 }
 
-async fn receive(agent: &Agent, places: Vec<String>, mut file: File) -> Result<(), ApiError> {
+async fn receive(agent: &Agent, places: Vec<String>, spool: &mut Spool) -> Result<(), ApiError> {
     let exec = Exec {
         cwd: "/".to_owned(),
         privileged: true,
@@ -149,7 +156,7 @@ async fn receive(agent: &Agent, places: Vec<String>, mut file: File) -> Result<(
         if stream == 2 {
             message.extend(data.into_iter().take(MESSAGE - message.len()));
         } else if written.is_ok() {
-            written = file.write_all(&data);
+            written = spool.write_all(&data);
             if written.is_err() {
                 session.signal(libc::SIGKILL).await;
             }

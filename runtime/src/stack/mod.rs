@@ -26,7 +26,7 @@ mod wait;
 
 pub use action::act;
 pub use build::{BUILDER, Builder, build, prune_builder, settle_builder};
-pub(crate) use build::{CACHE, remove_builder};
+pub(crate) use build::{CACHE, remove_builder, remove_fetched};
 pub use commit::commit;
 pub use connect::{connect, disconnect, drop_unplugged};
 pub use down::down;

@@ -32,6 +32,13 @@ pub async fn run(daemon: Arc<Daemon>, request: Run, progress: Progress) -> Outco
         let message = format!("image {} was removed meanwhile", service.image);
         ApiError::new("image_missing", message)
     })?;
+    // The name may lead elsewhere before the container is made.
+    let _kept = Lease::new(&daemon, std::iter::once(&image.id)).await?;
+    let there = daemon.images.get(&image.id).map_err(images::error)?;
+    if there.is_none() {
+        let message = format!("image {} was removed meanwhile", service.image);
+        return Err(ApiError::new("image_missing", message).help("try again"));
+    }
     if !request.no_deps {
         dependencies(&daemon, spec, service, &progress).await?;
     }

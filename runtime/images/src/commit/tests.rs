@@ -38,7 +38,7 @@ fn order(base: &str, changes: Vec<Change>) -> Commit {
     }
 }
 
-fn layer(store: &Store, archive: Archive) -> File {
+fn layer(store: &Store, archive: Archive) -> Spool {
     let mut file = store.spool().unwrap();
     file.write_all(&archive.finish()).unwrap();
     file
@@ -140,4 +140,18 @@ async fn a_bad_archive_makes_no_image() {
     let empty = store.spool().unwrap();
     let error = store.commit(&order("nothing", vec![]), empty).await;
     assert_eq!(error.unwrap_err().code(), "image_not_found");
+}
+
+#[test]
+fn a_spool_has_an_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = crate::layer::Limits {
+        unpacked: 10,
+        ..crate::layer::Limits::default()
+    };
+    let store = Store::with_limits(dir.path(), limits).unwrap();
+    let mut spool = store.spool().unwrap();
+    spool.write_all(&[0; 10]).unwrap();
+    let error = spool.write_all(&[0]).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
 }

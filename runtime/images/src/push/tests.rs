@@ -64,6 +64,33 @@ async fn what_is_not_there_is_made_again_and_arrives_whole() {
 }
 
 #[tokio::test]
+async fn a_name_that_has_changed_meanwhile_stays_changed() {
+    let registry = TestRegistry::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path()).await;
+    let name = registry.reference("x:1");
+    registry.add("1", &image());
+    let options = PullOptions::default();
+    store.pull(&name, &options, |_| {}).await.unwrap();
+    let there = Record::load(store.root(), &name).unwrap().unwrap();
+    let digest = Digest::of(b"other");
+    let note = |id: Digest| {
+        let pushed = Record {
+            id,
+            ..there.clone()
+        };
+        let known = ("{}".to_owned(), ("h".to_owned(), "r".to_owned()));
+        store.note_push(&pushed, &digest, known).unwrap();
+        Record::load(store.root(), &name).unwrap()
+    };
+    let after = note(Digest::of(b"another")).unwrap();
+    assert_eq!(after.digest, there.digest);
+    assert_eq!(note(there.id.clone()).unwrap().digest, digest);
+    assert!(Record::remove(store.root(), &name).unwrap());
+    assert!(note(there.id.clone()).is_none());
+}
+
+#[tokio::test]
 async fn refusals_name_the_registry_and_the_remedy() {
     let registry = TestRegistry::start().await;
     registry.set(crate::testing::Faults {

@@ -2,6 +2,7 @@
 //! notes name nodes of the tree; when the image is finished, they become a
 //! recipe.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
@@ -10,11 +11,15 @@ use std::path::Path;
 use super::steps::{Made, Maker};
 use crate::erofs::{Extent, NodeId, Tree, Written, read_extent};
 use crate::layer::LayerError;
+use crate::space::SpaceGuard;
+
+/// Compression of the notes: what is behind an archive's end may be long, but
+/// then it mostly consists of zeros.
+const LEVEL: i32 = 1;
 
 /// Notes about the archive that is being read.
-#[derive(Debug)]
 pub(crate) struct Notes {
-    spool: BufWriter<File>,
+    spool: BufWriter<zstd::stream::write::Encoder<'static, Guarded>>,
     /// The bytes that are read now are those of a file.
     pub(crate) in_file: bool,
 }
@@ -25,8 +30,13 @@ impl Notes {
     /// # Errors
     /// It cannot be made.
     pub(crate) fn new(tmp: &Path) -> io::Result<Notes> {
+        let spool = Guarded {
+            file: tempfile::tempfile_in(tmp)?,
+            space: SpaceGuard::default(),
+        };
+        let encoder = zstd::stream::write::Encoder::new(spool, LEVEL)?;
         Ok(Notes {
-            spool: BufWriter::with_capacity(256 << 10, tempfile::tempfile_in(tmp)?),
+            spool: BufWriter::with_capacity(256 << 10, encoder),
             in_file: false,
         })
     }
@@ -68,6 +78,32 @@ impl Notes {
     }
 }
 
+impl fmt::Debug for Notes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut notes = f.debug_struct("Notes");
+        notes
+            .field("in_file", &self.in_file)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A file that leaves space on the disk.
+struct Guarded {
+    file: File,
+    space: SpaceGuard,
+}
+
+impl Write for Guarded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.space.before_write(&self.file, bytes.len())?;
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
 /// Makes the recipe of the notes.
 ///
 /// # Errors
@@ -79,11 +115,13 @@ pub(crate) fn write(
     tmp: &Path,
 ) -> Result<Made, LayerError> {
     let (out, written) = image;
-    let mut spool = notes
+    let encoder = notes
         .spool
         .into_inner()
         .map_err(io::IntoInnerError::into_error)?;
+    let mut spool = encoder.finish()?.file;
     spool.seek(SeekFrom::Start(0))?;
+    let spool = zstd::stream::read::Decoder::new(spool)?;
     let mut spool = BufReader::with_capacity(256 << 10, spool);
     let mut maker = Maker::new(tmp)?;
     let mut kind = [0];
@@ -125,4 +163,22 @@ pub(crate) fn write(
         }
     }
     maker.end()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zeros_take_no_space() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut notes = Notes::new(dir.path()).unwrap();
+        let zeros = vec![0; 1 << 20];
+        for _ in 0..64 {
+            notes.read(&zeros).unwrap();
+        }
+        let spool = notes.spool.into_inner().ok().unwrap().finish().unwrap();
+        let size = spool.file.metadata().unwrap().len();
+        assert!(size < 1 << 20, "{size}");
+    }
 }

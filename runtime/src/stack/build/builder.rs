@@ -57,6 +57,9 @@ pub struct Builder {
     /// Contexts: written while they are brought in, read while somebody
     /// builds from them. By where they are.
     contexts: Mutex<BTreeMap<String, Arc<RwLock<()>>>>,
+    /// Repositories in the cache: read while somebody builds, written by
+    /// whoever deletes them.
+    pub(super) fetched: RwLock<()>,
     users: AtomicUsize,
     /// Builds that were ever begun.
     begun: AtomicUsize,
@@ -208,6 +211,26 @@ pub(crate) async fn remove(daemon: &Arc<Daemon>, dry_run: bool) -> Result<bool, 
         down::remove(daemon, &quiet, &handle, None, true).await?;
     }
     daemon.remove_volume_named(CACHE)?;
+    Ok(true)
+}
+
+/// Deletes the repositories that builds have fetched; `false` when one
+/// runs.
+///
+/// # Errors
+/// They cannot be deleted.
+pub(crate) fn remove_fetched(daemon: &Daemon, dry_run: bool) -> Result<bool, ApiError> {
+    let Ok(_alone) = daemon.builder.fetched.try_write() else {
+        return Ok(false);
+    };
+    let folder = daemon.paths.cache.join("git");
+    if dry_run || !folder.exists() {
+        return Ok(true);
+    }
+    std::fs::remove_dir_all(&folder).map_err(|error| {
+        let what = format!("{} cannot be deleted: {error}", folder.display());
+        ApiError::new("cache", what)
+    })?;
     Ok(true)
 }
 

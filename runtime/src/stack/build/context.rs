@@ -11,7 +11,7 @@ use stack_protocol::sync::{Item, Kind};
 use stack_sync::{Filter, Patterns, Step, Tree};
 
 use super::builder::{Lease, STORE};
-use super::shell;
+use super::{git, shell, source};
 use crate::daemon::Daemon;
 
 /// A directory of the host to build from.
@@ -28,8 +28,12 @@ impl Context {
     /// Dockerfile or of the context.
     ///
     /// # Errors
-    /// There is none.
-    pub(super) fn open(path: &Path, dockerfile: Option<&Path>) -> Result<Context, ApiError> {
+    /// There is none, or the ignore file cannot be read.
+    pub(super) fn open(
+        path: &Path,
+        dockerfile: Option<&Path>,
+        cache: &Path,
+    ) -> Result<Context, ApiError> {
         if !path.is_dir() {
             return Err(ApiError::new(
                 "no_context",
@@ -43,12 +47,24 @@ impl Context {
             PathBuf::from(name)
         });
         let general = path.join(".dockerignore");
-        let ignore = own.into_iter().chain([general]);
+        let inside = git::repository_of(path, cache);
+        let mut ignore = None;
+        for file in own.into_iter().chain([general]) {
+            match source::read(&file, inside.as_deref()) {
+                Ok(text) => {
+                    ignore = Some(text);
+                    break;
+                }
+                Err(error) if is_missing(&error) => {}
+                Err(error) => {
+                    let what = format!("{} cannot be read: {error}", file.display());
+                    return Err(ApiError::new("bad_ignore_file", what));
+                }
+            }
+        }
         Ok(Context {
             path: path.to_owned(),
-            ignore: ignore
-                .filter_map(|file| std::fs::read_to_string(file).ok())
-                .next(),
+            ignore,
         })
     }
 
@@ -169,6 +185,11 @@ impl Context {
     }
 }
 
+fn is_missing(error: &io::Error) -> bool {
+    let kind = error.kind();
+    kind == io::ErrorKind::NotFound || kind == io::ErrorKind::NotADirectory
+}
+
 /// A path and all directories that lead to it, the context included.
 fn with_parents(path: &str) -> impl Iterator<Item = &str> {
     let ends = path.match_indices('/').map(|(at, _)| at);
@@ -192,7 +213,8 @@ mod tests {
         write("docs/other.md", "");
         write("app.log", "");
         write("src/app", "");
-        let context = Context::open(dir.path(), None).unwrap();
+        let cache = Path::new("/nowhere");
+        let context = Context::open(dir.path(), None, cache).unwrap();
         let paths: Vec<String> = context
             .items()
             .unwrap()
@@ -206,10 +228,10 @@ mod tests {
 
         // The Dockerfile's own comes first, and is another copy.
         write("Dev.dockerignore", "");
-        let own = Context::open(dir.path(), Some(&dir.path().join("Dev"))).unwrap();
+        let own = Context::open(dir.path(), Some(&dir.path().join("Dev")), cache).unwrap();
         assert_eq!(own.items().unwrap().len(), 9);
         assert_ne!(own.target(), context.target());
-        assert!(Context::open(&dir.path().join("nowhere"), None).is_err());
+        assert!(Context::open(&dir.path().join("nowhere"), None, cache).is_err());
     }
 
     #[test]

@@ -140,6 +140,8 @@ impl<'a> Repository<'a> {
         git(&fetch, at).await?;
         git(&["checkout", "--quiet", "--detach", commit, "--"], at).await?;
         if folder.join(".gitmodules").exists() {
+            // Addresses of submodules may be relative to this one.
+            git(&["config", "remote.origin.url", &self.url], at).await?;
             let update = [
                 "submodule",
                 "--quiet",
@@ -154,6 +156,12 @@ impl<'a> Repository<'a> {
     }
 }
 
+/// The repository below the cache that a folder is in; `None` for others.
+pub(super) fn repository_of(folder: &Path, cache: &Path) -> Option<PathBuf> {
+    let commit = folder.strip_prefix(cache).ok()?.components().next()?;
+    Some(cache.join(commit))
+}
+
 /// A whole object name: SHA-1, or SHA-256.
 fn is_commit(text: &str) -> bool {
     matches!(text.len(), 40 | 64) && text.bytes().all(|b| b.is_ascii_hexdigit())
@@ -165,6 +173,8 @@ async fn git(args: &[&str], folder: Option<&Path>) -> Result<String, String> {
         // No hooks, and no way to run commands that a URL names.
         .args(["-c", "core.hooksPath=/dev/null"])
         .args(["-c", "protocol.ext.allow=never"])
+        // No repository names one of this machine as its submodule.
+        .args(["-c", "protocol.file.allow=user"])
         .args(args)
         .env("GIT_TERMINAL_PROMPT", "0")
         .env_remove("GIT_DIR")
@@ -246,6 +256,9 @@ mod tests {
             repository("main", "/app").fetch(&cache).await.unwrap(),
             first
         );
+        let whole = repository_of(&first, &cache.join("git"));
+        assert_eq!(whole.as_deref(), first.parent());
+        assert_eq!(repository_of(dir.path(), &cache), None);
         assert!(!first.parent().unwrap().join(".git").exists());
         for (reference, folder) in [("v2", ""), ("v1", "none"), ("v1", "../x"), ("-x", "")] {
             assert!(repository(reference, folder).fetch(&cache).await.is_err());

@@ -25,6 +25,8 @@ pub(super) async fn import(
 ) -> Result<String, ApiError> {
     let config = config(lease, id).await?;
     let digest = format!("sha256:{id}");
+    // What the store has now, it still has when the rest arrives.
+    let _held = daemon.images.hold().await.map_err(error)?;
     let mut known = true;
     for name in names {
         let image = daemon.images.get(name).map_err(error)?;

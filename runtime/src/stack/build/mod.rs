@@ -15,9 +15,10 @@ mod import;
 mod order;
 mod registries;
 mod shell;
+mod source;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -27,7 +28,7 @@ use stack_images::PullOptions;
 use tokio::sync::OwnedRwLockReadGuard;
 
 pub use builder::{Builder, PROJECT as BUILDER, prune as prune_builder, settle as settle_builder};
-pub(crate) use builder::{CACHE, remove as remove_builder};
+pub(crate) use builder::{CACHE, remove as remove_builder, remove_fetched};
 
 use super::{Outcome, images};
 use crate::daemon::Daemon;
@@ -35,9 +36,6 @@ use crate::progress::Progress;
 use builder::Lease;
 use context::Context;
 use forward::Forward;
-
-/// Bytes of a Dockerfile at most.
-const MAX_DOCKERFILE: u64 = 4 << 20;
 
 /// A build that is ready to run.
 struct Job<'a> {
@@ -86,15 +84,25 @@ pub async fn build(daemon: Arc<Daemon>, request: Build, progress: Progress) -> O
     if wanted.is_empty() {
         return Ok(());
     }
-    let builds = fetch(&daemon, &progress, &request.builds, &wanted).await?;
-    let mut jobs = BTreeMap::new();
-    for (service, spec) in &builds {
-        match Job::new(service, spec) {
-            Ok(job) => drop(jobs.insert(service.as_str(), job)),
-            // What is not asked for does not matter.
-            Err(error) if wanted.contains(service.as_str()) => return Err(error),
-            Err(_) => {}
+    let _fetched = daemon.builder.fetched.read().await;
+    let cache = daemon.paths.cache.join("git");
+    let mut builds = request.builds.clone();
+    let mut needed: BTreeSet<String> = wanted.iter().map(|name| (*name).to_owned()).collect();
+    // What a Dockerfile begins with is known when it is there: then that is
+    // fetched, too, if it is built here. No registry is asked for it.
+    loop {
+        fetch(&daemon, &progress, &mut builds, &needed).await?;
+        let (jobs, _) = jobs(&builds, &cache);
+        let found = order::needed(&jobs, &builds, &needed);
+        if found.is_subset(&needed) {
+            break;
         }
+        needed.extend(found);
+    }
+    let (jobs, mut failed) = jobs(&builds, &cache);
+    // What is not needed does not matter.
+    if let Some(error) = needed.iter().find_map(|name| failed.remove(name.as_str())) {
+        return Err(error);
     }
     let mut order = order::Order::new(&jobs, &wanted)?;
     let lease = Lease::new(&daemon, &progress).await?;
@@ -124,11 +132,10 @@ pub async fn build(daemon: Arc<Daemon>, request: Build, progress: Progress) -> O
 async fn fetch(
     daemon: &Daemon,
     progress: &Progress,
-    builds: &BTreeMap<String, BuildSpec>,
-    wanted: &BTreeSet<&str>,
-) -> Result<BTreeMap<String, BuildSpec>, ApiError> {
-    let mut builds = builds.clone();
-    let mut new: Vec<String> = wanted.iter().map(|name| (*name).to_owned()).collect();
+    builds: &mut BTreeMap<String, BuildSpec>,
+    needed: &BTreeSet<String>,
+) -> Outcome {
+    let mut new: Vec<String> = needed.iter().cloned().collect();
     let mut seen = BTreeSet::new();
     while let Some(service) = new.pop() {
         let Some(spec) = builds.get_mut(&service).filter(|_| seen.insert(service)) else {
@@ -146,7 +153,22 @@ async fn fetch(
             *place = folder.display().to_string();
         }
     }
-    Ok(builds)
+    Ok(())
+}
+
+/// Everything that can be built, and why the rest cannot.
+fn jobs<'a>(
+    builds: &'a BTreeMap<String, BuildSpec>,
+    cache: &Path,
+) -> (BTreeMap<&'a str, Job<'a>>, BTreeMap<&'a str, ApiError>) {
+    let (mut jobs, mut failed) = (BTreeMap::new(), BTreeMap::new());
+    for (service, spec) in builds {
+        match Job::new(service, spec, cache) {
+            Ok(job) => drop(jobs.insert(service.as_str(), job)),
+            Err(error) => drop(failed.insert(service.as_str(), error)),
+        }
+    }
+    (jobs, failed)
 }
 
 /// Brings the contexts of all jobs in. They stay as they are until what is
@@ -181,7 +203,8 @@ async fn bring<'a>(
 }
 
 impl<'a> Job<'a> {
-    fn new(service: &'a str, spec: &'a BuildSpec) -> Result<Job<'a>, ApiError> {
+    /// Contexts below `cache` are repositories of others.
+    fn new(service: &'a str, spec: &'a BuildSpec, cache: &Path) -> Result<Job<'a>, ApiError> {
         let failed = |error: ApiError| ApiError {
             message: format!("service {service}: {}", error.message),
             ..error
@@ -195,15 +218,18 @@ impl<'a> Job<'a> {
                 context: None,
                 more: BTreeMap::new(),
             };
-            job.add_contexts().map_err(failed)?;
+            job.add_contexts(cache).map_err(failed)?;
             return Ok(job);
         }
         let path = Path::new(&spec.context);
         let file = (spec.dockerfile_inline.is_none()).then(|| path.join(&spec.dockerfile));
-        let context = Context::open(path, file.as_deref()).map_err(failed)?;
+        let context = Context::open(path, file.as_deref(), cache).map_err(failed)?;
         let dockerfile = match (&spec.dockerfile_inline, &file) {
             (Some(inline), _) => (inline.clone(), "dockerfile_inline".to_owned()),
-            (None, Some(file)) => (read(file).map_err(failed)?, spec.dockerfile.clone()),
+            (None, Some(file)) => (
+                read(file, path, cache).map_err(failed)?,
+                spec.dockerfile.clone(),
+            ),
             (None, None) => (String::new(), String::new()),
         };
         let mut job = Job {
@@ -213,14 +239,14 @@ impl<'a> Job<'a> {
             context: Some(context),
             more: BTreeMap::new(),
         };
-        job.add_contexts().map_err(failed)?;
+        job.add_contexts(cache).map_err(failed)?;
         Ok(job)
     }
 
-    fn add_contexts(&mut self) -> Outcome {
+    fn add_contexts(&mut self, cache: &Path) -> Outcome {
         for (name, place) in &self.spec.additional_contexts {
             if is_directory(place) {
-                let context = Context::open(Path::new(place), None)?;
+                let context = Context::open(Path::new(place), None, cache)?;
                 self.more.insert(name.as_str(), context);
             }
         }
@@ -262,19 +288,15 @@ fn is_directory(place: &str) -> bool {
     Path::new(place).is_absolute()
 }
 
-fn read(path: &PathBuf) -> Result<String, ApiError> {
-    let missing = |why: String| {
+fn read(file: &Path, context: &Path, cache: &Path) -> Result<String, ApiError> {
+    let inside = git::repository_of(context, cache);
+    source::read(file, inside.as_deref()).map_err(|why| {
         ApiError::new(
             "no_dockerfile",
-            format!("{} cannot be read: {why}", path.display()),
+            format!("{} cannot be read: {why}", file.display()),
         )
         .help("`build.dockerfile` names it, relative to `build.context`")
-    };
-    let size = std::fs::metadata(path).map_err(|error| missing(error.to_string()))?;
-    if size.len() > MAX_DOCKERFILE {
-        return Err(missing("it has more than 4 MiB".to_owned()));
-    }
-    std::fs::read_to_string(path).map_err(|error| missing(error.to_string()))
+    })
 }
 
 async fn one(

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use stack_api::build::BuildSpec;
 use stack_api::event::ApiError;
 
 use super::Job;
@@ -105,11 +106,49 @@ fn needs<'a>(
     all
 }
 
+/// The services that these need, as far as it can be told, themselves
+/// included: also those that are no jobs, because their contexts are not
+/// there yet or cannot be had.
+pub(super) fn needed(
+    jobs: &BTreeMap<&str, Job<'_>>,
+    builds: &BTreeMap<String, BuildSpec>,
+    wanted: &BTreeSet<String>,
+) -> BTreeSet<String> {
+    // One that can be built comes before one of the same name that cannot.
+    let (can, cannot): (Vec<_>, Vec<_>) = builds
+        .iter()
+        .partition(|(service, _)| jobs.contains_key(service.as_str()));
+    let mut by_image: BTreeMap<String, &String> = BTreeMap::new();
+    for (service, spec) in can.into_iter().chain(cannot) {
+        for name in spec.tags.iter().chain([&spec.image]) {
+            if let Ok(name) = stack_images::full_name(name) {
+                by_image.entry(name).or_insert(service);
+            }
+        }
+    }
+    let mut found = BTreeSet::new();
+    let mut new: Vec<String> = wanted.iter().cloned().collect();
+    while let Some(service) = new.pop() {
+        let job = jobs.get(service.as_str());
+        if !found.insert(service) {
+            continue;
+        }
+        let Some(job) = job else { continue };
+        let images = job.images().into_iter().filter_map(|image| {
+            let full = stack_images::full_name(&image).ok()?;
+            by_image.get(&full).copied().cloned()
+        });
+        let contexts = job.spec.additional_contexts.values();
+        let services = contexts.filter_map(|place| place.strip_prefix("service:"));
+        new.extend(images.chain(services.map(str::to_owned)));
+    }
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::context::Context;
     use super::*;
-    use stack_api::build::BuildSpec;
 
     fn specs(list: &[(&str, &str)]) -> BTreeMap<String, BuildSpec> {
         let one = |(image, dockerfile): &(&str, &str)| {
@@ -161,6 +200,23 @@ mod tests {
         assert!(order.ready().is_empty());
         order.done("app");
         assert_eq!(order.ready(), ["web"]);
+    }
+
+    #[test]
+    fn what_is_needed_and_not_there_is_found() {
+        let specs = specs(&[
+            ("base", "FROM busybox"),
+            ("app", "FROM base"),
+            ("web", "FROM busybox\nCOPY --from=app /x /x"),
+            ("other", "FROM busybox"),
+        ]);
+        let mut jobs = jobs(&specs);
+        let web = BTreeSet::from(["web".to_owned()]);
+        let found = |jobs: &_| Vec::from_iter(needed(jobs, &specs, &web));
+        assert_eq!(found(&jobs), ["app", "base", "web"]);
+        // What it is made from is not known.
+        jobs.remove("app");
+        assert_eq!(found(&jobs), ["app", "web"]);
     }
 
     #[test]
