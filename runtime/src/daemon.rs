@@ -2,6 +2,7 @@
 
 mod endpoints;
 mod files;
+mod joining;
 mod view;
 
 use std::collections::BTreeMap;
@@ -12,10 +13,12 @@ use stack_api::event::ApiError;
 use stack_vmm::AnyBackend;
 use tokio::sync::mpsc;
 
+pub use joining::Joining;
+
 use crate::assets::Assets;
 use crate::container::{Handle, Record, aside, driver};
 use crate::ledger::{Ledger, Table};
-use crate::network::{Netd, Network};
+use crate::network::{Netd, Network, Nic};
 use crate::paths::Paths;
 
 /// Apparent size of a scratch disk: sparse, so it costs what is written.
@@ -49,6 +52,8 @@ pub struct Daemon {
     new_netds: mpsc::UnboundedSender<String>,
     files: files::FileServer,
     creation: Mutex<()>,
+    // What containers will have on networks, by container.
+    joining: Mutex<BTreeMap<String, Vec<Nic>>>,
     operations: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>,
 }
 
@@ -85,6 +90,7 @@ impl Daemon {
             new_netds,
             files,
             creation: Mutex::default(),
+            joining: Mutex::default(),
             operations: Mutex::default(),
         });
         aside::sweep(&daemon).await;

@@ -60,7 +60,8 @@ impl Cards {
         Ok(())
     }
 
-    /// Has exactly these configured; those that stay are not interrupted.
+    /// Has exactly these configured; those that stay are not interrupted. After
+    /// an error it is known still which are: another call begins from there.
     pub(crate) fn change(&mut self, wanted: &[Interface]) -> io::Result<()> {
         let wanted: BTreeMap<u32, &Interface> = (0..)
             .zip(wanted)

@@ -157,7 +157,9 @@ impl FramePort {
 
 impl Port for FramePort {
     fn receive(&mut self, batch: &mut Batch) -> bool {
-        if self.vmm != Vmm::There && self.life.meet(&self.socket) {
+        // One that is there may have been silent until now.
+        let wanted = self.vmm != Vmm::There || !self.life.is_known();
+        if wanted && self.life.meet(&self.socket) {
             self.vmm = Vmm::There;
         }
         match mmsg::receive(&self.socket, batch) {

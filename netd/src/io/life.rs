@@ -17,6 +17,7 @@ mod imp {
     use mio::{Interest, Token};
     use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixAddr, recvmsg, setsockopt, sockopt};
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    use rustix::io::Errno;
     use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
     use super::super::sources::{Source, Sources};
@@ -25,7 +26,10 @@ mod imp {
     /// The process of a VMM.
     #[derive(Debug, Default)]
     pub(in super::super) struct Life {
-        sender: Option<Pid>,
+        // Who sends now has been met.
+        known: bool,
+        // It is to be watched.
+        met: Option<OwnedFd>,
         process: Option<(OwnedFd, Token)>,
     }
 
@@ -37,7 +41,14 @@ mod imp {
     }
 
     impl Life {
-        /// Learns who sent the datagram that waits, if one does.
+        /// It is known who sends.
+        pub(in super::super) fn is_known(&self) -> bool {
+            self.known
+        }
+
+        /// Learns who sent the datagram that waits, if one does. It may be from
+        /// one who has ended since, or from before senders were told: that is
+        /// nobody.
         pub(in super::super) fn meet(&mut self, socket: &(impl AsFd + AsRawFd)) -> bool {
             let mut byte = [0];
             let mut pieces = [IoSliceMut::new(&mut byte)];
@@ -54,29 +65,30 @@ mod imp {
                     _ => None,
                 })
             });
-            self.sender = sender;
+            let Some(sender) = sender else {
+                return false;
+            };
+            match pidfd_open(sender, PidfdFlags::empty()) {
+                Ok(process) if is_over(&process) => return false,
+                Ok(process) => self.met = Some(process),
+                Err(Errno::SRCH) => return false,
+                Err(error) => unwatched(&error.into()),
+            }
+            self.known = true;
             ask_for_sender(socket, false);
             true
         }
 
-        /// Watches the sender.
+        /// Watches who was met, if that is another one.
         pub(in super::super) fn watch(&mut self, id: PortId, sources: &mut Sources) {
-            self.forget(sources);
-            let Some(sender) = self.sender.take() else {
+            let Some(process) = self.met.take() else {
                 return;
             };
-            let watched = pidfd_open(sender, PidfdFlags::empty()).map_err(Into::into);
-            let watched = watched.and_then(|process| {
-                let fd = process.as_raw_fd();
-                let token = sources.add(&mut SourceFd(&fd), Interest::READABLE, Source::Vmm(id))?;
-                Ok((process, token))
-            });
-            match watched {
-                Ok(watched) => self.process = Some(watched),
-                Err(error) => {
-                    let error: std::io::Error = error;
-                    tracing::debug!(%error, "a VMM's process cannot be watched");
-                }
+            self.unwatch(sources);
+            let fd = process.as_raw_fd();
+            match sources.add(&mut SourceFd(&fd), Interest::READABLE, Source::Vmm(id)) {
+                Ok(token) => self.process = Some((process, token)),
+                Err(error) => unwatched(&error),
             }
         }
 
@@ -85,8 +97,7 @@ mod imp {
             let Some((process, _)) = &self.process else {
                 return false;
             };
-            let mut wanted = [PollFd::new(process, PollFlags::IN)];
-            let ended = poll(&mut wanted, Some(&Timespec::default())).is_ok_and(|n| n > 0);
+            let ended = is_over(process);
             if ended {
                 self.forget(sources);
             }
@@ -95,11 +106,26 @@ mod imp {
 
         /// Watches nothing any more.
         pub(in super::super) fn forget(&mut self, sources: &mut Sources) {
+            self.known = false;
+            self.met = None;
+            self.unwatch(sources);
+        }
+
+        fn unwatch(&mut self, sources: &mut Sources) {
             if let Some((process, token)) = self.process.take() {
                 let fd = process.as_raw_fd();
                 sources.remove(&mut SourceFd(&fd), token);
             }
         }
+    }
+
+    fn is_over(process: &OwnedFd) -> bool {
+        let mut wanted = [PollFd::new(process, PollFlags::IN)];
+        poll(&mut wanted, Some(&Timespec::default())).is_ok_and(|n| n > 0)
+    }
+
+    fn unwatched(error: &std::io::Error) {
+        tracing::debug!(%error, "a VMM's process cannot be watched");
     }
 }
 
@@ -117,6 +143,10 @@ mod other {
     pub(in super::super) fn ask_for_sender(_: &impl AsFd, _: bool) {}
 
     impl Life {
+        pub(in super::super) fn is_known(&self) -> bool {
+            true
+        }
+
         pub(in super::super) fn meet(&mut self, socket: &impl AsFd) -> bool {
             let mut byte = [std::mem::MaybeUninit::uninit()];
             socket2::SockRef::from(socket).peek(&mut byte).is_ok()

@@ -57,13 +57,13 @@ impl Loop {
             return;
         };
         let (known, vmm) = (self.vmms.get(&id).copied().unwrap_or_default(), port.vmm());
-        if vmm == known {
-            return;
-        }
         if vmm == Vmm::There {
+            // One that was only silent before is met later than it is there.
             port.watch(id, &mut self.sources);
         }
-        self.set_vmm(id, vmm, now);
+        if vmm != known {
+            self.set_vmm(id, vmm, now);
+        }
     }
 
     fn set_vmm(&mut self, id: PortId, vmm: Vmm, now: Instant) {

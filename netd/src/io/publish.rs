@@ -87,15 +87,20 @@ fn bind_path(path: &Path) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Somebody listens there. A socket whose process was killed is refused.
+/// Somebody listens there. A socket whose process was killed is refused; who
+/// cannot ask does not know, and must not take its place.
 fn is_served(address: &SockAddr) -> io::Result<bool> {
     let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     probe.set_nonblocking(true)?;
-    Ok(match probe.connect(address) {
-        Ok(()) => true,
-        // Its queue of clients is full.
-        Err(error) => error.kind() == io::ErrorKind::WouldBlock,
-    })
+    match probe.connect(address) {
+        Ok(()) => Ok(true),
+        Err(error) => match error.kind() {
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => Ok(false),
+            // Its queue of clients is full.
+            io::ErrorKind::WouldBlock => Ok(true),
+            _ => Err(error),
+        },
+    }
 }
 
 fn explain_path(publish: &Publish, path: &Path, error: &io::Error) -> PublishError {
@@ -215,6 +220,27 @@ mod tests {
                 .contains("net.ipv4.ip_unprivileged_port_start=80"),
             "{error:?}"
         );
+    }
+
+    #[test]
+    fn a_socket_that_cannot_be_asked_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        // A stale one goes.
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        let socket = bind_path(&path).unwrap();
+        let error = bind_path(&path).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        drop(socket);
+        std::fs::remove_file(&path).unwrap();
+        // One of another kind has no clients to tell of.
+        let other = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+        assert!(bind_path(&path).is_err());
+        std::os::unix::net::UnixDatagram::unbound()
+            .unwrap()
+            .send_to(b"x", &path)
+            .unwrap();
+        drop(other);
     }
 
     #[test]

@@ -98,6 +98,30 @@ fn a_listener_ends_with_its_machine_and_comes_back_with_it() {
     child.wait().unwrap();
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn what_a_machine_said_before_its_end_does_not_bring_it_back() {
+    let daemon = Daemon::start();
+    let config = one_port(&daemon);
+    let endpoint = &config.networks[0].endpoints[0];
+    let at = daemon.apply(&config)[0].1[0];
+    let end = |mut child: Child| {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    };
+    end(machine(endpoint));
+    eventually("it still listens", || !listens(at));
+    // Both happen while the daemon does not look.
+    let pid = rustix::process::Pid::from_child(&daemon.child);
+    rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    end(machine(endpoint));
+    rustix::process::kill_process(pid, rustix::process::Signal::CONT).unwrap();
+    // The second is answered when what had come before the first was read.
+    daemon.apply(&config);
+    daemon.apply(&config);
+    assert!(!listens(at));
+}
+
 #[test]
 fn a_new_daemon_serves_no_machine_that_has_ended() {
     let mut daemon = Daemon::start();

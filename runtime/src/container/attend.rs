@@ -121,8 +121,12 @@ pub(super) async fn attend(
     }
 }
 
-/// The VM was halted because the host's disk is full, or goes on.
+/// The VM was halted because the host's disk is full, or is not any more.
 fn note_halt(handle: &Handle, halted: bool) {
+    let noted = handle.container().error.as_deref() == Some(HALTED);
+    if halted == noted {
+        return;
+    }
     if halted {
         tracing::warn!(container = handle.id, "halted: the host's disk is full");
     } else {

@@ -1,6 +1,7 @@
 //! The user's file server, `stack-fsd`: started when the first VM needs it.
 //! It ends by itself when there is none any more.
 
+use std::io::ErrorKind::{ConnectionRefused, NotFound};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -76,17 +77,22 @@ impl FileServer {
     }
 
     /// The keeper that runs now.
-    async fn keeper(&self) -> Option<Keeper> {
-        let Ok(Response::Status {
-            keeper, sessions, ..
-        }) = self.call(&Request::Status).await
-        else {
-            return None;
-        };
-        Some(Keeper {
-            process: Process::of(keeper),
-            sessions,
-        })
+    ///
+    /// # Errors
+    /// There may be one, but it does not answer.
+    async fn keeper(&self) -> std::io::Result<Option<Keeper>> {
+        match self.call(&Request::Status).await {
+            Ok(Response::Status {
+                keeper, sessions, ..
+            }) => Ok(Some(Keeper {
+                process: Process::of(keeper),
+                sessions,
+            })),
+            Ok(_) => Err(std::io::Error::other("an answer that was not asked for")),
+            // Its socket goes with it.
+            Err(error) if matches!(error.kind(), ConnectionRefused | NotFound) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     async fn start(&self) -> Result<(), ApiError> {
@@ -159,7 +165,14 @@ impl Daemon {
         loop {
             // Whoever runs now was given files before the keeper is asked.
             let users = self.users_of_files();
-            let keeper = self.files.keeper().await;
+            let keeper = match self.files.keeper().await {
+                Ok(keeper) => keeper,
+                Err(error) => {
+                    tracing::warn!(%error, "the file server does not answer");
+                    tokio::time::sleep(AGAIN).await;
+                    continue;
+                }
+            };
             let sessions = keeper.as_ref().map(|keeper| &keeper.sessions[..]);
             let starting = self.end_vms_without_files(users, sessions.unwrap_or_default());
             match keeper {

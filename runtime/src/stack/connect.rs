@@ -10,10 +10,10 @@ use stack_api::event::ApiError;
 use stack_api::network::{Connect, Disconnect};
 use stack_api::spec::Condition;
 
-use super::update::tell;
+use super::update::{take_back, tell};
 use super::{Outcome, networks, places, wait};
 use crate::container::{Handle, Record, card, rewire};
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, Joining};
 use crate::network::{Network, Nic, Place, Taken};
 use crate::progress::Progress;
 
@@ -31,8 +31,23 @@ pub async fn connect(
     let handle = container(&daemon, &request.container)?;
     let turn = daemon.operation(&handle.container().project);
     let _one = turn.lock().await;
+    // Again, when its machine was another one in the end.
+    while !join(&daemon, &handle, &network, &request, &progress).await? {}
     let name = handle.container().name;
+    progress.finish("container", &name, "connected");
+    Ok(())
+}
+
+/// One attempt; `false` as [`carry_out`].
+async fn join(
+    daemon: &Arc<Daemon>,
+    handle: &Arc<Handle>,
+    network: &str,
+    request: &Connect,
+    progress: &Progress,
+) -> Result<bool, ApiError> {
     let record = handle.record();
+    let name = &record.container.name;
     let known = record.nics.iter().position(|nic| nic.network == network);
     if let Some(known) = known {
         if !record.nics[known].unplugged {
@@ -42,9 +57,7 @@ pub async fn connect(
         // Its card is there still, with the address that it had.
         let mut new = record.clone();
         new.nics[known].unplugged = false;
-        carry_out(&daemon, &handle, new).await?;
-        progress.finish("container", &name, "connected");
-        return Ok(());
+        return carry_out(daemon, handle, new).await;
     }
     let live = record.container.state.is_live();
     let free = match live {
@@ -57,41 +70,40 @@ pub async fn connect(
             "say --restart to restart it with another card, or take it off another network first",
         ));
     }
-    // The address is given before another one can have it.
-    let new = add(&daemon, &record, free, &network, &request)?;
+    // Nobody else is given its address until the record has it.
+    let (new, joining) = add(daemon, &record, free, network, request)?;
     if live && free.is_some() {
-        carry_out(&daemon, &handle, new).await?;
-    } else {
-        handle.update(|record| {
-            record.nics = new.nics;
-            record.blueprint.config = new.blueprint.config;
-            record.container.networks = new.container.networks;
-        });
+        return carry_out(daemon, handle, new).await;
     }
-    if live && free.is_none() {
-        progress.step("container", &name, "restarting");
+    handle.update(|record| {
+        record.nics = new.nics;
+        record.blueprint.config = new.blueprint.config;
+        record.container.networks = new.container.networks;
+    });
+    drop(joining);
+    if live {
+        progress.step("container", name, "restarting");
         handle.stop(None);
         handle.stopped().await;
         handle.start();
-        wait::reached(&handle, Condition::ServiceStarted).await?;
+        wait::reached(handle, Condition::ServiceStarted).await?;
     }
-    progress.finish("container", &name, "connected");
-    Ok(())
+    Ok(true)
 }
 
 /// The record with a card on the network: that number, or one more.
-fn add(
-    daemon: &Daemon,
+fn add<'a>(
+    daemon: &'a Daemon,
     record: &Record,
     card_number: Option<usize>,
     network: &str,
     request: &Connect,
-) -> Result<Record, ApiError> {
+) -> Result<(Record, Joining<'a>), ApiError> {
     let _alone = daemon.creation();
     let network = networks::find(daemon, network)?;
     let mut taken = Taken::default();
     for other in daemon.handles(None) {
-        let nics = other.record().nics;
+        let nics = daemon.cards(&other);
         let there = nics.iter().filter(|nic| nic.network == network.name);
         there.for_each(|nic| taken.add(nic));
     }
@@ -124,7 +136,8 @@ fn add(
         request.place.interface.clone(),
     );
     rewire(&mut new, &daemon.all_networks()?);
-    Ok(new)
+    let joining = daemon.join(&new);
+    Ok((new, joining))
 }
 
 /// Gives the record a network device, in place of one that has no network or
@@ -155,15 +168,28 @@ pub(super) fn put(
 }
 
 /// Has the network daemon, the guest and the record take other networks.
-async fn carry_out(daemon: &Arc<Daemon>, handle: &Arc<Handle>, mut new: Record) -> Outcome {
+/// `false`: the machine was restarted meanwhile, with the networks of before,
+/// and its record is as it was.
+async fn carry_out(
+    daemon: &Arc<Daemon>,
+    handle: &Arc<Handle>,
+    mut new: Record,
+) -> Result<bool, ApiError> {
     let old = handle.record();
+    let boot = old.container.boot_id.clone();
     rewire(&mut new, &daemon.all_networks()?);
     let bound = daemon.republish(handle, &new).await?;
     if let Err(error) = tell(handle, &new).await {
-        daemon.republish(handle, &old).await?;
+        // What it was may be over: its machine may be another one.
+        take_back(daemon, handle, &handle.record()).await;
         return Err(error);
     }
+    let mut same = false;
     handle.update(|record| {
+        same = record.container.boot_id == boot;
+        if !same {
+            return;
+        }
         record.nics = new.nics;
         record.blueprint.config = new.blueprint.config;
         record.container.networks = new.container.networks;
@@ -171,7 +197,10 @@ async fn carry_out(daemon: &Arc<Daemon>, handle: &Arc<Handle>, mut new: Record) 
             record.container.ports = bound;
         }
     });
-    Ok(())
+    if !same {
+        take_back(daemon, handle, &handle.record()).await;
+    }
+    Ok(same)
 }
 
 /// `POST /v1/networks/{name}/disconnect`
@@ -187,29 +216,39 @@ pub async fn disconnect(
     let handle = container(&daemon, &request.container)?;
     let turn = daemon.operation(&handle.container().project);
     let _one = turn.lock().await;
+    while !leave(&daemon, &handle, &network).await? {}
     let name = handle.container().name;
+    progress.finish("container", &name, "disconnected");
+    Ok(())
+}
+
+/// One attempt; `false` as [`carry_out`].
+async fn leave(
+    daemon: &Arc<Daemon>,
+    handle: &Arc<Handle>,
+    network: &str,
+) -> Result<bool, ApiError> {
     let on = |nic: &Nic| nic.network == network && !nic.unplugged;
-    if !handle.record().nics.iter().any(on) {
+    let mut new = handle.record();
+    if !new.nics.iter().any(on) {
+        let name = &new.container.name;
         let message = format!("{name} is not on network {network}");
         return Err(ApiError::new("no_such_network", message));
     }
-    let mut new = handle.record();
     for nic in new.nics.iter_mut().filter(|nic| nic.network == network) {
         nic.unplugged = true;
     }
     if new.container.state.is_live() {
-        carry_out(&daemon, &handle, new).await?;
-    } else {
-        drop_unplugged(&mut new);
-        rewire(&mut new, &daemon.all_networks()?);
-        handle.update(|record| {
-            record.nics = new.nics;
-            record.blueprint.config = new.blueprint.config;
-            record.container.networks = new.container.networks;
-        });
+        return carry_out(daemon, handle, new).await;
     }
-    progress.finish("container", &name, "disconnected");
-    Ok(())
+    drop_unplugged(&mut new);
+    rewire(&mut new, &daemon.all_networks()?);
+    handle.update(|record| {
+        record.nics = new.nics;
+        record.blueprint.config = new.blueprint.config;
+        record.container.networks = new.container.networks;
+    });
+    Ok(true)
 }
 
 /// Forgets cards that lead nowhere: no machine has them any more.

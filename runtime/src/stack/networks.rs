@@ -12,7 +12,7 @@ use super::Outcome;
 use crate::container::MTU;
 use crate::daemon::Daemon;
 use crate::ledger::Table;
-use crate::network::Network;
+use crate::network::{Network, Nic};
 use crate::progress::Progress;
 use crate::time::now_ms;
 
@@ -171,15 +171,11 @@ pub(super) fn find(daemon: &Daemon, name: &str) -> Result<Network, ApiError> {
 /// Names of the containers with a place on a network.
 fn users(daemon: &Daemon, name: &str) -> Vec<String> {
     let handles = daemon.handles(None);
-    let records = handles.iter().map(|handle| handle.record());
-    records
-        .filter(|record| {
-            record
-                .nics
-                .iter()
-                .any(|nic| nic.network == name && !nic.unplugged)
-        })
-        .map(|record| record.container.name)
+    let on = |nic: &Nic| nic.network == name && !nic.unplugged;
+    handles
+        .iter()
+        .filter(|handle| daemon.cards(handle).iter().any(on))
+        .map(|handle| handle.container().name)
         .collect()
 }
 

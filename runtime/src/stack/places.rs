@@ -96,7 +96,7 @@ fn find(
 ) -> Result<Nic, ApiError> {
     let mut taken = Taken::default();
     for handle in daemon.handles(None) {
-        let nics = handle.record().nics;
+        let nics = daemon.cards(&handle);
         nics.iter()
             .filter(|nic| nic.network == network.name)
             .for_each(|nic| taken.add(nic));

@@ -4,24 +4,25 @@
 use stack_api::event::ApiError;
 use stack_api::spec::StackSpec;
 
+use super::connect;
 use super::connect::put;
 use super::places::{self, Placed};
-use super::{Outcome, connect};
 use crate::container::{Record, rewire};
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, Joining};
 use crate::network::{Network, Nic};
 
 /// Puts the record's container on the networks that its spec has. Those that it
-/// joined by hand stay.
+/// joined by hand stay. Nobody else gets its addresses as long as what is
+/// returned lives.
 ///
 /// # Errors
 /// No address is left, or no network device.
-pub(super) fn move_to(
-    daemon: &Daemon,
+pub(super) fn move_to<'a>(
+    daemon: &'a Daemon,
     stack: &StackSpec,
     record: &mut Record,
     networks: &[Network],
-) -> Outcome {
+) -> Result<Option<Joining<'a>>, ApiError> {
     let wanted = record.spec.networks.clone();
     // A record of an older daemon has no keys; and what was joined by hand may be
     // in the file now.
@@ -51,7 +52,7 @@ pub(super) fn move_to(
     let same = wanted.keys().all(|key| known(record, key))
         && !record.nics.iter().any(|nic| gone(&nic.key));
     if same {
-        return Ok(());
+        return Ok(None);
     }
     for nic in record.nics.iter_mut().filter(|nic| gone(&nic.key)) {
         nic.unplugged = true;
@@ -88,7 +89,7 @@ pub(super) fn move_to(
     }
     reroute(stack, record, networks);
     rewire(record, networks);
-    Ok(())
+    Ok(Some(daemon.join(record)))
 }
 
 /// The default route is where the file has it.

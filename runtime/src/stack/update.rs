@@ -52,7 +52,7 @@ pub(super) async fn update(
     let networks = daemon.all_networks()?;
     let old = handle.record();
     let mut new = redraw(&old, spec, &image.config, &networks);
-    move_to(daemon, stack, &mut new, &networks)?;
+    let _joining = move_to(daemon, stack, &mut new, &networks)?;
     rename(&mut new);
     // Until it is done no definition is its own: whichever is wanted next, it
     // is told again.
@@ -71,8 +71,9 @@ pub(super) async fn update(
     loop {
         let boot = handle.container().boot_id;
         if let Err(error) = tell(handle, &new).await {
-            daemon.republish(handle, &old).await?;
-            restore();
+            if take_back(daemon, handle, &old).await {
+                restore();
+            }
             return Err(error);
         }
         handle.update(|record| {
@@ -133,6 +134,21 @@ fn interfaces(record: &Record) -> Vec<Interface> {
             ..interface.clone()
         })
         .collect()
+}
+
+/// After the guest has refused something: it may have taken a part, so network
+/// daemon and guest are told what was. Whether both have it.
+pub(super) async fn take_back(daemon: &Daemon, handle: &Arc<Handle>, old: &Record) -> bool {
+    let published = daemon.republish(handle, old).await.map(drop);
+    let told = tell(handle, old).await;
+    for error in [&published, &told]
+        .into_iter()
+        .filter_map(|r| r.as_ref().err())
+    {
+        let message = &error.message;
+        tracing::warn!(message, container = handle.id, "it may not be as it was");
+    }
+    published.is_ok() && told.is_ok()
 }
 
 /// Tells the guest, if there is one.

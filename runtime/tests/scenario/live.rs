@@ -2,7 +2,7 @@
 
 use stack_api::container::{Health, State};
 use stack_api::spec::{
-    Condition, Dependency, HealthCheckSpec, PortSpec, Restart, ServiceSpec, StackSpec,
+    Condition, Dependency, HealthCheckSpec, NetworkSpec, PortSpec, Restart, ServiceSpec, StackSpec,
 };
 
 use crate::world::{World, service};
@@ -183,6 +183,37 @@ async fn a_guest_that_refuses_keeps_everything() {
         "shop-web-1 cannot be updated: the service uses more than that"
     );
     assert_eq!(world.container("web"), before);
+}
+
+#[tokio::test]
+async fn who_joins_at_once_gets_different_addresses() {
+    let world = World::new().await;
+    let names: Vec<String> = (0..8).map(|n| format!("s{n}")).collect();
+    let services = names.iter().map(|name| service(name, &["serve"], &[]));
+    let mut shop = world.stack(services.collect());
+    world.up(&shop).await.unwrap();
+    let back = NetworkSpec {
+        name: "shop_back".to_owned(),
+        ..NetworkSpec::default()
+    };
+    shop.networks.insert("back".to_owned(), back);
+    for name in &names {
+        change(&mut shop, name, |service| {
+            service
+                .networks
+                .insert("back".to_owned(), Default::default());
+        });
+    }
+    let before = world.containers();
+    world.up(&shop).await.unwrap();
+    let after = world.containers();
+    let mut addresses = std::collections::BTreeSet::new();
+    for (before, after) in before.iter().zip(&after) {
+        assert_eq!(before.boot_id, after.boot_id);
+        let own = after.networks.iter().find(|(name, _)| name == "shop_back");
+        addresses.insert(own.unwrap().1);
+    }
+    assert_eq!(addresses.len(), names.len(), "{addresses:?}");
 }
 
 #[tokio::test]

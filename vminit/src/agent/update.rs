@@ -10,7 +10,8 @@ use crate::child::Refusal;
 use crate::{files, service, stats};
 
 impl Agent {
-    /// Takes what can change. Nothing is changed when something cannot be.
+    /// Takes what can change. When something cannot be, what came before it
+    /// stays changed: the daemon tells what was then, which undoes it.
     pub(super) fn update(&mut self, config: &VmConfig) -> Result<Outcome, Refusal> {
         if self.service()?.exit.is_some() {
             return Err(Refusal::not_running());

@@ -18,8 +18,8 @@ const PAUSE: Duration = Duration::from_millis(if cfg!(test) { 5 } else { 3000 })
 const SETTLE: Duration = Duration::from_millis(if cfg!(test) { 5 } else { 500 });
 
 /// Has the VM with this directory go on whenever its disks have room again,
-/// and tells when it was halted (`true`) and when it goes on (`false`). Does
-/// not end; drop it with the VM.
+/// and tells when it was halted (`true`) and that it is not (`false`; also when
+/// it never was). Does not end; drop it with the VM.
 pub async fn outlast_full_disk(dir: &Path, tell: impl Fn(bool)) {
     let socket = dir.join("qmp.sock");
     loop {
@@ -33,7 +33,7 @@ pub async fn outlast_full_disk(dir: &Path, tell: impl Fn(bool)) {
 
 async fn watch(qmp: &mut Qmp, tell: &impl Fn(bool)) -> io::Result<()> {
     loop {
-        // It may have been halted while nobody listened.
+        // It may have been halted, or have gone on, while nobody listened.
         if is_halted(qmp).await? {
             tell(true);
             while is_halted(qmp).await? {
@@ -41,8 +41,8 @@ async fn watch(qmp: &mut Qmp, tell: &impl Fn(bool)) -> io::Result<()> {
                 qmp.command("cont", json!({})).await?;
                 tokio::time::sleep(SETTLE).await;
             }
-            tell(false);
         }
+        tell(false);
         qmp.event("STOP").await?;
     }
 }
@@ -61,8 +61,8 @@ mod tests {
 
     use super::*;
 
-    /// A monitor whose VM is halted until the second `cont`.
-    async fn monitor(listener: UnixListener) {
+    /// A monitor whose VM is halted until so many `cont`s.
+    async fn monitor(listener: UnixListener, enough: u32) {
         let (stream, _) = listener.accept().await.expect("nobody came");
         let mut stream = BufReader::new(stream);
         let mut conts = 0;
@@ -76,25 +76,34 @@ mod tests {
             let halted = match line.contains("cont") {
                 true => {
                     conts += 1;
-                    conts < 2
+                    conts < enough
                 }
-                false => conts < 2,
+                false => conts < enough,
             };
             let status = if halted { "io-error" } else { "running" };
             line = format!("{}\n", json!({"return": {"status": status}}));
         }
     }
 
-    #[tokio::test]
-    async fn a_halted_vm_goes_on_when_there_is_room() {
+    async fn told(conts: u32) -> Vec<bool> {
         let dir = tempfile::tempdir().expect("no directory");
         let listener = UnixListener::bind(dir.path().join("qmp.sock")).expect("no socket");
-        tokio::spawn(monitor(listener));
+        tokio::spawn(monitor(listener, conts));
         let told = Mutex::new(Vec::new());
         let tell = |halted| told.lock().expect("poisoned").push(halted);
         let enough = Duration::from_secs(2);
         let tending = outlast_full_disk(dir.path(), tell);
         drop(tokio::time::timeout(enough, tending).await);
-        assert_eq!(*told.lock().expect("poisoned"), [true, false]);
+        told.into_inner().expect("poisoned")
+    }
+
+    #[tokio::test]
+    async fn a_halted_vm_goes_on_when_there_is_room() {
+        assert_eq!(told(2).await, [true, false]);
+    }
+
+    #[tokio::test]
+    async fn one_that_went_on_while_nobody_listened_is_told_of() {
+        assert_eq!(told(0).await, [false]);
     }
 }
