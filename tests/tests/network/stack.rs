@@ -106,7 +106,7 @@ fn a_stack_has_its_networks() {
     // Where a port is, by its name and by what is spoken there.
     for label in ["_front-door._tcp", "_http._tcp"] {
         let said = inside(&project, "db", &format!("nslookup -type=srv {label}.web"));
-        assert!(said.contains("service = 0 0 80 net-web-1"), "{said}");
+        assert!(said.contains("service = 0 0 80 web"), "{said}");
     }
     fails_inside(&project, "db", "nslookup nobody");
     // The other network does not exist for it.
