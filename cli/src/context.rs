@@ -10,7 +10,7 @@ use crate::client::{Client, daemon};
 use crate::error::Error;
 use crate::interrupt::Interrupts;
 use crate::progress::{Mode, Progress, Summary};
-use crate::ui::Ui;
+use crate::ui::{Ui, human};
 
 /// What every command gets.
 #[derive(Debug)]
@@ -28,6 +28,27 @@ impl Context {
     /// It cannot be started.
     pub(crate) async fn client(&self) -> Result<Client, Error> {
         daemon::connect(self.ui).await
+    }
+
+    /// Has the daemon bring images here or elsewhere, and says how many they
+    /// are and how long it took, unless `quiet`.
+    ///
+    /// # Errors
+    /// As [`Progress::follow`], and the daemon is not there.
+    pub(crate) async fn transfer(
+        &self,
+        path: &str,
+        images: usize,
+        body: &impl Serialize,
+        quiet: bool,
+    ) -> Result<(), Error> {
+        let client = self.client().await?;
+        let summary = self.operate(&client, path, body, quiet).await?;
+        if !quiet {
+            let (count, took) = (human::count(images, "image"), human::took(summary.took_ms));
+            self.ui.note(format_args!("{count} in {took}"));
+        }
+        Ok(())
     }
 
     /// Does a call that answers with events and shows them as the user wants

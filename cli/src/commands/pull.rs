@@ -7,7 +7,6 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::exit;
 use crate::project::lock::LockUse;
-use crate::ui::human;
 
 /// Get the images of services from their registries
 #[derive(Debug, clap::Args)]
@@ -60,8 +59,7 @@ impl Pull {
             .collect();
         images.sort();
         images.dedup();
-        let client = context.client().await?;
-        let count = human::count(images.len(), "image");
+        let count = images.len();
         let request = request::Pull {
             images,
             policy: match self.policy {
@@ -70,14 +68,9 @@ impl Pull {
             },
             ignore_failures: self.ignore_pull_failures,
         };
-        let summary = context
-            .operate(&client, "/v1/images/pull", &request, self.quiet)
+        context
+            .transfer("/v1/images/pull", count, &request, self.quiet)
             .await?;
-        if !self.quiet {
-            context
-                .ui
-                .note(format_args!("{count} in {}", human::took(summary.took_ms)));
-        }
         Ok(exit::OK)
     }
 }

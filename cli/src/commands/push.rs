@@ -6,7 +6,6 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::exit;
 use crate::project::lock::LockUse;
-use crate::ui::human;
 
 /// Bring the images of services that are built to their registries
 ///
@@ -44,20 +43,14 @@ impl Push {
         };
         images.sort();
         images.dedup();
-        let client = context.client().await?;
-        let count = human::count(images.len(), "image");
+        let count = images.len();
         let request = image::Push {
             images,
             ignore_failures: self.ignore_push_failures,
         };
-        let summary = context
-            .operate(&client, "/v1/images/push", &request, self.quiet)
+        context
+            .transfer("/v1/images/push", count, &request, self.quiet)
             .await?;
-        if !self.quiet {
-            context
-                .ui
-                .note(format_args!("{count} in {}", human::took(summary.took_ms)));
-        }
         Ok(exit::OK)
     }
 

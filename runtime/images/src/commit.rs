@@ -15,7 +15,7 @@ use crate::config::ConfigFile;
 use crate::digest::{Digest, Hasher};
 use crate::error::Error;
 use crate::image::ImageSummary;
-use crate::layer::{Job, LayerError, unpack};
+use crate::layer::{LayerError, unpack};
 use crate::lock::blocking;
 use crate::platform::Platform;
 use crate::progress::Reporter;
@@ -139,15 +139,7 @@ impl Store {
         let reporter = Reporter::new(Arc::new(|_| {}), &name, diff_id.short(), 0);
         inner
             .ensure_layer(&diff_id, &reporter, async |lock| {
-                let job = Job {
-                    source: Box::new(layer),
-                    blob: None,
-                    diff_id: diff_id.clone(),
-                    limits: inner.limits.clone(),
-                    tmp: inner.root.join("tmp"),
-                    target: LayerFile::Layer(diff_id.clone()).path(&inner.root),
-                    recipe: LayerFile::recipe(&inner.root, &diff_id),
-                };
+                let job = inner.job(layer, None, &diff_id);
                 let held = (lock, held.clone());
                 let work = tokio::task::spawn_blocking(move || {
                     let _held = held;

@@ -8,11 +8,11 @@ use crate::digest::Digest;
 use crate::error::Error;
 use crate::gc::{self, Freed};
 use crate::image::Details;
-use crate::layer::{Job, disk_size, unpack};
+use crate::layer::{disk_size, unpack};
 use crate::lock::{Shared, blocking, exclusive};
 use crate::progress::Reporter;
 use crate::recipe::Replay;
-use crate::record::{LayerFile, Record};
+use crate::record::Record;
 use crate::reference::Reference;
 use crate::store::Store;
 
@@ -180,15 +180,7 @@ impl Store {
         let make = async |lock| {
             let failed = |error| Error::layer(error, &name, &inner.root);
             let replay = Replay::open(&image, &recipe).map_err(|error| failed(error.into()))?;
-            let job = Job {
-                source: Box::new(replay),
-                blob: None,
-                diff_id: diff_id.clone(),
-                limits: inner.limits.clone(),
-                tmp: inner.root.join("tmp"),
-                target: LayerFile::Layer(diff_id.clone()).path(&inner.root),
-                recipe: LayerFile::recipe(&inner.root, &diff_id),
-            };
+            let job = inner.job(replay, None, &diff_id);
             let held = (lock, held.clone());
             blocking(move || {
                 let _held = held;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::DirBuilder;
+use std::io::Read;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use crate::digest::Digest;
 use crate::error::Error;
 use crate::gc::{self, Freed};
 use crate::image::{Image, ImageSummary};
-use crate::layer::{LayerError, Limits};
+use crate::layer::{Job, LayerError, Limits};
 use crate::load;
 use crate::lock::{LayerLock, Locks, Shared, blocking, shared};
 use crate::options::PullOptions;
@@ -200,6 +201,25 @@ pub(crate) struct Finished {
 }
 
 impl Inner {
+    /// The job that makes a layer of the store from `source`; `blob` is the
+    /// digest of what that reads, when it is known.
+    pub(crate) fn job(
+        &self,
+        source: impl Read + Send + 'static,
+        blob: Option<Digest>,
+        diff_id: &Digest,
+    ) -> Job {
+        Job {
+            source: Box::new(source),
+            blob,
+            diff_id: diff_id.clone(),
+            limits: self.limits.clone(),
+            tmp: self.root.join("tmp"),
+            target: LayerFile::Layer(diff_id.clone()).path(&self.root),
+            recipe: LayerFile::recipe(&self.root, diff_id),
+        }
+    }
+
     /// Keeps others from deleting files.
     ///
     /// # Errors

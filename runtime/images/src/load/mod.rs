@@ -19,11 +19,11 @@ use crate::config::ConfigFile;
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::image::ImageSummary;
-use crate::layer::{Job, LayerError, unpack};
+use crate::layer::{LayerError, unpack};
 use crate::lock::{LayerLock, Shared, blocking};
 use crate::platform::Platform;
 use crate::progress::{Phase, Report, Reporter};
-use crate::record::{LayerFile, Origin};
+use crate::record::Origin;
 use crate::store::{Finished, Inner, PARALLEL};
 use source::{Source, WithProgress};
 
@@ -189,15 +189,11 @@ async fn unpack_layer(
     let failed = |error| Error::layer(error, shown, &store.root);
     let reader = source.open_file(&layer.file).map_err(failed)?;
     let progress = move |done| reporter.at(Phase::Extracting, done);
-    let job = Job {
-        source: Box::new(WithProgress::new(reader, progress)),
-        blob: layer.digest.clone(),
-        diff_id: diff_id.clone(),
-        limits: store.limits.clone(),
-        tmp: store.root.join("tmp"),
-        target: LayerFile::Layer(diff_id.clone()).path(&store.root),
-        recipe: LayerFile::recipe(&store.root, diff_id),
-    };
+    let job = store.job(
+        WithProgress::new(reader, progress),
+        layer.digest.clone(),
+        diff_id,
+    );
     let work = tokio::task::spawn_blocking(move || {
         let _held = held;
         unpack(job)

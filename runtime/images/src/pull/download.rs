@@ -11,11 +11,10 @@ use super::blob::{self, BlobWriter};
 use super::registry::{Failure, Registry, pauses};
 use crate::digest::Digest;
 use crate::error::Error;
-use crate::layer::{Job, LayerError, unpack};
+use crate::layer::{LayerError, unpack};
 use crate::lock::{LayerLock, Shared, blocking};
 use crate::manifest::Descriptor;
 use crate::progress::{Phase, Reporter};
-use crate::record::LayerFile;
 use crate::store::Inner;
 
 /// Pieces of the network that are written at once.
@@ -84,15 +83,7 @@ async fn attempt(
     let progress = move |done| extracting.at(Phase::Extracting, done);
     let (writer, reader) =
         blob::open(partial, layer.size, progress).map_err(|error| failed(error.into()))?;
-    let job = Job {
-        source: Box::new(reader),
-        blob: Some(layer.digest.clone()),
-        diff_id: diff_id.clone(),
-        limits: store.limits.clone(),
-        tmp: store.root.join("tmp"),
-        target: LayerFile::Layer(diff_id.clone()).path(&store.root),
-        recipe: LayerFile::recipe(&store.root, diff_id),
-    };
+    let job = store.job(reader, Some(layer.digest.clone()), diff_id);
     let held = Arc::clone(held);
     let unpacking = tokio::task::spawn_blocking(move || {
         let _held = held;
