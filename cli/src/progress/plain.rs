@@ -17,6 +17,8 @@ const LONG: Duration = Duration::from_secs(10);
 pub(super) struct Plain {
     ui: Ui,
     steps: Steps,
+    /// What was said last, by kind and name.
+    told: BTreeMap<(String, String), String>,
     images: BTreeMap<String, Layers>,
 }
 
@@ -25,6 +27,7 @@ impl Plain {
         Plain {
             ui,
             steps: Steps::default(),
+            told: BTreeMap::new(),
             images: BTreeMap::new(),
         }
     }
@@ -63,6 +66,12 @@ impl Plain {
                 if !tells {
                     return;
                 }
+                // Each that waits for the same says so.
+                let key = (kind.clone(), name.clone());
+                let again = self.told.insert(key, status.clone()).as_ref() == Some(status);
+                if again {
+                    return;
+                }
                 let took = match (*finished, step.took_ms) {
                     (true, ms) if ms > 0 => format!("({})", human::took(ms)),
                     _ => String::new(),
@@ -88,7 +97,8 @@ impl Plain {
             if step.status == "created" {
                 continue;
             }
-            let mut more = format!("for {}", human::took(step.took_ms.max(10_000)));
+            let elapsed = u64::try_from(step.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+            let mut more = format!("for {}", human::took(elapsed));
             if let Some(layers) = self.images.get(&name).filter(|_| kind == "image") {
                 let (done, all) = layers.bytes();
                 more = format!("{} of {}", human::bytes(done), human::bytes(all));

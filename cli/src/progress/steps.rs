@@ -16,8 +16,10 @@ pub(super) struct Step {
     pub(super) finished: bool,
     /// Milliseconds between its first event and its latest.
     pub(super) took_ms: u64,
-    /// When its status last changed, on this side.
+    /// When its status last changed, or was told again, on this side.
     pub(super) changed: Instant,
+    /// When it began, on this side.
+    pub(super) began: Instant,
     began_ms: u64,
 }
 
@@ -50,11 +52,13 @@ impl Steps {
             finished: false,
             took_ms: 0,
             changed: Instant::now(),
+            began: Instant::now(),
             began_ms: news.at_ms,
         });
         if step.finished && !news.finished {
             // It starts again: another phase of the same thing.
             step.began_ms = news.at_ms;
+            step.began = Instant::now();
         }
         let changed = fresh || step.status != news.status || step.finished != news.finished;
         if changed {

@@ -38,7 +38,8 @@ pub(super) fn awaited(services: &BTreeMap<String, ServiceSpec>) -> BTreeSet<&str
 /// What has been planned for the services before.
 #[derive(Default)]
 struct Before {
-    /// Steps by service after which its containers are started.
+    /// Steps by service after which its containers are there, as they are
+    /// wanted.
     starts: BTreeMap<String, Vec<usize>>,
     /// Services of which a container is started anew.
     anew: BTreeSet<String>,
@@ -419,8 +420,15 @@ impl Services<'_> {
             }
         }
         let Some(reason) = why_start.filter(|_| !self.request.no_start) else {
-            if made.is_none() {
-                plan.unchanged.push(name);
+            match made {
+                // Another health check, perhaps: who waits for its health must
+                // not see that of the old one.
+                Some(update) => before
+                    .starts
+                    .entry(spec.name.clone())
+                    .or_default()
+                    .push(update),
+                None => plan.unchanged.push(name),
             }
             return;
         };

@@ -230,6 +230,23 @@ fn a_stopped_container_is_updated_and_started() {
 }
 
 #[test]
+fn what_is_updated_comes_before_who_waits_for_it() {
+    let (mut request, mut observed) = running();
+    state(&mut observed, "shop-app-1", State::Exited);
+    let db = request.spec.services.get_mut("db").unwrap();
+    db.healthcheck.get_or_insert_default().retries = Some(7);
+    let plan = plan(&request, &observed).unwrap();
+    assert_eq!(
+        texts(&plan),
+        [
+            "update container shop-db-1: healthcheck.retries changed",
+            "start container shop-app-1: it is exited",
+        ]
+    );
+    assert_eq!(plan.steps[1].after, [0]);
+}
+
+#[test]
 fn no_recreate_still_takes_what_is_live() {
     let (mut request, observed) = running();
     request.no_recreate = true;

@@ -259,11 +259,12 @@ fn note(handle: &Handle, event: &Event) {
             output,
             ..
         } => {
+            let health = api_health(*health);
             handle.probe.send_replace(Some(Probe {
                 code: *code,
                 output: output.clone(),
+                health,
             }));
-            let health = api_health(*health);
             if handle.container().health != health {
                 handle.update(|record| record.container.health = health);
             }

@@ -118,6 +118,8 @@ pub struct Probe {
     pub code: i32,
     /// What it printed.
     pub output: String,
+    /// What it makes of the container; the record follows in a moment.
+    pub health: Option<stack_api::container::Health>,
 }
 
 /// A container, its driver's mailbox and its live state.

@@ -13,10 +13,11 @@ use stack_api::spec::{ServiceSpec, StackSpec};
 use stack_protocol::config::{Interface, VmConfig};
 use stack_protocol::message::{Command, Outcome as GuestOutcome};
 use stack_vmm::Agent;
+use tokio::sync::watch;
 
 use super::rewire::move_to;
 use super::{Outcome, images, places};
-use crate::container::{Handle, Record, redraw, vm_error};
+use crate::container::{Handle, Probe, Record, redraw, vm_error};
 use crate::daemon::Daemon;
 
 /// How long the guest's word about another health check may take.
@@ -192,7 +193,7 @@ pub(super) async fn tell(handle: &Arc<Handle>, new: &Record) -> Outcome {
                 if other_check {
                     // Who waits for its health must not see that of the old
                     // check.
-                    let _ = tokio::time::timeout(WORD, word.changed()).await;
+                    let _ = tokio::time::timeout(WORD, heard(handle, word)).await;
                 }
                 break;
             }
@@ -202,6 +203,19 @@ pub(super) async fn tell(handle: &Arc<Handle>, new: &Record) -> Outcome {
         }
     }
     Ok(())
+}
+
+/// The guest's next word about its health has come, and the record has it.
+async fn heard(handle: &Handle, mut word: watch::Receiver<Option<Probe>>) {
+    if word.changed().await.is_err() {
+        return;
+    }
+    let noted = |record: &Record| {
+        let word = word.borrow();
+        word.as_ref()
+            .is_none_or(|word| word.health == record.container.health)
+    };
+    let _ = handle.changes().wait_for(noted).await;
 }
 
 /// The conversation with the VM, when there is one that has been configured
