@@ -185,10 +185,11 @@ impl Context {
             // The others were loaded without it before, and warned about then.
             found.retain(|found| found.is_error() || found.is_in(&extra_path));
         }
-        diagnostics::show(self, &loaded, &found);
         if found.iter().any(Diagnostic::is_error) {
+            diagnostics::show(self, &loaded, &found);
             return Err(Error::BadFile);
         }
+        diagnostics::mention(self, &loaded, &found);
         let Some(project) = loaded.project else {
             return Err(Error::BadFile);
         };

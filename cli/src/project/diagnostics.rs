@@ -70,6 +70,54 @@ pub(super) fn show_all(
     }
 }
 
+/// Tells of warnings, a line each, where the file is not what the user is busy
+/// with: `stack config` draws them.
+pub(super) fn mention(context: &Context, loaded: &Loaded, warnings: &[Diagnostic]) {
+    let text = |file: &Path| loaded.source_text(file).map(str::to_owned);
+    if context.global.diagnostics == Form::Json {
+        show_all(context, warnings, text);
+        return;
+    }
+    context.global.annotate.findings(warnings, &text);
+    for warning in warnings.iter().take(MOST) {
+        context.ui.warn(brief(context.ui, warning, &text));
+    }
+    let hidden = warnings.len().saturating_sub(MOST);
+    if hidden > 0 {
+        let more = human::count(hidden, "warning");
+        context
+            .ui
+            .note(format_args!("… and {more} more: `stack config -q`"));
+    }
+}
+
+/// The first place, what is wrong, what to do, and the code.
+fn brief(ui: Ui, found: &Diagnostic, text: impl Fn(&Path) -> Option<String>) -> String {
+    let place = found.labels.first().map(|label| {
+        let text = text(&label.file).unwrap_or_default();
+        let before = text.get(..label.span.start).unwrap_or_default();
+        let (line, column) = before.bytes().fold((1, 1), |(line, column), byte| {
+            match byte {
+                b'\n' => (line + 1, 1),
+                // What continues a character.
+                0x80..=0xbf => (line, column),
+                _ => (line, column + 1),
+            }
+        });
+        format!("{}:{line}:{column}: ", shown(&label.file))
+    });
+    let help = found.help.as_deref().map(|help| format!(": {help}"));
+    let told = format!(
+        "{}{}{}",
+        place.unwrap_or_default(),
+        found.message,
+        help.unwrap_or_default()
+    );
+    let code = ui.err.paint(palette::DIM, format!("({})", found.code));
+    // One line, whatever is in it.
+    format!("{} {code}", told.replace('\n', " "))
+}
+
 /// Shows why a command failed when that is nothing about the content of a file.
 pub(crate) fn failure(ui: Ui, form: Form, error: &Error) {
     match form {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use stack_planner::diagnostic::{CATALOG, Explanation};
 use stack_planner::{LoadOptions, Loaded, MemorySource, load};
 
-use super::{drawn, json};
+use super::{brief, drawn, json};
 use crate::ui::{Paint, Ui};
 
 fn ui() -> Ui {
@@ -47,6 +47,19 @@ fn rendered(files: &[(String, String)]) -> String {
     let found = loaded.all_diagnostics();
     let shown: Vec<_> = found.iter().map(|found| drawn(ui(), found, text)).collect();
     shown.join("\n")
+}
+
+#[test]
+fn a_warning_is_told_in_a_line() {
+    let text = "# grüße\nname: a\nversion: \"3\"\nservices:\n  a:\n    image: b\n";
+    let loaded = loaded(&[("compose.yaml".to_owned(), text.to_owned())]);
+    let source = |file: &Path| loaded.source_text(file).map(str::to_owned);
+    let told: Vec<_> = loaded.all_diagnostics();
+    let told: Vec<_> = told.iter().map(|d| brief(ui(), d, source)).collect();
+    assert_eq!(
+        told,
+        ["/app/compose.yaml:3:1: `version` has no meaning: leave it out (W0401)"]
+    );
 }
 
 /// The files of a case: the first is `compose.yaml`, others follow `#@ name` lines.
