@@ -105,7 +105,7 @@ bench-plan: toolchain ## how long stack files take to read and plan
 	@tests/bench/plan.py
 
 .PHONY: bench-net
-bench-net: bench-packages net-tools ## netd's data path beside its peers; BENCH="--only out,in" for some
+bench-net: bench-packages build kernel initramfs registry net-tools ## netd's data path beside its peers; BENCH="--only out,in" for some
 	@tests/bench/net.py $(BENCH)
 
 .PHONY: soak-net

@@ -13,6 +13,7 @@ use stack_api::event::ApiError;
 use stack_vmm::AnyBackend;
 use tokio::sync::mpsc;
 
+pub(crate) use endpoints::reserved;
 pub use joining::Joining;
 
 use crate::assets::Assets;

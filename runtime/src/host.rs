@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use rustix::thread::CapabilitySet;
+
 /// Memory in bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct Memory {
@@ -31,4 +33,20 @@ pub fn memory() -> Memory {
 pub fn disk_free(path: &Path) -> Option<u64> {
     let stat = rustix::fs::statvfs(path).ok()?;
     Some(stat.f_bavail * stat.f_frsize)
+}
+
+/// The first port that any user may bind (ip(7), `ip_unprivileged_port_start`).
+pub fn first_free_port() -> u16 {
+    let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
+    text.ok()
+        .and_then(|text| text.trim().parse().ok())
+        .unwrap_or(0)
+}
+
+/// The program may bind the ports below, when this process runs it.
+pub fn may_bind_reserved(program: &Path) -> bool {
+    let sets = rustix::thread::capabilities(None);
+    let own = sets.is_ok_and(|sets| sets.effective.contains(CapabilitySet::NET_BIND_SERVICE));
+    let mut given = [0_u8; 64];
+    own || rustix::fs::getxattr(program, "security.capability", &mut given).is_ok()
 }

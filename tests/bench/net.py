@@ -21,6 +21,7 @@ usage: tests/bench/net.py [--only a,b] [--rounds N] [--seconds S] [--mtu M]
   busy     DNS latency at 1000 queries a second, beside a bulk transfer; what
            the queries pass through has the right of way on the processors
   idle     wake-ups and memory of a daemon with 10 guests without traffic
+  guests   iperf3 between real micro-VMs, and between them and the host
 
 Needs root, for namespaces; all traffic stays in them. "s/GB" is processor time
 of the daemon for each gigabyte; "all" is that of shims, client and server too.
@@ -38,13 +39,14 @@ import sys
 import tempfile
 import time
 
+import guests
 from netns import Process, World, call
 from networks import ROLES, SERVE, Dnsmasq, Kernel, Netd, Passt, Slirp
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 TOOLS = TARGET / "release"
-STEPS = ["switch", "peer", "out", "in", "ask", "connect", "names", "busy", "idle"]
+STEPS = ["switch", "peer", "out", "in", "ask", "connect", "names", "busy", "idle", "guests"]
 
 
 class Bench:
@@ -244,14 +246,19 @@ def main():
     world = World(tempfile.mkdtemp(prefix="bn"))
     try:
         bench = Bench(world, options)
-        bench.run(steps)
+        bench.run([step for step in steps if step != "guests"])
     except BaseException:
         log = (world.folder / "log").read_text(errors="replace")
         print(f"what the daemons said:\n{log[-3000:]}", file=sys.stderr)
         raise
     finally:
         world.close()
+    accelerator = None
+    if "guests" in steps:
+        accelerator = guests.measure(bench, TOOLS / "stack", options.rounds, max(int(options.seconds), 2))
     report(bench.figures)
+    if accelerator:
+        print(f"\nguests: {accelerator}")
     for space, count in bench.failures.items():
         print(f"\n{count} clients failed in {space} and were started again")
     if options.json:

@@ -55,6 +55,7 @@ needs_bench='
     dnsmasq:dnsmasq-base
     taskset:util-linux
     fio:fio
+    iperf3:iperf3
 '
 case $(uname -m) in
     aarch64) needs_build="$needs_build qemu-system-aarch64:qemu-system-arm" ;;

@@ -41,7 +41,7 @@ const RESOLV_CONF: &str = "/etc/resolv.conf";
 const RESOLV_CONF_AGE: Duration = Duration::from_secs(1);
 
 /// How often the host's addresses and routes are looked at, while there is
-/// traffic.
+/// traffic; new addresses are seen at once where the system tells of them.
 const HOST_AGE: Duration = Duration::from_secs(5);
 
 /// Datagrams or clients taken from one socket before the others have their
@@ -84,6 +84,7 @@ pub(super) struct Loop {
     pub(super) deliveries: Vec<(PortId, usize)>,
     resolv_conf: Option<(Instant, Option<SystemTime>)>,
     host_seen: Option<Instant>,
+    host_changes: Option<host::Changes>,
     stopping: bool,
 }
 
@@ -100,6 +101,10 @@ impl Loop {
         }
         let mut signal = mio::net::UnixStream::from_std(signal);
         sources.add(&mut signal, Interest::READABLE, Source::Signal)?;
+        let changes = host::Changes::watch(&mut sources);
+        let host_changes = changes
+            .inspect_err(|error| tracing::debug!(%error, "new addresses are seen late"))
+            .ok();
         let mut fabric = Fabric::default();
         fabric.set_resolvers(options.resolvers.clone());
         let mut daemon = Loop {
@@ -128,6 +133,7 @@ impl Loop {
             deliveries: Vec::new(),
             resolv_conf: options.resolvers.is_empty().then(|| (Instant::now(), None)),
             host_seen: None,
+            host_changes,
             stopping: false,
         };
         daemon.restore();
@@ -159,6 +165,11 @@ impl Loop {
                 _ => {}
             }
             now = Instant::now();
+            // Before a client is met that comes from a new address.
+            let is_host = |token| self.sources.get(token) == Some(Source::Host);
+            if events.iter().any(|event| is_host(event.token())) {
+                self.host_changed();
+            }
             self.refresh_host(now);
             for source in std::mem::take(&mut self.unread) {
                 match source {
@@ -214,6 +225,13 @@ impl Loop {
         Some(next.saturating_duration_since(now) + Duration::from_millis(1))
     }
 
+    fn host_changed(&mut self) {
+        if let Some(changes) = &self.host_changes {
+            changes.drain();
+        }
+        self.host_seen = None;
+    }
+
     fn refresh_host(&mut self, now: Instant) {
         let fresh = |at| now.saturating_duration_since(at) < HOST_AGE;
         if !self.host_seen.is_some_and(fresh) {
@@ -249,6 +267,8 @@ impl Loop {
                 self.stopping = true;
                 tracing::info!("told to stop by a signal");
             }
+            // It was seen to before all others.
+            Source::Host => {}
             Source::Control => self.control.accept(&mut self.sources, now),
             Source::Client(id) => self.handle_client(id, now),
             Source::FramesOut(id) => self.flush(id, now),

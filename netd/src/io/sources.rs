@@ -12,6 +12,8 @@ use crate::ids::{AssociationId, FlowId, PortId, PublishId, QueryId};
 pub(super) enum Source {
     /// A signal came.
     Signal,
+    /// The host has got or lost an address.
+    Host,
     /// Somebody connects to the control socket.
     Control,
     /// A client of the control socket.

@@ -228,6 +228,33 @@ fn ipv6_alone_is_enough() {
     world.run("a", "ping -c 1 -W 10 fd00:1f::3");
 }
 
+/// Hears the mDNS group; the first who asks is answered to the group.
+const MDNS: &str = "import socket, struct, sys
+family, group = [(socket.AF_INET, '224.0.0.251'), (socket.AF_INET6, 'ff02::fb')][sys.argv[2] == '6']
+s = socket.socket(family, socket.SOCK_DGRAM)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.bind(('', 5353))
+s.settimeout(30)
+card = socket.if_nametoindex('eth0')
+if family == socket.AF_INET:
+    join = struct.pack('4s4si', socket.inet_aton(group), bytes(4), card)
+    s.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, join)
+    s.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, join)
+    s.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 0)
+    to = (group, 5353)
+else:
+    s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, socket.inet_pton(family, group) + struct.pack('i', card))
+    s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_LOOP, 0)
+    to = (group, 5353, 0, card)
+if sys.argv[1] == 'answer':
+    print('ready', flush=True)
+    while s.recvfrom(99)[0] != b'who': pass
+    s.sendto(b'me', to)
+else:
+    s.sendto(b'who', to)
+    print(s.recvfrom(99)[0].decode())
+";
+
 fn guests_find_each_other() {
     let mut world = World::new();
     let network = world.network(31, &["a", "b"]);
@@ -244,6 +271,12 @@ fn guests_find_each_other() {
     let said = world.run("a", "ping -c 2 -W 5 ff02::1%eth0");
     let other = std::fs::read_to_string(world.path("b-address")).unwrap();
     assert!(said.contains(other.trim()), "{said}");
+    std::fs::write(world.path("mdns.py"), MDNS).unwrap();
+    for family in ["4", "6"] {
+        world.spawn("b", &format!("exec python3 mdns.py answer {family}"), true);
+        let said = world.run("a", &format!("python3 mdns.py ask {family}"));
+        assert_eq!(said, "me\n", "by IPv{family}");
+    }
     // Another's address does not work.
     let before = world.drops("SpoofedAddress");
     world.run(

@@ -36,6 +36,25 @@ pub(crate) struct World {
 impl World {
     /// The host, what is outside, and a daemon that serves nothing yet.
     pub(crate) fn new() -> World {
+        World::with("--resolver 192.0.2.2:53", None)
+    }
+
+    /// The daemon asks the resolvers that the host's `/etc/resolv.conf` names.
+    pub(crate) fn with_resolv_conf(text: &str) -> World {
+        World::with("", Some(text))
+    }
+
+    /// The resolv.conf of the host; it is written where it is.
+    pub(crate) fn write_resolv_conf(&self, text: &str) {
+        std::fs::write(self.settings().join("resolv.conf"), text).unwrap();
+    }
+
+    /// What `ip netns exec` puts over `/etc`.
+    fn settings(&self) -> PathBuf {
+        Path::new("/etc/netns").join(self.full("host"))
+    }
+
+    fn with(resolver: &str, resolv_conf: Option<&str>) -> World {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let mut world = World {
             prefix: format!("ns{}x{number}", std::process::id()),
@@ -43,6 +62,10 @@ impl World {
             spaces: Vec::new(),
             processes: Vec::new(),
         };
+        if let Some(text) = resolv_conf {
+            std::fs::create_dir_all(world.settings()).unwrap();
+            world.write_resolv_conf(text);
+        }
         for space in ["host", "out", "far"] {
             world.space(space);
         }
@@ -76,7 +99,7 @@ impl World {
         let daemon = env!("CARGO_BIN_EXE_stack-netd");
         let (control, config) = (world.path("ctl"), world.path("config.json"));
         let command = format!(
-            "exec {daemon} --control {} --config {} --resolver 192.0.2.2:53",
+            "exec {daemon} --control {} --config {} {resolver}",
             control.display(),
             config.display()
         );
@@ -287,6 +310,8 @@ impl Drop for World {
             }
             outside(&format!("ip netns del {space}"));
         }
+        // There is none, mostly.
+        let _ = std::fs::remove_dir_all(self.settings());
     }
 }
 

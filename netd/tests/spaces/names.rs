@@ -4,7 +4,10 @@ use stack_netd::config::{Protocol, Service};
 
 use crate::kit::World;
 
-crate::tests!(names_are_answered_in_all_ways);
+crate::tests!(
+    names_are_answered_in_all_ways,
+    the_hosts_resolvers_are_followed,
+);
 
 fn names_are_answered_in_all_ways() {
     let mut world = World::new();
@@ -52,4 +55,50 @@ fn names_are_answered_in_all_ways() {
     // Links are one's own.
     let said = world.run("db", "dig +time=10 +tries=1 @10.31.0.1 database a");
     assert!(said.contains("status: SERVFAIL"), "{said}");
+}
+
+/// Answers everything with the address that it is given, at another one.
+const RESOLVER: &str = "import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind((sys.argv[1], 53))
+print('ready', flush=True)
+while True:
+    query, client = s.recvfrom(4096)
+    end = 12
+    while query[end]: end += query[end] + 1
+    head = query[:2] + bytes([0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0]) + query[12:end + 5]
+    answer = bytes([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 1, 0, 4]) + socket.inet_aton(sys.argv[2])
+    s.sendto(head + answer, client)
+";
+
+/// A VPN comes up: the file is another one, and the queries go elsewhere.
+fn the_hosts_resolvers_are_followed() {
+    let mut world = World::with_resolv_conf("nameserver 192.0.2.2\n");
+    let network = world.network(31, &["a"]);
+    world.apply(&[&network], &[]);
+    world.guest(&network, "a");
+    std::fs::write(world.path("resolver.py"), RESOLVER).unwrap();
+    for (at, says) in [
+        ("192.0.2.2", "203.0.113.1"),
+        ("198.51.100.1", "203.0.113.2"),
+    ] {
+        world.spawn(
+            "out",
+            &format!("exec python3 resolver.py {at} {says}"),
+            true,
+        );
+    }
+    let ask = "dig +short +time=10 @10.31.0.1 example.org a";
+    assert_eq!(world.run("a", ask), "203.0.113.1\n");
+    world.write_resolv_conf("# of the VPN\nnameserver 198.51.100.1\n");
+    let again = "for n in $(seq 20); do
+        said=$(dig +short +time=10 @10.31.0.1 example.org a)
+        [ \"$said\" != 203.0.113.2 ] || exit 0
+        sleep 0.25
+    done
+    echo \"$said\"; exit 1";
+    world.run("a", again);
+    // Back, in the way in which most programs do it.
+    world.write_resolv_conf("nameserver 192.0.2.2\n");
+    world.run("a", &again.replace("203.0.113.2", "203.0.113.1"));
 }

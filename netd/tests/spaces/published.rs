@@ -68,8 +68,19 @@ fn services_see_the_real_client() {
         let said = world.run(space, &format!("python3 who.py {to}"));
         assert_eq!(said.trim(), seen, "UDP from {space} to {to}");
     }
+    // The host at an address that it has only just got is the gateway, too.
+    for (to, added) in [
+        ("192.0.2.200", "192.0.2.200/24"),
+        ("2001:db8:1::200", "2001:db8:1::200/64"),
+    ] {
+        let (url, gateway) = match to.contains(':') {
+            true => (format!("[{to}]"), "fd00:1f::1"),
+            false => (to.to_owned(), "10.31.0.1"),
+        };
+        let ask = format!("ip addr add {added} dev wan0 && curl -sS -m 20 'http://{url}:8000'");
+        assert_eq!(world.run("host", &ask).trim(), gateway, "from {to}");
+    }
     // Answers come from the address that was asked.
-    world.run("host", "ip addr add 192.0.2.200/24 dev wan0");
     let said = world.run("out", "python3 who.py 192.0.2.200");
     assert_eq!(said.trim(), "192.0.2.2");
     // Nobody listens there: the client is refused, not left waiting.

@@ -127,8 +127,7 @@ pub struct CaptureQuery {
     pub service: String,
     /// Number of the container; default the first that runs.
     pub index: Option<u32>,
-    /// Full name of the network; default all that the stack's network daemon
-    /// serves.
+    /// Full name of the network; default all that the container is on.
     pub network: Option<String>,
 }
 

@@ -1,14 +1,12 @@
 //! Routes of networks.
 
 use axum::Json;
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use futures_util::stream;
 use stack_api::network::{CaptureQuery, Connect, Disconnect, NetStats, NetworkInfo};
 use stack_api::spec::NetworkSpec;
-use tokio::io::AsyncReadExt;
 
 use super::App;
 use super::answer::{Failure, events};
@@ -63,20 +61,8 @@ pub(super) async fn capture(
     Query(query): Query<CaptureQuery>,
 ) -> Result<Response, Failure> {
     let frames = stack::capture(&app.daemon, &name, &query).await?;
-    // What the client does not read waits in the network daemon, up to a limit.
-    let body = stream::unfold(frames, |mut frames| async move {
-        let mut buffer = vec![0; 64 << 10];
-        match frames.read(&mut buffer).await {
-            Ok(0) => None,
-            Ok(length) => {
-                buffer.truncate(length);
-                Some((Ok(Bytes::from(buffer)), frames))
-            }
-            Err(error) => Some((Err(error), frames)),
-        }
-    });
     let kind = [(header::CONTENT_TYPE, "application/x-pcapng")];
-    Ok((kind, Body::from_stream(body)).into_response())
+    Ok((kind, Body::from_stream(frames)).into_response())
 }
 
 /// `POST /v1/networks/{name}/connect`

@@ -257,6 +257,28 @@ fn span(port: &PortSpec) -> Option<(u16, u16)> {
     Some((first, port.published_end.unwrap_or(first)))
 }
 
+/// The host's side of a port, as it is written.
+fn on_host(port: &PortSpec) -> String {
+    match span(port) {
+        Some((first, last)) if first != last => format!("{first}-{last}"),
+        Some((first, _)) => first.to_string(),
+        None => "0".to_owned(),
+    }
+}
+
+/// A port that this user may not bind, and what to do.
+pub(crate) fn reserved(service: &str, port: &PortSpec) -> ApiError {
+    let (host, first) = (on_host(port), port.published.unwrap_or(0));
+    let message = format!("service {service}: port {host} is one of those that only root may use");
+    ApiError::new("port_reserved", message).help(format!(
+        "publish one from 1024 up, e.g. `{}:{}`; or allow it: \
+         `sudo sysctl net.ipv4.ip_unprivileged_port_start={first}` (for everybody), or \
+         `sudo setcap cap_net_bind_service=+ep $(which stack-netd)` (for stack alone)",
+        8000_u16.saturating_add(first),
+        port.target,
+    ))
+}
+
 /// Why a port is not published, and what to do.
 fn refusal(
     service: &str,
@@ -264,12 +286,7 @@ fn refusal(
     failure: &network::PublishFailure,
     holder: &str,
 ) -> ApiError {
-    let host = match span(port) {
-        Some((first, last)) if first != last => format!("{first}-{last}"),
-        Some((first, _)) => first.to_string(),
-        None => "0".to_owned(),
-    };
-    let why = &failure.message;
+    let (host, why) = (on_host(port), &failure.message);
     let error =
         |code: &str, what: String| ApiError::new(code, format!("service {service}: {what}"));
     match failure.kind {
@@ -282,17 +299,7 @@ fn refusal(
                 "stop what holds it, or publish another port ({why})"
             ))
         }
-        PublishErrorKind::Reserved => error(
-            "port_reserved",
-            format!("port {host} is one of those that only root may use"),
-        )
-        .help(format!(
-            "publish one from 1024 up, e.g. `{}:{}`; or allow it: \
-             `sudo sysctl net.ipv4.ip_unprivileged_port_start={host}` (for everybody), or \
-             `sudo setcap cap_net_bind_service=+ep $(which stack-netd)` (for stack alone)",
-            8000_u16.saturating_add(port.published.unwrap_or(0)),
-            port.target,
-        )),
+        PublishErrorKind::Reserved => reserved(service, port),
         PublishErrorKind::NoAddress => {
             let ip = port.host_ip.map_or(String::new(), |ip| ip.to_string());
             error(

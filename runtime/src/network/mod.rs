@@ -115,6 +115,9 @@ pub struct Nic {
     /// Its key in the stack file; none of a network that was joined by hand.
     #[serde(default)]
     pub key: Option<String>,
+    /// It was joined by hand, and stays whatever the stack file says.
+    #[serde(default)]
+    pub by_hand: bool,
     /// Hardware address.
     pub mac: String,
     /// Address.

@@ -56,7 +56,9 @@ async fn join(
         }
         // Its card is there still, with the address that it had.
         let mut new = record.clone();
-        new.nics[known].unplugged = false;
+        let nic = &mut new.nics[known];
+        nic.unplugged = false;
+        nic.by_hand |= nic.key.is_none();
         return carry_out(daemon, handle, new).await;
     }
     let live = record.container.state.is_live();
@@ -122,6 +124,7 @@ fn add<'a>(
     let container = &record.container;
     let nic = Nic {
         names: places::names(&record.spec, &container.name, &container.id, &request.place),
+        by_hand: true,
         // A default route stays where it is.
         default_route: false,
         ..place.find()?

@@ -2,6 +2,7 @@
 
 mod action;
 mod build;
+mod capture;
 mod commit;
 mod connect;
 mod create;
@@ -27,6 +28,7 @@ mod wait;
 pub use action::act;
 pub use build::{BUILDER, Builder, build, prune_builder, settle_builder};
 pub(crate) use build::{CACHE, remove_builder, remove_fetched};
+pub use capture::capture;
 pub use commit::commit;
 pub use connect::{connect, disconnect, drop_unplugged};
 pub use down::down;
@@ -41,7 +43,7 @@ pub use networks::{
 pub use one_off::{reap, run};
 pub use places::Placed;
 pub use rollback::{plan_rollback, rollback};
-pub use traffic::{capture, net_stats};
+pub use traffic::net_stats;
 pub use up::{plan, up};
 pub use wait::reached;
 

@@ -2,10 +2,12 @@
 
 use stack_api::event::ApiError;
 use stack_api::request::Up;
+use stack_api::spec::{PortSpec, StackSpec};
 use stack_planner::plan::{Action, Plan};
+use stack_vmm::AnyBackend;
 
 use super::Outcome;
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, reserved};
 use crate::host;
 use crate::progress::Progress;
 
@@ -72,6 +74,39 @@ pub(super) fn check(daemon: &Daemon, request: &Up, plan: &Plan, progress: &Progr
     Ok(())
 }
 
+/// Refuses ports that this user may not bind, before anything is fetched.
+///
+/// # Errors
+/// A service that is started or changed publishes one.
+pub(super) fn check_ports(daemon: &Daemon, spec: &StackSpec, plan: &Plan) -> Outcome {
+    let first_free = host::first_free_port();
+    let made_up = matches!(daemon.backend, AnyBackend::Fake(_));
+    if made_up || host::may_bind_reserved(&daemon.assets.netd) {
+        return Ok(());
+    }
+    for step in &plan.steps {
+        let (Action::Create { service, .. }
+        | Action::CreateBeside { service, .. }
+        | Action::Recreate { service, .. }
+        | Action::Update { service, .. }
+        | Action::Start { service, .. }) = &step.action
+        else {
+            continue;
+        };
+        let mut ports = spec.services[service].ports.iter();
+        if let Some(port) = ports.find(|port| is_reserved(port, first_free)) {
+            return Err(reserved(service, port));
+        }
+    }
+    Ok(())
+}
+
+/// None of the host's ports that would do is free to all.
+fn is_reserved(port: &PortSpec, first_free: u16) -> bool {
+    let last = port.published_end.or(port.published);
+    last.is_some_and(|last| last != 0 && last < first_free)
+}
+
 fn too_much(what: &str, needed: u64, available: u64) -> ApiError {
     ApiError::new(
         "memory",
@@ -82,4 +117,26 @@ fn too_much(what: &str, needed: u64, available: u64) -> ApiError {
         ),
     )
     .help("stop something, or lower `mem_limit`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_that_ends_among_the_free_ones_will_do() {
+        let port = |first, last| PortSpec {
+            host_ip: None,
+            published: first,
+            published_end: last,
+            target: 80,
+            udp: false,
+            labels: Vec::new(),
+        };
+        assert!(is_reserved(&port(Some(80), None), 1024));
+        assert!(is_reserved(&port(Some(80), Some(1023)), 1024));
+        assert!(!is_reserved(&port(Some(80), Some(1024)), 1024));
+        assert!(!is_reserved(&port(Some(80), None), 80));
+        assert!(!is_reserved(&port(None, None), 1024));
+    }
 }

@@ -26,7 +26,7 @@ pub(super) fn move_to<'a>(
     let wanted = record.spec.networks.clone();
     // A record of an older daemon has no keys; and what was joined by hand may be
     // in the file now.
-    let older = record.nics.iter().all(|nic| nic.key.is_none());
+    let older = is_older(record);
     let on_file = |nic: &Nic| {
         let mut keys = wanted.keys();
         keys.find(|key| {
@@ -45,16 +45,15 @@ pub(super) fn move_to<'a>(
         let mut nics = record.nics.iter();
         nics.any(|nic| nic.key.as_deref() == Some(key))
     };
-    let gone = |key: &Option<String>| match key {
+    let gone = |nic: &Nic| match &nic.key {
         Some(key) => !wanted.contains_key(key),
         None => older,
     };
-    let same = wanted.keys().all(|key| known(record, key))
-        && !record.nics.iter().any(|nic| gone(&nic.key));
+    let same = wanted.keys().all(|key| known(record, key)) && !record.nics.iter().any(gone);
     if same {
         return Ok(None);
     }
-    for nic in record.nics.iter_mut().filter(|nic| gone(&nic.key)) {
+    for nic in record.nics.iter_mut().filter(|nic| gone(nic)) {
         nic.unplugged = true;
         nic.key = None;
     }
@@ -90,6 +89,12 @@ pub(super) fn move_to<'a>(
     reroute(stack, record, networks);
     rewire(record, networks);
     Ok(Some(daemon.join(record)))
+}
+
+/// Its record is of an older daemon, which noted no keys.
+pub(super) fn is_older(record: &Record) -> bool {
+    let unknown = |nic: &Nic| nic.key.is_none() && !nic.by_hand;
+    record.nics.iter().all(unknown)
 }
 
 /// The default route is where the file has it.

@@ -95,6 +95,7 @@ pub(super) async fn carry_out(
     let (spec, grace) = (&order.request.spec, order.request.timeout);
     volume::convert::shared(&daemon, &progress, spec, grace.map(|s| s * 1000)).await?;
     let mut plan = plan_order(&daemon, &order)?;
+    resources::check_ports(&daemon, spec, &plan)?;
     let built: Vec<String> = builds(&plan).map(str::to_owned).collect();
     // Building may take minutes: pulls go on beside it.
     let pulled = images::ensure(&daemon, &progress, pulls(&order.request, &plan));

@@ -15,7 +15,7 @@ use stack_protocol::message::{Command, Outcome as GuestOutcome};
 use stack_vmm::Agent;
 use tokio::sync::watch;
 
-use super::rewire::move_to;
+use super::rewire::{is_older, move_to};
 use super::{Outcome, images, places};
 use crate::container::{Handle, Probe, Record, redraw, vm_error};
 use crate::daemon::Daemon;
@@ -109,8 +109,7 @@ pub(super) async fn update(
 /// The names in networks by the record's spec and name.
 pub(super) fn rename(record: &mut Record) {
     let container = &record.container;
-    // A record of an older daemon has no keys.
-    let by_place = record.nics.iter().all(|nic| nic.key.is_none());
+    let by_place = is_older(record);
     let cards = record.spec.cards();
     for (n, nic) in record.nics.iter_mut().enumerate() {
         let wanted = match &nic.key {

@@ -1,6 +1,7 @@
 //! Changes that running containers take, and those that they do not.
 
 use stack_api::container::{Health, State};
+use stack_api::request::{Action, Verb};
 use stack_api::spec::{
     Condition, Dependency, HealthCheckSpec, NetworkSpec, PortSpec, Restart, ServiceSpec, StackSpec,
 };
@@ -306,4 +307,32 @@ async fn an_update_that_was_cut_off() {
     assert_eq!((&after.id, after.pid), (&before.id, before.pid));
     assert_eq!(after.config_hash, before.config_hash);
     assert!(world.plan(&shop).is_empty());
+}
+
+#[tokio::test]
+async fn what_was_joined_by_hand_stays() {
+    let world = World::new().await;
+    let mut shop = world.stack(vec![service("web", &["serve"], &[])]);
+    world.up(&shop).await.unwrap();
+    world.create_network("far");
+    world.connect("far", "shop-web-1").await.unwrap();
+    world
+        .disconnect("shop_default", "shop-web-1")
+        .await
+        .unwrap();
+    let restart = Action {
+        verb: Verb::Restart,
+        ..Action::default()
+    };
+    world.act(restart).await.unwrap();
+    let on = |world: &World| -> Vec<String> {
+        let networks = world.container("web").networks;
+        networks.into_iter().map(|(name, _)| name).collect()
+    };
+    assert_eq!(on(&world), ["far"]);
+    change(&mut shop, "web", |web| {
+        web.labels.insert("a".to_owned(), "b".to_owned());
+    });
+    world.up(&shop).await.unwrap();
+    assert_eq!(on(&world), ["far", "shop_default"]);
 }

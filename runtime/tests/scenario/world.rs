@@ -7,6 +7,7 @@ use std::time::Duration;
 use stack_api::container::Container;
 use stack_api::event::ApiError;
 use stack_api::history::{Entry, Rollback};
+use stack_api::network::{Connect, Disconnect};
 use stack_api::request::{Action, Down, Up};
 use stack_api::spec::{Condition, Dependency, NetworkSpec, ServiceSpec, StackSpec};
 use stack_planner::plan::Plan;
@@ -193,6 +194,34 @@ impl World {
             progress,
         )
         .await
+    }
+
+    /// A network of no stack.
+    pub(crate) fn create_network(&self, name: &str) {
+        let wanted = NetworkSpec {
+            name: name.to_owned(),
+            ..NetworkSpec::default()
+        };
+        stack::create_network(&self.daemon, &wanted).unwrap();
+    }
+
+    pub(crate) async fn connect(&self, network: &str, container: &str) -> Result<(), ApiError> {
+        let (progress, _events) = Progress::new();
+        let request = Connect {
+            container: container.to_owned(),
+            ..Connect::default()
+        };
+        let daemon = Arc::clone(&self.daemon);
+        stack::connect(daemon, network.to_owned(), request, progress).await
+    }
+
+    pub(crate) async fn disconnect(&self, network: &str, container: &str) -> Result<(), ApiError> {
+        let (progress, _events) = Progress::new();
+        let request = Disconnect {
+            container: container.to_owned(),
+        };
+        let daemon = Arc::clone(&self.daemon);
+        stack::disconnect(daemon, network.to_owned(), request, progress).await
     }
 
     pub(crate) fn containers(&self) -> Vec<Container> {

@@ -1,6 +1,6 @@
 //! A network that two stacks share.
 
-use stack_tests::Home;
+use stack_tests::{Home, eventually};
 
 use crate::{fails_inside, inside};
 
@@ -45,6 +45,21 @@ fn two_stacks_meet_on_an_external_network() {
     let listed = one.stack(&["network", "ls", "-q"]).ok();
     let listed: Vec<&str> = listed.lines().collect();
     assert_eq!(listed, ["one_default", "shared", "two_default"]);
+
+    // A capture has both networks, each of another daemon.
+    let file = one.dir().join("x.pcapng");
+    let capture = one.begin(&["net", "capture", "alpha", "-w", file.to_str().unwrap()]);
+    eventually("the beginning of the file", 30, || {
+        (std::fs::metadata(&file).ok()?.len() > 0).then_some(())
+    });
+    inside(&two, "beta", "wget -q -O - http://alpha/");
+    capture.interrupt();
+    capture.finish(30).ok();
+    let seen = std::fs::read(&file).unwrap();
+    for part in ["/one_default", "/shared", "GET / HTTP/1.1"] {
+        let there = seen.windows(part.len()).any(|at| at == part.as_bytes());
+        assert!(there, "{part}");
+    }
 
     // Taken off it while it runs, and back. Another network takes the spare
     // card, and then those that it has left.

@@ -29,7 +29,7 @@ threading.Thread(target=serve, args=(local,), daemon=True).start()
 serve(tcp)
 "#;
 
-fn file(sockets: &str, port: u16) -> String {
+fn file(sockets: &str, networks: &str, port: u16) -> String {
     format!(
         r#"
 services:
@@ -39,7 +39,7 @@ services:
     command: ["python3", "/loud.py"]
     configs: [{{source: loud, target: /loud.py}}]
     healthcheck: {{test: [CMD, test, -S, /run/app/x/loud.sock]}}
-    networks: [back]
+    networks: {networks}
     x-stack: {{sockets: {{{sockets}}}}}
   open:
     image: busybox:1
@@ -48,6 +48,7 @@ services:
     ports: ["127.0.0.1:{port}:80"]
 networks:
   back: {{internal: true}}
+  more:
 configs:
   loud: {{content: {}}}
 "#,
@@ -58,11 +59,16 @@ configs:
 /// What is answered at a socket.
 #[track_caller]
 fn ask(path: &Path) -> String {
-    let mut stream = UnixStream::connect(path).unwrap();
+    finish(UnixStream::connect(path).unwrap(), b"who is there")
+}
+
+/// Says the last words, and gives the answer.
+#[track_caller]
+fn finish(mut stream: UnixStream, words: &[u8]) -> String {
     stream
         .set_read_timeout(Some(Duration::from_secs(30)))
         .unwrap();
-    stream.write_all(b"who is there").unwrap();
+    stream.write_all(words).unwrap();
     stream.shutdown(std::net::Shutdown::Write).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
@@ -70,7 +76,8 @@ fn ask(path: &Path) -> String {
 }
 
 fn rewrite(project: &Project<'_>, sockets: &str, port: u16) {
-    std::fs::write(project.dir().join("stack.yaml"), file(sockets, port)).unwrap();
+    let file = file(sockets, "[back, more]", port);
+    std::fs::write(project.dir().join("stack.yaml"), file).unwrap();
 }
 
 #[test]
@@ -78,7 +85,7 @@ fn services_are_reached_by_sockets_of_the_host() {
     let home = Home::new();
     let port = free_port();
     let both = r#""80": run/tcp.sock, /run/link/loud.sock: ./run/loud.sock"#;
-    let project = home.project("socks", &file(both, port));
+    let project = home.project("socks", &file(both, "[back]", port));
     project.stack(&["up", "-d", "--wait"]).ok();
     let tcp = project.dir().join("run/tcp.sock");
     let loud = project.dir().join("run/loud.sock");
@@ -93,9 +100,16 @@ fn services_are_reached_by_sockets_of_the_host() {
     // The relay is no user of the service's, and has no address.
     assert_eq!(ask(&loud), "WHO IS THERE ");
 
-    // Nobody else on the network gets to the relay, and the running machine
-    // takes other sockets.
+    // The running machine takes another network and other sockets; who is
+    // connected stays so.
     let id = project.field("loud", "ID");
+    let mut open = UnixStream::connect(&loud).unwrap();
+    open.write_all(b"still ").unwrap();
+    let more = "/run/app/x/loud.sock: ./other.sock, /run/link/loud.sock: ./run/loud.sock";
+    rewrite(&project, more, port);
+    project.stack(&["up", "-d", "--wait"]).ok();
+    assert_eq!(finish(open, b"there"), "STILL THERE ");
+    assert_eq!(ask(&loud), "WHO IS THERE ");
     rewrite(&project, "/run/app/x/loud.sock: ./other.sock", port);
     project.stack(&["up", "-d", "--wait"]).ok();
     assert_eq!(project.field("loud", "ID"), id);

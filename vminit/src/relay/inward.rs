@@ -1,8 +1,10 @@
 //! Sockets of the service that the host reaches: a process for each listens at
 //! a TCP port for the network's gateway, and connects it to the socket in the
 //! service's root. It is this program again, with its order in the environment
-//! and the listening socket as its standard input.
+//! and the listening socket as its standard input. Which gateways there are is
+//! in a file, for it changes while the relays run.
 
+use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
@@ -19,30 +21,52 @@ use crate::within::Root;
 /// Where such a process finds its order.
 const VARIABLE: &str = "VMINIT_RELAY_INWARD";
 
+/// Where the relays find the addresses that clients may come from.
+const GATEWAYS: &str = "/run/relay/gateways";
+
 /// Those that run.
 #[derive(Debug, Default)]
-pub(crate) struct Inwards(Vec<(Inward, OwnedFd)>);
+pub(crate) struct Inwards {
+    running: Vec<(Inward, OwnedFd)>,
+    gateways: Vec<IpAddr>,
+}
 
 impl Inwards {
     /// Has exactly these run; those that stay are not interrupted.
     pub(crate) fn apply(&mut self, wanted: &[Inward]) -> io::Result<()> {
-        self.0.retain(|(order, process)| {
-            let stays = wanted.contains(order);
+        let same = |a: &Inward, b: &Inward| (a.port, &a.path) == (b.port, &b.path);
+        self.running.retain(|(order, process)| {
+            let stays = wanted.iter().any(|wanted| same(wanted, order));
             if !stays {
                 let _ = pidfd_send_signal(process, Signal::KILL);
             }
             stays
         });
+        let Some(first) = wanted.first() else {
+            return Ok(());
+        };
+        if self.gateways != first.gateways {
+            write_gateways(&first.gateways)?;
+            self.gateways.clone_from(&first.gateways);
+        }
         for order in wanted {
-            if self.0.iter().all(|(known, _)| known != order) {
+            if self.running.iter().all(|(known, _)| !same(known, order)) {
                 let process = start(order).map_err(|error| {
                     io::Error::other(format!("{}: port {}: {error}", order.path, order.port))
                 })?;
-                self.0.push((order.clone(), process));
+                self.running.push((order.clone(), process));
             }
         }
         Ok(())
     }
+}
+
+/// The relays read all of it, whenever they do.
+fn write_gateways(gateways: &[IpAddr]) -> io::Result<()> {
+    let new = format!("{GATEWAYS}.new");
+    fs::create_dir_all("/run/relay")?;
+    fs::write(&new, serde_json::to_string(gateways)?)?;
+    fs::rename(&new, GATEWAYS)
 }
 
 fn start(order: &Inward) -> io::Result<OwnedFd> {
@@ -92,7 +116,7 @@ pub(crate) fn serve(order: &Inward) {
         let client = match listener.accept() {
             // Only who has the host's socket comes from the gateway's address:
             // the switch sees to that.
-            Ok((client, from)) if is_gateway(order, from) => client,
+            Ok((client, from)) if is_gateway(from) => client,
             Ok(_) => continue,
             Err(_) => {
                 std::thread::sleep(std::time::Duration::from_millis(100));
@@ -108,8 +132,10 @@ pub(crate) fn serve(order: &Inward) {
     }
 }
 
-fn is_gateway(order: &Inward, from: SocketAddr) -> bool {
-    order.gateways.contains(&from.ip().to_canonical())
+fn is_gateway(from: SocketAddr) -> bool {
+    let gateways = fs::read(GATEWAYS).unwrap_or_default();
+    let gateways: Vec<IpAddr> = serde_json::from_slice(&gateways).unwrap_or_default();
+    gateways.contains(&from.ip().to_canonical())
 }
 
 /// The path is the image's and the service's, and may hold symbolic links.
