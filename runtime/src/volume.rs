@@ -180,6 +180,38 @@ impl Daemon {
         }
     }
 
+    /// The external volumes of the services are there.
+    ///
+    /// # Errors
+    /// One is not.
+    pub(crate) fn check_external_volumes(&self, spec: &StackSpec) -> Result<(), ApiError> {
+        let used = spec.services.values().flat_map(|s| s.volume_keys());
+        used.filter_map(|key| spec.volumes.get(key))
+            .try_for_each(|volume| self.check_external_volume(volume))
+    }
+
+    /// An external volume has been made by somebody else.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub(crate) fn check_external_volume(&self, wanted: &VolumeSpec) -> Result<(), ApiError> {
+        let known = || {
+            Ok(self
+                .volumes()?
+                .iter()
+                .any(|known| known.name == wanted.name))
+        };
+        if !wanted.external || known()? {
+            return Ok(());
+        }
+        let message = format!("external volume {} does not exist", wanted.name);
+        let help = format!(
+            "make it with `stack volume create {}`, or take `external` away",
+            wanted.name
+        );
+        Err(ApiError::new("no_such_volume", message).help(help))
+    }
+
     /// Notes that volumes without a name, each with its path in the container,
     /// are for the next container of this name: whatever happens in between.
     ///
