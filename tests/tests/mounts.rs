@@ -1,5 +1,4 @@
 //! Mounts of each kind, and what becomes of volumes, on real VMs.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixListener;
