@@ -25,6 +25,7 @@ use stack_api::request::{ExecRequest, LogQuery};
 use tokio::net::UnixStream;
 
 use crate::error::Error;
+pub(crate) use archive::Stream;
 pub(crate) use lines::{Connection, Lines};
 pub(crate) use query::{images as images_query, services as services_query};
 

@@ -15,6 +15,7 @@ mod error;
 mod exit;
 mod interrupt;
 mod logs;
+mod output;
 mod paths;
 mod progress;
 mod project;

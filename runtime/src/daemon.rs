@@ -95,6 +95,8 @@ impl Daemon {
             operations: Mutex::default(),
         });
         aside::sweep(&daemon).await;
+        // Before anybody mounts them.
+        crate::volume::convert::settle(&daemon);
         let records: Vec<Record> = daemon.ledger.all(Table::Containers)?;
         for record in &records {
             let vm = daemon.paths.vm(&record.container.id);

@@ -180,6 +180,38 @@ impl Daemon {
         }
     }
 
+    /// The external volumes of the services are there.
+    ///
+    /// # Errors
+    /// One is not.
+    pub(crate) fn check_external_volumes(&self, spec: &StackSpec) -> Result<(), ApiError> {
+        let used = spec.services.values().flat_map(|s| s.volume_keys());
+        used.filter_map(|key| spec.volumes.get(key))
+            .try_for_each(|volume| self.check_external_volume(volume))
+    }
+
+    /// An external volume has been made by somebody else.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub(crate) fn check_external_volume(&self, wanted: &VolumeSpec) -> Result<(), ApiError> {
+        let known = || {
+            Ok(self
+                .volumes()?
+                .iter()
+                .any(|known| known.name == wanted.name))
+        };
+        if !wanted.external || known()? {
+            return Ok(());
+        }
+        let message = format!("external volume {} does not exist", wanted.name);
+        let help = format!(
+            "make it with `stack volume create {}`, or take `external` away",
+            wanted.name
+        );
+        Err(ApiError::new("no_such_volume", message).help(help))
+    }
+
     /// Notes that volumes without a name, each with its path in the container,
     /// are for the next container of this name: whatever happens in between.
     ///
@@ -247,25 +279,25 @@ impl Daemon {
         self.ledger.all(Table::Volumes)
     }
 
-    /// Removes a volume and its data.
+    /// Removes a volume and its data. It is out of the way at once, so that half
+    /// of it never passes for a whole one; what a kill leaves of it is swept.
     ///
     /// # Errors
-    /// The disk cannot be removed.
+    /// Its files cannot be removed.
     pub fn remove_volume(&self, volume: &Volume) -> Result<(), ApiError> {
-        let removed = match volume.kind {
-            VolumeKind::Disk => std::fs::remove_file(&volume.path),
-            VolumeKind::Tree => std::fs::remove_dir_all(&volume.path),
+        let failed = |error: std::io::Error| {
+            let message = format!("volume {} cannot be removed: {error}", volume.name);
+            ApiError::new("volume", message)
         };
-        match removed {
-            Ok(()) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => {
-                return Err(ApiError::new(
-                    "volume",
-                    format!("volume {} cannot be removed: {error}", volume.name),
-                ));
+        let going = volume.path.with_extension("gone.partial");
+        convert::delete(&going).map_err(failed)?;
+        match std::fs::rename(&volume.path, &going) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(failed(error));
             }
+            _ => {}
         }
-        self.ledger.forget(Table::Volumes, &volume.name)
+        self.ledger.forget(Table::Volumes, &volume.name)?;
+        convert::delete(&going).map_err(failed)
     }
 }

@@ -103,3 +103,71 @@ fn a_restart_policy_has_its_pauses_and_its_end() {
     project.stack(&["stop", "later"]).ok();
     assert_eq!(project.field("later", "State"), "exited");
 }
+
+#[test]
+fn what_depends_on_others_and_what_a_killed_daemon_knows() {
+    let home = Home::new();
+    let file = r#"services:
+  job:
+    image: busybox:1
+    command: sh -c 'echo ran >> /data/jobs'
+    volumes: ["data:/data"]
+  db:
+    image: busybox:1
+    command: sleep 1000
+    stop_grace_period: 0s
+    environment: {N: "${N}"}
+    healthcheck: {test: "true", interval: 1h, start_period: 0s}
+    depends_on: {job: {condition: service_completed_successfully}}
+  web:
+    image: busybox:1
+    command: sleep 1000
+    stop_grace_period: 0s
+    depends_on:
+      db: {condition: service_healthy, restart: true}
+      other: {condition: service_started, required: false}
+  flaps:
+    image: busybox:1
+    command: sh -c 'exit 3'
+    restart: always
+  other:
+    image: busybox:1
+    profiles: [never]
+  look:
+    image: busybox:1
+    command: sleep 1000
+    stop_grace_period: 0s
+    volumes: ["data:/data"]
+volumes: {data: {}}
+"#;
+    let project = home.project("depends", file).env("N", 1);
+    project.stack(&["up", "-d"]).ok();
+    let started = |service: &str| project.container(service)["StartedAt"].clone();
+    let (first, job) = (started("web"), started("job"));
+    assert!(!first.is_null() && !job.is_null());
+    // It backs off, and says so.
+    let shown = eventually("a pause", 60, || {
+        let text = project.stack(&["ps"]).ok();
+        let line = text.lines().find(|line| line.contains("flaps"))?.to_owned();
+        line.contains("Restarting (3)").then_some(line)
+    });
+    let restarts = || project.container("flaps")["Restarts"].as_u64().unwrap_or(0);
+    let before = eventually("restarts", 60, || Some(restarts()).filter(|n| *n >= 2));
+    home.kill_all("stackd");
+    assert_eq!(project.field("db", "Health"), "healthy");
+    assert!(restarts() >= before, "{shown}");
+
+    // What was done is not done again; what depends on a change follows.
+    let project = project.env("N", 2);
+    project.stack(&["up", "-d"]).ok();
+    let started = |service: &str| project.container(service)["StartedAt"].clone();
+    assert_eq!(started("job"), job);
+    let second = started("web");
+    assert_ne!(second, first);
+    project.stack(&["restart", "db"]).ok();
+    assert_ne!(started("web"), second);
+    let ran = project
+        .stack(&["exec", "-T", "look", "cat", "/data/jobs"])
+        .ok();
+    assert_eq!(ran, "ran\n");
+}

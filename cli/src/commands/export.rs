@@ -1,14 +1,11 @@
 //! `stack export`
 
-use std::fs::File;
-use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
-
 use stack_api::look::Archive;
 
 use crate::context::{Context, containers};
 use crate::error::Error;
 use crate::exit;
+use crate::output::Output;
 
 /// Write the files of a container as a tar stream
 ///
@@ -20,9 +17,8 @@ use crate::exit;
                   stack export web | tar -t > files.txt"
 )]
 pub(crate) struct Export {
-    /// File to write (default: standard output)
-    #[arg(short, long, value_name = "FILE")]
-    output: Option<PathBuf>,
+    #[command(flatten)]
+    output: Output,
 
     /// Number of the container
     #[arg(long, value_name = "N")]
@@ -39,12 +35,7 @@ impl Export {
         let client = context.client().await?;
         let existing = containers(&client, &project.name).await?;
         project.check_services(std::slice::from_ref(&self.service), &existing)?;
-        if self.output.is_none() && io::stdout().is_terminal() {
-            return Err(Error::usage(
-                "a tar stream is nothing for a terminal",
-                "name a file with -o, or pipe it into tar",
-            ));
-        }
+        self.output.check()?;
         let query = Archive {
             service: self.service,
             index: self.index,
@@ -53,19 +44,7 @@ impl Export {
             ..Archive::default()
         };
         let mut stream = client.fetch_archive(&project.name, &query).await?;
-        match self.output {
-            None => stream.copy_to(&mut io::stdout()).await?,
-            Some(path) => {
-                let failed = |source| Error::File {
-                    doing: "cannot write",
-                    path: path.clone(),
-                    source,
-                };
-                let mut file = File::create(&path).map_err(failed)?;
-                stream.copy_to(&mut file).await?;
-                file.flush().map_err(failed)?;
-            }
-        }
+        self.output.write(&mut stream).await?;
         Ok(exit::OK)
     }
 }

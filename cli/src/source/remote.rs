@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::Mode;
+use stack_git::Repository;
 use stack_planner::SourceError;
 
-use super::git::{self, Repository};
-use super::oci;
+use super::{git, oci};
 
 /// How long fetching one thing may take.
 const PATIENCE: Duration = Duration::from_secs(300);

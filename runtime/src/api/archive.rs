@@ -33,8 +33,7 @@ pub(super) enum Access {
 
 impl Access {
     async fn open(app: &App, handle: &Arc<Handle>) -> Result<Access, ApiError> {
-        let own = handle.agent.borrow().clone();
-        if let Some(agent) = own {
+        if let Some(agent) = handle.answering().await {
             return Ok(Access::Own(agent));
         }
         let container = handle.container();
@@ -76,7 +75,7 @@ fn find(app: &App, project: &str, query: &Archive) -> Result<Arc<Handle>, ApiErr
         let container = handle.container();
         container.service == query.service && query.index.is_none_or(|n| n == container.number)
     };
-    let running = |handle: &&Arc<Handle>| handle.agent.borrow().is_some();
+    let running = |handle: &&Arc<Handle>| handle.container().state.is_live();
     let found = all.iter().filter(fits).find(running);
     let found = found.or_else(|| all.iter().find(fits));
     found.cloned().ok_or_else(|| {

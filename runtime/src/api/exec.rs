@@ -45,7 +45,7 @@ pub(super) async fn exec(
             )
             .help("start it with `stack up -d` or `stack start`")
         })?;
-    let agent = handle.agent.borrow().clone();
+    let agent = handle.answering().await;
     let agent = agent
         .ok_or_else(|| ApiError::new("not_running", "its VM does not answer at the moment"))?;
     let session = agent

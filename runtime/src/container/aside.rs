@@ -33,10 +33,24 @@ pub struct Aside {
 /// A VM without a service.
 #[derive(Debug)]
 pub(crate) struct Lone {
+    machine: Machine,
+    agent: Agent,
+}
+
+/// Its process, which ends when nobody has it any more: whoever started it may
+/// be cut off at any moment, and it has disks that others want.
+#[derive(Debug)]
+struct Machine {
     daemon: Arc<Daemon>,
     process: Process,
-    agent: Agent,
     dir: PathBuf,
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        self.daemon.backend.kill(&self.process);
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
 }
 
 impl Aside {
@@ -93,25 +107,31 @@ impl Lone {
         spec: &VmSpec,
         config: &VmConfig,
     ) -> Result<Lone, ApiError> {
-        let dir = spec.dir.clone();
-        let process = daemon.backend.start(spec).await.map_err(vm_error)?;
-        let agent = match answer(daemon, &process, &dir).await {
+        let (own, spec) = (Arc::clone(daemon), spec.clone());
+        // A process that was started is known, whatever happens to the caller.
+        let work = tokio::spawn(async move {
+            let process = own.backend.start(&spec).await?;
+            Ok(Machine {
+                process,
+                dir: spec.dir,
+                daemon: own,
+            })
+        });
+        let started = work.await;
+        let started = started.map_err(|error| ApiError::new("internal", error.to_string()))?;
+        let machine = started.map_err(vm_error)?;
+        let agent = match answer(daemon, &machine.process, &machine.dir).await {
             Ok(agent) => agent,
             Err(error) => {
-                daemon.backend.kill(&process);
-                daemon.backend.wait(&process).await;
-                let _ = std::fs::remove_dir_all(&dir);
+                daemon.backend.kill(&machine.process);
+                daemon.backend.wait(&machine.process).await;
                 return Err(error);
             }
         };
-        let lone = Lone {
-            daemon: Arc::clone(daemon),
-            process,
-            agent,
-            dir,
-        };
-        let config = idle(config);
-        let configured = lone.agent.request(Command::Configure(Box::new(config)));
+        let lone = Lone { machine, agent };
+        let configured = lone
+            .agent
+            .request(Command::Configure(Box::new(idle(config))));
         match configured.await.map_err(vm_error) {
             Ok(Outcome::Error { message, .. }) => {
                 lone.close().await;
@@ -134,8 +154,7 @@ impl Lone {
     pub(crate) async fn close(self) {
         let shutdown = self.agent.request(Command::Shutdown);
         let _ = tokio::time::timeout(END_LIMIT, shutdown).await;
-        end_process(&self.daemon, &self.process).await;
-        let _ = std::fs::remove_dir_all(&self.dir);
+        end_process(&self.machine.daemon, &self.machine.process).await;
     }
 }
 

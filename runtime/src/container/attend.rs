@@ -29,6 +29,12 @@ const UNKILLABLE: Duration = Duration::from_secs(5);
 const HALTED: &str = "halted, because the disk of the host is full; it goes on by itself as soon as \
      there is room: free some space, `stack doctor` shows where";
 
+/// What `ps` says when a log cannot be written.
+const LOG_WAITS: &str = "its output waits, because the disk of the host is full; free some space, \
+     `stack doctor` shows where";
+/// Between two attempts to write what waits.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// The VM's life, until the service ends.
 pub(super) async fn attend(
     daemon: &Arc<Daemon>,
@@ -64,7 +70,7 @@ pub(super) async fn attend(
                     }
                     AgentEvent::Event(event) => note(handle, &event),
                     AgentEvent::Log(_) | AgentEvent::Closed => {
-                        connected = reconnect(daemon, handle, vm, writer.sequence).await;
+                        connected = reconnect(daemon, handle, vm, writer.stored()).await;
                     }
                 }
             }
@@ -86,6 +92,10 @@ pub(super) async fn attend(
                 }
             }
             () = &mut room => {}
+            () = tokio::time::sleep(AGAIN), if writer.is_behind() => {
+                flush(handle, writer);
+                acknowledge(vm, writer).await;
+            }
             () = &mut gone => return last_words(daemon, handle, vm, writer).await,
             () = tokio::time::sleep_until(end_by) => {
                 tracing::warn!(container = handle.id, "the service cannot be killed: its VM is");
@@ -154,7 +164,7 @@ async fn take(
     let mut next = first.or(Some(AgentEvent::Closed));
     let mut stored = 0;
     while let Some(AgentEvent::Log(record)) = &next {
-        store(handle, writer, record);
+        store(writer, record);
         stored += 1;
         next = if stored < BATCH {
             vm.events.try_recv().ok()
@@ -164,22 +174,34 @@ async fn take(
     }
     if stored > 0 {
         flush(handle, writer);
-        let sequence = writer.sequence;
-        let _ = vm.agent.notify(Command::LogAck { sequence }).await;
+        acknowledge(vm, writer).await;
     }
     next
 }
 
-fn store(handle: &Handle, writer: &mut Writer, record: &stack_protocol::log::Record) {
-    if let Err(error) = writer.append(record) {
-        tracing::error!(%error, container = handle.id, "output lost: the log cannot be written");
-        writer.sequence = record.sequence;
-    }
+/// The guest keeps what is not on the disk, and in the end its service waits.
+async fn acknowledge(vm: &Vm, writer: &Writer) {
+    let sequence = writer.stored();
+    let _ = vm.agent.notify(Command::LogAck { sequence }).await;
+}
+
+/// Whether it can be written is seen when it is flushed.
+fn store(writer: &mut Writer, record: &stack_protocol::log::Record) {
+    let _ = writer.append(record);
 }
 
 fn flush(handle: &Handle, writer: &mut Writer) {
-    if let Err(error) = writer.flush() {
-        tracing::error!(%error, container = handle.id, "output lost: the log cannot be written");
+    let told = handle.container().error;
+    match writer.flush() {
+        Err(error) if told.is_none() => {
+            tracing::error!(%error, container = handle.id, "the log cannot be written: output waits");
+            handle.update(|record| record.container.error = Some(LOG_WAITS.to_owned()));
+        }
+        Ok(()) if told.as_deref() == Some(LOG_WAITS) => {
+            tracing::info!(container = handle.id, "the log can be written again");
+            handle.update(|record| record.container.error = None);
+        }
+        _ => {}
     }
     writer.limit(Limits::from(&handle.logging()));
     handle.logged.notify_waiters();
@@ -208,7 +230,7 @@ async fn last_words(
     let read = async {
         while let Some(event) = vm.events.recv().await {
             match event {
-                AgentEvent::Log(record) => store(handle, writer, &record),
+                AgentEvent::Log(record) => store(writer, &record),
                 AgentEvent::Event(Event::Exited(seen)) => exit = Some(seen),
                 AgentEvent::Event(event) => note(handle, &event),
                 AgentEvent::Closed => return,

@@ -111,6 +111,9 @@ pub enum Wish {
     Gone,
 }
 
+/// A VM that runs is taken over within this time.
+const TAKEN_OVER: Duration = Duration::from_secs(5);
+
 /// The last word of a health check.
 #[derive(Debug, Clone)]
 pub struct Probe {
@@ -279,6 +282,21 @@ impl Handle {
         let started = self.record.borrow().container.started_ms.unwrap_or(0);
         let ran = Duration::from_millis(now_ms().saturating_sub(started));
         time.saturating_sub(ran)
+    }
+
+    /// The conversation with its VM, if that runs. A daemon that has just been
+    /// started takes over the VMs that it finds, which is waited for.
+    pub async fn answering(&self) -> Option<Agent> {
+        let mut changes = self.changes();
+        let mut agent = self.agent.subscribe();
+        let over = changes.wait_for(|record| !record.container.state.is_live());
+        let there = async { agent.wait_for(Option::is_some).await.ok()?.clone() };
+        tokio::select! {
+            biased;
+            agent = there => agent,
+            _ = over => None,
+            () = tokio::time::sleep(TAKEN_OVER) => None,
+        }
     }
 
     /// Waits until there is no VM.

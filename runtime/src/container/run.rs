@@ -94,7 +94,7 @@ pub(super) async fn once(daemon: &Arc<Daemon>, handle: &Arc<Handle>, adopt: bool
         }
     };
     let brought_up = match known {
-        Some(process) => connect_or_end(daemon, handle, process, writer.sequence).await,
+        Some(process) => connect_or_end(daemon, handle, process, writer.stored()).await,
         None => boot(daemon, handle).await,
     };
     let (mut vm, hello) = match brought_up {

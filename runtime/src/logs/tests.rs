@@ -44,7 +44,7 @@ fn a_record_that_comes_twice_is_stored_once() {
     );
     drop(writer);
     let mut writer = Writer::open(&path, PLENTY, true).unwrap();
-    assert_eq!(writer.sequence, 2);
+    assert_eq!(writer.stored(), 2);
     write(
         &mut writer,
         &[record(2, "two", false), record(3, "three", false)],
@@ -77,7 +77,7 @@ fn a_new_boot_starts_over_and_ends_old_lines() {
     drop(Writer::open(&path, PLENTY, false).unwrap());
     // The daemon was killed before it had stored anything of this boot.
     let mut writer = Writer::open(&path, PLENTY, true).unwrap();
-    assert_eq!(writer.sequence, 0);
+    assert_eq!(writer.stored(), 0);
     write(&mut writer, &[record(1, "again", false)]);
     assert_eq!(
         lines(&mut Reader::open(&path)),
@@ -99,7 +99,7 @@ fn a_line_that_was_cut_off_is_written_again() {
     let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
     file.set_len(size - 5).unwrap();
     let mut writer = Writer::open(&path, PLENTY, true).unwrap();
-    assert_eq!(writer.sequence, 1);
+    assert_eq!(writer.stored(), 1);
     write(
         &mut writer,
         &[record(2, "two", false), record(3, "three", false)],

@@ -45,7 +45,9 @@ pub struct Writer {
     /// Lines that are not in the file yet.
     pending: Vec<u8>,
     /// Last sequence number taken since the VM booted.
-    pub sequence: u64,
+    sequence: u64,
+    /// The last one that is in the file.
+    stored: u64,
 }
 
 fn open_append(path: &Path) -> io::Result<File> {
@@ -73,9 +75,11 @@ impl Writer {
             limits,
             pending: Vec::new(),
             sequence: 0,
+            stored: 0,
         };
         if resume {
             writer.sequence = last_sequence(path)?;
+            writer.stored = writer.sequence;
         } else {
             Entry::boot(now_ns())
                 .write(&mut writer.pending)
@@ -90,25 +94,41 @@ impl Writer {
         self.limits = limits;
     }
 
+    /// Everything up to this sequence number since the VM booted is in the file:
+    /// the guest need not keep it.
+    pub fn stored(&self) -> u64 {
+        self.stored
+    }
+
+    /// There is something that could not be written yet.
+    pub fn is_behind(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
     /// Takes a record, once: one that came before is skipped. It is in the
     /// file after the next [`flush`](Self::flush).
     ///
     /// # Errors
-    /// The disk is full.
+    /// The disk is full; the record is taken all the same.
     pub fn append(&mut self, record: &Record) -> io::Result<()> {
         if record.sequence <= self.sequence {
             return Ok(());
         }
-        if self.size + self.pending.len() as u64 >= self.limits.size && self.size > 0 {
-            self.flush()?;
-            self.rotate()?;
-        }
+        let made_room = match self.is_long() {
+            true => self.flush().and_then(|()| self.rotate()),
+            false => Ok(()),
+        };
         entry::write_record(record, &mut self.pending).map_err(io::Error::other)?;
         self.sequence = record.sequence;
-        if self.pending.len() >= BATCH {
-            self.flush()?;
+        made_room?;
+        match self.pending.len() >= BATCH {
+            true => self.flush(),
+            false => Ok(()),
         }
-        Ok(())
+    }
+
+    fn is_long(&self) -> bool {
+        self.size + self.pending.len() as u64 >= self.limits.size && self.size > 0
     }
 
     /// Takes a line that is not the guest's.
@@ -129,17 +149,17 @@ impl Writer {
     /// Writes what was taken.
     ///
     /// # Errors
-    /// The disk is full: what was taken is given up, a line that was
-    /// half-written is taken back.
+    /// The disk is full: what was written is taken back, and all of it stays to
+    /// be written.
     pub fn flush(&mut self) -> io::Result<()> {
-        let result = self.file.write_all(&self.pending);
-        if result.is_ok() {
-            self.size += self.pending.len() as u64;
-        } else {
+        if let Err(error) = self.file.write_all(&self.pending) {
             let _ = self.file.set_len(self.size);
+            return Err(error);
         }
+        self.size += self.pending.len() as u64;
+        self.stored = self.sequence;
         self.pending.clear();
-        result
+        Ok(())
     }
 
     fn rotate(&mut self) -> io::Result<()> {
@@ -200,4 +220,41 @@ fn last_sequence(path: &Path) -> io::Result<u64> {
         }
     }
     Ok(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::logs::Reader;
+
+    #[test]
+    fn what_a_full_disk_does_not_take_waits() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.log");
+        let limits = Limits { size: 10, files: 2 };
+        let mut writer = Writer::open(&path, limits, false).unwrap();
+        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let good = std::mem::replace(&mut writer.file, full);
+        for sequence in 1..=3 {
+            let record = Record {
+                sequence,
+                time_ns: 0,
+                stream: Stream::Stdout,
+                partial: false,
+                data: sequence.to_string().into_bytes(),
+            };
+            assert!(writer.append(&record).is_err());
+        }
+        assert!(writer.flush().is_err() && writer.is_behind());
+        // The guest keeps them, too: the daemon may be killed.
+        assert_eq!(writer.stored(), 0);
+        writer.file = good;
+        writer.flush().unwrap();
+        assert_eq!((writer.stored(), writer.is_behind()), (3, false));
+        let mut reader = Reader::open(&path);
+        let texts: Vec<String> = std::iter::from_fn(|| reader.next_entry())
+            .map(|entry| entry.text())
+            .collect();
+        assert_eq!(texts, ["1", "2", "3"]);
+    }
 }

@@ -189,7 +189,7 @@ async fn freeze(progress: &Progress, handle: &Arc<Handle>, frozen: bool) -> Outc
 }
 
 async fn tell(handle: &Handle, command: Command) -> Outcome {
-    let agent = handle.agent.borrow().clone();
+    let agent = handle.answering().await;
     let Some(agent) = agent else {
         let name = handle.container().name;
         return Err(ApiError::new(

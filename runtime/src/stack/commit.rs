@@ -100,7 +100,7 @@ async fn take(
     let files = config.files.iter().map(|file| file.path.clone());
     let own = PLACES.map(str::to_owned).into_iter();
     let places: Vec<String> = own.chain(mounts).chain(files).collect();
-    if handle.agent.borrow().is_none() {
+    if handle.answering().await.is_none() {
         let container = handle.container();
         if container.state.is_live() {
             let message = format!("{} does not answer at the moment", container.name);

@@ -182,12 +182,7 @@ fn mounts(
         match &mount.source {
             MountSource::Volume { volume, .. } => {
                 let wanted = stack.volumes.get(volume).cloned().unwrap_or_default();
-                if wanted.external && !daemon.volumes()?.iter().any(|v| v.name == wanted.name) {
-                    return Err(ApiError::new(
-                        "no_such_volume",
-                        format!("external volume {} does not exist", wanted.name),
-                    ));
-                }
+                daemon.check_external_volume(&wanted)?;
                 let order = WantedVolume {
                     project: &stack.name,
                     spec: Some(&wanted),

@@ -92,6 +92,7 @@ pub(super) async fn carry_out(
     let ids = order.images.values().chain(images_before.values());
     let _images = Lease::new(&daemon, named.chain(ids)).await?;
     networks::check_external(&daemon, &order.request.spec)?;
+    daemon.check_external_volumes(&order.request.spec)?;
     let (spec, grace) = (&order.request.spec, order.request.timeout);
     volume::convert::shared(&daemon, &progress, spec, grace.map(|s| s * 1000)).await?;
     let mut plan = plan_order(&daemon, &order)?;

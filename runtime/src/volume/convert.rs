@@ -74,12 +74,7 @@ pub(crate) async fn convert(daemon: &Arc<Daemon>, volume: &Volume) -> Result<(),
     let partial = volume.path.with_extension("tree.partial");
     for old in [&tree, &partial] {
         // What a kill has left: the ledger says that the disk counts.
-        match std::fs::remove_dir_all(old) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(failed(error));
-            }
-            _ => {}
-        }
+        delete(old).map_err(failed)?;
     }
     crate::paths::private_dir(&partial).map_err(failed)?;
     let shown = vec![
@@ -103,6 +98,35 @@ pub(crate) async fn convert(daemon: &Arc<Daemon>, volume: &Volume) -> Result<(),
         .ledger
         .put(Table::Volumes, &volume.name, &volume.project, &converted)?;
     std::fs::remove_file(&volume.path).map_err(failed)
+}
+
+/// Deletes the forms of volumes that do not count: a kill in the middle of a
+/// conversion leaves both. Nobody may use either meanwhile.
+pub(crate) fn settle(daemon: &Daemon) {
+    for volume in daemon.volumes().unwrap_or_default() {
+        let other = volume.path.with_extension(match volume.kind {
+            VolumeKind::Disk => "tree",
+            VolumeKind::Tree => "ext4",
+        });
+        if volume.path.exists()
+            && let Err(error) = delete(&other)
+        {
+            tracing::warn!(%error, path = %other.display(), "left behind, and stays");
+        }
+    }
+}
+
+/// Deletes a disk or a tree, if it is there.
+pub(super) fn delete(path: &Path) -> std::io::Result<()> {
+    let deleted = match std::fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_dir() => std::fs::remove_dir_all(path),
+        Ok(_) => std::fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    match deleted {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 fn sync(dir: &Path) -> std::io::Result<()> {

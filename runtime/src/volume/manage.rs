@@ -9,6 +9,7 @@ use stack_api::spec::VolumeSpec;
 use stack_api::volume::{CreateVolume, Form, PruneVolumes, VolumeInfo};
 use stack_protocol::config::MountSource;
 use stack_vmm::Agent;
+use tokio::sync::OwnedMutexGuard;
 
 use super::lone::{self, PLACE};
 use super::{Volume, VolumeKind, WantedVolume};
@@ -22,8 +23,8 @@ use crate::ledger::Table;
 pub(crate) enum Reach {
     /// A service's VM.
     Own(Agent),
-    /// One that has nothing else.
-    Lone(Lone),
+    /// One that has nothing else, and what keeps others from the volume.
+    Lone(Lone, [OwnedMutexGuard<()>; 2]),
 }
 
 impl Reach {
@@ -31,13 +32,13 @@ impl Reach {
     pub(crate) fn agent(&self) -> &Agent {
         match self {
             Reach::Own(agent) => agent,
-            Reach::Lone(lone) => lone.agent(),
+            Reach::Lone(lone, _) => lone.agent(),
         }
     }
 
     /// It is not needed any more.
     pub(crate) async fn close(self) {
-        if let Reach::Lone(lone) = self {
+        if let Reach::Lone(lone, _turns) = self {
             lone.close().await;
         }
     }
@@ -166,6 +167,13 @@ impl Daemon {
         self: &Arc<Self>,
         name: &str,
     ) -> Result<(Reach, String), ApiError> {
+        // One such VM at a time; and nobody starts another one with the disk, or
+        // makes a tree of it.
+        let project = self.volume_named(name)?.project;
+        let turns = [
+            self.operation(&format!("volume {name}")).lock_owned().await,
+            self.operation(&project).lock_owned().await,
+        ];
         let volume = self.volume_named(name)?;
         if volume.kind == VolumeKind::Disk {
             for handle in self.volume_users(&volume) {
@@ -182,7 +190,7 @@ impl Daemon {
             }
         }
         let lone = lone::start(self, name, vec![lone::Shown::from(&volume)]).await?;
-        Ok((Reach::Lone(lone), PLACE.to_owned()))
+        Ok((Reach::Lone(lone, turns), PLACE.to_owned()))
     }
 }
 

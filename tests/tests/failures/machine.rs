@@ -1,10 +1,6 @@
 //! A machine that lacks something.
 
-use std::path::Path;
-
-use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
-use stack_tests::{Home, eventually, is_root};
+use stack_tests::Home;
 
 use crate::one_service;
 
@@ -44,36 +40,4 @@ fn more_memory_is_asked_for_than_there_is() {
         .says("not enough memory")
         .says("mem_limit");
     assert!(home.vms().is_empty());
-}
-
-#[test]
-fn the_disk_is_full() {
-    if !is_root() {
-        eprintln!("skipped: a small disk can be made by root only");
-        return;
-    }
-    // Enough for the daemon's own files, not for PostgreSQL. The mount is in
-    // a namespace that this thread shares with the processes it starts.
-    let home = Home::with(|dir| {
-        unshare(CloneFlags::CLONE_NEWNS).expect("a mount namespace");
-        let none = None::<&Path>;
-        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).expect("private");
-        let small = dir.join("home");
-        std::fs::create_dir(&small).expect("a mount point");
-        let size = Some("size=64m,mode=0700");
-        mount(Some("tmpfs"), &small, Some("tmpfs"), MsFlags::empty(), size).expect("a tmpfs");
-    });
-    let project = home.project("disk", &one_service("postgres:15"));
-    project
-        .stack(&["up", "-d"])
-        .fails()
-        .says("space")
-        .says("postgres:15");
-    assert!(home.vms().is_empty());
-
-    // What did not fit is given back: something smaller goes.
-    let small = home.project("small", &one_service("busybox:1"));
-    eventually("room for a small image", 15, || {
-        (small.stack(&["up", "-d", "--wait"]).code == Some(0)).then_some(())
-    });
 }

@@ -3,6 +3,7 @@
 //! running.
 
 mod file;
+mod full;
 mod image;
 mod machine;
 mod service;

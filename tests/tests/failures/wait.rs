@@ -82,8 +82,20 @@ fn a_bundle_has_everything_but_the_secrets() {
                 healthcheck: {test: 'cat /run/secrets/word; false', interval: 200ms, retries: 1}\n\
                 secrets: {word: {environment: WORD}}\n";
     let project = home.project("bundle", file).env("WORD", "battery st4ple");
-    let ended = project.stack(&["up", "-d", "--wait"]);
+    // What failed is told to the CI system, too.
+    let github = project.env("GITHUB_ACTIONS", "true");
+    let ended = github.stack(&["up", "-d", "--wait"]);
     assert_eq!(ended.code, Some(20), "{ended}");
+    let told = ended
+        .stdout
+        .lines()
+        .any(|l| l.starts_with("::error ") && l.contains("unhealthy"));
+    assert!(told, "{ended}");
+    let project = github.env("GITHUB_ACTIONS", "false");
+    let ended = project.stack(&["--annotate", "gitlab", "up", "-d", "--wait"]);
+    assert_eq!(ended.code, Some(20), "{ended}");
+    let report = std::fs::read_to_string(project.dir().join("gl-code-quality-report.json"));
+    assert!(report.expect("a report").contains("unhealthy"));
     project.stack(&["debug", "bundle", "-o", "b.tar"]).ok();
     let text = project.shell("tar -xOf b.tar").ok();
     for secret in [

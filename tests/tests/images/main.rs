@@ -1,6 +1,7 @@
 //! Images that go elsewhere and come back, and disk space that is free again.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
+mod cut;
 mod space;
 mod travel;
 

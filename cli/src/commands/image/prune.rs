@@ -3,11 +3,12 @@
 use stack_api::image::{self, Removed};
 
 use super::filter::{self, together};
-use super::show;
-use crate::commands::confirm::confirmed;
+use super::{familiar, show};
+use crate::commands::confirm::{Care, Going};
 use crate::context::Context;
 use crate::error::Error;
-use crate::{exit, ui};
+use crate::exit;
+use crate::ui::Ui;
 
 /// Remove images without a name that no container needs
 ///
@@ -20,13 +21,8 @@ pub(super) struct Prune {
     #[arg(short, long)]
     all: bool,
 
-    /// Do not ask
-    #[arg(short, long)]
-    force: bool,
-
-    /// Only show
-    #[arg(long)]
-    dry_run: bool,
+    #[command(flatten)]
+    care: Care,
 
     /// Only those with `until=TIME`, `label=key[=value]` or
     /// `label!=key[=value]`
@@ -37,30 +33,35 @@ pub(super) struct Prune {
 impl Prune {
     pub(super) async fn run(self, context: &Context) -> Result<u8, Error> {
         let client = context.client().await?;
-        let order = |dry_run| image::Prune {
-            all: self.all,
-            filter: together(&self.filters),
-            dry_run,
+        let order = async |dry_run| {
+            let order = image::Prune {
+                all: self.all,
+                filter: together(&self.filters),
+                dry_run,
+            };
+            client.call("/v1/images/prune", &order).await
         };
-        if self.dry_run || !self.force {
-            let found: Removed = client.call("/v1/images/prune", &order(true)).await?;
-            if self.dry_run || found == Removed::default() {
-                show(&found)?;
-                return Ok(exit::OK);
-            }
-            for name in &found.untagged {
-                ui::say(super::familiar(name));
-            }
-            for id in &found.deleted {
-                ui::say(id);
-            }
-            let size = crate::ui::human::bytes(found.bytes);
-            if !confirmed("images", &format!("This frees {size}. Go on?"))? {
-                return Ok(exit::OK);
-            }
+        let removed: Option<Removed> = self.care.take(context.ui, order).await?;
+        if let Some(removed) = removed {
+            show(&removed)?;
         }
-        let removed: Removed = client.call("/v1/images/prune", &order(false)).await?;
-        show(&removed)?;
         Ok(exit::OK)
+    }
+}
+
+impl Going for Removed {
+    const KIND: &'static str = "images";
+
+    fn is_empty(&self) -> bool {
+        *self == Removed::default()
+    }
+
+    fn lines(&self, _ui: Ui) -> Vec<String> {
+        let names = self.untagged.iter().map(|name| familiar(name));
+        names.chain(self.deleted.iter().cloned()).collect()
+    }
+
+    fn bytes(&self) -> u64 {
+        self.bytes
     }
 }

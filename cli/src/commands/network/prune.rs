@@ -1,7 +1,6 @@
 //! `stack network prune`
 
-use std::io::{IsTerminal, stdin};
-
+use crate::commands::confirm::confirmed;
 use crate::context::Context;
 use crate::error::Error;
 use crate::{exit, ui};
@@ -19,7 +18,8 @@ pub(super) struct Prune {
 
 impl Prune {
     pub(super) async fn run(self, context: &Context) -> Result<u8, Error> {
-        if !self.force && !confirmed()? {
+        let question = "This removes all networks that nobody is on. Go on?";
+        if !self.force && !confirmed("networks", question)? {
             return Ok(exit::OK);
         }
         let client = context.client().await?;
@@ -29,18 +29,4 @@ impl Prune {
         }
         Ok(exit::OK)
     }
-}
-
-fn confirmed() -> Result<bool, Error> {
-    if !stdin().is_terminal() {
-        return Err(Error::Usage {
-            message: "there is nobody to ask whether networks shall be removed".to_owned(),
-            help: Some("say so with --force".to_owned()),
-        });
-    }
-    ui::say("This removes all networks that nobody is on. Go on? [y/N]");
-    let mut answer = String::new();
-    let read = stdin().read_line(&mut answer);
-    let yes = matches!(answer.trim(), "y" | "Y" | "yes");
-    Ok(read.is_ok() && yes)
 }

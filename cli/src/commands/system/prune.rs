@@ -2,12 +2,12 @@
 
 use stack_api::system::{self, Pruned};
 
-use crate::commands::confirm::confirmed;
+use crate::commands::confirm::{Care, Going};
 use crate::commands::image::filter::{self, together};
 use crate::context::Context;
 use crate::error::Error;
-use crate::ui::human;
 use crate::ui::table::Columns;
+use crate::ui::{Ui, human};
 use crate::{exit, ui};
 
 /// Remove what nobody needs
@@ -25,13 +25,8 @@ pub(super) struct Prune {
     #[arg(long)]
     volumes: bool,
 
-    /// Do not ask
-    #[arg(short, long)]
-    force: bool,
-
-    /// Only show
-    #[arg(long)]
-    dry_run: bool,
+    #[command(flatten)]
+    care: Care,
 
     /// Only containers and images with `until=TIME`, `label=key[=value]` or
     /// `label!=key[=value]`
@@ -42,31 +37,48 @@ pub(super) struct Prune {
 impl Prune {
     pub(super) async fn run(self, context: &Context) -> Result<u8, Error> {
         let client = context.client().await?;
-        let order = |dry_run| system::Prune {
-            all: self.all,
-            volumes: self.volumes,
-            filter: together(&self.filters),
-            dry_run,
+        let order = async |dry_run| {
+            let order = system::Prune {
+                all: self.all,
+                volumes: self.volumes,
+                filter: together(&self.filters),
+                dry_run,
+            };
+            client.call("/v1/system/prune", &order).await
         };
-        if self.dry_run || !self.force {
-            let found: Pruned = client.call("/v1/system/prune", &order(true)).await?;
-            if self.dry_run || found.items.is_empty() && found.bytes == 0 {
-                return show(context, &found);
+        let pruned: Option<Pruned> = self.care.take(context.ui, order).await?;
+        if let Some(pruned) = pruned {
+            if !pruned.items.is_empty() {
+                ui::print(list(context.ui, &pruned))?;
             }
-            let table = list(context, &found);
-            ui::say(table.to_string().trim_end());
-            let size = human::bytes(found.bytes);
-            if !confirmed("all this", &format!("This frees {size}. Go on?"))? {
-                return Ok(exit::OK);
+            for note in &pruned.notes {
+                context.ui.warn(note);
             }
+            ui::say(format!("{} in all", human::bytes(pruned.bytes)));
         }
-        let pruned: Pruned = client.call("/v1/system/prune", &order(false)).await?;
-        show(context, &pruned)
+        Ok(exit::OK)
     }
 }
 
-fn list(context: &Context, pruned: &Pruned) -> Columns {
-    let mut table = Columns::new(context.ui, &["TYPE", "NAME", "SIZE"]);
+impl Going for Pruned {
+    const KIND: &'static str = "all this";
+
+    fn is_empty(&self) -> bool {
+        self.items.is_empty() && self.bytes == 0
+    }
+
+    fn lines(&self, ui: Ui) -> Vec<String> {
+        let table = list(ui, self).to_string();
+        table.lines().map(str::to_owned).collect()
+    }
+
+    fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+fn list(ui: Ui, pruned: &Pruned) -> Columns {
+    let mut table = Columns::new(ui, &["TYPE", "NAME", "SIZE"]);
     for item in &pruned.items {
         let size = match item.kind.as_str() {
             "network" => String::new(),
@@ -75,15 +87,4 @@ fn list(context: &Context, pruned: &Pruned) -> Columns {
         table.row(vec![item.kind.clone(), item.name.clone(), size]);
     }
     table
-}
-
-fn show(context: &Context, pruned: &Pruned) -> Result<u8, Error> {
-    if !pruned.items.is_empty() {
-        ui::print(list(context, pruned))?;
-    }
-    for note in &pruned.notes {
-        context.ui.warn(note);
-    }
-    ui::say(format!("{} in all", human::bytes(pruned.bytes)));
-    Ok(exit::OK)
 }

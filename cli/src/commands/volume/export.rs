@@ -1,13 +1,10 @@
 //! `stack volume export`
 
-use std::fs::File;
-use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
-
 use super::find;
 use crate::context::Context;
 use crate::error::Error;
 use crate::exit;
+use crate::output::Output;
 
 /// Write a volume's files as a tar stream
 ///
@@ -16,9 +13,8 @@ use crate::exit;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: keep a copy\n  stack volume export -o data.tar data")]
 pub(super) struct Export {
-    /// File to write (default: standard output)
-    #[arg(short, long, value_name = "FILE")]
-    output: Option<PathBuf>,
+    #[command(flatten)]
+    output: Output,
 
     /// Volume: full name, or key of this project's file
     #[arg(value_name = "VOLUME")]
@@ -27,28 +23,12 @@ pub(super) struct Export {
 
 impl Export {
     pub(super) async fn run(self, context: &Context) -> Result<u8, Error> {
-        if self.output.is_none() && io::stdout().is_terminal() {
-            return Err(Error::usage(
-                "a tar stream is nothing for a terminal",
-                "name a file with -o, or pipe it into tar",
-            ));
-        }
+        self.output.check()?;
         let client = context.client().await?;
         let found = find(context, &client, &self.volume).await?;
         let path = format!("/v1/volumes/{}/archive", found.name);
         let mut stream = client.fetch_stream(&path).await?;
-        let Some(path) = self.output else {
-            stream.copy_to(&mut io::stdout()).await?;
-            return Ok(exit::OK);
-        };
-        let failed = |source| Error::File {
-            doing: "cannot write",
-            path: path.clone(),
-            source,
-        };
-        let mut file = File::create(&path).map_err(failed)?;
-        stream.copy_to(&mut file).await?;
-        file.flush().map_err(failed)?;
+        self.output.write(&mut stream).await?;
         Ok(exit::OK)
     }
 }

@@ -1,12 +1,11 @@
 //! `stack volume prune`
 
-use std::io::{IsTerminal, stdin};
-
 use stack_api::volume::{PruneVolumes, VolumeInfo};
 
+use crate::commands::confirm::{Care, Going};
 use crate::context::Context;
 use crate::error::Error;
-use crate::ui::human;
+use crate::ui::{Ui, human};
 use crate::{exit, ui};
 
 /// Remove volumes without a name that no container mounts
@@ -19,55 +18,44 @@ pub(super) struct Prune {
     #[arg(short, long)]
     all: bool,
 
-    /// Do not ask
-    #[arg(short, long)]
-    force: bool,
-
-    /// Only show
-    #[arg(long)]
-    dry_run: bool,
+    #[command(flatten)]
+    care: Care,
 }
 
 impl Prune {
     pub(super) async fn run(self, context: &Context) -> Result<u8, Error> {
         let client = context.client().await?;
-        let order = |dry_run| PruneVolumes {
-            all: self.all,
-            dry_run,
+        let order = async |dry_run| {
+            let order = PruneVolumes {
+                all: self.all,
+                dry_run,
+            };
+            client.call("/v1/volumes/prune", &order).await
         };
-        let found: Vec<VolumeInfo> = client.call("/v1/volumes/prune", &order(true)).await?;
-        if self.dry_run || found.is_empty() || (!self.force && !confirmed(&found)?) {
-            show(&found)?;
-            return Ok(exit::OK);
+        let volumes: Option<Vec<VolumeInfo>> = self.care.take(context.ui, order).await?;
+        if let Some(volumes) = volumes {
+            for volume in &volumes {
+                ui::print_line(&volume.name)?;
+            }
+            ui::say(format!("{} in all", human::bytes(volumes.bytes())));
         }
-        let removed: Vec<VolumeInfo> = client.call("/v1/volumes/prune", &order(false)).await?;
-        show(&removed)?;
         Ok(exit::OK)
     }
 }
 
-fn show(volumes: &[VolumeInfo]) -> Result<(), Error> {
-    for volume in volumes {
-        ui::print_line(&volume.name)?;
-    }
-    let size = volumes.iter().map(|volume| volume.size).sum();
-    ui::say(format!("{} in all", human::bytes(size)));
-    Ok(())
-}
+impl Going for Vec<VolumeInfo> {
+    const KIND: &'static str = "volumes with all their data";
 
-fn confirmed(volumes: &[VolumeInfo]) -> Result<bool, Error> {
-    if !stdin().is_terminal() {
-        return Err(Error::Usage {
-            message: "there is nobody to ask whether volumes shall be removed".to_owned(),
-            help: Some("say so with --force".to_owned()),
-        });
+    fn is_empty(&self) -> bool {
+        self.as_slice().is_empty()
     }
-    for volume in volumes {
-        ui::say(format!("{}  {}", volume.name, human::bytes(volume.size)));
+
+    fn lines(&self, _ui: Ui) -> Vec<String> {
+        let line = |volume: &VolumeInfo| format!("{}  {}", volume.name, human::bytes(volume.size));
+        self.iter().map(line).collect()
     }
-    ui::say("These volumes go with all their data. Go on? [y/N]");
-    let mut answer = String::new();
-    let read = stdin().read_line(&mut answer);
-    let yes = matches!(answer.trim(), "y" | "Y" | "yes");
-    Ok(read.is_ok() && yes)
+
+    fn bytes(&self) -> u64 {
+        self.iter().map(|volume| volume.size).sum()
+    }
 }

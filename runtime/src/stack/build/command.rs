@@ -56,13 +56,8 @@ impl Command {
         command.keys(job)?;
         command.caches(job.spec);
         let mut named = job.images();
-        named.extend(
-            job.spec
-                .cache_from
-                .iter()
-                .chain(&job.spec.cache_to)
-                .cloned(),
-        );
+        let caches = job.spec.cache_from.iter().chain(&job.spec.cache_to);
+        named.extend(caches.filter_map(|place| repository(place)));
         let conf = registries::conf(options, &named);
         let path = command.file("registries.conf", conf.into_bytes());
         command
@@ -74,7 +69,10 @@ impl Command {
         }
         command.args.push(match &job.context {
             Some(context) => context.target(),
-            None => job.spec.context.clone(),
+            None => match job.spec.context.split_once("://") {
+                Some((scheme, rest)) => format!("{scheme}://{}", registries::reached(rest)),
+                None => job.spec.context.clone(),
+            },
         });
         if tools.unshare {
             // Whoever kills the first process kills all of them.
@@ -218,7 +216,7 @@ impl Command {
         ] {
             for place in list {
                 match repository(place) {
-                    Some(repository) => self.option(option, &repository),
+                    Some(repository) => self.option(option, &registries::reached(&repository)),
                     None => self.warnings.push(format!(
                         "`{place}` has no effect: only registries serve as a build cache"
                     )),

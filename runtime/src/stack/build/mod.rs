@@ -144,11 +144,11 @@ async fn fetch(
         let more = spec.additional_contexts.values_mut();
         for place in more.chain([&mut spec.context]) {
             new.extend(place.strip_prefix("service:").map(str::to_owned));
-            let Some(repository) = git::Repository::parse(place) else {
+            let Some(repository) = stack_git::Repository::parse(place) else {
                 continue;
             };
             progress.step("context", place, "fetching");
-            let folder = repository.fetch(&daemon.paths.cache).await?;
+            let folder = git::fetch(&repository, &daemon.paths.cache).await?;
             progress.finish("context", place, "fetched");
             *place = folder.display().to_string();
         }

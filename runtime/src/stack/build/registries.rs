@@ -1,7 +1,7 @@
 //! How the builder reaches registries: containers-registries.conf(5) and
 //! containers-auth.json(5) for one build.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use stack_images::{PullOptions, Upstream};
 
@@ -14,6 +14,7 @@ pub(super) fn conf(options: &PullOptions, images: &[String]) -> String {
     let mut out = "unqualified-search-registries = [\"docker.io\"]\n\
         short-name-mode = \"disabled\"\n"
         .to_owned();
+    let mut by_hand = BTreeSet::new();
     for upstream in upstreams(options, images).values() {
         let Upstream {
             named,
@@ -22,6 +23,9 @@ pub(super) fn conf(options: &PullOptions, images: &[String]) -> String {
             plain_http,
         } = upstream;
         let location = seen_from_a_vm(host);
+        if location != *host && *plain_http {
+            by_hand.insert(location.clone());
+        }
         let prefix = prefix.trim_end_matches('/');
         let location = match prefix {
             "" => location,
@@ -34,7 +38,21 @@ pub(super) fn conf(options: &PullOptions, images: &[String]) -> String {
             );
         }
     }
+    // What is pushed is not looked up here, so it goes to the host's name.
+    for name in by_hand {
+        out +=
+            &format!("\n[[registry]]\nprefix = {name:?}\nlocation = {name:?}\ninsecure = true\n");
+    }
     out
+}
+
+/// A full name of an image, or a URL without its scheme, as the builder
+/// reaches it.
+pub(super) fn reached(place: &str) -> String {
+    match place.split_once('/') {
+        Some((host, rest)) => format!("{}/{rest}", seen_from_a_vm(host)),
+        None => place.to_owned(),
+    }
 }
 
 /// The credentials for these registries; `None`: there are none.
@@ -124,7 +142,14 @@ mod tests {
         assert!(text.contains(
             "prefix = \"localhost:7\"\nlocation = \"host.docker.internal:7\"\ninsecure = true"
         ));
+        assert!(text.contains("prefix = \"host.docker.internal:7\""));
         assert!(!text.contains("ghcr.io"));
+    }
+
+    #[test]
+    fn places_of_this_host_are_reached_from_a_vm() {
+        assert_eq!(reached("localhost:7/a/b"), "host.docker.internal:7/a/b");
+        assert_eq!(reached("example.org/a.tar"), "example.org/a.tar");
     }
 
     #[test]

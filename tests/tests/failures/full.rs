@@ -1,0 +1,125 @@
+//! A disk that is full: it is told, nothing half-done stays, and everything
+//! goes on when there is room.
+
+use std::io::Write;
+use std::path::Path;
+
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use stack_tests::{Home, eventually, is_root};
+
+use crate::one_service;
+
+/// A home on a disk of its own; `None` for whoever cannot make one.
+fn on_a_small_disk(size: &str) -> Option<Home> {
+    if !is_root() {
+        eprintln!("skipped: a small disk can be made by root only");
+        return None;
+    }
+    let options = format!("size={size},mode=0700");
+    // The mount is in a namespace that this thread shares with the processes
+    // it starts.
+    let home = Home::with(|dir| {
+        unshare(CloneFlags::CLONE_NEWNS).expect("a mount namespace");
+        let none = None::<&Path>;
+        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).expect("private");
+        let small = dir.join("home");
+        std::fs::create_dir(&small).expect("a mount point");
+        let options = Some(options.as_str());
+        mount(
+            Some("tmpfs"),
+            &small,
+            Some("tmpfs"),
+            MsFlags::empty(),
+            options,
+        )
+        .expect("a tmpfs");
+    });
+    Some(home)
+}
+
+#[test]
+fn an_image_that_does_not_fit() {
+    // Enough for the daemon's own files, not for PostgreSQL.
+    let Some(home) = on_a_small_disk("64m") else {
+        return;
+    };
+    let project = home.project("disk", &one_service("postgres:15"));
+    project
+        .stack(&["up", "-d"])
+        .fails()
+        .says("space")
+        .says("postgres:15");
+    assert!(home.vms().is_empty());
+
+    // What did not fit is given back: something smaller goes.
+    let small = home.project("small", &one_service("busybox:1"));
+    eventually("room for a small image", 15, || {
+        (small.stack(&["up", "-d", "--wait"]).code == Some(0)).then_some(())
+    });
+}
+
+#[test]
+fn it_fills_up_under_everything_that_runs() {
+    let Some(home) = on_a_small_disk("200m") else {
+        return;
+    };
+    // Not the room, but the writing is the matter here.
+    let home = home.env("STACK_TEMPLATES", "off");
+    let file = "services:\n  box:\n    image: busybox:1\n    init: true\n    \
+                command: sh -c 'n=0; while sleep 0.05; do n=$$((n+1)); echo line $$n; done'\n    \
+                stop_grace_period: 0s\n    volumes: ['data:/data']\nvolumes: {data: {}}\n";
+    let project = home.project("full", file);
+    project.stack(&["up", "-d"]).ok();
+    let other = home.project("other", &one_service("busybox:1"));
+    let inside = |script: &str| project.stack(&["exec", "-T", "box", "sh", "-c", script]);
+    inside("dd if=/dev/urandom of=/big bs=1M count=24; sync").ok();
+    let filler = home.dir().join("home/filler");
+    let mut file = std::fs::File::create(&filler).expect("room");
+    let mut fill = |left: u64| {
+        let pages = project.shell("stat -f -c %a ../../home").ok();
+        let pages: u64 = pages.trim().parse().expect("a number");
+        // To the last byte, when nothing is to be left.
+        let end = (pages + 1).saturating_sub(left >> 12);
+        for _ in 0..end {
+            if file.write_all(&[1; 4096]).is_err() {
+                return;
+            }
+        }
+    };
+    // Nothing is made by half.
+    fill(6 << 20);
+    project
+        .stack(&["commit", "box", "new:1"])
+        .fails()
+        .says("space");
+    other.stack(&["up", "-d"]).fails().says("no space left");
+    assert!(other.containers().is_empty());
+    inside("true").ok();
+
+    // Output waits, a machine that cannot write is halted, and who looks is told.
+    fill(0);
+    let write =
+        "dd if=/dev/urandom of=/data/f bs=1M count=8 2>/dev/null && sync && md5sum < /data/f";
+    let written = project.begin(&["exec", "-T", "box", "sh", "-c", write]);
+    let told = || {
+        let shown = project.stack(&["ps", "--format", "json"]).ok();
+        shown.contains("the disk of the host is full")
+    };
+    eventually("word of it", 30, || told().then_some(()));
+    std::thread::sleep(std::time::Duration::from_secs(2));
+
+    std::fs::remove_file(&filler).expect("the filler");
+    drop(file);
+    let sum = written.finish(60).ok();
+    let again = inside("md5sum < /data/f").ok();
+    assert_eq!(again, sum);
+    eventually("an end of the message", 30, || (!told()).then_some(()));
+    project.stack(&["image", "inspect", "new:1"]).fails();
+    other.stack(&["up", "-d"]).ok();
+    // No line is missing.
+    let logs = project.stack(&["logs", "--no-log-prefix", "box"]).ok();
+    let count = logs.lines().count();
+    let wanted: String = (1..=count).map(|n| format!("line {n}\n")).collect();
+    assert!(count > 20 && logs == wanted, "{logs}");
+}
