@@ -246,6 +246,9 @@ fn values<T: Clone + Send + Sync + 'static>(sub: &ArgMatches, id: &str) -> Vec<T
 }
 
 #[cfg(test)]
+mod compose_options;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

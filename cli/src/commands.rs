@@ -48,6 +48,7 @@ mod top;
 mod up;
 mod version;
 mod volume;
+mod volumes;
 mod wait;
 mod watch;
 
@@ -113,6 +114,7 @@ pub(crate) enum Command {
     Net(net::Net),
     Network(network::Network),
     Volume(volume::Volume),
+    Volumes(volumes::Volumes),
     System(system::System),
     Port(port::Port),
     Explain(explain::Explain),
@@ -180,6 +182,7 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<u8, Error> {
         Command::Net(command) => block_on(command.run(context)),
         Command::Network(command) => block_on(command.run(context)),
         Command::Volume(command) => block_on(command.run(context)),
+        Command::Volumes(command) => block_on(command.run(context)),
         Command::Port(command) => block_on(command.run(context)),
         Command::Debug(command) => block_on(command.run(context)),
         Command::Doctor(command) => block_on(command.run(context)),

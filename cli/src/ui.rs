@@ -3,6 +3,7 @@
 //! Standard output is data, standard error is talk; each has its own colour
 //! decision, since one may be a terminal when the other is not.
 
+pub(crate) mod form;
 pub(crate) mod human;
 pub(crate) mod report;
 pub(crate) mod table;

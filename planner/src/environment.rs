@@ -30,6 +30,28 @@ pub fn read_environment(
     reader.read_all(files, known, Span::NONE)
 }
 
+/// The variables of an environment file's text; references look into `known`
+/// first, and are nothing when they are not there.
+///
+/// # Errors
+/// The first mistake: its line, from 1, and what it is.
+pub fn parse_environment(
+    text: &str,
+    known: &BTreeMap<String, String>,
+) -> Result<BTreeMap<String, String>, (usize, String)> {
+    let mut found = BTreeMap::new();
+    let lookup = |name: &str| known.get(name).cloned();
+    match dotenv::parse(text, &mut found, &lookup, &mut |_, _| {}) {
+        Ok(()) => Ok(found),
+        Err(errors) => {
+            let first = errors.into_iter().next();
+            let (at, message) = first.map_or((0, String::new()), |e| (e.at, e.message));
+            let before = text.get(..at).unwrap_or(text);
+            Err((before.matches('\n').count() + 1, message))
+        }
+    }
+}
+
 /// The `.env` of a folder, when there is one and `COMPOSE_DISABLE_ENV_FILE`
 /// does not forbid to read it.
 pub fn default_env_file(

@@ -79,17 +79,24 @@ class Watched:
             folder.mkdir(exist_ok=True)
             (folder / f"f{n}").write_text(text)
         began = time.perf_counter()
+        # Looking at all of them takes the service's processor from whoever
+        # writes them: a few are looked at until they are there.
+        some = [f"/app/d{n % 100}/f{n}" for n in [*range(0, FILES, FILES // 20), FILES - 1]]
+        few = f"grep -l {text} {' '.join(some)} 2>/dev/null | wc -l"
         wanted = f"find /app -type f -exec grep -l {text} {{}} + | wc -l"
         while True:
-            done = subprocess.run(
-                [*self.command, "exec", "-T", "web", "sh", "-c", wanted],
-                env=self.env, cwd=self.src.parent, capture_output=True, text=True,
-            )
-            if done.stdout.strip() == str(FILES):
+            if self.inside(few) == str(len(some)) and self.inside(wanted) == str(FILES):
                 return time.perf_counter() - began
             if time.perf_counter() - began > 120:
-                raise SystemExit(f"only {done.stdout.strip()} of {FILES} files arrived")
+                raise SystemExit(f"only {self.inside(wanted)} of {FILES} files arrived")
             time.sleep(0.02)
+
+    def inside(self, script):
+        done = subprocess.run(
+            [*self.command, "exec", "-T", "web", "sh", "-c", script],
+            env=self.env, cwd=self.src.parent, capture_output=True, text=True,
+        )
+        return done.stdout.strip()
 
     def close(self):
         for process in (self.shown, self.watch):

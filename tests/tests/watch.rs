@@ -62,6 +62,8 @@ fn changes_arrive_in_the_service() {
         "cat /app/src/b.txt; ls /app/src/deep/er",
         "longer",
     );
+    fs::set_permissions(on_host("src/b.txt"), fs::Permissions::from_mode(0o666)).unwrap();
+    arrives("a mode", "stat -c %a /app/src/b.txt", "666\n");
     write("src/x.tmp", "left out");
     fs::remove_dir_all(on_host("src/deep")).unwrap();
     arrives("a deletion", "ls /app/src", "b.txt\nrun.sh\n");

@@ -1,5 +1,7 @@
 //! `stack build`
 
+mod foreign;
+
 use std::collections::BTreeSet;
 
 use stack_api::build::{self, BuildWhen};
@@ -46,6 +48,13 @@ pub(crate) struct Build {
     #[arg(long, value_name = "ID=PATH")]
     ssh: Vec<String>,
 
+    /// Bring the images to their registries afterwards
+    #[arg(long)]
+    push: bool,
+
+    #[command(flatten)]
+    foreign: foreign::Foreign,
+
     /// Say nothing
     #[arg(short, long)]
     quiet: bool,
@@ -53,6 +62,7 @@ pub(crate) struct Build {
 
 impl Build {
     pub(super) async fn run(self: Box<Self>, context: &Context) -> Result<u8, Error> {
+        self.foreign.check()?;
         let (spec, project) = context.spec_and_project(&self.services, LockUse::Advise)?;
         let mut builds = crate::builds::of(&project);
         let services = self.chosen(context, &spec, &builds)?;
@@ -91,6 +101,7 @@ impl Build {
             services: services.into_iter().collect(),
             when: BuildWhen::Always,
         };
+        let named: Vec<String> = request.services.clone();
         let path = format!("/v1/stacks/{}/build", spec.name);
         let summary = context
             .operate(&client, &path, &request, self.quiet)
@@ -100,6 +111,14 @@ impl Build {
                 "{count} built in {}",
                 human::took(summary.took_ms)
             ));
+        }
+        if self.push {
+            super::push::push(
+                context,
+                super::push::images(context, &spec, &project, &named),
+                self.quiet,
+            )
+            .await?;
         }
         Ok(exit::OK)
     }

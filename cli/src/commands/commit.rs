@@ -40,8 +40,8 @@ pub(crate) struct Commit {
     changes: Vec<String>,
 
     /// Let the container stand still meanwhile
-    #[arg(long, value_name = "BOOL", default_value_t = true, num_args = 0..=1,
-        default_missing_value = "true", action = clap::ArgAction::Set)]
+    #[arg(short, long, value_name = "BOOL", default_value_t = true, num_args = 0..=1,
+        require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
     pause: bool,
 
     /// Number of the container

@@ -43,8 +43,8 @@ pub(crate) struct Cp {
     #[arg(long, value_name = "N")]
     index: Option<u32>,
 
-    /// All containers of the service; this is so without --index
-    #[arg(long, hide = true)]
+    /// Also into containers that `stack run` made of the service
+    #[arg(long, conflicts_with = "index")]
     all: bool,
 
     /// From where
@@ -81,9 +81,8 @@ impl Cp {
                 self.out(&client, stack, &service, path, to).await?;
             }
             (from, Place::Service { path, .. }) => {
-                for index in self.indices(&service, &existing)? {
-                    self.put(&client, stack, &service, index, from, path)
-                        .await?;
+                for name in self.containers(&service, &existing)? {
+                    self.put(&client, stack, &service, name, from, path).await?;
                 }
             }
             _ => {}
@@ -91,20 +90,21 @@ impl Cp {
         Ok(exit::OK)
     }
 
-    fn indices(&self, service: &str, existing: &[Container]) -> Result<Vec<u32>, Error> {
-        let ours = existing
+    fn containers(&self, service: &str, existing: &[Container]) -> Result<Vec<String>, Error> {
+        let names: Vec<String> = existing
             .iter()
-            .filter(|c| c.service == service && !c.one_off);
-        let mut numbers: Vec<u32> = ours.map(|container| container.number).collect();
-        numbers.retain(|n| self.index.is_none_or(|wanted| wanted == *n));
-        if numbers.is_empty() {
+            .filter(|c| c.service == service && (self.all || !c.one_off))
+            .filter(|c| self.index.is_none_or(|wanted| wanted == c.number))
+            .map(|container| container.name.clone())
+            .collect();
+        if names.is_empty() {
             let what = self.index.map_or_else(String::new, |n| format!(" {n}"));
             return Err(Error::usage(
                 format!("service {service} has no container{what}"),
                 "see `stack ps -a`; `stack create` makes one",
             ));
         }
-        Ok(numbers)
+        Ok(names)
     }
 
     fn query(&self, service: &str, path: &place::Within) -> Archive {
@@ -170,12 +170,13 @@ impl Cp {
         client: &Client,
         stack: &str,
         service: &str,
-        index: u32,
+        container: String,
         from: &Place,
         to: &place::Within,
     ) -> Result<(), Error> {
         let mut query = Archive {
-            index: Some(index),
+            index: None,
+            container: Some(container),
             path: to.written.clone(),
             ..self.query(service, to)
         };

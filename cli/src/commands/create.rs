@@ -53,6 +53,10 @@ pub(crate) struct Create {
     #[arg(long)]
     remove_orphans: bool,
 
+    /// Do not ask; this is always so, the option is for scripts
+    #[arg(short, long)]
+    yes: bool,
+
     /// Containers of a service, instead of what the file says
     #[arg(long, value_name = "SERVICE=N", value_parser = scale)]
     scale: Vec<(String, u32)>,

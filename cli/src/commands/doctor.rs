@@ -4,11 +4,11 @@ use std::path::Path;
 
 use stack_api::request::Check;
 
-use super::ps::Format;
 use crate::client::daemon;
 use crate::context::Context;
 use crate::error::Error;
 use crate::paths::Paths;
+use crate::ui::form::Format;
 use crate::ui::{palette, untrusted};
 use crate::{exit, ui};
 

@@ -1,5 +1,7 @@
 //! `stack down`
 
+mod images;
+
 use stack_api::request;
 
 use crate::context::{Context, containers};
@@ -31,6 +33,11 @@ pub(crate) struct Down {
     #[arg(long)]
     remove_orphans: bool,
 
+    /// Remove the services' images: all, or local (those that are built and
+    /// have no `image`)
+    #[arg(long, value_enum, value_name = "WHICH", hide_possible_values = true)]
+    rmi: Option<images::Which>,
+
     /// Seconds to let services end by themselves (default: each one's own)
     #[arg(short, long, value_name = "SECONDS")]
     timeout: Option<u64>,
@@ -40,8 +47,13 @@ impl Down {
     pub(super) async fn run(self, context: &Context) -> Result<u8, Error> {
         let project = context.named()?;
         let client = context.client().await?;
-        let name = &project.name;
-        let before = containers(&client, name).await?.len();
+        let name = project.name.clone();
+        let before = containers(&client, &name).await?;
+        let images = match self.rmi {
+            Some(which) => images::of(context, which, &self.services, &before)?,
+            None => Vec::new(),
+        };
+        let before = before.len();
         let request = request::Down {
             volumes: self.volumes,
             remove_orphans: self.remove_orphans || context.is_set("COMPOSE_REMOVE_ORPHANS")?,
@@ -51,6 +63,7 @@ impl Down {
         };
         let path = format!("/v1/stacks/{name}/down");
         let summary = context.operate(&client, &path, &request, false).await?;
+        images::remove(context, &client, images).await?;
         if before == 0 && summary.containers() == 0 {
             context
                 .ui

@@ -2,9 +2,9 @@
 
 use stack_api::history::Entry;
 
-use super::ps::Format;
 use crate::context::Context;
 use crate::error::Error;
+use crate::ui::form::Format;
 use crate::ui::table::Columns;
 use crate::ui::untrusted::plain;
 use crate::ui::{human, palette};

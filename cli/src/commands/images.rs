@@ -2,9 +2,9 @@
 
 use stack_api::request::ImageInfo;
 
-use super::ps::Format;
 use crate::context::Context;
 use crate::error::Error;
+use crate::ui::form::{Form, Row};
 use crate::ui::human;
 use crate::ui::table::{Columns, cut};
 use crate::{exit, ui};
@@ -18,9 +18,10 @@ pub(crate) struct Images {
     #[arg(short, long)]
     quiet: bool,
 
-    /// table, or json: one object per line
-    #[arg(long, value_enum, default_value_t, hide_possible_values = true)]
-    format: Format,
+    /// table, json (one object per line), or a text with fields in it, e.g.
+    /// '{{.Reference}} {{.Size}}'
+    #[arg(long, value_name = "FORM", default_value = "table", value_parser = form)]
+    format: Form,
 
     /// Show whole ids
     #[arg(long)]
@@ -42,17 +43,9 @@ impl Images {
             }
             return Ok(exit::OK);
         }
-        if self.format == Format::Json {
-            for image in &images {
-                ui::print_line(serde_json::json!({
-                    "Reference": image.reference,
-                    "ID": image.id,
-                    "Digest": image.digest,
-                    "Size": image.size,
-                    "Platform": image.platform,
-                    "CreatedMs": image.created_ms,
-                }))?;
-            }
+        let rows: Vec<Row> = images.iter().map(row).collect();
+        if let Some(text) = self.format.list(context.ui, &rows)? {
+            ui::print(text)?;
             return Ok(exit::OK);
         }
         let now = human::now_ms();
@@ -79,4 +72,19 @@ impl Images {
         ui::print(table)?;
         Ok(exit::OK)
     }
+}
+
+fn form(text: &str) -> Result<Form, String> {
+    Form::parse(text, &row(&ImageInfo::default()))
+}
+
+fn row(image: &ImageInfo) -> Row {
+    Row::from(serde_json::json!({
+        "Reference": image.reference,
+        "ID": image.id,
+        "Digest": image.digest,
+        "Size": image.size,
+        "Platform": image.platform,
+        "CreatedMs": image.created_ms,
+    }))
 }

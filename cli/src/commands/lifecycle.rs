@@ -66,6 +66,9 @@ pub(crate) struct Restart {
 pub(crate) struct Kill {
     #[command(flatten)]
     services: Services,
+    /// Also containers of services that are not in the file
+    #[arg(long)]
+    remove_orphans: bool,
     /// Name or number of the signal
     #[arg(short, long, default_value = "SIGKILL")]
     signal: String,
@@ -86,6 +89,9 @@ pub(crate) struct Rm {
     /// Do not ask; this is always so, the option is for scripts
     #[arg(short, long)]
     force: bool,
+    /// Without effect, as in Docker Compose
+    #[arg(short, long, hide = true)]
+    all: bool,
     /// Remove anonymous volumes as well
     #[arg(short, long)]
     volumes: bool,
@@ -148,7 +154,8 @@ impl Kill {
             signal: Some(self.signal),
             ..Action::default()
         };
-        act(context, Verb::Kill, self.services, action).await
+        let orphans = self.remove_orphans;
+        act_on(context, Verb::Kill, self.services, orphans, action).await
     }
 }
 
@@ -181,11 +188,31 @@ async fn act(
     services: Services,
     action: Action,
 ) -> Result<u8, Error> {
-    let services = services.services;
+    act_on(context, verb, services, true, action).await
+}
+
+/// Without `orphans`, containers of services that are not in the file are left
+/// alone.
+async fn act_on(
+    context: &Context,
+    verb: Verb,
+    services: Services,
+    orphans: bool,
+    action: Action,
+) -> Result<u8, Error> {
+    let mut services = services.services;
     let project = context.named()?;
     let client = context.client().await?;
-    let existing = containers(&client, &project.name).await?;
+    let mut existing = containers(&client, &project.name).await?;
     project.check_services(&services, &existing)?;
+    if let (false, true, Some(known)) = (orphans, services.is_empty(), &project.services) {
+        let all = existing.len();
+        existing.retain(|container| known.contains(&container.service));
+        if existing.len() < all {
+            services = existing.iter().map(|c| c.service.clone()).collect();
+            services.dedup();
+        }
+    }
     let done = match verb {
         Verb::Start => "started",
         Verb::Stop => "stopped",

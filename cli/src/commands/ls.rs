@@ -3,9 +3,9 @@
 use stack_api::container::State;
 use stack_api::request::StackInfo;
 
-use super::ps::Format;
 use crate::context::Context;
 use crate::error::Error;
+use crate::ui::form::{Form, Row};
 use crate::ui::palette;
 use crate::ui::table::Columns;
 use crate::{exit, ui};
@@ -29,9 +29,10 @@ pub(crate) struct Ls {
     #[arg(long, value_name = "FILTER", value_parser = filter)]
     filter: Option<regex::Regex>,
 
-    /// table, or json: one object per line
-    #[arg(long, value_enum, default_value_t, hide_possible_values = true)]
-    format: Format,
+    /// table, json (one object per line), or a text with fields in it, e.g.
+    /// '{{.Name}} {{.Status}}'
+    #[arg(long, value_name = "FORM", default_value = "table", value_parser = form)]
+    format: Form,
 }
 
 impl Ls {
@@ -48,17 +49,10 @@ impl Ls {
             }
             return Ok(exit::OK);
         }
-        match self.format {
-            Format::Json => {
-                for stack in &stacks {
-                    ui::print_line(serde_json::json!({
-                        "Name": stack.name,
-                        "Status": status(stack),
-                        "ConfigFiles": stack.files.join(","),
-                    }))?;
-                }
-            }
-            Format::Table => {
+        let rows: Vec<Row> = stacks.iter().map(row).collect();
+        match self.format.list(context.ui, &rows)? {
+            Some(text) => ui::print(text)?,
+            None => {
                 let mut table = Columns::new(context.ui, &["NAME", "STATUS", "FILES"]);
                 for stack in &stacks {
                     let style = if runs(stack) {
@@ -77,6 +71,18 @@ impl Ls {
         }
         Ok(exit::OK)
     }
+}
+
+fn form(text: &str) -> Result<Form, String> {
+    Form::parse(text, &row(&StackInfo::default()))
+}
+
+fn row(stack: &StackInfo) -> Row {
+    Row::from(serde_json::json!({
+        "Name": stack.name,
+        "Status": status(stack),
+        "ConfigFiles": stack.files.join(","),
+    }))
 }
 
 fn filter(text: &str) -> Result<regex::Regex, String> {

@@ -7,6 +7,7 @@ use stack_api::container::{Container, State};
 
 use crate::context::{Context, containers};
 use crate::error::Error;
+use crate::ui::form::{Form, Row};
 use crate::ui::table::{Columns, cut};
 use crate::ui::{Ui, human, untrusted};
 use crate::{exit, ui};
@@ -42,23 +43,19 @@ pub(crate) struct Ps {
     #[arg(long = "filter", value_name = "FILTER", value_parser = filter, hide = true)]
     filters: Vec<String>,
 
-    /// table, or json: one object per line
-    #[arg(long, value_enum, default_value_t, hide_possible_values = true)]
-    format: Format,
+    /// table, json (one object per line), or a text with fields in it, e.g.
+    /// '{{.Name}} {{.Status}}'
+    #[arg(long, value_name = "FORM", default_value = "table", value_parser = form)]
+    format: Form,
+
+    /// Also containers of services that are not in the file
+    #[arg(long, value_name = "BOOL", default_value_t = true, num_args = 0..=1,
+        require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+    orphans: bool,
 
     /// Do not shorten commands and image names
     #[arg(long)]
     no_trunc: bool,
-}
-
-/// How a list is printed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Format {
-    /// Columns for people.
-    #[default]
-    Table,
-    /// One JSON object per line.
-    Json,
 }
 
 impl Ps {
@@ -68,6 +65,9 @@ impl Ps {
         let mut list = containers(&client, &project.name).await?;
         project.check_services(&self.services, &list)?;
         list.retain(|container| self.is_wanted(container));
+        if let (false, Some(known)) = (self.orphans, &project.services) {
+            list.retain(|container| known.contains(&container.service));
+        }
         if self.quiet {
             for container in &list {
                 ui::print_line(&container.id)?;
@@ -82,13 +82,11 @@ impl Ps {
             }
             return Ok(exit::OK);
         }
-        match self.format {
-            Format::Json => {
-                for container in &list {
-                    ui::print_line(json::line(container, human::now_ms()))?;
-                }
-            }
-            Format::Table => self.table(context, &list)?,
+        let now = human::now_ms();
+        let rows: Vec<Row> = list.iter().map(|c| json::row(c, now)).collect();
+        match self.format.list(context.ui, &rows)? {
+            Some(text) => ui::print(text)?,
+            None => self.table(context, &list)?,
         }
         Ok(exit::OK)
     }
@@ -168,6 +166,10 @@ impl Ps {
         }
         table
     }
+}
+
+fn form(text: &str) -> Result<Form, String> {
+    Form::parse(text, &json::row(&Container::default(), 0))
 }
 
 /// The state of `status=STATE`.

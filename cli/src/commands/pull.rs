@@ -27,6 +27,18 @@ pub(crate) struct Pull {
     #[arg(long)]
     ignore_pull_failures: bool,
 
+    /// Leave out images that can be built
+    #[arg(long)]
+    ignore_buildable: bool,
+
+    /// Without effect, as in Docker Compose
+    #[arg(long, hide = true)]
+    parallel: bool,
+
+    /// Without effect, as in Docker Compose
+    #[arg(long, hide = true)]
+    no_parallel: bool,
+
     /// Also images of services that these depend on
     #[arg(long)]
     include_deps: bool,
@@ -50,7 +62,8 @@ impl Pull {
             .map_err(|error| Error::usage(error.to_string(), context.known(&error.known)))?;
         // What is only built here is in no registry.
         let only_built = |name: &str| {
-            builds.contains_key(name) && project.model().at(&["services", name, "image"]).is_none()
+            let has_name = || project.model().at(&["services", name, "image"]).is_some();
+            builds.contains_key(name) && (self.ignore_buildable || !has_name())
         };
         let mut images: Vec<String> = chosen
             .iter()

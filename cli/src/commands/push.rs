@@ -1,6 +1,8 @@
 //! `stack push`
 
 use stack_api::image;
+use stack_api::spec::StackSpec;
+use stack_planner::Project;
 
 use crate::context::Context;
 use crate::error::Error;
@@ -43,37 +45,65 @@ impl Push {
         };
         images.sort();
         images.dedup();
-        let count = images.len();
         let request = image::Push {
             images,
             ignore_failures: self.ignore_push_failures,
         };
-        context
-            .transfer("/v1/images/push", count, &request, self.quiet)
-            .await?;
+        bring(context, &request, self.quiet).await?;
         Ok(exit::OK)
     }
 
     fn of_services(&self, context: &Context) -> Result<Vec<String>, Error> {
         let (spec, project) = context.spec_and_project(&self.services, LockUse::Advise)?;
-        let builds = project.builds();
         let chosen = stack_planner::plan::select(&spec.services, &self.services, self.include_deps)
             .map_err(|error| Error::usage(error.to_string(), context.known(&error.known)))?;
-        let mut images = Vec::new();
-        for name in &chosen {
-            let Some(build) = builds.get(name) else {
-                continue;
-            };
-            if project.model().at(&["services", name, "image"]).is_none() {
-                context.ui.warn(format_args!(
-                    "service {name} has no `image`, so its image has no name in a registry: not \
-                     pushed"
-                ));
-                continue;
-            }
-            images.push(spec.services[name].image.clone());
-            images.extend(build.tags.iter().cloned());
-        }
-        Ok(images)
+        Ok(images(context, &spec, &project, chosen))
     }
+}
+
+/// Pushes what `build --push` has built.
+///
+/// # Errors
+/// A registry does not take an image.
+pub(super) async fn push(context: &Context, images: Vec<String>, quiet: bool) -> Result<(), Error> {
+    let request = image::Push {
+        images,
+        ignore_failures: false,
+    };
+    bring(context, &request, quiet).await
+}
+
+async fn bring(context: &Context, request: &image::Push, quiet: bool) -> Result<(), Error> {
+    let count = request.images.len();
+    context
+        .transfer("/v1/images/push", count, request, quiet)
+        .await
+}
+
+/// The names of the images that these services build; those that no registry
+/// could take are told.
+pub(super) fn images(
+    context: &Context,
+    spec: &StackSpec,
+    project: &Project,
+    services: impl IntoIterator<Item = impl AsRef<str>>,
+) -> Vec<String> {
+    let builds = project.builds();
+    let mut images = Vec::new();
+    for name in services {
+        let name = name.as_ref();
+        let Some(build) = builds.get(name) else {
+            continue;
+        };
+        if project.model().at(&["services", name, "image"]).is_none() {
+            context.ui.warn(format_args!(
+                "service {name} has no `image`, so its image has no name in a registry: not \
+                 pushed"
+            ));
+            continue;
+        }
+        images.push(spec.services[name].image.clone());
+        images.extend(build.tags.iter().cloned());
+    }
+    images
 }

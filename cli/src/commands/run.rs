@@ -88,6 +88,10 @@ pub(crate) struct Run {
     #[arg(long)]
     quiet_pull: bool,
 
+    /// Do not show what builds say
+    #[arg(long)]
+    quiet_build: bool,
+
     /// Do not show progress
     #[arg(short, long)]
     quiet: bool,
@@ -122,9 +126,14 @@ impl Run {
         }
         let tty = !self.no_tty && !self.detach && terminal::is_interactive();
         let stdin = self.interactive && !self.detach;
-        let text = self
-            .overlay
-            .text(&self.service, &self.command, tty, stdin, self.rm);
+        let from_files = self.overlay.read_env_files(project.environment())?;
+        let text = self.overlay.with_env(from_files).text(
+            &self.service,
+            &self.command,
+            tty,
+            stdin,
+            self.rm,
+        );
         let (changed, _) = context.spec_with(&services, LockUse::Advise, Some(text))?;
         let mut service = changed.services[&self.service].clone();
         service.replicas = 1;
@@ -204,12 +213,14 @@ impl Run {
         } else {
             context.global.progress
         };
-        let progress = Progress::new(context.ui, mode);
+        let mut progress = Progress::new(context.ui, mode);
         if self.quiet_pull {
-            progress.without_pulls()
-        } else {
-            progress
+            progress = progress.without_pulls();
         }
+        if self.quiet_build {
+            progress = progress.without_builds();
+        }
+        progress
     }
 
     async fn start_dependencies(

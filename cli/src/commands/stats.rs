@@ -13,10 +13,10 @@ use crate::client::{Client, services_query};
 use crate::context::{Context, containers};
 use crate::error::Error;
 use crate::interrupt::Interrupts;
+use crate::ui::form::Form;
 use crate::ui::table::Columns;
 use crate::ui::{Ui, human, palette};
 use crate::{exit, ui};
-use form::Form;
 use history::History;
 
 /// Between two looks.
@@ -47,7 +47,7 @@ pub(crate) struct Stats {
 
     /// table, json (one object per line), or a text with fields in it, e.g.
     /// '{{.Name}} {{.CPUPerc}}'
-    #[arg(long, value_name = "FORM", default_value = "table")]
+    #[arg(long, value_name = "FORM", default_value = "table", value_parser = form::parse)]
     format: Form,
 }
 
@@ -74,7 +74,7 @@ impl Stats {
             }
             history.add(self.look(&client, &path).await?);
             let live = !self.no_stream && std::io::stdout().is_terminal();
-            let text = self.text(context.ui, &history, live);
+            let text = self.text(context.ui, &history, live)?;
             if live && drawn > 0 {
                 // Back to the first line, and away with what is below.
                 ui::print(format_args!("\u{1b}[{drawn}A\u{1b}[J"))?;
@@ -93,7 +93,7 @@ impl Stats {
         Ok(list)
     }
 
-    fn text(&self, ui: Ui, history: &History, live: bool) -> String {
+    fn text(&self, ui: Ui, history: &History, live: bool) -> Result<String, Error> {
         let rows: Vec<form::Row> = history
             .latest()
             .map(|usage| {
@@ -104,13 +104,10 @@ impl Stats {
                 row
             })
             .collect();
-        match &self.format {
-            Form::Json => rows.iter().map(|row| format!("{}\n", row.json())).collect(),
-            Form::Template(template) => rows
-                .iter()
-                .map(|row| format!("{}\n", template.fill(row)))
-                .collect(),
-            Form::Table => {
+        let lines: Vec<_> = rows.iter().map(|row| row.json().into()).collect();
+        match self.format.list(ui, &lines)? {
+            Some(text) => Ok(text),
+            None => {
                 let mut head = vec!["CONTAINER ID", "NAME", "CPU %"];
                 if live {
                     head.push("");
@@ -126,7 +123,7 @@ impl Stats {
                     cells.extend([row.memory, row.memory_share, row.net, row.disk, row.pids]);
                     table.row(cells);
                 }
-                table.to_string()
+                Ok(table.to_string())
             }
         }
     }

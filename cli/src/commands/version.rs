@@ -17,7 +17,8 @@ pub(crate) struct Version {
 
     /// pretty or json
     #[arg(
-        short = 'F',
+        short = 'f',
+        short_alias = 'F',
         long,
         value_enum,
         default_value_t,

@@ -4,7 +4,7 @@ mod create;
 mod export;
 mod import;
 mod inspect;
-mod ls;
+pub(super) mod ls;
 mod prune;
 mod rm;
 

@@ -115,6 +115,86 @@ fn actions_and_down() {
 }
 
 #[test]
+fn lists_in_the_users_own_words() {
+    let home = Home::new();
+    let mut db = container("db", "running");
+    db["labels"] = json!({"tier": "back"});
+    home.daemon()
+        .containers(&[db, container("old", "running")])
+        .on(
+            "GET /v1/volumes",
+            Answer::Json(
+                200,
+                json!([
+                    {"name": "shop_data", "project": "shop", "users": ["shop-db-1"]},
+                    {"name": "shop_rest", "project": "shop"},
+                    {"name": "other_data", "project": "other"},
+                ]),
+            ),
+        );
+    let out = |args: &[&str]| home.run(args).ended_with(0).out;
+    assert_eq!(
+        out(&[
+            "ps",
+            "--format",
+            "{{.Name}} {{upper .State}} {{.Label \"tier\"}}."
+        ]),
+        "shop-db-1 RUNNING back.\nshop-old-1 RUNNING .\n"
+    );
+    assert_eq!(
+        out(&[
+            "ps",
+            "--format",
+            "table {{.Service}}\\t{{.RunningFor}}",
+            "--orphans=false"
+        ])
+        .lines()
+        .next(),
+        Some("SERVICE   CREATED")
+    );
+    assert_eq!(out(&["ps", "--services", "--orphans=false"]), "db\n");
+    let run = home.run(&["ps", "--format", "{{.Nmae}}"]).ended_with(2);
+    assert!(run.err.contains("`Nmae` is not among"), "{}", run.err);
+    assert_eq!(out(&["volumes", "-q"]), "shop_data\nshop_rest\n");
+    assert_eq!(
+        out(&["volumes", "--format", "{{.Name}}", "db"]),
+        "shop_data\n"
+    );
+}
+
+#[test]
+fn orphans_are_killed_when_that_is_asked_for() {
+    let home = Home::new();
+    let daemon = home.daemon();
+    daemon
+        .containers(&[container("db", "running"), container("old", "running")])
+        .on("POST /v1/stacks/shop/action", Answer::Lines(vec![done()]));
+    home.run(&["kill"]).ended_with(0);
+    home.run(&["kill", "--remove-orphans"]).ended_with(0);
+    let seen = daemon.seen("POST /v1/stacks/shop/action");
+    assert_eq!(seen[0].body["services"], json!(["db"]));
+    assert_eq!(seen[1].body["services"], json!([]));
+}
+
+#[test]
+fn images_go_with_the_stack() {
+    let home = Home::new();
+    let daemon = home.daemon();
+    let gone = json!({"untagged": ["db:1"], "deleted": [], "bytes": 0});
+    daemon
+        .containers(&[container("old", "exited")])
+        .on("POST /v1/stacks/shop/down", Answer::Lines(vec![done()]))
+        .on("POST /v1/images/remove", Answer::Json(200, gone));
+    home.run(&["down", "--rmi", "local"]).ended_with(0);
+    assert!(daemon.seen("POST /v1/images/remove").is_empty());
+    let run = home.run(&["down", "--rmi", "all"]).ended_with(0);
+    let seen = daemon.seen("POST /v1/images/remove");
+    assert_eq!(seen.len(), 3, "{}", run.err);
+    assert!(run.err.contains("image old:1 removed"), "{}", run.err);
+    home.run(&["down", "--rmi", "some"]).ended_with(2);
+}
+
+#[test]
 fn a_daemon_of_another_version_is_told() {
     let home = Home::new();
     home.daemon().version("9.9.9").containers(&[]);

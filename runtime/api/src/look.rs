@@ -97,6 +97,8 @@ pub struct Archive {
     pub service: String,
     /// Number of the container; default the first.
     pub index: Option<u32>,
+    /// Its name, instead: also one that `run` made.
+    pub container: Option<String>,
     /// Absolute path in the container.
     pub path: String,
     /// Get: what it is called in the stream; empty for a directory's contents.

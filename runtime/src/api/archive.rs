@@ -70,9 +70,15 @@ impl Access {
 }
 
 fn find(app: &App, project: &str, query: &Archive) -> Result<Arc<Handle>, ApiError> {
-    let all = app.daemon.replicas(project);
+    let all = match &query.container {
+        Some(_) => app.daemon.handles(Some(project)),
+        None => app.daemon.replicas(project),
+    };
     let fits = |handle: &&Arc<Handle>| {
         let container = handle.container();
+        if let Some(name) = &query.container {
+            return container.name == *name;
+        }
         container.service == query.service && query.index.is_none_or(|n| n == container.number)
     };
     let running = |handle: &&Arc<Handle>| handle.container().state.is_live();

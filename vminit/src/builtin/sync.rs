@@ -22,6 +22,8 @@ pub(crate) fn run(
     mut output: impl Write,
     owner: (u32, u32),
 ) -> io::Result<()> {
+    // Files are made with the mode that they are to have.
+    rustix::process::umask(rustix::fs::Mode::empty());
     let mut target = PathBuf::from("/");
     let mut stage: Option<Stage> = None;
     while let Some(message) = read(&mut input)? {

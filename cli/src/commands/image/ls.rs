@@ -5,9 +5,9 @@ use stack_api::image::Details;
 
 use super::filter::{self, Wanted};
 use super::{familiar, parts};
-use crate::commands::ps::Format;
 use crate::context::Context;
 use crate::error::Error;
+use crate::ui::form::{Form, Row};
 use crate::ui::human;
 use crate::ui::table::Columns;
 use crate::{exit, ui};
@@ -44,9 +44,10 @@ pub(super) struct Ls {
     #[arg(short = 'f', long = "filter", value_name = "FILTER", value_parser = filter::parse)]
     filters: Vec<Wanted>,
 
-    /// table, or json: one object per line
-    #[arg(long, value_enum, default_value_t, hide_possible_values = true)]
-    format: Format,
+    /// table, json (one object per line), or a text with fields in it, e.g.
+    /// '{{.Repository}} {{.Size}}'
+    #[arg(long, value_name = "FORM", default_value = "table", value_parser = form)]
+    format: Form,
 }
 
 impl Ls {
@@ -66,10 +67,10 @@ impl Ls {
             }
             return Ok(exit::OK);
         }
-        if self.format == Format::Json {
-            for image in &images {
-                ui::print_line(line(image, &id(image)))?;
-            }
+        let rows = images.iter().map(|image| line(image, &id(image)).into());
+        let rows: Vec<Row> = rows.collect();
+        if let Some(text) = self.format.list(context.ui, &rows)? {
+            ui::print(text)?;
             return Ok(exit::OK);
         }
         let mut head = vec!["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"];
@@ -95,6 +96,10 @@ impl Ls {
         ui::print(table)?;
         Ok(exit::OK)
     }
+}
+
+fn form(text: &str) -> Result<Form, String> {
+    Form::parse(text, &line(&Details::default(), "").into())
 }
 
 fn name(image: &Details) -> (String, String) {

@@ -2,9 +2,9 @@
 
 use stack_api::network::NetStats;
 
-use crate::commands::ps::Format;
 use crate::context::Context;
 use crate::error::Error;
+use crate::ui::form::Format;
 use crate::ui::human;
 use crate::ui::table::Columns;
 use crate::{exit, ui};

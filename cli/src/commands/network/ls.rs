@@ -2,9 +2,9 @@
 
 use stack_api::network::NetworkInfo;
 
-use crate::commands::ps::Format;
 use crate::context::Context;
 use crate::error::Error;
+use crate::ui::form::{Form, Row};
 use crate::ui::table::Columns;
 use crate::{exit, ui};
 
@@ -23,9 +23,18 @@ pub(super) struct Ls {
     #[arg(long = "filter", value_name = "FILTER", value_parser = parse_filter)]
     filters: Vec<Filter>,
 
-    /// table, or json: one object per line
-    #[arg(long, value_enum, default_value_t, hide_possible_values = true)]
-    format: Format,
+    /// table, json (one object per line), or a text with fields in it, e.g.
+    /// '{{.Name}} {{.Stack}}'
+    #[arg(long, value_name = "FORM", default_value = "table", value_parser = form)]
+    format: Form,
+}
+
+fn form(text: &str) -> Result<Form, String> {
+    Form::parse(text, &row(&NetworkInfo::default()))
+}
+
+fn row(network: &NetworkInfo) -> Row {
+    super::inspect::json(network).into()
 }
 
 #[derive(Debug, Clone)]
@@ -71,13 +80,10 @@ impl Ls {
             }
             return Ok(exit::OK);
         }
-        match self.format {
-            Format::Json => {
-                for network in &networks {
-                    ui::print_line(super::inspect::json(network))?;
-                }
-            }
-            Format::Table => {
+        let rows: Vec<Row> = networks.iter().map(row).collect();
+        match self.format.list(context.ui, &rows)? {
+            Some(text) => ui::print(text)?,
+            None => {
                 let head = ["NAME", "STACK", "SUBNETS", "CONTAINERS", "INTERNAL"];
                 let mut table = Columns::new(context.ui, &head);
                 for network in &networks {

@@ -5,10 +5,22 @@ use serde_json::{Value, json};
 use stack_api::container::{Container, Health, Published};
 
 use super::status;
+use crate::ui::form::Row;
 use crate::ui::human;
 
+/// One container, for `--format`.
+pub(super) fn row(container: &Container, now_ms: u64) -> Row {
+    let labels = container.labels.iter();
+    Row {
+        fields: line(container, now_ms),
+        labels: labels
+            .map(|(name, value)| (name.clone(), json!(value)))
+            .collect(),
+    }
+}
+
 /// One container as a JSON object.
-pub(super) fn line(container: &Container, now_ms: u64) -> Value {
+fn line(container: &Container, now_ms: u64) -> Value {
     let health = match container.health {
         None => "",
         Some(Health::Starting) => "starting",

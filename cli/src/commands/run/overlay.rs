@@ -1,9 +1,14 @@
 //! The options of `run` that change the service, as a stack file that is
 //! merged over the others: they mean what the same words mean there.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
 use serde_json::{Value, json};
+use stack_planner::parse_environment;
 
 use super::super::exec::with_value;
+use crate::error::Error;
 
 /// Options that change the service.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -11,6 +16,10 @@ pub(super) struct Overlay {
     /// Environment variable; without a value, the one it has here
     #[arg(short, long, value_name = "NAME[=VALUE]")]
     env: Vec<String>,
+
+    /// File with environment variables, written as `.env`; --env wins
+    #[arg(long, value_name = "FILE")]
+    env_from_file: Vec<PathBuf>,
 
     /// Mount, as under `volumes` in the stack file
     #[arg(short, long = "volume", value_name = "SOURCE:TARGET[:ro]")]
@@ -50,6 +59,54 @@ pub(super) struct Overlay {
 }
 
 impl Overlay {
+    /// The variables of the files, the last one wins; references in them look
+    /// into `known` first.
+    ///
+    /// # Errors
+    /// One cannot be read, or is none.
+    pub(super) fn read_env_files(
+        &self,
+        known: &BTreeMap<String, String>,
+    ) -> Result<BTreeMap<String, String>, Error> {
+        let mut all = BTreeMap::new();
+        for path in &self.env_from_file {
+            let text = std::fs::read_to_string(path).map_err(|source| Error::File {
+                doing: "cannot read",
+                path: path.clone(),
+                source,
+            })?;
+            let found = parse_environment(&text, known).map_err(|(line, why)| {
+                Error::usage(
+                    format!("{}: line {line}: {why}", path.display()),
+                    "lines are written as in `.env`: NAME=value",
+                )
+            })?;
+            all.extend(found);
+        }
+        Ok(all)
+    }
+
+    /// With these variables, which `--env` wins over.
+    pub(super) fn with_env(&self, variables: BTreeMap<String, String>) -> Overlay {
+        let mut overlay = self.clone();
+        let given: Vec<&str> = self
+            .env
+            .iter()
+            .map(|entry| {
+                entry
+                    .split_once('=')
+                    .map_or(entry.as_str(), |(name, _)| name)
+            })
+            .collect();
+        let more = variables.into_iter();
+        let more = more.filter(|(name, _)| !given.contains(&name.as_str()));
+        let more: Vec<String> = more
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        overlay.env.extend(more);
+        overlay
+    }
+
     /// The file. JSON is YAML but for the tags.
     pub(super) fn text(
         &self,
@@ -123,6 +180,36 @@ fn literal(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn variables_of_files_come_before_those_given() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        let overlay = Overlay {
+            env: vec!["A=given".to_owned()],
+            env_from_file: vec![
+                write("one", "A=file\nB=${HERE} # here\nC=old\n"),
+                write("two", "C='new $X'\n"),
+            ],
+            ..Overlay::default()
+        };
+        let known = [("HERE".to_owned(), "there".to_owned())].into();
+        let found = overlay.read_env_files(&known).unwrap();
+        assert_eq!(
+            overlay.with_env(found).env,
+            ["A=given", "B=there", "C=new $X"]
+        );
+        let wrong = Overlay {
+            env_from_file: vec![write("three", "A=1\nB C\n")],
+            ..Overlay::default()
+        };
+        let error = wrong.read_env_files(&known).unwrap_err().to_string();
+        assert!(error.contains("line 2"), "{error}");
+    }
 
     #[test]
     fn options_become_a_file() {

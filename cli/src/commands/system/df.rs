@@ -2,9 +2,9 @@
 
 use stack_api::system::Usage;
 
-use crate::commands::ps::Format;
 use crate::context::Context;
 use crate::error::Error;
+use crate::ui::form::{Form, Row};
 use crate::ui::human;
 use crate::ui::table::Columns;
 use crate::{exit, ui};
@@ -20,19 +20,20 @@ pub(super) struct Df {
     #[arg(short, long)]
     verbose: bool,
 
-    /// table, or json: one object per line
-    #[arg(long, value_enum, default_value_t, hide_possible_values = true)]
-    format: Format,
+    /// table, json (one object per line), or a text with fields in it, e.g.
+    /// '{{.Type}} {{.Size}}'
+    #[arg(long, value_name = "FORM", default_value = "table", value_parser = form)]
+    format: Form,
 }
 
 impl Df {
     pub(super) async fn run(self, context: &Context) -> Result<u8, Error> {
         let client = context.client().await?;
         let usage: Vec<Usage> = client.get("/v1/system/usage").await?;
-        if self.format == Format::Json {
-            for kind in &usage {
-                ui::print_line(line(kind, self.verbose))?;
-            }
+        let rows = usage.iter().map(|kind| line(kind, self.verbose).into());
+        let rows: Vec<Row> = rows.collect();
+        if let Some(text) = self.format.list(context.ui, &rows)? {
+            ui::print(text)?;
             return Ok(exit::OK);
         }
         let head = ["TYPE", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE"];
@@ -72,6 +73,10 @@ impl Df {
         }
         Ok(exit::OK)
     }
+}
+
+fn form(text: &str) -> Result<Form, String> {
+    Form::parse(text, &line(&Usage::default(), false).into())
 }
 
 fn share(kind: &Usage) -> String {

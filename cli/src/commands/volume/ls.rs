@@ -2,9 +2,9 @@
 
 use stack_api::volume::VolumeInfo;
 
-use crate::commands::ps::Format;
 use crate::context::Context;
 use crate::error::Error;
+use crate::ui::form::{Form, Row};
 use crate::ui::human;
 use crate::ui::table::Columns;
 use crate::{exit, ui};
@@ -25,9 +25,19 @@ pub(super) struct Ls {
     #[arg(long = "filter", value_name = "FILTER", value_parser = parse_filter)]
     filters: Vec<Filter>,
 
-    /// table, or json: one object per line
-    #[arg(long, value_enum, default_value_t, hide_possible_values = true)]
-    format: Format,
+    /// table, json (one object per line), or a text with fields in it, e.g.
+    /// '{{.Name}} {{.Size}}'
+    #[arg(long, value_name = "FORM", default_value = "table", value_parser = form)]
+    format: Form,
+}
+
+/// `--format` of volumes.
+pub(in crate::commands) fn form(text: &str) -> Result<Form, String> {
+    Form::parse(text, &row(&VolumeInfo::default()))
+}
+
+fn row(volume: &VolumeInfo) -> Row {
+    super::inspect::json(volume).into()
 }
 
 #[derive(Debug, Clone)]
@@ -73,22 +83,31 @@ impl Ls {
         let client = context.client().await?;
         let mut volumes: Vec<VolumeInfo> = client.get("/v1/volumes").await?;
         volumes.retain(|volume| self.filters.iter().all(|filter| filter.takes(volume)));
-        if self.quiet {
-            for volume in &volumes {
+        show(context, &volumes, self.quiet, &self.format)
+    }
+}
+
+/// Prints a list of volumes.
+pub(in crate::commands) fn show(
+    context: &Context,
+    volumes: &[VolumeInfo],
+    quiet: bool,
+    format: &Form,
+) -> Result<u8, Error> {
+    {
+        if quiet {
+            for volume in volumes {
                 ui::print_line(&volume.name)?;
             }
             return Ok(exit::OK);
         }
-        match self.format {
-            Format::Json => {
-                for volume in &volumes {
-                    ui::print_line(super::inspect::json(volume))?;
-                }
-            }
-            Format::Table => {
+        let rows: Vec<Row> = volumes.iter().map(row).collect();
+        match format.list(context.ui, &rows)? {
+            Some(text) => ui::print(text)?,
+            None => {
                 let head = ["NAME", "STACK", "FORM", "SIZE", "CONTAINERS"];
                 let mut table = Columns::new(context.ui, &head);
-                for volume in &volumes {
+                for volume in volumes {
                     let owner = match volume.project.as_str() {
                         "" => "-",
                         project => project,

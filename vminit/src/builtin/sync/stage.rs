@@ -2,19 +2,27 @@
 //! that the service never sees half of a file, and hardly half of a batch.
 
 use std::fs::{self, File, FileTimes};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown, lchown, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use rustix::process::{getegid, geteuid};
 use stack_protocol::sync::{Item, Kind, Outcome, Stamp};
 
 use super::{MOST_TOLD, compare, place};
+
+/// Contents up to this size are written at once, bytes.
+const SMALL: u64 = 64 << 10;
 
 /// A batch that is being said.
 pub(super) struct Stage {
     target: PathBuf,
     owner: (u32, u32),
+    /// Whom a file belongs to that this process makes.
+    own: (u32, u32),
+    /// Directory that is known to be there: files of one follow each other.
+    parent: Option<PathBuf>,
     aside: Option<PathBuf>,
     steps: Vec<Step>,
     outcome: Outcome,
@@ -44,6 +52,8 @@ impl Stage {
         let mut stage = Stage {
             target: target.to_path_buf(),
             owner,
+            own: (geteuid().as_raw(), getegid().as_raw()),
+            parent: None,
             aside: None,
             steps: Vec::new(),
             outcome: Outcome::default(),
@@ -98,10 +108,16 @@ impl Stage {
                 let mut file = File::options()
                     .write(true)
                     .create_new(true)
-                    .mode(0o600)
+                    .mode(mode & 0o777)
                     .open(&staged)?;
-                io::copy(content, &mut file)?;
-                file.set_permissions(fs::Permissions::from_mode(mode & 0o777))?;
+                match stamp.size {
+                    0..=SMALL => {
+                        let mut bytes = Vec::new();
+                        content.read_to_end(&mut bytes)?;
+                        file.write_all(&bytes)?;
+                    }
+                    _ => drop(io::copy(content, &mut file)?),
+                }
                 let age = Duration::from_nanos(stamp.modified_ns.unsigned_abs());
                 let modified = match stamp.modified_ns < 0 {
                     true => SystemTime::UNIX_EPOCH - age,
@@ -156,6 +172,9 @@ impl Stage {
         {
             self.outcome.conflicts.push(step.path.clone());
         }
+        if !matches!(step.what, What::Move { .. }) {
+            self.parent = None;
+        }
         match (&step.what, there) {
             (What::Remove, None) => return Ok(()),
             (What::Remove, Some(there)) => {
@@ -176,14 +195,20 @@ impl Stage {
                 fs::set_permissions(&path, fs::Permissions::from_mode(mode & 0o777))?;
             }
             (What::Move { staged }, there) => {
-                place::make_parents(&path, self.owner)?;
+                if there.is_none() && self.parent.as_deref() != path.parent() {
+                    place::make_parents(&path, self.owner)?;
+                    self.parent = path.parent().map(Path::to_path_buf);
+                }
                 let owner = there
                     .as_ref()
                     .filter(|there| !there.is_dir())
                     .map_or(self.owner, |there| (there.uid(), there.gid()));
-                lchown(staged, Some(owner.0), Some(owner.1))?;
+                if owner != self.own {
+                    lchown(staged, Some(owner.0), Some(owner.1))?;
+                }
                 if there.is_some_and(|there| there.is_dir()) {
                     fs::remove_dir_all(&path)?;
+                    self.parent = None;
                 }
                 rename(staged, &path)?;
             }

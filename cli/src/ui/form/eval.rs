@@ -1,0 +1,129 @@
+//! The text for one line.
+
+use serde_json::Value;
+
+use super::Row;
+use super::function;
+use super::parse::{Kind, Node, Pipe, Word};
+
+/// Fills in the fields of a line.
+///
+/// # Errors
+/// One is not there, or cannot be used as the text says.
+pub(super) fn text(nodes: &[Node], row: &Row) -> Result<String, String> {
+    let mut out = String::new();
+    let scope = Scope { row };
+    scope.nodes(nodes, &row.fields, &mut out)?;
+    Ok(out)
+}
+
+struct Scope<'a> {
+    row: &'a Row,
+}
+
+impl Scope<'_> {
+    fn nodes(&self, nodes: &[Node], dot: &Value, out: &mut String) -> Result<(), String> {
+        for node in nodes {
+            match node {
+                Node::Text(text) => out.push_str(text),
+                Node::Say(pipe) => out.push_str(&function::plain(&self.pipe(pipe, dot)?)),
+                Node::Block {
+                    kind,
+                    of,
+                    then,
+                    otherwise,
+                } => {
+                    let value = self.pipe(of, dot)?;
+                    if !function::is_true(&value) {
+                        self.nodes(otherwise, dot, out)?;
+                        continue;
+                    }
+                    match kind {
+                        Kind::If => self.nodes(then, dot, out)?,
+                        Kind::With => self.nodes(then, &value, out)?,
+                        Kind::Range => {
+                            for element in elements(&value)? {
+                                self.nodes(then, element, out)?;
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn pipe(&self, pipe: &Pipe, dot: &Value) -> Result<Value, String> {
+        let mut before = None;
+        for call in pipe {
+            before = Some(self.call(call, before, dot)?);
+        }
+        Ok(before.unwrap_or_default())
+    }
+
+    fn call(&self, call: &[Word], before: Option<Value>, dot: &Value) -> Result<Value, String> {
+        let Some((first, rest)) = call.split_first() else {
+            return Ok(Value::Null);
+        };
+        let mut arguments = Vec::new();
+        for word in rest {
+            arguments.push(self.word(word, dot)?);
+        }
+        arguments.extend(before);
+        if let Word::Function(name) = first {
+            return function::call(name, &arguments);
+        }
+        // The one field that takes an argument.
+        if let (Word::Field(path) | Word::Root(path), [name]) = (first, arguments.as_slice())
+            && path.as_slice() == ["Label"]
+        {
+            let label = self.row.labels.get(&function::plain(name));
+            return Ok(label.cloned().unwrap_or_else(|| "".into()));
+        }
+        match arguments.is_empty() {
+            true => self.word(first, dot),
+            false => Err("only functions take arguments".to_owned()),
+        }
+    }
+
+    fn word(&self, word: &Word, dot: &Value) -> Result<Value, String> {
+        match word {
+            Word::Field(path) => self.field(dot, path),
+            Word::Root(path) => self.field(&self.row.fields, path),
+            Word::Literal(value) => Ok(value.clone()),
+            Word::Nested(pipe) => self.pipe(pipe, dot),
+            Word::Function(name) => function::call(name, &[]),
+        }
+    }
+
+    fn field(&self, of: &Value, path: &[String]) -> Result<Value, String> {
+        let mut value = of;
+        for name in path {
+            value = match value {
+                // What may be there, but is not for this line.
+                Value::Null => return Ok(Value::Null),
+                Value::Object(fields) => match fields.get(name) {
+                    Some(value) => value,
+                    None if std::ptr::eq(value, &raw const self.row.fields) => {
+                        let known: Vec<&str> = fields.keys().map(String::as_str).collect();
+                        return Err(format!("`{name}` is not among {}", known.join(", ")));
+                    }
+                    None => return Ok(Value::Null),
+                },
+                _ => return Err(format!("`{name}`: what it is asked of has no fields")),
+            };
+        }
+        Ok(value.clone())
+    }
+}
+
+fn elements(value: &Value) -> Result<Vec<&Value>, String> {
+    match value {
+        Value::Array(list) => Ok(list.iter().collect()),
+        Value::Object(fields) => Ok(fields.values().collect()),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Err(format!(
+            "`range` goes over lists, and `{}` is none",
+            function::plain(value)
+        )),
+    }
+}

@@ -1,0 +1,102 @@
+//! Texts with fields, and what is wrong with some.
+
+use super::super::Paint;
+use super::*;
+use serde_json::json;
+
+fn row() -> Row {
+    Row {
+        fields: json!({
+            "Name": "shop-web-1",
+            "State": "running",
+            "ExitCode": 0,
+            "CreatedAt": "today",
+            "Networks": "front,back",
+            "Health": null,
+            "Publishers": [
+                {"URL": "::", "PublishedPort": 80},
+                {"URL": "127.0.0.1", "PublishedPort": 81},
+            ],
+        }),
+        labels: [("tier".to_owned(), json!("back"))].into_iter().collect(),
+    }
+}
+
+fn shown(text: &str) -> String {
+    let ui = Ui {
+        out: Paint(false),
+        err: Paint(false),
+        live: false,
+        width: 80,
+    };
+    let form = Form::parse(text, &row()).unwrap();
+    form.list(ui, &[row()]).unwrap().unwrap()
+}
+
+#[test]
+fn fields_and_functions() {
+    for (text, wanted) in [
+        ("{{.Name}}: {{ .State }}", "shop-web-1: running"),
+        ("{{.Name}}\\t{{.ExitCode}}", "shop-web-1\t0"),
+        ("{{json .Name}}", "\"shop-web-1\""),
+        ("{{json .Health}}|{{.Health}}|", "null||"),
+        (
+            "{{.State | upper | printf \"%-9s|%q\" \"a\"}}",
+            "a        |\"RUNNING\"",
+        ),
+        ("{{title .State}} {{len .Publishers}}", "Running 2"),
+        (
+            "{{join (split .Networks \",\") \" and \"}}",
+            "front and back",
+        ),
+        ("{{truncate .Name 4}}{{pad .State 1 2}}.", "shop running  ."),
+        ("{{.Label \"tier\"}}{{.Label \"none\"}}", "back"),
+        ("{{index .Publishers 1 \"URL\"}}", "127.0.0.1"),
+        (
+            "{{range .Publishers}}{{.PublishedPort}} of {{$.Name}};{{end}}",
+            "80 of shop-web-1;81 of shop-web-1;",
+        ),
+        ("{{if eq .State \"running\"}}up{{else}}down{{end}}", "up"),
+        (
+            "{{if .ExitCode}}bad{{else if not .Health}}fine{{else}}?{{end}}",
+            "fine",
+        ),
+        (
+            "{{with .Name}}{{.}}{{end}}{{range .Health}}x{{else}}none{{end}}",
+            "shop-web-1none",
+        ),
+        ("a {{- /* quiet */ -}} b{{`}}`}}", "ab}}"),
+    ] {
+        assert_eq!(shown(text), format!("{wanted}\n"), "{text}");
+    }
+}
+
+#[test]
+fn a_table_has_a_head() {
+    assert_eq!(
+        shown("table {{.Name}}\\t{{.CreatedAt}}\\t{{upper .State}}"),
+        "NAME         CREATED AT   STATE\nshop-web-1   today        RUNNING\n"
+    );
+}
+
+#[test]
+fn mistakes_are_named() {
+    for (text, wanted) in [
+        ("{{.Nmae}}", "`Nmae` is not among"),
+        ("{{Name}}", "written with a dot: .Name"),
+        ("{{.Name", "has no `}}`"),
+        ("{{if .Name}}x", "has no `{{end}}`"),
+        ("{{end}}", "ends nothing"),
+        ("tabel", "table, json, or a text"),
+        ("{{range .Name}}{{end}}", "goes over lists"),
+        ("{{$x := .Name}}", "no variables"),
+        ("{{truncate .Name -1}}", "no length"),
+        ("{{.Name | }}", "beside a `|`"),
+        ("{{(.Name}}", "has no `)`"),
+    ] {
+        let error = Form::parse(text, &row()).unwrap_err();
+        assert!(error.contains(wanted), "{text}: {error}");
+    }
+    assert_eq!(Form::parse("json", &row()), Ok(Form::Json));
+    assert_eq!(Form::parse("table", &row()), Ok(Form::Table));
+}
