@@ -35,6 +35,7 @@ fn one_off_commands_beside_their_service() {
              volumes: {{data: {{}}}}\n"
         ),
     );
+    std::fs::write(project.dir().join("vars"), "MORE=no\nWORD='a file'\n").unwrap();
     let script = "echo $WORD $MORE $(pwd) $(id -u); echo oops >&2; echo kept > /data/x; exit 7";
     let run = project.stack(&[
         "run",
@@ -42,6 +43,8 @@ fn one_off_commands_beside_their_service() {
         "-T",
         "-e",
         "MORE=$HOME",
+        "--env-from-file",
+        "vars",
         "-u",
         "33",
         "-v",
@@ -56,7 +59,7 @@ fn one_off_commands_beside_their_service() {
         script,
     ]);
     assert_eq!(run.code, Some(7), "{run}");
-    assert_eq!(run.stdout, "file $HOME /here 33\n", "{run}");
+    assert_eq!(run.stdout, "a file $HOME /here 33\n", "{run}");
     assert!(run.stderr.contains("oops"), "{run}");
     // The dependency was waited for, and the container is gone with its end.
     assert_eq!(project.field("db", "Health"), "healthy");
@@ -73,6 +76,17 @@ fn one_off_commands_beside_their_service() {
     let name = web["Name"].as_str().unwrap_or_default();
     assert!(name.starts_with("oneoff-web-run-"), "{name}");
     assert!(try_get(&format!("http://127.0.0.1:{port}/")).is_err());
+    // Files reach it when it is asked for.
+    let refused = project.stack(&["cp", "vars", "web:/tmp/vars"]);
+    assert_eq!(refused.code, Some(2), "{refused}");
+    project
+        .stack(&["cp", "--all", "vars", "web:/tmp/vars"])
+        .ok();
+    project
+        .stack(&["cp", "--all", "web:/tmp/vars", "back"])
+        .ok();
+    let back = std::fs::read_to_string(project.dir().join("back")).unwrap();
+    assert!(back.contains("a file"), "{back}");
     // The plan does not count it, nor does `ps` show it, and `down` finds it.
     let plan = project.stack(&["plan"]).ok();
     assert!(plan.contains("oneoff-web-1"), "{plan}");

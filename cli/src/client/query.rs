@@ -58,6 +58,9 @@ pub(super) fn archive(query: &Archive) -> String {
     let mut form = Form::new(String::new());
     form.append_pair("service", &query.service);
     number(&mut form, "index", query.index.map(u64::from));
+    if let Some(container) = &query.container {
+        form.append_pair("container", container);
+    }
     form.append_pair("path", &query.path);
     form.append_pair("name", &query.name);
     for (name, value) in [
@@ -83,6 +86,21 @@ fn number(form: &mut Form, name: &str, value: Option<u64>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_place_in_a_container_of_a_name() {
+        let query = Archive {
+            service: "web".to_owned(),
+            container: Some("shop-web-2".to_owned()),
+            path: "/a b".to_owned(),
+            tree: true,
+            ..Archive::default()
+        };
+        assert_eq!(
+            archive(&query),
+            "service=web&container=shop-web-2&path=%2Fa+b&name=&tree=true"
+        );
+    }
 
     #[test]
     fn a_query_holds_what_is_set() {

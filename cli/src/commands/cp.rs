@@ -73,16 +73,29 @@ impl Cp {
         let existing = containers(&client, &project.name).await?;
         project.check_services(std::slice::from_ref(&service), &existing)?;
         let stack = &project.name;
+        let mut of = Archive {
+            index: self.index,
+            ..Archive::default()
+        };
+        if self.all {
+            of.container = self.containers(&service, &existing)?.into_iter().next();
+        }
+        of.service.clone_from(&service);
         match (&self.from, &self.to) {
             (Place::Service { path, .. }, Place::Stream) => {
-                self.to_stream(&client, stack, &service, path).await?;
+                self.to_stream(&client, stack, of, path).await?;
             }
             (Place::Service { path, .. }, Place::Here(to)) => {
-                self.out(&client, stack, &service, path, to).await?;
+                self.out(&client, stack, of, path, to).await?;
             }
             (from, Place::Service { path, .. }) => {
                 for name in self.containers(&service, &existing)? {
-                    self.put(&client, stack, &service, name, from, path).await?;
+                    let of = Archive {
+                        index: None,
+                        container: Some(name),
+                        ..of.clone()
+                    };
+                    self.put(&client, stack, of, from, path).await?;
                 }
             }
             _ => {}
@@ -107,15 +120,14 @@ impl Cp {
         Ok(names)
     }
 
-    fn query(&self, service: &str, path: &place::Within) -> Archive {
+    /// A place in the container that is said already.
+    fn query(&self, of: Archive, path: &place::Within) -> Archive {
         Archive {
-            service: service.to_owned(),
-            index: self.index,
             path: path.path.clone(),
             name: path.name.clone(),
             follow: self.follow_link,
             owners: self.archive,
-            ..Archive::default()
+            ..of
         }
     }
 
@@ -123,7 +135,7 @@ impl Cp {
         &self,
         client: &Client,
         stack: &str,
-        service: &str,
+        of: Archive,
         path: &place::Within,
     ) -> Result<(), Error> {
         if io::stdout().is_terminal() {
@@ -132,7 +144,7 @@ impl Cp {
                 "pipe it into tar, e.g. `| tar -x -C DIR`",
             ));
         }
-        let mut query = self.query(service, path);
+        let mut query = self.query(of, path);
         if path.contents {
             query.name = String::new();
         }
@@ -144,14 +156,12 @@ impl Cp {
         &self,
         client: &Client,
         stack: &str,
-        service: &str,
+        of: Archive,
         from: &place::Within,
         to: &Path,
     ) -> Result<(), Error> {
         let to = place::absolute(to)?;
-        let stream = client
-            .fetch_archive(stack, &self.query(service, from))
-            .await?;
+        let stream = client.fetch_archive(stack, &self.query(of, from)).await?;
         let order = Unpack {
             path: to.clone(),
             tree: true,
@@ -169,16 +179,13 @@ impl Cp {
         &self,
         client: &Client,
         stack: &str,
-        service: &str,
-        container: String,
+        of: Archive,
         from: &Place,
         to: &place::Within,
     ) -> Result<(), Error> {
         let mut query = Archive {
-            index: None,
-            container: Some(container),
             path: to.written.clone(),
-            ..self.query(service, to)
+            ..self.query(of, to)
         };
         let Place::Here(path) = from else {
             return client.send_stream(stack, &query).await;

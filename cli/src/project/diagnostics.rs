@@ -78,9 +78,9 @@ pub(super) fn mention(context: &Context, loaded: &Loaded, warnings: &[Diagnostic
         show_all(context, warnings, text);
         return;
     }
-    context.global.annotate.findings(warnings, &text);
+    context.global.annotate.findings(warnings, text);
     for warning in warnings.iter().take(MOST) {
-        context.ui.warn(brief(context.ui, warning, &text));
+        context.ui.warn(brief(context.ui, warning, text));
     }
     let hidden = warnings.len().saturating_sub(MOST);
     if hidden > 0 {

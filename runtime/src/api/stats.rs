@@ -2,7 +2,6 @@
 //! the guests say of themselves.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
@@ -13,9 +12,6 @@ use stack_protocol::message::{Command, Outcome, ProcessInfo, Stats};
 use super::App;
 use crate::container::Handle;
 use crate::time::now_ns;
-
-/// A guest that has not answered by then is left out.
-const ANSWER: Duration = Duration::from_secs(5);
 
 pub(super) async fn stats(
     State(app): State<App>,
@@ -36,14 +32,8 @@ pub(super) async fn processes(
     Json(lists.into_iter().flatten().collect())
 }
 
-async fn ask(handle: &Handle, command: Command) -> Option<Outcome> {
-    let agent = handle.agent.borrow().clone()?;
-    let answer = tokio::time::timeout(ANSWER, agent.request(command)).await;
-    answer.ok()?.ok()
-}
-
 async fn usage(handle: &Arc<Handle>) -> Usage {
-    let (stats, live) = match ask(handle, Command::Stats).await {
+    let (stats, live) = match handle.ask(Command::Stats).await {
         Some(Outcome::Stats(stats)) => (*stats, true),
         _ => (Stats::default(), false),
     };
@@ -70,7 +60,7 @@ async fn usage(handle: &Arc<Handle>) -> Usage {
 }
 
 async fn list(handle: &Arc<Handle>) -> Option<Processes> {
-    let Some(Outcome::Processes { list }) = ask(handle, Command::Processes).await else {
+    let Some(Outcome::Processes { list }) = handle.ask(Command::Processes).await else {
         return None;
     };
     let container = handle.container();

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use stack_api::container::{Container, State};
 use stack_api::event::ApiError;
 use stack_api::spec::ServiceSpec;
+use stack_protocol::message::{Command, Outcome};
 use stack_vmm::{Agent, Process, Transport};
 use tokio::sync::{Notify, watch};
 
@@ -31,6 +32,9 @@ pub use blueprint::{Blueprint, MTU, card};
 pub use mounts::host_sockets;
 pub use redraw::{redraw, rewire, room};
 pub use run::NEVER_RAN;
+
+/// A guest that has not answered by then has nothing to say.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// What the ledger keeps of a container.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -297,6 +301,13 @@ impl Handle {
             _ = over => None,
             () = tokio::time::sleep(TAKEN_OVER) => None,
         }
+    }
+
+    /// What the guest answers; `None`: nothing, or not soon.
+    pub async fn ask(&self, command: Command) -> Option<Outcome> {
+        let agent = self.agent.borrow().clone()?;
+        let answer = tokio::time::timeout(ANSWER, agent.request(command)).await;
+        answer.ok()?.ok()
     }
 
     /// Waits until there is no VM.

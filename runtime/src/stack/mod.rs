@@ -20,6 +20,7 @@ mod resources;
 mod rewire;
 mod rollback;
 mod rollout;
+mod settle;
 mod traffic;
 mod up;
 mod update;

@@ -1,12 +1,12 @@
 //! Waiting for what another service, or the user, needs.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use stack_api::container::{Container, Health, State};
 use stack_api::event::ApiError;
 use stack_api::spec::Condition;
 
+use super::settle;
 use crate::container::{Handle, NEVER_RAN, Record};
 
 /// Waits until a container has reached the condition.
@@ -73,10 +73,6 @@ fn judge(handle: &Handle, record: &Record, condition: Condition) -> Option<Resul
     }
 }
 
-/// A service without a health check that ends within this time after its
-/// start has not come up.
-const SETTLE: Duration = Duration::from_millis(300);
-
 /// What `--wait` waits for: healthy where there is a check, else running,
 /// and not for a moment only.
 pub(super) async fn up(handle: &Arc<Handle>) -> Result<(), ApiError> {
@@ -87,10 +83,12 @@ pub(super) async fn up(handle: &Arc<Handle>) -> Result<(), ApiError> {
     reached(handle, Condition::ServiceStarted).await?;
     let mut changes = handle.changes();
     let ends = changes.wait_for(|record| record.container.state != State::Running);
-    if tokio::time::timeout(handle.settled_in(SETTLE), ends)
-        .await
-        .is_ok()
-    {
+    let ended = tokio::select! {
+        biased;
+        _ = ends => true,
+        () = settle::settled(handle) => false,
+    };
+    if ended {
         // Its exit code is known when its VM has gone.
         let _ = changes
             .wait_for(|record| record.container.state != State::Stopping)

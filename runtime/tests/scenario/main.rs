@@ -8,6 +8,7 @@ mod live;
 mod machine;
 mod rollout;
 mod script;
+mod settle;
 mod world;
 
 use stack_api::container::{Health, State};

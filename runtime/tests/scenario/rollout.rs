@@ -89,7 +89,7 @@ async fn a_failure_takes_the_whole_stack_back() {
     let world = World::new().await;
     let rollout = Rollout {
         failure_action: FailureAction::Rollback,
-        monitor_ms: 400,
+        monitor_ms: 1500,
         ..Rollout::default()
     };
     let mut shop = three(&world, rollout);
@@ -105,7 +105,7 @@ async fn a_failure_takes_the_whole_stack_back() {
     let before = shop.clone();
     command(&mut shop, "api", &["serve", "two"]);
     // It comes up, and ends while it is watched.
-    command(&mut shop, "web", &["run", "500", "1"]);
+    command(&mut shop, "web", &["run", "1200", "1"]);
     shop.services
         .insert("extra".to_owned(), service("extra", &["serve"], &[]));
     let error = world.up(&shop).await.unwrap_err();

@@ -94,35 +94,33 @@ pub(in crate::commands) fn show(
     quiet: bool,
     format: &Form,
 ) -> Result<u8, Error> {
-    {
-        if quiet {
-            for volume in volumes {
-                ui::print_line(&volume.name)?;
-            }
-            return Ok(exit::OK);
+    if quiet {
+        for volume in volumes {
+            ui::print_line(&volume.name)?;
         }
-        let rows: Vec<Row> = volumes.iter().map(row).collect();
-        match format.list(context.ui, &rows)? {
-            Some(text) => ui::print(text)?,
-            None => {
-                let head = ["NAME", "STACK", "FORM", "SIZE", "CONTAINERS"];
-                let mut table = Columns::new(context.ui, &head);
-                for volume in volumes {
-                    let owner = match volume.project.as_str() {
-                        "" => "-",
-                        project => project,
-                    };
-                    table.row(vec![
-                        volume.name.clone(),
-                        owner.to_owned(),
-                        super::inspect::form(volume.form).to_owned(),
-                        human::bytes(volume.size),
-                        volume.users.join(", "),
-                    ]);
-                }
-                ui::print(table)?;
-            }
-        }
-        Ok(exit::OK)
+        return Ok(exit::OK);
     }
+    let rows: Vec<Row> = volumes.iter().map(row).collect();
+    match format.list(context.ui, &rows)? {
+        Some(text) => ui::print(text)?,
+        None => {
+            let head = ["NAME", "STACK", "FORM", "SIZE", "CONTAINERS"];
+            let mut table = Columns::new(context.ui, &head);
+            for volume in volumes {
+                let owner = match volume.project.as_str() {
+                    "" => "-",
+                    project => project,
+                };
+                table.row(vec![
+                    volume.name.clone(),
+                    owner.to_owned(),
+                    super::inspect::form(volume.form).to_owned(),
+                    human::bytes(volume.size),
+                    volume.users.join(", "),
+                ]);
+            }
+            ui::print(table)?;
+        }
+    }
+    Ok(exit::OK)
 }

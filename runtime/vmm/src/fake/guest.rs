@@ -5,7 +5,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use stack_protocol::config::{HealthCheck, VmConfig};
 use stack_protocol::frame::{Decoder, Frame, Kind, MAX_CONFIGURE, Preamble};
 use stack_protocol::log::{Record, Stream};
-use stack_protocol::message::{Command, Event, Exit, FromGuest, Health, Outcome, Reply, Request};
+use stack_protocol::message::{
+    Command, Event, Exit, FromGuest, Health, Outcome, ProcessInfo, Reply, Request,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
@@ -20,6 +22,7 @@ pub(super) struct Guest {
     boot_id: String,
     configured: bool,
     stubborn: bool,
+    busy: bool,
     exit: Option<Exit>,
     health: Health,
     check: Option<(bool, Duration)>,
@@ -38,6 +41,7 @@ impl Guest {
             boot_id: format!("fake-{:016x}", u64::from_le_bytes(bytes)),
             configured: false,
             stubborn: false,
+            busy: false,
             exit: None,
             health: Health::None,
             check: None,
@@ -104,6 +108,24 @@ impl Guest {
         }
     }
 
+    /// One, as long as the service runs.
+    fn processes(&self) -> Vec<ProcessInfo> {
+        let one = ProcessInfo {
+            pid: 1,
+            ppid: 0,
+            user: "root".to_owned(),
+            cpu_ms: 0,
+            age_ms: 0,
+            memory_bytes: 0,
+            state: if self.busy { 'R' } else { 'S' },
+            command: "made-up".to_owned(),
+        };
+        match self.configured && self.exit.is_none() {
+            true => vec![one],
+            false => Vec::new(),
+        }
+    }
+
     fn answer(&mut self, request: Request, out: &mut Vec<u8>) {
         let mut events = Vec::new();
         let hello = matches!(request.command, Command::Hello { .. });
@@ -158,7 +180,9 @@ impl Guest {
                 Outcome::Ok
             }
             Command::Stats => Outcome::Stats(Box::default()),
-            Command::Processes => Outcome::Processes { list: Vec::new() },
+            Command::Processes => Outcome::Processes {
+                list: self.processes(),
+            },
             Command::Exec { .. } => Outcome::Error {
                 message: "a made-up VM runs no programs".to_owned(),
                 code: 126,
@@ -202,6 +226,10 @@ impl Guest {
         };
         match args.first().copied().unwrap_or_default() {
             "exit" => self.end_after(Duration::ZERO, number(1) as i32),
+            "busy" => {
+                self.busy = true;
+                self.end_after(Duration::from_millis(number(1)), number(2) as i32);
+            }
             "run" => self.end_after(Duration::from_millis(number(1)), number(2) as i32),
             "missing" => {
                 let message = "exec: \"missing\": executable file not found in $PATH".to_owned();

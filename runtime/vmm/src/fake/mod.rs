@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `exit N` | ends at once with code N |
 //! | `run MS N` | ends after MS milliseconds with code N |
+//! | `busy MS N` | the same, and never waits for anything until then |
 //! | `say TEXT…` | writes each TEXT as a line, then goes on |
 //! | `missing …` | cannot be started: exit code 127 |
 //! | `stubborn …` | goes on after a stop signal, until it is killed |
