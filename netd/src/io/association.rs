@@ -30,6 +30,8 @@ pub(super) struct Association {
     // Hops that were set; none, as long as they are the host's own.
     hops: Option<u8>,
     whole: bool,
+    // The last datagram that was too long to be sent, and where it was to go.
+    unsent: Option<(SocketAddr, Vec<u8>)>,
 }
 
 impl Association {
@@ -64,6 +66,7 @@ impl Association {
             transport,
             hops: None,
             whole: false,
+            unsent: None,
         })
     }
 
@@ -77,12 +80,18 @@ impl Association {
         // Errors about earlier datagrams come first, and once.
         for _ in 0..3 {
             match self.socket.send_to(&outgoing.payload, outgoing.to) {
-                Ok(_) => return Ok(()),
+                Ok(_) => {
+                    self.unsent = None;
+                    return Ok(());
+                }
                 Err(error) => match error.kind() {
                     ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable => {
                         return Err(error);
                     }
                     ErrorKind::WouldBlock => return Ok(()),
+                    _ if error.raw_os_error() == Some(libc::EMSGSIZE) => {
+                        self.unsent = Some((outgoing.to, outgoing.payload.clone()));
+                    }
                     _ => tracing::debug!(%error, to = %outgoing.to, "a datagram was not sent"),
                 },
             }
@@ -117,9 +126,20 @@ impl Association {
         receive_from(&self.socket, buffer)
     }
 
-    /// The next thing that went wrong with what was sent.
-    pub(super) fn next_error(&self) -> Option<SocketError> {
-        socket_errors::next(&self.socket)
+    /// The next thing that went wrong with what was sent. The host does not say
+    /// what it was that it found too long, but does so for each try.
+    pub(super) fn next_error(&mut self) -> Option<SocketError> {
+        loop {
+            let error = socket_errors::next(&self.socket)?;
+            if error.by.is_some() || !error.sent.is_empty() {
+                return Some(error);
+            }
+            if let Some((to, sent)) = self.unsent.take()
+                && to == error.to
+            {
+                return Some(SocketError { sent, ..error });
+            }
+        }
     }
 
     /// Closes the socket.

@@ -341,7 +341,7 @@ impl Loop {
     }
 
     fn read_association(&mut self, id: AssociationId, buffer: &mut [u8], now: Instant) -> bool {
-        let Some(association) = self.associations.get(&id) else {
+        let Some(association) = self.associations.get_mut(&id) else {
             return false;
         };
         if let Some((length, from)) = association.receive(buffer) {

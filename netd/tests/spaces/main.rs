@@ -19,6 +19,7 @@ mod kit;
 mod leaks;
 mod names;
 mod published;
+mod sizes;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -26,7 +27,14 @@ fn main() {
     let mut arguments = Arguments::from_args();
     // Each has a daemon and some ten processes.
     arguments.test_threads = arguments.test_threads.or(Some(2));
-    let tests = [gateway::TESTS, leaks::TESTS, names::TESTS, published::TESTS].concat();
+    let tests = [
+        gateway::TESTS,
+        leaks::TESTS,
+        names::TESTS,
+        published::TESTS,
+        sizes::TESTS,
+    ]
+    .concat();
     let obstacle = kit::obstacle();
     let required = std::env::var_os("STACK_REQUIRE_VM").is_some();
     if let Some(why) = &obstacle
