@@ -118,7 +118,7 @@ fn images_are_built_and_built_again() {
 }
 
 #[test]
-fn an_image_of_another_service_and_an_ssh_agent() {
+fn an_image_of_another_service_an_ssh_agent_and_places_of_the_host() {
     let home = home();
     let (project, _) = built(&home);
     // Built from another service's image, without a network.
@@ -129,6 +129,38 @@ fn an_image_of_another_service_and_an_ssh_agent() {
     );
     assert!(!child.contains("eth0"), "{child}");
     ssh_agent(&project, &home.dir().join("agent"));
+    elsewhere(&home);
+}
+
+/// A context and a cache on this host's loopback.
+fn elsewhere(home: &Home) {
+    let registry = stack_tests::registry();
+    let cache = format!("{}/cache/e2e", registry.split("://").last().unwrap());
+    let server = tiny_http::Server::http("127.0.0.1:0").unwrap();
+    let port = server.server_addr().to_ip().unwrap().port();
+    let file = format!(
+        "services:\n  fetched:\n    build: {{context: 'http://127.0.0.1:{port}/a.tar.gz'}}\n    \
+         command: cat /f\n  cached:\n    build:\n      dockerfile_inline: |\n        \
+         FROM busybox:1\n        RUN echo made > /f\n      \
+         cache_from: ['type=registry,ref={cache}']\n      \
+         cache_to: ['type=registry,ref={cache}']\n    command: cat /f\n"
+    );
+    let project = home.project("elsewhere", &file);
+    project
+        .shell("mkdir a; echo 'FROM busybox:1\nCOPY f /f' > a/Dockerfile; echo sent > a/f; tar -czf a.tar.gz -C a .")
+        .ok();
+    let archive = fs::read(project.dir().join("a.tar.gz")).unwrap();
+    std::thread::spawn(move || {
+        for request in server.incoming_requests() {
+            let _ = request.respond(tiny_http::Response::from_data(archive.clone()));
+        }
+    });
+    project.stack(&["build"]).ok();
+    for (service, text) in [("fetched", "sent\n"), ("cached", "made\n")] {
+        assert_eq!(project.stack(&["run", "--rm", "-T", service]).ok(), text);
+    }
+    let tags = format!("skopeo list-tags --tls-verify=false docker://{cache}");
+    assert!(project.shell(&tags).ok().contains("Tags"));
 }
 
 #[test]

@@ -222,6 +222,20 @@ fn a_disk_becomes_a_tree_when_a_second_service_comes() {
         service("two")
     );
     std::fs::write(project.dir().join("stack.yaml"), both).unwrap();
+    // Cut off in the middle of it: the VM that copies ends, the disk counts.
+    let copier = || {
+        let dirs = std::fs::read_dir(home.dir().join("home/run/vm")).into_iter();
+        let mut dirs = dirs.flatten().flatten().filter(|dir| {
+            let name = dir.file_name();
+            name.to_string_lossy().starts_with('x')
+        });
+        dirs.any(|dir| dir.path().join("agent.sock").exists())
+    };
+    let begun = project.begin(&["up", "-d"]);
+    eventually("the copying VM", 60, || copier().then_some(()));
+    begun.kill();
+    drop(begun.finish(10));
+    eventually("its end", 10, || home.vms().is_empty().then_some(()));
     project.stack(&["up", "-d"]).ok();
     form("tree");
     for service in ["one", "two"] {
@@ -234,7 +248,9 @@ fn a_disk_becomes_a_tree_when_a_second_service_comes() {
     // Out and in again as a tar stream.
     let copy = project.dir().join("copy.tar");
     let path = copy.to_str().unwrap();
+    let beside = project.begin(&["volume", "export", "-o", "beside.tar", "vol"]);
     project.stack(&["volume", "export", "-o", path, "vol"]).ok();
+    beside.finish(60).ok();
     project
         .stack(&["exec", "-T", "one", "rm", "-r", "/v/d", "/v/l"])
         .ok();

@@ -164,6 +164,8 @@ volumes: {data: {}}
     assert_eq!(started("job"), job);
     let second = started("web");
     assert_ne!(second, first);
+    project.stack(&["restart", "--no-deps", "db"]).ok();
+    assert_eq!(started("web"), second);
     project.stack(&["restart", "db"]).ok();
     assert_ne!(started("web"), second);
     let ran = project

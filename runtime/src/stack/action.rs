@@ -1,5 +1,6 @@
 //! start, stop, restart, kill, rm, pause and unpause.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,12 +46,21 @@ pub async fn act(
             .help("create it with `stack up`"));
         }
     }
+    let latest: Option<StackSpec> = daemon.ledger.stack(&project)?;
+    let following = match (&latest, action.verb, action.no_deps) {
+        (Some(stack), Verb::Restart, false) => following(stack, &action.services),
+        _ => BTreeSet::new(),
+    };
     let chosen: Vec<Arc<Handle>> = all
         .into_iter()
-        .filter(|h| action.services.is_empty() || action.services.contains(&h.container().service))
+        .filter(|handle| {
+            let container = handle.container();
+            action.services.is_empty()
+                || action.services.contains(&container.service)
+                || following.contains(&container.service) && container.state.is_live()
+        })
         .collect();
     let grace = action.timeout.map(|seconds| seconds * 1000);
-    let latest: Option<StackSpec> = daemon.ledger.stack(&project)?;
     let down = backwards(&chosen, latest.as_ref());
     let up = || down.iter().rev();
     let begin = async |handle: &Arc<Handle>| {
@@ -97,6 +107,24 @@ pub async fn act(
         }
     }
     Ok(())
+}
+
+/// Services that are restarted with these: those that say so of what they
+/// depend on (`restart: true`), and so on.
+fn following(stack: &StackSpec, services: &[String]) -> BTreeSet<String> {
+    let mut found: BTreeSet<String> = services.iter().cloned().collect();
+    loop {
+        let before = found.len();
+        for (name, service) in &stack.services {
+            let mut causes = service.depends_on.iter();
+            if causes.any(|(on, how)| how.restart && found.contains(on)) {
+                found.insert(name.clone());
+            }
+        }
+        if found.len() == before {
+            return found;
+        }
+    }
 }
 
 /// Waits until all run and are healthy.

@@ -10,8 +10,9 @@ use crate::stack::Service;
 
 /// Clients of one database.
 const CLIENTS: usize = 2;
-/// A database is back after so long: a VM starts, its log is replayed.
-const BACK: Duration = Duration::from_secs(150);
+/// A database is back after so long: a VM starts, its log is replayed, each of
+/// its files is looked at. A busy machine without KVM needs most of it.
+const BACK: Duration = Duration::from_secs(300);
 
 /// The load on one service.
 pub(crate) struct Load {

@@ -86,10 +86,8 @@ fn a_bundle_has_everything_but_the_secrets() {
     let github = project.env("GITHUB_ACTIONS", "true");
     let ended = github.stack(&["up", "-d", "--wait"]);
     assert_eq!(ended.code, Some(20), "{ended}");
-    let told = ended
-        .stdout
-        .lines()
-        .any(|l| l.starts_with("::error ") && l.contains("unhealthy"));
+    let mut lines = ended.stderr.lines();
+    let told = lines.any(|l| l.starts_with("::error ") && l.contains("unhealthy"));
     assert!(told, "{ended}");
     let project = github.env("GITHUB_ACTIONS", "false");
     let ended = project.stack(&["--annotate", "gitlab", "up", "-d", "--wait"]);
