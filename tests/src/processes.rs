@@ -33,6 +33,16 @@ impl Running {
     pub fn kill(&self) {
         let _ = kill(Pid::from_raw(self.pid), Signal::SIGKILL);
     }
+
+    /// Sends SIGSTOP.
+    pub fn halt(&self) {
+        let _ = kill(Pid::from_raw(self.pid), Signal::SIGSTOP);
+    }
+
+    /// Sends SIGCONT.
+    pub fn go_on(&self) {
+        let _ = kill(Pid::from_raw(self.pid), Signal::SIGCONT);
+    }
 }
 
 /// Every process whose environment has `STACK_HOME` set to `home`, apart

@@ -175,6 +175,11 @@ impl Begun {
         }
     }
 
+    /// Has it ended?
+    pub fn has_ended(&mut self) -> bool {
+        self.0.child.try_wait().is_ok_and(|ended| ended.is_some())
+    }
+
     /// Waits for its end.
     ///
     /// # Panics

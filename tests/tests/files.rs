@@ -95,6 +95,55 @@ fn a_machine_that_is_alone_relies_on_what_it_knows_until_another_comes() {
     }
     std::fs::remove_file(&at).unwrap();
     assert_eq!(begun.finish(60).ok(), "end\n");
+    // It is told of changes, so it need not ask: not even one that does not answer.
+    let server = || {
+        eventually("the file server", 10, || {
+            let all = home.processes();
+            all.into_iter().find(|p| p.program == "stack-fsd-server")
+        })
+    };
+    std::fs::create_dir(project.dir().join("data/sub")).unwrap();
+    let known = project.dir().join("data/sub/known");
+    std::fs::write(&known, "12345").unwrap();
+    let look = "stat -c %s known /v/here; test ! -e none";
+    let script = format!(
+        "echo 1 > /v/here; cd /data/sub; {look}; sleep 2.5; {look}; touch /data/told; sleep 2; {look}"
+    );
+    let mut begun = project.begin(&["exec", "-T", "one", "sh", "-c", &script]);
+    let told = project.dir().join("data/told");
+    eventually("the service", 30, || told.exists().then_some(()));
+    server().halt();
+    std::thread::sleep(std::time::Duration::from_secs(5));
+    let asked = !begun.has_ended();
+    server().go_on();
+    assert!(!asked, "it has asked the server");
+    assert_eq!(begun.finish(10).ok(), "5\n2\n".repeat(3));
+    // What belongs to whoever looks belongs to the next one, too.
+    for user in ["1000", "0"] {
+        let owner = [
+            "exec",
+            "-T",
+            "-u",
+            user,
+            "one",
+            "stat",
+            "-c",
+            "%u",
+            "/data/sub/known",
+        ];
+        assert_eq!(project.stack(&owner).ok(), format!("{user}\n"));
+    }
+    run("one", &format!("cd /data/sub; sleep 2.5; {look}; {look}")).ok();
+    // Nothing is lost with a server, either.
+    server().kill();
+    std::fs::write(&known, "123").unwrap();
+    std::fs::write(project.dir().join("data/sub/none"), "").unwrap();
+    run(
+        "one",
+        "cd /data/sub; n=0; until test $(stat -c %s known) = 3 -a -e none; do sleep 0.1; \
+         n=$((n+1)); test $n -lt 100 || exit 1; done",
+    )
+    .ok();
     // The second machine changes what the first has just looked at.
     let both = format!("services:\n{}{}{end}", service("one"), service("two"));
     std::fs::write(project.dir().join("stack.yaml"), both).unwrap();

@@ -11,6 +11,7 @@ mod boot;
 mod builtin;
 mod caps;
 mod cards;
+mod changes;
 mod child;
 mod copy;
 mod devices;
@@ -41,6 +42,9 @@ fn main() {
     }
     if let Some(order) = relay::wanted_inward() {
         return relay::serve_inward(&order);
+    }
+    if let Some(dir) = changes::wanted() {
+        return changes::serve(&dir);
     }
     if let Err(error) = boot::mounts() {
         eprintln!("vminit: {error}");

@@ -15,7 +15,7 @@ use nix::mount::{MsFlags, mount};
 use stack_protocol::config::{Mount, MountSource, VmConfig};
 
 use crate::within::Root;
-use crate::{devices, files, relay, volume};
+use crate::{changes, devices, files, relay, volume};
 
 /// Where the root is until the service's own namespace moves it to `/`.
 pub(crate) const ROOT: &str = "/run/root";
@@ -259,6 +259,7 @@ fn share(tag: &str) -> io::Result<PathBuf> {
         fs::create_dir_all(&dir)?;
         on(tag, &dir, "virtiofs", MsFlags::MS_NODEV, "")?;
         read_ahead(&dir);
+        changes::start(tag, &dir)?;
     }
     Ok(dir)
 }

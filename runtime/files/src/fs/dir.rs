@@ -63,6 +63,8 @@ impl Fs {
                 dir
             }
         };
+        self.watch(share, header.node, &*dir);
+        let lasts = plus && self.lasts(share);
         rustix::fs::seek(&*dir, SeekFrom::Start(offset)).map_err(errno)?;
         let mut buffer = vec![MaybeUninit::uninit(); 32 << 10];
         let mut list = RawDir::new(&*dir, &mut buffer);
@@ -77,8 +79,7 @@ impl Fs {
             }
             if plus {
                 // What holds for no time need not be found out.
-                let lasts = !dots && self.name_ms(share) > 0;
-                match lasts.then(|| look(&*dir, name).ok()).flatten() {
+                match (lasts && !dots).then(|| look(&*dir, name).ok()).flatten() {
                     Some(found) => out.extend(self.told(header, header.node, name, &found)?),
                     // Node 0: nothing is said about it.
                     None => out.extend(Out::default().entry_out(0, &Attr::default(), (0, 0)).0),

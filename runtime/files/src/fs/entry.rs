@@ -4,9 +4,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::{Timespec, Timestamps};
 
-use super::Fs;
-use super::resolve::{Found, by_descriptor, errno, identity, look};
+use super::resolve::{Found, by_descriptor, errno, identity, is_kind, look};
 use super::tree::{ROOT, Tree};
+use super::{Fs, changes};
 use crate::fuse::{Args, Attr, Header, Out, Res, setattr};
 use crate::spec::Kind;
 
@@ -27,30 +27,55 @@ fn root_attr(shares: usize) -> Attr {
 impl Fs {
     pub(super) fn lookup(&self, header: &Header, mut args: Args<'_>) -> Res<Vec<u8>> {
         let name = args.name()?;
+        if header.node == ROOT && name == changes::NAME {
+            let attr = Fs::changes_attr();
+            return Ok(Out::default()
+                .entry_out(changes::NODE, &attr, (1000, 1000))
+                .0);
+        }
         if header.node == ROOT {
             let share = std::str::from_utf8(name)
                 .ok()
                 .and_then(|name| name.parse().ok());
             let share = share.filter(|share: &u32| (*share as usize) < self.shares.len());
             let share = share.ok_or(libc::ENOENT)?;
-            let found = self.find(Tree::root_of(share)).map_err(|_| libc::ENOENT)?;
+            let node = Tree::root_of(share);
+            let mut found = self.find(node).map_err(|_| libc::ENOENT)?;
+            if self.watch(share, node, &found.fd) {
+                found.stat = super::resolve::stat(&found.fd)?;
+            }
             let attr = self.attr(share, &found, header);
-            let times = (self.name_ms(share), self.attr_ms(share, &attr));
-            let out = Out::default().entry_out(Tree::root_of(share), &attr, times);
-            return Ok(out.0);
+            let times = (
+                self.name_ms(header, share, node),
+                self.attr_ms(header, (share, node, node), &attr),
+            );
+            return Ok(Out::default().entry_out(node, &attr, times).0);
         }
         let dir = self.find_dir(header.node)?;
+        let share = self.tree().share(header.node)?;
+        self.watch(share, header.node, &dir.fd);
         match look(&dir.fd, name) {
             // There is none, and for a while there will be none.
-            Err(libc::ENOENT) => {
-                let share = self.tree().share(header.node)?;
-                match self.name_ms(share) {
-                    0 => Err(libc::ENOENT),
-                    ms => Ok(Out::default().entry_out(0, &Attr::default(), (ms, 0)).0),
-                }
-            }
+            Err(libc::ENOENT) => match self.absent_ms(header, share, name)? {
+                0 => Err(libc::ENOENT),
+                ms => Ok(Out::default().entry_out(0, &Attr::default(), (ms, 0)).0),
+            },
             found => self.told(header, header.node, name, &found?),
         }
+    }
+
+    /// How long the guest may rely on a name's being absent.
+    fn absent_ms(&self, header: &Header, share: u32, name: &[u8]) -> Res<u64> {
+        if self.changes.is_listener(header) {
+            return Ok(0);
+        }
+        let told = match self.is_told(share, header.node) {
+            true => self.changes.absent(header.node, name),
+            false => None,
+        };
+        self.note(told.clone().flatten())?;
+        let lease = &self.held[share as usize];
+        Ok(self.common.leases.grant(lease, told.is_some()))
     }
 
     /// Tells the guest of a file under this name.
@@ -79,8 +104,16 @@ impl Fs {
             (share, node, record)
         };
         self.note(record)?;
-        let attr = self.attr(share, found, header);
-        let times = (self.name_ms(share), self.attr_ms(share, &attr));
+        let directory = is_kind(&found.stat, libc::S_IFDIR);
+        let stat = match directory && self.watch(share, node, &found.fd) {
+            true => super::resolve::stat(&found.fd)?,
+            false => found.stat,
+        };
+        let attr = self.attr_of(share, &found.fd, &stat, header);
+        let times = (
+            self.name_ms(header, share, parent),
+            self.attr_ms(header, (share, parent, node), &attr),
+        );
         Ok((node, Out::default().entry_out(node, &attr, times)))
     }
 
@@ -90,6 +123,9 @@ impl Fs {
                 .attr_out(&root_attr(self.shares.len()), 1000)
                 .0);
         }
+        if header.node == changes::NODE {
+            return Ok(Out::default().attr_out(&Fs::changes_attr(), 1000).0);
+        }
         let share = self.tree().share(header.node)?;
         let attr = match self
             .open_stat(header.node)
@@ -98,7 +134,8 @@ impl Fs {
             Some((file, stat)) => self.attr_of(share, &*file, &stat, header),
             None => self.attr(share, &self.find(header.node)?, header),
         };
-        Ok(Out::default().attr_out(&attr, self.attr_ms(share, &attr)).0)
+        let ms = self.node_ms(header, share, header.node, &attr);
+        Ok(Out::default().attr_out(&attr, ms).0)
     }
 
     pub(super) fn setattr(&self, header: &Header, mut args: Args<'_>) -> Res<Vec<u8>> {
@@ -161,7 +198,8 @@ impl Fs {
         }
         let stat = super::resolve::stat(fd)?;
         let attr = self.attr_of(share, fd, &stat, header);
-        Ok(Out::default().attr_out(&attr, self.attr_ms(share, &attr)).0)
+        let ms = self.node_ms(header, share, header.node, &attr);
+        Ok(Out::default().attr_out(&attr, ms).0)
     }
 
     pub(super) fn readlink(&self, header: &Header) -> Res<Vec<u8>> {

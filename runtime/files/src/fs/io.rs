@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex};
 use rustix::fs::{FallocateFlags, SeekFrom};
 
 use super::resolve::{errno, stat};
-use super::{Fs, guard};
+use super::{Fs, changes, guard};
 use crate::fuse::{
-    Args, HEADER, Header, OPEN_KEEP_CACHE, Out, RELEASE_FLOCK_UNLOCK, Res, WRITE_IN,
-    WRITE_KILL_SUIDGID,
+    Args, HEADER, Header, OPEN_DIRECT_IO, OPEN_KEEP_CACHE, OPEN_NOFLUSH, Out, RELEASE_FLOCK_UNLOCK,
+    Res, WRITE_IN, WRITE_KILL_SUIDGID,
 };
 use crate::server::{Answer, Request};
 use crate::spec::Kind;
@@ -24,6 +24,10 @@ fn number(error: std::io::Error) -> i32 {
 impl Fs {
     pub(super) fn open_file(&self, header: &Header, mut args: Args<'_>) -> Res<Vec<u8>> {
         let flags = args.u32()? as i32;
+        if header.node == changes::NODE {
+            let flags = OPEN_DIRECT_IO | OPEN_NOFLUSH;
+            return Ok(Out::default().u64(changes::NODE).u32(flags).u32(0).0);
+        }
         let share = self.tree().share(header.node)?;
         let write = flags & libc::O_ACCMODE != libc::O_RDONLY;
         if self.kind(share) == Kind::File {
@@ -34,7 +38,7 @@ impl Fs {
         self.opened(header.node);
         // Nobody but guests changes what is in a volume, and this one is alone.
         // What the host changes is read anew.
-        let keep = match self.kind(share) == Kind::Volume && self.name_ms(share) > 0 {
+        let keep = match self.kind(share) == Kind::Volume && self.lasts(share) {
             true => OPEN_KEEP_CACHE,
             false => 0,
         };
@@ -44,6 +48,10 @@ impl Fs {
     pub(super) fn release(&self, header: &Header, mut args: Args<'_>) -> Res<Vec<u8>> {
         let (_handle, _flags, release) = (args.u64()?, args.u32()?, args.u32()?);
         let owner = args.u64()?;
+        if header.node == changes::NODE {
+            self.leave_changes();
+            return Ok(Vec::new());
+        }
         if release & RELEASE_FLOCK_UNLOCK != 0 {
             self.unlock_all(header.node, owner, true);
         }

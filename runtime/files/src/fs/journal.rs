@@ -26,6 +26,8 @@ pub(super) enum Record {
     },
     /// A name is gone.
     Unname { parent: u64, name: Vec<u8> },
+    /// The guest takes this name for not there.
+    Absent { parent: u64, name: Vec<u8> },
     /// The guest has forgotten the node.
     Forget { node: u64 },
     /// All locks of this owner on this file.
@@ -128,6 +130,7 @@ fn encode(record: &Record) -> Vec<u8> {
             name,
         ),
         Record::Unname { parent, name } => put(b'u', &[*parent], name),
+        Record::Absent { parent, name } => put(b'a', &[*parent], name),
         Record::Forget { node } => put(b'f', &[*node], b""),
         Record::Locks {
             identity: Identity { dev, ino, born },
@@ -192,6 +195,10 @@ fn first(bytes: &[u8]) -> Option<(Record, usize)> {
             parent,
             name: name.to_vec(),
         },
+        (b'a', &[parent]) => Record::Absent {
+            parent,
+            name: name.to_vec(),
+        },
         (b'f', &[node]) => Record::Forget { node },
         (b'l', &[dev, ino, born, owner, flock]) => Record::Locks {
             identity: Identity { dev, ino, born },
@@ -246,6 +253,10 @@ mod tests {
                 flock: true,
                 ranges: vec![range, range],
             },
+            Record::Absent {
+                parent: 9,
+                name: b"none".to_vec(),
+            },
             Record::Forget { node: 9 },
         ];
         let memory = rustix::fs::memfd_create("j", MemfdFlags::CLOEXEC).unwrap();
@@ -260,11 +271,11 @@ mod tests {
         let size = rustix::fs::fstat(&memory).unwrap().st_size as u64;
         rustix::fs::ftruncate(&memory, size - 1).unwrap();
         let (mut journal, read) = Journal::open(memory.try_clone().unwrap()).unwrap();
-        assert_eq!(read, records[..3]);
+        assert_eq!(read, records[..4]);
         // And the next record goes over the torn one.
         journal.add(&records[1]).unwrap();
         let (_, read) = Journal::open(memory).unwrap();
-        assert_eq!(read.len(), 4);
-        assert_eq!(read[3], records[1]);
+        assert_eq!(read.len(), 5);
+        assert_eq!(read[4], records[1]);
     }
 }

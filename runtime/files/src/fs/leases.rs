@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use super::changes::{Changes, LONG};
 use super::guard;
 use crate::spec::Share;
 
@@ -26,6 +27,9 @@ pub(super) struct Lease {
     shared: AtomicBool,
     /// When the last of what was given is over, on the server's clock.
     until: AtomicU64,
+    /// Something was given for as long as the guest listens.
+    long: AtomicBool,
+    changes: Arc<Changes>,
 }
 
 /// Those of all VMs.
@@ -50,7 +54,13 @@ impl Leases {
     }
 
     /// A VM comes with these shares. `used`: an earlier server has served it.
-    pub(super) fn open(&self, session: u64, shares: &[Share], used: bool) -> Vec<Arc<Lease>> {
+    pub(super) fn open(
+        &self,
+        session: u64,
+        shares: &[Share],
+        used: bool,
+        changes: &Arc<Changes>,
+    ) -> Vec<Arc<Lease>> {
         let mut all = guard(&self.all);
         let lease = |share: &Share| {
             Arc::new(Lease {
@@ -64,6 +74,8 @@ impl Leases {
                 } else {
                     0
                 }),
+                long: AtomicBool::new(used),
+                changes: Arc::clone(changes),
             })
         };
         let own: Vec<_> = shares.iter().map(lease).collect();
@@ -79,17 +91,41 @@ impl Leases {
         settle(&all);
     }
 
-    /// For how many milliseconds what is told now may be relied on.
-    pub(super) fn grant(&self, lease: &Lease) -> u64 {
+    /// For how many milliseconds what is told now may be relied on. `told`:
+    /// the guest will hear if it changes.
+    pub(super) fn grant(&self, lease: &Lease, told: bool) -> u64 {
         if lease.ttl == 0 || lease.shared.load(Ordering::SeqCst) {
             return 0;
         }
-        let until = self.now() + lease.ttl + SLACK;
-        lease.until.fetch_max(until, Ordering::SeqCst);
+        if told {
+            lease.long.store(true, Ordering::SeqCst);
+        } else {
+            let until = self.now() + lease.ttl + SLACK;
+            lease.until.fetch_max(until, Ordering::SeqCst);
+        }
         // Somebody may have come since.
         match lease.shared.load(Ordering::SeqCst) {
             true => 0,
+            false if told => LONG,
             false => lease.ttl,
+        }
+    }
+
+    /// Has the VMs that rely on anything of these look again. Waits until
+    /// they have.
+    pub(super) fn call_back(&self, own: &[Arc<Lease>]) {
+        let others: Vec<Arc<Lease>> = {
+            let all = guard(&self.all);
+            let long = all
+                .iter()
+                .filter(|other| other.long.load(Ordering::SeqCst) && meets(own, other));
+            long.cloned().collect()
+        };
+        for other in &others {
+            // The other shares of its VM with it: no harm is done.
+            if other.long.swap(false, Ordering::SeqCst) {
+                other.changes.call_back();
+            }
         }
     }
 
@@ -97,12 +133,7 @@ impl Leases {
     pub(super) fn pause(&self, own: &[Arc<Lease>]) -> Duration {
         let now = self.now();
         let all = guard(&self.all);
-        let others = all.iter().filter(|other| {
-            let meets = |lease: &Arc<Lease>| {
-                lease.session != other.session && overlap(&lease.path, &other.path)
-            };
-            own.iter().any(meets)
-        });
+        let others = all.iter().filter(|other| meets(own, other));
         let until = others.map(|lease| lease.until.load(Ordering::SeqCst)).max();
         Duration::from_millis(until.unwrap_or(0).saturating_sub(now))
     }
@@ -114,6 +145,12 @@ fn settle(all: &[Arc<Lease>]) {
         let shared = others.any(|other| overlap(&one.path, &other.path));
         one.shared.store(shared, Ordering::SeqCst);
     }
+}
+
+/// It is another VM's, of the same files.
+fn meets(own: &[Arc<Lease>], other: &Lease) -> bool {
+    own.iter()
+        .any(|lease| lease.session != other.session && overlap(&lease.path, &other.path))
 }
 
 /// One is in the other.
@@ -135,41 +172,45 @@ mod tests {
         }
     }
 
+    fn changes() -> Arc<Changes> {
+        Arc::new(Changes::new(false).unwrap())
+    }
+
     #[test]
     fn only_the_only_one_may_rely_on_anything() {
         let leases = Leases::default();
-        let one = leases.open(1, &[share("/a"), share("/b")], false);
-        assert_eq!(leases.grant(&one[0]), 1000);
+        let one = leases.open(1, &[share("/a"), share("/b")], false, &changes());
+        assert_eq!(leases.grant(&one[0], false), 1000);
         assert_eq!(leases.pause(&one), Duration::ZERO);
-        let two = leases.open(2, &[share("/a/inside")], false);
-        assert_eq!(leases.grant(&one[0]), 0);
-        assert_eq!(leases.grant(&one[1]), 1000);
-        assert_eq!(leases.grant(&two[0]), 0);
+        let two = leases.open(2, &[share("/a/inside")], false, &changes());
+        assert_eq!(leases.grant(&one[0], false), 0);
+        assert_eq!(leases.grant(&one[1], false), 1000);
+        assert_eq!(leases.grant(&two[0], false), 0);
         let pause = leases.pause(&two).as_millis() as u64;
         assert!((900..=1000 + SLACK).contains(&pause), "{pause}");
         leases.close(2);
-        assert_eq!(leases.grant(&one[0]), 1000);
+        assert_eq!(leases.grant(&one[0], false), 1000);
         // A path is not in another that only begins like it.
-        let three = leases.open(3, &[share("/ab")], false);
-        assert_eq!(leases.grant(&three[0]), 1000);
+        let three = leases.open(3, &[share("/ab")], false, &changes());
+        assert_eq!(leases.grant(&three[0], false), 1000);
     }
 
     #[test]
     fn nobody_waits_for_one_who_was_given_nothing() {
         let leases = Leases::default();
-        leases.open(1, &[share("/a")], false);
-        let two = leases.open(2, &[share("/a")], false);
+        leases.open(1, &[share("/a")], false, &changes());
+        let two = leases.open(2, &[share("/a")], false, &changes());
         assert_eq!(leases.pause(&two), Duration::ZERO);
         // An earlier server may have given something.
-        leases.open(3, &[share("/a")], true);
+        leases.open(3, &[share("/a")], true, &changes());
         assert!(leases.pause(&two) > Duration::from_millis(500));
     }
 
     #[test]
     fn two_views_of_one_vm_are_two() {
         let leases = Leases::default();
-        let both = leases.open(1, &[share("/a"), share("/a")], false);
-        assert_eq!(leases.grant(&both[0]), 0);
+        let both = leases.open(1, &[share("/a"), share("/a")], false, &changes());
+        assert_eq!(leases.grant(&both[0], false), 0);
         assert_eq!(leases.pause(&both), Duration::ZERO);
     }
 }

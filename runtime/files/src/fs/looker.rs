@@ -1,7 +1,7 @@
 //! Who looks at the files of a VM. Those of the host belong to whoever looks,
 //! so attributes of them hold for others only while there are no others.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
 
 /// One who has been alone for so long is expected to stay it: milliseconds.
@@ -13,6 +13,8 @@ pub(super) struct Looker {
     began: Instant,
     uid: AtomicU32,
     since: AtomicU64,
+    /// The guest was told to rely on attributes as this one sees them.
+    relied: AtomicBool,
 }
 
 impl Default for Looker {
@@ -21,6 +23,7 @@ impl Default for Looker {
             began: Instant::now(),
             uid: AtomicU32::new(u32::MAX),
             since: AtomicU64::new(0),
+            relied: AtomicBool::new(false),
         }
     }
 }
@@ -35,6 +38,17 @@ impl Looker {
         if self.uid.swap(uid, Ordering::Relaxed) != uid {
             self.since.store(self.now(), Ordering::Relaxed);
         }
+    }
+
+    /// The guest relies on attributes as the one sees them that looks now.
+    pub(super) fn rely(&self) {
+        self.relied.store(true, Ordering::SeqCst);
+    }
+
+    /// This user asks. `true`: what the guest relies on is another one's, and
+    /// is to be called back.
+    pub(super) fn is_new(&self, uid: u32) -> bool {
+        uid != self.uid.load(Ordering::Relaxed) && self.relied.swap(false, Ordering::SeqCst)
     }
 
     /// There has been one user only, for a while.
@@ -57,7 +71,11 @@ mod tests {
         looker.began -= std::time::Duration::from_millis(ALONE + 1);
         looker.seen(0);
         assert!(looker.is_alone());
+        looker.rely();
+        assert!(!looker.is_new(0));
+        assert!(looker.is_new(1000));
         looker.seen(1000);
         assert!(!looker.is_alone());
+        assert!(!looker.is_new(0));
     }
 }

@@ -96,7 +96,9 @@ impl Fs {
             rdev: libc::makedev(stat.stx_rdev_major, stat.stx_rdev_minor) as u32,
             is_lookers: false,
         };
-        self.looker.seen(header.uid);
+        if !self.changes.is_listener(header) {
+            self.looker.seen(header.uid);
+        }
         let kept = match mode & libc::S_IFMT {
             libc::S_IFREG | libc::S_IFDIR => read(fd),
             _ => None,

@@ -1,5 +1,6 @@
 //! The file system of one VM: carries out FUSE requests.
 
+mod changes;
 mod dir;
 mod entry;
 mod handles;
@@ -9,6 +10,7 @@ mod leases;
 mod locks;
 mod looker;
 mod make;
+mod marks;
 mod meta;
 mod remove;
 mod resolve;
@@ -24,7 +26,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::fuse::{Args, Attr, HEADER, Header, Out, Res, init, op};
 use crate::link::ToKeeper;
 use crate::server::{Answer, Request, ToTheKeeper};
-use crate::spec::Share;
+use crate::spec::{Kind, Share};
+use changes::Changes;
 use handles::Open;
 use journal::{Journal, Record};
 use leases::Lease;
@@ -53,6 +56,7 @@ pub(crate) struct Fs {
     common: Common,
     held: Vec<Arc<Lease>>,
     looker: Looker,
+    changes: Arc<Changes>,
 }
 
 /// What the file systems of all VMs have together.
@@ -81,8 +85,11 @@ impl Fs {
         }
         let (journal, records) = Journal::open(journal)?;
         let mut tree = Tree::new(shares.len());
+        let used = !records.is_empty();
+        let changes = Arc::new(Changes::new(used)?);
         for record in &records {
             tree.replay(record);
+            changes.replay(record);
             if let Record::Locks {
                 identity,
                 owner,
@@ -95,7 +102,7 @@ impl Fs {
                     .restore(*identity, (session, *owner, *flock), ranges.clone());
             }
         }
-        let held = common.leases.open(session, &shares, !records.is_empty());
+        let held = common.leases.open(session, &shares, used, &changes);
         let device = |root: &OwnedFd| {
             let stat = resolve::stat(root).ok()?;
             Some(u64::from(stat.stx_dev_major) << 20 | u64::from(stat.stx_dev_minor))
@@ -119,6 +126,7 @@ impl Fs {
             common,
             held,
             looker: Looker::default(),
+            changes,
         })
     }
 
@@ -131,6 +139,7 @@ impl Fs {
     pub(crate) fn close(&self) {
         self.common.locks.end(self.session);
         self.common.leases.close(self.session);
+        self.changes.clear(true);
     }
 
     fn tree(&self) -> MutexGuard<'_, Tree> {
@@ -152,11 +161,13 @@ impl Fs {
             return;
         }
         let session = self.session;
+        let absent = self.changes.records();
         // The order in which they are locked everywhere: locks, tree, journal.
         let renewed = self.common.locks.with_records(session, |locks| {
             let tree = self.tree();
             let mut records = tree.records();
             records.extend(locks);
+            records.extend(absent);
             guard(&self.journal).renew(&records)
         });
         match renewed {
@@ -176,21 +187,103 @@ impl Fs {
         }
     }
 
-    /// How long the guest may rely on a name: milliseconds.
-    fn name_ms(&self, share: u32) -> u64 {
-        self.common.leases.grant(&self.held[share as usize])
+    /// The guest may rely on something of this share for a while.
+    fn lasts(&self, share: u32) -> bool {
+        self.common.leases.grant(&self.held[share as usize], false) > 0
     }
 
-    /// How long it may rely on attributes.
-    fn attr_ms(&self, share: u32, attr: &Attr) -> u64 {
-        match attr.is_lookers && !self.looker.is_alone() {
+    /// The guest is told when something in this directory changes.
+    fn is_told(&self, share: u32, parent: u64) -> bool {
+        let watched = self.kind(share) != Kind::File && self.changes.marks.has(parent);
+        watched && self.changes.is_relied()
+    }
+
+    /// How long the guest may rely on a name: milliseconds.
+    fn name_ms(&self, header: &Header, share: u32, parent: u64) -> u64 {
+        match self.changes.is_listener(header) {
+            // Whoever looks next looks for himself.
             true => 0,
-            false => self.name_ms(share),
+            false => {
+                let told = self.is_told(share, parent);
+                self.common.leases.grant(&self.held[share as usize], told)
+            }
         }
+    }
+
+    /// How long it may rely on attributes of a node in this directory.
+    fn attr_ms(&self, header: &Header, (share, parent, node): (u32, u64, u64), attr: &Attr) -> u64 {
+        if self.changes.is_listener(header) || attr.is_lookers && !self.looker.is_alone() {
+            return 0;
+        }
+        // Another name of a file may be anywhere.
+        let known = match attr.mode & libc::S_IFMT {
+            libc::S_IFDIR => self.is_told(share, node),
+            _ => self.kind(share) == Kind::Volume || attr.nlink == 1,
+        };
+        // Whoever takes a path into the user's files asks about their top
+        // directory: so another user is noticed who finds all else known.
+        let noticed = self.kind(share) == Kind::Bind && node == Tree::root_of(share);
+        let told = known && !noticed && self.is_told(share, parent);
+        if told && attr.is_lookers {
+            self.looker.rely();
+        }
+        self.common.leases.grant(&self.held[share as usize], told)
+    }
+
+    /// The same of a node wherever it is.
+    fn node_ms(&self, header: &Header, share: u32, node: u64, attr: &Attr) -> u64 {
+        let parent = match self.tree().name_of(node) {
+            Some((tree::ROOT, _)) | None => node,
+            Some((parent, _)) => parent,
+        };
+        self.attr_ms(header, (share, parent, node), attr)
     }
 
     /// Carries out a request and answers it, now or later.
     pub(crate) fn handle(self: &Arc<Self>, header: &Header, request: Request, answer: Answer) {
+        let Header {
+            opcode, node, pid, ..
+        } = *header;
+        tracing::trace!(opcode, node, pid, "request");
+        let looks = matches!(
+            header.opcode,
+            op::LOOKUP
+                | op::GETATTR
+                | op::SETATTR
+                | op::OPEN
+                | op::OPENDIR
+                | op::READDIR
+                | op::READDIRPLUS
+                | op::CREATE
+                | op::MKDIR
+        );
+        if !looks || self.changes.is_listener(header) || !self.looker.is_new(header.uid) {
+            return self.act(header, request, answer);
+        }
+        // What the guest relies on belongs to another user there.
+        self.looker.seen(header.uid);
+        let slot = Arc::new(Mutex::new(Some((request, answer))));
+        let (this, own, header) = (Arc::clone(self), Arc::clone(&slot), *header);
+        let run = move |wait: bool| {
+            if wait {
+                this.changes.call_back();
+            }
+            let taken = guard(&own).take();
+            if let Some((request, answer)) = taken {
+                this.act(&header, request, answer);
+            }
+        };
+        let again = run.clone();
+        if std::thread::Builder::new()
+            .spawn(move || run(true))
+            .is_err()
+        {
+            // It is looked up again all the same, only later.
+            again(false);
+        }
+    }
+
+    fn act(self: &Arc<Self>, header: &Header, request: Request, answer: Answer) {
         let args = Args(&request.bytes[HEADER..]);
         let again = request.again;
         let result = match header.opcode {
@@ -199,6 +292,7 @@ impl Fs {
                 return answer.none();
             }
             op::INTERRUPT => return answer.none(),
+            op::READ if header.node == changes::NODE => return self.read_changes(header, answer),
             op::READ => return self.read(header, args, answer),
             op::WRITE => self.write(header, args, &request, &answer),
             op::FSYNC => return self.fsync(header, args, answer),
@@ -250,6 +344,7 @@ impl Fs {
             return Err(libc::EPROTO);
         }
         self.forget_all()?;
+        self.common.leases.call_back(&self.held);
         std::thread::sleep(self.common.leases.pause(&self.held));
         let wanted = init::ASYNC_READ
             | init::POSIX_LOCKS
@@ -286,6 +381,7 @@ impl Fs {
         self.tree().clear();
         guard(&self.files).clear();
         guard(&self.dirs).clear();
+        self.changes.clear(false);
         guard(&self.journal).clear().map_err(|_| libc::EIO)
     }
 
@@ -295,6 +391,7 @@ impl Fs {
                 return;
             }
             let _ = self.note([Record::Forget { node }]);
+            self.changes.marks.forget(node);
             let open = guard(&self.files).remove(&node);
             if open.is_some_and(|open| open.is_held()) {
                 let session = self.session;

@@ -286,8 +286,22 @@ impl Tree {
                 self.unname(*parent, name);
             }
             Record::Forget { node } => self.drop_node(*node),
-            Record::Locks { .. } => {}
+            Record::Locks { .. } | Record::Absent { .. } => {}
         }
+    }
+
+    /// A directory's own place: its parent and name.
+    pub(super) fn name_of(&self, node: u64) -> Option<(u64, Vec<u8>)> {
+        if let Some(share) = self.share_root(node) {
+            return Some((ROOT, share.to_string().into_bytes()));
+        }
+        self.nodes.get(&node)?.names.last().cloned()
+    }
+
+    /// All names that the guest may know, the shares' included.
+    pub(super) fn all_names(&self) -> Vec<(u64, Vec<u8>)> {
+        let roots = (0..self.shares).map(|share| (ROOT, share.to_string().into_bytes()));
+        roots.chain(self.children.keys().cloned()).collect()
     }
 
     /// Everything as records.

@@ -40,8 +40,12 @@ pub(crate) mod setattr {
     pub(crate) const KILL_SUIDGID: u32 = 1 << 11;
 }
 
+/// `FOPEN_DIRECT_IO`.
+pub(crate) const OPEN_DIRECT_IO: u32 = 1 << 0;
 /// `FOPEN_KEEP_CACHE`.
 pub(crate) const OPEN_KEEP_CACHE: u32 = 1 << 1;
+/// `FOPEN_NOFLUSH`: nobody is told of close(2).
+pub(crate) const OPEN_NOFLUSH: u32 = 1 << 5;
 /// `FUSE_WRITE_KILL_SUIDGID`.
 pub(crate) const WRITE_KILL_SUIDGID: u32 = 1 << 2;
 /// `FUSE_RELEASE_FLOCK_UNLOCK`.
@@ -57,6 +61,7 @@ pub(crate) struct Header {
     pub(crate) node: u64,
     pub(crate) uid: u32,
     pub(crate) gid: u32,
+    pub(crate) pid: u32,
 }
 
 impl Header {
@@ -73,6 +78,7 @@ impl Header {
             node: args.u64().ok()?,
             uid: args.u32().ok()?,
             gid: args.u32().ok()?,
+            pid: args.u32().ok()?,
         })
     }
 }

@@ -133,10 +133,14 @@ impl Table {
     }
 }
 
-/// A queue starts anew at this position.
-pub(crate) fn prepare(file: impl AsFd, queue: u32, base: u16) -> io::Result<()> {
+/// A queue starts at this position. If it is where the queue has come to, it
+/// goes on after it was stopped: what was taken and not answered still waits.
+pub(crate) fn prepare(file: impl AsFd, queue: u32, position: u16) -> io::Result<()> {
+    if position != 0 && base(file.as_fd(), queue)? == position {
+        return Ok(());
+    }
     let mut part = vec![0; PART];
-    part[..2].copy_from_slice(&base.to_ne_bytes());
+    part[..2].copy_from_slice(&position.to_ne_bytes());
     part[4..8].copy_from_slice(&NONE.to_ne_bytes());
     let at = PART as u64 * u64::from(queue);
     rustix::io::pwrite(file, &part, at)?;
@@ -182,6 +186,18 @@ mod tests {
         table.take(1, 3);
         table.publish(1, 3, 10);
         assert_eq!(table.recover(1, 9, None), [3]);
+        assert_eq!(table.recover(1, 10, None), [0u16; 0]);
+    }
+
+    #[test]
+    fn a_queue_that_goes_on_keeps_what_waits_and_a_new_one_does_not() {
+        let (file, table) = table();
+        table.take(1, 3);
+        table.take(1, 4);
+        table.done(1, 4);
+        prepare(&file, 1, table.next(1)).unwrap();
+        assert_eq!(table.recover(1, 10, None), [3]);
+        prepare(&file, 1, 0).unwrap();
         assert_eq!(table.recover(1, 10, None), [0u16; 0]);
     }
 

@@ -81,8 +81,10 @@ fn take(
                 keeper.clone(),
                 common.clone(),
             )?;
+            let fs = Arc::new(fs);
+            fs.follow()?;
             let vm = Vm {
-                fs: Arc::new(fs),
+                fs,
                 table,
                 memory: None,
                 queues: BTreeMap::new(),

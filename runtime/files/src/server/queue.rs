@@ -61,6 +61,12 @@ impl Answer {
         skip(&self.room, fuse::OUT_HEADER)
     }
 
+    /// How many bytes there is room for.
+    pub(crate) fn data_bytes(&self) -> usize {
+        let all: u64 = self.room.iter().map(|(_, length)| u64::from(*length)).sum();
+        (all as usize).saturating_sub(fuse::OUT_HEADER)
+    }
+
     /// Answers with these bytes or an error number.
     pub(crate) fn give(self, result: Result<Vec<u8>, i32>) {
         match result {
