@@ -21,6 +21,10 @@ use crate::udp::{Outgoing, Transport};
 /// a route. To all others the host gives its own.
 const FEW_HOPS: u8 = 40;
 
+/// Datagrams that were too long are kept until the host's word about them is
+/// read, so many at most.
+const UNSENT: usize = 8;
+
 /// The socket.
 #[derive(Debug)]
 pub(super) struct Association {
@@ -30,8 +34,9 @@ pub(super) struct Association {
     // Hops that were set; none, as long as they are the host's own.
     hops: Option<u8>,
     whole: bool,
-    // The last datagram that was too long to be sent, and where it was to go.
-    unsent: Option<(SocketAddr, Vec<u8>)>,
+    // Datagrams that were too long to be sent, and where they were to go, the
+    // latest first and one for each place.
+    unsent: Vec<(SocketAddr, Vec<u8>)>,
 }
 
 impl Association {
@@ -66,7 +71,7 @@ impl Association {
             transport,
             hops: None,
             whole: false,
-            unsent: None,
+            unsent: Vec::new(),
         })
     }
 
@@ -77,24 +82,26 @@ impl Association {
     /// The host knows no way there.
     pub(super) fn send(&mut self, outgoing: &Outgoing) -> io::Result<()> {
         self.set_options(outgoing);
+        let mut too_long = false;
         // Errors about earlier datagrams come first, and once.
         for _ in 0..3 {
             match self.socket.send_to(&outgoing.payload, outgoing.to) {
-                Ok(_) => {
-                    self.unsent = None;
-                    return Ok(());
-                }
+                Ok(_) => return Ok(()),
                 Err(error) => match error.kind() {
                     ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable => {
                         return Err(error);
                     }
                     ErrorKind::WouldBlock => return Ok(()),
-                    _ if error.raw_os_error() == Some(libc::EMSGSIZE) => {
-                        self.unsent = Some((outgoing.to, outgoing.payload.clone()));
-                    }
+                    _ if error.raw_os_error() == Some(libc::EMSGSIZE) => too_long = true,
                     _ => tracing::debug!(%error, to = %outgoing.to, "a datagram was not sent"),
                 },
             }
+        }
+        if too_long {
+            self.unsent.retain(|(to, _)| *to != outgoing.to);
+            self.unsent.truncate(UNSENT - 1);
+            self.unsent
+                .insert(0, (outgoing.to, outgoing.payload.clone()));
         }
         Ok(())
     }
@@ -134,9 +141,9 @@ impl Association {
             if error.by.is_some() || !error.sent.is_empty() {
                 return Some(error);
             }
-            if let Some((to, sent)) = self.unsent.take()
-                && to == error.to
-            {
+            let mut unsent = self.unsent.iter();
+            if let Some(at) = unsent.position(|(to, _)| *to == error.to) {
+                let (_, sent) = self.unsent.remove(at);
                 return Some(SocketError { sent, ..error });
             }
         }

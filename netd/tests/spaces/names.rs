@@ -98,7 +98,7 @@ fn the_hosts_resolvers_are_followed() {
     done
     echo \"$said\"; exit 1";
     world.run("a", again);
-    // Back, in the way in which most programs do it.
+    // And back.
     world.write_resolv_conf("nameserver 192.0.2.2\n");
     world.run("a", &again.replace("203.0.113.2", "203.0.113.1"));
 }

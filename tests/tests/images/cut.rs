@@ -85,9 +85,12 @@ fn a_kill_leaves_whole_images_and_nothing_else() {
     // Save and push: what has the name is whole.
     let file = project.dir().join("made.tar");
     for after in [40, 200] {
+        let _ = std::fs::remove_file(&file);
         let save = project.begin(&["save", "-o", "made.tar", "made:1"]);
         let done = cut(&home, save, Duration::from_millis(after));
         assert_eq!(file.exists(), done);
+        // The daemon is there again: what follows is the command's own time.
+        project.stack(&["image", "inspect", "made:1"]).ok();
         let save = project.begin(&["save", "-o", "made.tar", "made:1"]);
         std::thread::sleep(Duration::from_millis(after));
         save.kill();
