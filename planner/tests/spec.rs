@@ -235,7 +235,7 @@ fn mounts() {
       - {type: bind, source: /h, target: /h, bind: {create_host_path: false}}
       - {type: volume, source: data, target: /sub, read_only: true, volume: {subpath: s}}
       - dir:/dir
-    tmpfs: ['/run:size=2m,mode=755,noexec']
+    tmpfs: ['/run:size=2m,mode=755,uid=5,exec']
 volumes:
   data: {driver_opts: {size: 10g}, labels: {l: m}}
   dir: {driver: local, driver_opts: {type: none, o: bind, device: ./there}}
@@ -267,6 +267,7 @@ volumes:
             MountSource::Tmpfs {
                 size: Some(1 << 20),
                 mode: None,
+                options: Vec::new(),
             },
         ),
         ("/h", false, bind("/h", false)),
@@ -278,6 +279,7 @@ volumes:
             MountSource::Tmpfs {
                 size: Some(2 << 20),
                 mode: Some(0o755),
+                options: vec!["uid=5".into(), "exec".into()],
             },
         ),
     ];
@@ -459,7 +461,7 @@ fn what_has_no_effect_is_named() {
             "security_opt: ['label:type:x_t']",
             "services.a.security_opt[0]",
         ),
-        ("tmpfs: ['/x:uid=5']", "uid=5"),
+        ("tmpfs: ['/x:huge=always']", "huge=always"),
         (
             "networks: {default: {link_local_ips: [169.254.1.1]}}",
             "services.a.networks.default.link_local_ips",

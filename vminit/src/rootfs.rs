@@ -233,9 +233,15 @@ fn one(wanted: &Mount, n: usize, root: &Root, disks: &Disks) -> io::Result<()> {
             let target = root.file(&wanted.target)?;
             return bind(&source, &target.path(), wanted.read_only);
         }
-        MountSource::Tmpfs { size, mode } => {
+        MountSource::Tmpfs {
+            size,
+            mode,
+            options,
+        } => {
             let target = root.directory(&wanted.target)?;
-            return tmpfs(&target.path(), *size, *mode, wanted.read_only);
+            let (mut flags, data) = tmpfs(*size, *mode, options);
+            flags.set(MsFlags::MS_RDONLY, wanted.read_only);
+            return on("tmpfs", &target.path(), "tmpfs", flags, &data);
         }
     };
     if !wanted.subpath.is_empty() {
@@ -278,14 +284,41 @@ fn read_ahead(dir: &Path) {
     );
 }
 
-fn tmpfs(target: &Path, size: Option<u64>, mode: Option<u32>, read_only: bool) -> io::Result<()> {
+/// Flags and data of mount(2) for a tmpfs. As with Docker, nothing in it is
+/// executed, unless the options say so.
+fn tmpfs(size: Option<u64>, mode: Option<u32>, options: &[String]) -> (MsFlags, String) {
     let mut data = format!("mode={:o}", mode.unwrap_or(0o1777));
     if let Some(size) = size {
         data = format!("{data},size={size}");
     }
-    let mut flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    if read_only {
-        flags |= MsFlags::MS_RDONLY;
+    let mut flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    for option in options {
+        match option.as_str() {
+            "exec" => flags.remove(MsFlags::MS_NOEXEC),
+            "noexec" => flags.insert(MsFlags::MS_NOEXEC),
+            "suid" => flags.remove(MsFlags::MS_NOSUID),
+            "nosuid" => flags.insert(MsFlags::MS_NOSUID),
+            "dev" => flags.remove(MsFlags::MS_NODEV),
+            "nodev" => flags.insert(MsFlags::MS_NODEV),
+            "noatime" => flags.insert(MsFlags::MS_NOATIME),
+            other => data = format!("{data},{other}"),
+        }
     }
-    on("tmpfs", target, "tmpfs", flags, &data)
+    (flags, data)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tmpfs_has_the_options_that_it_is_given() {
+        let (flags, data) = tmpfs(None, None, &[]);
+        let safe = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+        assert_eq!((flags, data.as_str()), (safe, "mode=1777"));
+        let options = ["exec", "uid=5", "nr_inodes=9"].map(str::to_owned);
+        let (flags, data) = tmpfs(Some(4096), Some(0o700), &options);
+        assert_eq!(flags, MsFlags::MS_NOSUID | MsFlags::MS_NODEV);
+        assert_eq!(data, "mode=700,size=4096,uid=5,nr_inodes=9");
+    }
 }

@@ -81,6 +81,7 @@ fn volume(model: &Node, node: &Node, report: &mut Report) -> Option<MountSpec> {
                 .at(&["tmpfs", "mode"])
                 .and_then(Node::as_int)
                 .and_then(|mode| u32::try_from(mode).ok()),
+            options: Vec::new(),
         },
         other => {
             let message = format!(
@@ -125,6 +126,11 @@ pub(super) fn disguised(volume: &Node) -> Option<MountSource> {
                     .and_then(parse_bytes)
                     .and_then(|size| u64::try_from(size).ok()),
                 mode: option("mode").and_then(|mode| u32::from_str_radix(mode, 8).ok()),
+                options: flags
+                    .split(',')
+                    .filter(|flag| is_mount_option(flag))
+                    .map(str::to_owned)
+                    .collect(),
             })
         }
         _ => None,
@@ -142,6 +148,7 @@ fn tmpfs(node: &Node, report: &mut Report) -> Option<MountSpec> {
         return None;
     }
     let (mut size, mut mode, mut read_only) = (None, None, false);
+    let mut more = Vec::new();
     for option in options.split(',').filter(|option| !option.is_empty()) {
         let understood = match option.split_once('=') {
             Some(("size", value)) => {
@@ -152,14 +159,15 @@ fn tmpfs(node: &Node, report: &mut Report) -> Option<MountSpec> {
                 mode = u32::from_str_radix(value, 8).ok();
                 mode.is_some()
             }
-            None if option == "ro" => {
-                read_only = true;
+            None if option == "ro" || option == "rw" => {
+                read_only = option == "ro";
                 true
             }
-            _ => matches!(
-                option,
-                "rw" | "exec" | "noexec" | "suid" | "nosuid" | "dev" | "nodev" | "noatime"
-            ),
+            _ => {
+                let known = is_mount_option(option);
+                more.extend(known.then(|| option.to_owned()));
+                known
+            }
         };
         if !understood {
             let message = format!("the option `{option}` of a tmpfs has no effect");
@@ -169,6 +177,22 @@ fn tmpfs(node: &Node, report: &mut Report) -> Option<MountSpec> {
     Some(MountSpec {
         target: clean_path(target),
         read_only,
-        source: MountSource::Tmpfs { size, mode },
+        source: MountSource::Tmpfs {
+            size,
+            mode,
+            options: more,
+        },
     })
+}
+
+/// Other options of a tmpfs that the guest's kernel takes (tmpfs(5)).
+fn is_mount_option(option: &str) -> bool {
+    let flags = [
+        "exec", "noexec", "suid", "nosuid", "dev", "nodev", "noatime",
+    ];
+    match option.split_once('=') {
+        Some(("uid" | "gid", id)) => id.parse::<u32>().is_ok(),
+        Some(("nr_inodes" | "nr_blocks", count)) => count.parse::<u64>().is_ok(),
+        _ => flags.contains(&option),
+    }
 }

@@ -428,6 +428,9 @@ pub enum MountSource {
         size: Option<u64>,
         /// Permission bits.
         mode: Option<u32>,
+        /// More options of mount(8), over `noexec`, `nosuid`, `nodev`: `exec`, `uid=5`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        options: Vec<String>,
     },
 }
 

@@ -85,9 +85,14 @@ impl Parts {
                 MountSource::Anonymous => continue,
                 MountSource::Bind { path, .. } if is_socket(path) => self.socket(path, n)?,
                 MountSource::Bind { path, create } => self.bind(path, *create, mount.read_only)?,
-                MountSource::Tmpfs { size, mode } => GuestSource::Tmpfs {
+                MountSource::Tmpfs {
+                    size,
+                    mode,
+                    options,
+                } => GuestSource::Tmpfs {
                     size: *size,
                     mode: *mode,
+                    options: options.clone(),
                 },
             };
             mounts.push(Mount {

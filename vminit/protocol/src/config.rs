@@ -125,6 +125,9 @@ pub enum MountSource {
         size: Option<u64>,
         /// Permission bits, e.g. `0o1777`.
         mode: Option<u32>,
+        /// More options of mount(8), over `noexec`, `nosuid`, `nodev`: `exec`, `uid=5`.
+        #[serde(default)]
+        options: Vec<String>,
     },
 }
 

@@ -159,8 +159,9 @@ async fn read_only_root_tmpfs_and_files() {
     let tmpfs = MountSource::Tmpfs {
         size: Some(1 << 20),
         mode: Some(0o700),
+        options: vec!["uid=7".to_owned()],
     };
-    let script = "touch /no 2>/dev/null || echo refused; stat -c '%a' /cache; \
+    let script = "touch /no 2>/dev/null || echo refused; stat -c '%a %u' /cache; \
                   head -c 2000000 /dev/zero > /cache/big 2>/dev/null || echo full; \
                   stat -c '%a %u %g %s' /run/secrets/key; touch /run/secrets/key 2>/dev/null; \
                   df -m /dev/shm | tail -n 1 | awk '{print $2}'; pwd; cat /etc/hosts | tail -n 1; \
@@ -179,7 +180,7 @@ async fn read_only_root_tmpfs_and_files() {
     let lines = vm.lines(Stream::Stdout);
     let expected = [
         "refused",
-        "700",
+        "700 7",
         "full",
         "440 101 103 4",
         "16",

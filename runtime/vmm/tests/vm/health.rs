@@ -47,6 +47,7 @@ async fn healthy_unhealthy_and_back() {
         source: stack_protocol::config::MountSource::Tmpfs {
             size: None,
             mode: None,
+            options: Vec::new(),
         },
         read_only: false,
         subpath: String::new(),
