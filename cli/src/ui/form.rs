@@ -86,11 +86,10 @@ impl Form {
             Some(rest) => (true, rest.trim()),
             None => (false, text.trim()),
         };
-        let text = text.replace("\\t", "\t").replace("\\n", "\n");
         if !text.contains("{{") {
             return Err("table, json, or a text with fields such as {{.Name}}".to_owned());
         }
-        let nodes = parse::parse(&text)?;
+        let nodes = parse::parse(text)?;
         eval::text(&nodes, example)?;
         Ok(Form::Template { table, nodes })
     }

@@ -115,10 +115,12 @@ impl Parser<'_> {
                 }
                 None => (std::mem::take(&mut self.rest), false),
             };
+            // As shells leave it; in a quoted text it is Go's to read.
+            let before = before.replace("\\t", "\t").replace("\\n", "\n");
             let before = if self.trim {
                 before.trim_start()
             } else {
-                before
+                &before
             };
             let after = self
                 .rest
@@ -264,13 +266,18 @@ fn word(rest: &mut &str, first: char) -> Result<Word, String> {
             return Ok(Word::Literal(text.into()));
         }
         '"' => {
-            // Go's escapes that matter are those of JSON.
-            let mut stream = serde_json::Deserializer::from_str(rest).into_iter::<String>();
-            let text = stream.next().transpose().ok().flatten();
-            let text = text.ok_or_else(|| format!("{rest} is not a text"))?;
-            let end = stream.byte_offset();
-            *rest = &rest[end..];
-            return Ok(Word::Literal(text.into()));
+            let mut escaped = false;
+            let end = rest[1..].find(|letter| {
+                let ends = letter == '"' && !escaped;
+                escaped = letter == '\\' && !escaped;
+                ends
+            });
+            let (text, after) = rest.split_at(end.ok_or("a text has no end")? + 2);
+            // Go's escapes that matter are those of JSON, which has no raw tabs.
+            let value = serde_json::from_str::<String>(&text.replace('\t', "\\t"));
+            let value = value.map_err(|_| format!("{text} is not a text"))?;
+            *rest = after;
+            return Ok(Word::Literal(value.into()));
         }
         _ => {}
     }

@@ -38,6 +38,9 @@ fn fields_and_functions() {
     for (text, wanted) in [
         ("{{.Name}}: {{ .State }}", "shop-web-1: running"),
         ("{{.Name}}\\t{{.ExitCode}}", "shop-web-1\t0"),
+        ("{{printf \"%s\\t%s\" .Name .State}}", "shop-web-1\trunning"),
+        ("{{print \"a\tb\" `\\t` \"\\\\\" \"\\\"\"}}", "a\tb\\t\\\""),
+        ("a\\n{{- .State}}", "arunning"),
         ("{{json .Name}}", "\"shop-web-1\""),
         ("{{json .Health}}|{{.Health}}|", "null||"),
         (
@@ -93,6 +96,7 @@ fn mistakes_are_named() {
         ("{{truncate .Name -1}}", "no length"),
         ("{{.Name | }}", "beside a `|`"),
         ("{{(.Name}}", "has no `)`"),
+        ("{{print \"\\q\"}}", "is not a text"),
     ] {
         let error = Form::parse(text, &row()).unwrap_err();
         assert!(error.contains(wanted), "{text}: {error}");
