@@ -5,6 +5,8 @@ mod eval;
 mod function;
 mod parse;
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 
 use super::Ui;
@@ -58,15 +60,27 @@ pub(crate) enum Format {
 pub(crate) struct Row {
     /// `--format json`.
     pub(crate) fields: Value,
-    /// What `.Label "name"` finds.
-    pub(crate) labels: Map<String, Value>,
+    /// What `.Label "name"` finds; `None`: the thing has no labels.
+    pub(crate) labels: Option<Map<String, Value>>,
+}
+
+impl Row {
+    /// A line of something that has labels.
+    pub(crate) fn with_labels(fields: Value, labels: &BTreeMap<String, String>) -> Row {
+        let labels = labels.iter();
+        let labels = labels.map(|(name, value)| (name.clone(), value.as_str().into()));
+        Row {
+            fields,
+            labels: Some(labels.collect()),
+        }
+    }
 }
 
 impl From<Value> for Row {
     fn from(fields: Value) -> Row {
         Row {
             fields,
-            labels: Map::new(),
+            labels: None,
         }
     }
 }
@@ -142,7 +156,7 @@ fn head(nodes: &[Node]) -> Row {
     });
     Row {
         fields: Value::Object(fields.collect()),
-        labels: Map::new(),
+        labels: Some(Map::new()),
     }
 }
 

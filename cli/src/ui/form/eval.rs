@@ -76,13 +76,17 @@ impl Scope<'_> {
         // The one field that takes an argument.
         if let (Word::Field(path) | Word::Root(path), [name]) = (first, arguments.as_slice())
             && path.as_slice() == ["Label"]
+            && let Some(labels) = &self.row.labels
         {
-            let label = self.row.labels.get(&function::plain(name));
+            let label = labels.get(&function::plain(name));
             return Ok(label.cloned().unwrap_or_else(|| "".into()));
         }
         match arguments.is_empty() {
             true => self.word(first, dot),
-            false => Err("only functions take arguments".to_owned()),
+            // One that is not there is the mistake that is told.
+            false => self
+                .word(first, dot)
+                .and_then(|_| Err("only functions take arguments".to_owned())),
         }
     }
 

@@ -18,7 +18,7 @@ fn row() -> Row {
                 {"URL": "127.0.0.1", "PublishedPort": 81},
             ],
         }),
-        labels: [("tier".to_owned(), json!("back"))].into_iter().collect(),
+        labels: Some([("tier".to_owned(), json!("back"))].into_iter().collect()),
     }
 }
 
@@ -101,6 +101,9 @@ fn mistakes_are_named() {
         let error = Form::parse(text, &row()).unwrap_err();
         assert!(error.contains(wanted), "{text}: {error}");
     }
+    let bare = Row::from(json!({"Name": "x"}));
+    let error = Form::parse("{{.Label \"tier\"}}", &bare).unwrap_err();
+    assert_eq!(error, "`Label` is not among Name");
     assert_eq!(Form::parse("json", &row()), Ok(Form::Json));
     assert_eq!(Form::parse("table", &row()), Ok(Form::Table));
 }
