@@ -6,6 +6,7 @@ mod function;
 mod parse;
 
 use std::collections::BTreeMap;
+use std::io::IsTerminal;
 
 use serde_json::{Map, Value};
 
@@ -104,7 +105,7 @@ impl Form {
             return Err("table, json, or a text with fields such as {{.Name}}".to_owned());
         }
         let nodes = parse::parse(text)?;
-        eval::text(&nodes, example)?;
+        eval::text(&nodes, example, false)?;
         Ok(Form::Template { table, nodes })
     }
 
@@ -113,6 +114,11 @@ impl Form {
     /// # Errors
     /// A field cannot be used as the text says.
     pub(crate) fn list(&self, ui: Ui, rows: &[Row]) -> Result<Option<String>, Error> {
+        self.fill(ui, rows, std::io::stdout().is_terminal())
+    }
+
+    /// `terminal`: what services wrote must not do things there.
+    fn fill(&self, ui: Ui, rows: &[Row], terminal: bool) -> Result<Option<String>, Error> {
         let (table, nodes) = match self {
             Form::Table => return Ok(None),
             Form::Json => {
@@ -121,12 +127,12 @@ impl Form {
             }
             Form::Template { table, nodes } => (table, nodes),
         };
-        let lines = rows.iter().map(|row| line(nodes, row));
+        let lines = rows.iter().map(|row| line(nodes, row, terminal || *table));
         let lines = lines.collect::<Result<Vec<String>, Error>>()?;
         if !table {
             return Ok(Some(lines.into_iter().map(|line| line + "\n").collect()));
         }
-        let head = eval::text(nodes, &head(nodes)).unwrap_or_default();
+        let head = eval::text(nodes, &head(nodes), true).unwrap_or_default();
         let head: Vec<&str> = head.split('\t').collect();
         let mut columns = Columns::new(ui, &head);
         for line in lines {
@@ -136,8 +142,8 @@ impl Form {
     }
 }
 
-fn line(nodes: &[Node], row: &Row) -> Result<String, Error> {
-    eval::text(nodes, row).map_err(|why| {
+fn line(nodes: &[Node], row: &Row, clean: bool) -> Result<String, Error> {
+    eval::text(nodes, row, clean).map_err(|why| {
         Error::usage(
             format!("--format: {why}"),
             "`--format json` shows what the fields hold",

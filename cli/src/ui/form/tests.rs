@@ -22,15 +22,16 @@ fn row() -> Row {
     }
 }
 
+const UI: Ui = Ui {
+    out: Paint(false),
+    err: Paint(false),
+    live: false,
+    width: 80,
+};
+
 fn shown(text: &str) -> String {
-    let ui = Ui {
-        out: Paint(false),
-        err: Paint(false),
-        live: false,
-        width: 80,
-    };
     let form = Form::parse(text, &row()).unwrap();
-    form.list(ui, &[row()]).unwrap().unwrap()
+    form.fill(UI, &[row()], false).unwrap().unwrap()
 }
 
 #[test]
@@ -80,6 +81,60 @@ fn a_table_has_a_head() {
         shown("table {{.Name}}\\t{{.CreatedAt}}\\t{{upper .State}}"),
         "NAME         CREATED AT   STATE\nshop-web-1   today        RUNNING\n"
     );
+}
+
+#[test]
+fn what_services_wrote_does_nothing_to_a_terminal() {
+    let row = Row {
+        fields: json!({"Name": "a\u{1b}[2Jb\tc\n", "List": ["\u{202e}x\n", {"y\u{9b}": 1}]}),
+        labels: Some([("l".to_owned(), json!("\u{7}"))].into_iter().collect()),
+    };
+    for (text, raw, clean) in [
+        ("{{.Name}}", "a\u{1b}[2Jb\tc\n", "a [2Jb c "),
+        ("{{.Label \"l\"}}", "\u{7}", " "),
+        // The text's own stay.
+        (
+            "\u{1b}[1m{{println .Name \"\\t\"}}",
+            "\u{1b}[1ma\u{1b}[2Jb\tc\n \t\n",
+            "\u{1b}[1ma [2Jb c  \t\n",
+        ),
+        (
+            "{{range .List}}{{.}},{{end}}",
+            "\u{202e}x\n,{\"y\u{9b}\":1},",
+            " x ,{\"y \":1},",
+        ),
+        (
+            "{{with .Name}}{{printf \"%s\" .}}{{end}}",
+            "a\u{1b}[2Jb\tc\n",
+            "a [2Jb c ",
+        ),
+        (
+            "{{index .List 0 | print (json .Name)}}",
+            "\"a\\u001b[2Jb\\tc\\n\"\u{202e}x\n",
+            "\"a [2Jb c \" x ",
+        ),
+        // JSON escapes more than it must lose.
+        (
+            "{{json .Name}}",
+            "\"a\\u001b[2Jb\\tc\\n\"",
+            "\"a\\u001b[2Jb\\tc\\n\"",
+        ),
+        (
+            "{{json .List}}",
+            "[\"\u{202e}x\\n\",{\"y\u{9b}\":1}]",
+            "[\" x\\n\",{\"y \":1}]",
+        ),
+    ] {
+        let form = Form::parse(text, &row).unwrap();
+        let rows = std::slice::from_ref(&row);
+        for (terminal, wanted) in [(false, raw), (true, clean)] {
+            let shown = form.fill(UI, rows, terminal).unwrap().unwrap();
+            assert_eq!(shown, format!("{wanted}\n"), "{text}");
+        }
+    }
+    let table = Form::parse("table {{.Name}}\t{{.Label \"l\"}}x", &row).unwrap();
+    let shown = table.fill(UI, &[row], false).unwrap().unwrap();
+    assert!(shown.ends_with("\na [2Jb c     x\n"), "{shown:?}");
 }
 
 #[test]
