@@ -3,6 +3,7 @@
 
 mod eval;
 mod function;
+mod head;
 mod parse;
 
 use std::collections::BTreeMap;
@@ -14,21 +15,6 @@ use super::Ui;
 use super::table::Columns;
 use crate::error::Error;
 use parse::Node;
-
-/// What Docker writes above a column, where it is not the field's own name.
-const HEADS: &[(&str, &str)] = &[
-    ("BlockIO", "BLOCK I/O"),
-    ("CPUPerc", "CPU %"),
-    ("ImageID", "IMAGE ID"),
-    ("MemPerc", "MEM %"),
-    ("MemUsage", "MEM USAGE / LIMIT"),
-    ("NetIO", "NET I/O"),
-    ("OOMKilled", "OOM KILLED"),
-    ("PIDs", "PIDS"),
-    ("RunningFor", "CREATED"),
-    ("BootID", "BOOT ID"),
-    ("CreatedMs", "CREATED"),
-];
 
 /// `--format`.
 #[derive(Debug, Clone, PartialEq)]
@@ -132,7 +118,7 @@ impl Form {
         if !table {
             return Ok(Some(lines.into_iter().map(|line| line + "\n").collect()));
         }
-        let head = eval::text(nodes, &head(nodes), true).unwrap_or_default();
+        let head = head::text(nodes);
         let head: Vec<&str> = head.split('\t').collect();
         let mut columns = Columns::new(ui, &head);
         for line in lines {
@@ -149,35 +135,6 @@ fn line(nodes: &[Node], row: &Row, clean: bool) -> Result<String, Error> {
             "`--format json` shows what the fields hold",
         )
     })
-}
-
-/// A line whose fields hold their own names.
-fn head(nodes: &[Node]) -> Row {
-    let mut names = Vec::new();
-    parse::fields(nodes, &mut names);
-    let fields = names.into_iter().map(|name| {
-        let known = HEADS.iter().find(|(field, _)| *field == name);
-        let head = known.map_or_else(|| words(&name), |(_, head)| (*head).to_owned());
-        (name, Value::String(head))
-    });
-    Row {
-        fields: Value::Object(fields.collect()),
-        labels: Some(Map::new()),
-    }
-}
-
-/// `CreatedAt`: `CREATED AT`.
-fn words(name: &str) -> String {
-    let mut text = String::new();
-    let mut before_is_small = false;
-    for letter in name.chars() {
-        if letter.is_uppercase() && before_is_small {
-            text.push(' ');
-        }
-        before_is_small = letter.is_lowercase();
-        text.extend(letter.to_uppercase());
-    }
-    text
 }
 
 #[cfg(test)]

@@ -67,36 +67,6 @@ pub(super) fn parse(text: &str) -> Result<Vec<Node>, String> {
     }
 }
 
-/// The fields of the line that are named, those in blocks too.
-pub(super) fn fields(nodes: &[Node], names: &mut Vec<String>) {
-    for node in nodes {
-        match node {
-            Node::Text(_) => {}
-            Node::Say(pipe) => of_pipe(pipe, names),
-            Node::Block {
-                of,
-                then,
-                otherwise,
-                ..
-            } => {
-                of_pipe(of, names);
-                fields(then, names);
-                fields(otherwise, names);
-            }
-        }
-    }
-}
-
-fn of_pipe(pipe: &Pipe, names: &mut Vec<String>) {
-    for word in pipe.iter().flatten() {
-        match word {
-            Word::Field(path) | Word::Root(path) => names.extend(path.first().cloned()),
-            Word::Nested(pipe) => of_pipe(pipe, names),
-            Word::Literal(_) | Word::Function(_) => {}
-        }
-    }
-}
-
 struct Parser<'a> {
     rest: &'a str,
     /// The last action ended with `-}}`.

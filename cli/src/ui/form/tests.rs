@@ -69,6 +69,10 @@ fn fields_and_functions() {
             "{{with .Name}}{{.}}{{end}}{{range .Health}}x{{else}}none{{end}}",
             "shop-web-1none",
         ),
+        (
+            "{{lt .ExitCode 1}} {{ge 10 9.5}} {{gt \"b\" .State}} {{le .Health \"\"}}",
+            "true true false true",
+        ),
         ("a {{- /* quiet */ -}} b{{`}}`}}", "ab}}"),
     ] {
         assert_eq!(shown(text), format!("{wanted}\n"), "{text}");
@@ -81,6 +85,29 @@ fn a_table_has_a_head() {
         shown("table {{.Name}}\\t{{.CreatedAt}}\\t{{upper .State}}"),
         "NAME         CREATED AT   STATE\nshop-web-1   today        RUNNING\n"
     );
+}
+
+#[test]
+fn heads_are_names_whatever_is_done_with_the_fields() {
+    for (text, wanted) in [
+        ("{{json .CreatedAt}}", "CREATED AT"),
+        ("{{.State | lower}}/{{title .Name}}", "STATE/NAME"),
+        ("{{join (split .Networks \",\") \" \"}}", "NETWORKS"),
+        ("{{truncate .CreatedAt 3}}", "CREATED AT"),
+        ("x{{pad .Name 1 2}}x", "x NAME  x"),
+        ("{{.Label \"com.example.my-tier\"}}", "my tier"),
+        ("{{range .Publishers}}{{.URL}} {{end}}", "PUBLISHERS"),
+        ("{{index .Publishers 0 \"URL\"}}", "PUBLISHERS"),
+        ("{{with .Name}}{{upper .}}{{end}}", "NAME"),
+        ("{{if .Health}}{{.Health}}{{else}}-{{end}}", "HEALTH"),
+        ("{{len .Publishers}}", "PUBLISHERS"),
+        ("{{printf \"%s (%s)\" .Name .ExitCode}}", "NAME (EXIT CODE)"),
+    ] {
+        let shown = shown(&format!("table {text}\\t{{{{.State}}}}"));
+        let head = shown.lines().next().unwrap();
+        let head = head.strip_suffix("STATE").unwrap().trim_end();
+        assert_eq!(head, wanted, "{text}");
+    }
 }
 
 #[test]
@@ -151,6 +178,7 @@ fn mistakes_are_named() {
         ("{{truncate .Name -1}}", "no length"),
         ("{{.Name | }}", "beside a `|`"),
         ("{{(.Name}}", "has no `)`"),
+        ("{{lt .Name 1}}", "have no order"),
         ("{{print \"\\q\"}}", "is not a text"),
     ] {
         let error = Form::parse(text, &row()).unwrap_err();
