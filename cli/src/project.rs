@@ -221,16 +221,7 @@ impl Context {
             }
             (Err(error), None) => return Err(error),
         };
-        // What names on the command line mean is checked against the
-        // containers as well, later.
-        let phases = Phases {
-            check_consistency: false,
-            resolve_environment: false,
-            prune: false,
-            ..Phases::default()
-        };
-        let all = vec!["*".to_owned()];
-        let loaded = self.load(&source, &settings, files, &[], phases, all);
+        let loaded = self.load_all(&source, &settings, files);
         match (&loaded.project, settings.name()?) {
             (Some(project), _) => {
                 let services = project
@@ -257,6 +248,38 @@ impl Context {
                 Err(Error::BadFile)
             }
         }
+    }
+
+    /// All services of the files, also those that no profile enables, and
+    /// without what their containers would need to start.
+    ///
+    /// # Errors
+    /// There is no file, or it or its lock has errors.
+    pub(crate) fn all_services(&self) -> Result<Project, Error> {
+        let settings = Settings::new(&self.global)?;
+        let source = Files::with(settings.remotes());
+        let files = settings.files(&source)?;
+        let loaded = self.load_all(&source, &settings, files);
+        match loaded.project {
+            Some(project) => self.locked(project, LockUse::Advise),
+            None => {
+                diagnostics::show(self, &loaded, &loaded.diagnostics);
+                Err(Error::BadFile)
+            }
+        }
+    }
+
+    /// What names on the command line mean is checked against the containers
+    /// as well, later.
+    fn load_all(&self, source: &Files, settings: &Settings, files: Vec<PathBuf>) -> Loaded {
+        let phases = Phases {
+            check_consistency: false,
+            resolve_environment: false,
+            prune: false,
+            ..Phases::default()
+        };
+        let all = vec!["*".to_owned()];
+        self.load(source, settings, files, &[], phases, all)
     }
 
     fn load(

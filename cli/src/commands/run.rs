@@ -126,8 +126,7 @@ impl Run {
         }
         let tty = !self.no_tty && !self.detach && terminal::is_interactive();
         let stdin = self.interactive && !self.detach;
-        let from_files = self.overlay.read_env_files(project.environment())?;
-        let text = self.overlay.with_env(from_files).text(
+        let text = self.overlay.with_env_files(project.environment())?.text(
             &self.service,
             &self.command,
             tty,

@@ -195,6 +195,24 @@ fn images_go_with_the_stack() {
 }
 
 #[test]
+fn images_of_services_that_are_not_enabled_go_too() {
+    let home = Home::with(
+        "name: shop\nservices:\n  web: {build: ., env_file: [gone.env]}\n  \
+         job: {build: ., profiles: [work], devices: [/dev/sda]}\n  own: {build: ., image: 'own:1'}\n",
+    );
+    let daemon = home.daemon();
+    let gone = json!({"untagged": ["x"], "deleted": [], "bytes": 0});
+    daemon
+        .containers(&[])
+        .on("POST /v1/stacks/shop/down", Answer::Lines(vec![done()]))
+        .on("POST /v1/images/remove", Answer::Json(200, gone));
+    home.run(&["down", "--rmi", "local"]).ended_with(0);
+    let seen = daemon.seen("POST /v1/images/remove");
+    let images: Vec<_> = seen.iter().map(|seen| &seen.body["images"][0]).collect();
+    assert_eq!(images, ["shop-job", "shop-web"]);
+}
+
+#[test]
 fn a_daemon_of_another_version_is_told() {
     let home = Home::new();
     home.daemon().version("9.9.9").containers(&[]);

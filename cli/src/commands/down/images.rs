@@ -2,11 +2,11 @@
 
 use stack_api::container::Container;
 use stack_api::image::{Remove, Removed};
+use stack_planner::tree::Node;
 
 use crate::client::Client;
 use crate::context::Context;
 use crate::error::Error;
-use crate::project::lock::LockUse;
 
 /// Which images go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -35,13 +35,14 @@ pub(super) fn of(
     }
     // Without a stack file, containers alone tell what there is.
     if context.named()?.services.is_some() {
-        let (spec, project) = context.spec_and_project(&[], LockUse::Advise)?;
+        let project = context.all_services()?;
         let builds = project.builds();
-        for (name, service) in spec.services.iter().filter(|(name, _)| chosen(name)) {
-            let is_local = builds.contains_key(name)
-                && project.model().at(&["services", name, "image"]).is_none();
-            if which == Which::All || is_local {
-                images.push(service.image.clone());
+        for name in project.service_names().iter().filter(|name| chosen(name)) {
+            let image = project.model().at(&["services", name, "image"]);
+            match (image.and_then(Node::as_str), builds.get(name)) {
+                (None, Some(build)) => images.push(build.image.clone()),
+                (Some(image), _) if which == Which::All => images.push(image.to_owned()),
+                _ => {}
             }
         }
     }

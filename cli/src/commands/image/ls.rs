@@ -67,7 +67,7 @@ impl Ls {
             }
             return Ok(exit::OK);
         }
-        let rows = images.iter().map(|image| line(image, &id(image)).into());
+        let rows = images.iter().map(|image| row(image, &id(image)));
         let rows: Vec<Row> = rows.collect();
         if let Some(text) = self.format.list(context.ui, &rows)? {
             ui::print(text)?;
@@ -99,7 +99,7 @@ impl Ls {
 }
 
 fn form(text: &str) -> Result<Form, String> {
-    Form::parse(text, &line(&Details::default(), "").into())
+    Form::parse(text, &row(&Details::default(), ""))
 }
 
 fn name(image: &Details) -> (String, String) {
@@ -128,9 +128,9 @@ fn created(image: &Details) -> String {
     }
 }
 
-fn line(image: &Details, id: &str) -> serde_json::Value {
+fn row(image: &Details, id: &str) -> Row {
     let (repository, tag) = name(image);
-    json!({
+    let fields = json!({
         "Repository": repository,
         "Tag": tag,
         "ID": id,
@@ -142,5 +142,6 @@ fn line(image: &Details, id: &str) -> serde_json::Value {
         "Platform": image.platform,
         "Containers": image.containers,
         "Labels": image.labels,
-    })
+    });
+    Row::with_labels(fields, &image.labels)
 }

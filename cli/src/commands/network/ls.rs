@@ -34,7 +34,7 @@ fn form(text: &str) -> Result<Form, String> {
 }
 
 fn row(network: &NetworkInfo) -> Row {
-    super::inspect::json(network).into()
+    Row::with_labels(super::inspect::json(network), &network.labels)
 }
 
 #[derive(Debug, Clone)]

@@ -10,13 +10,7 @@ use crate::ui::human;
 
 /// One container, for `--format`.
 pub(super) fn row(container: &Container, now_ms: u64) -> Row {
-    let labels = container.labels.iter();
-    Row {
-        fields: line(container, now_ms),
-        labels: labels
-            .map(|(name, value)| (name.clone(), json!(value)))
-            .collect(),
-    }
+    Row::with_labels(line(container, now_ms), &container.labels)
 }
 
 /// One container as a JSON object.

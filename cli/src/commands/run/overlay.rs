@@ -17,7 +17,7 @@ pub(super) struct Overlay {
     #[arg(short, long, value_name = "NAME[=VALUE]")]
     env: Vec<String>,
 
-    /// File with environment variables, written as `.env`; --env wins
+    /// File with environment variables, written as `.env`; --env wins, then the first file
     #[arg(long, value_name = "FILE")]
     env_from_file: Vec<PathBuf>,
 
@@ -59,52 +59,45 @@ pub(super) struct Overlay {
 }
 
 impl Overlay {
-    /// The variables of the files, the last one wins; references in them look
-    /// into `known` first.
+    /// With the variables of the files. `--env` wins over them and the first
+    /// file over the others; what is known by then is what references in a
+    /// file find. `here` has the values of those that `--env` only names.
     ///
     /// # Errors
     /// One cannot be read, or is none.
-    pub(super) fn read_env_files(
-        &self,
-        known: &BTreeMap<String, String>,
-    ) -> Result<BTreeMap<String, String>, Error> {
-        let mut all = BTreeMap::new();
+    pub(super) fn with_env_files(&self, here: &BTreeMap<String, String>) -> Result<Overlay, Error> {
+        let given = self
+            .env
+            .iter()
+            .filter_map(|entry| match entry.split_once('=') {
+                Some((name, value)) => Some((name.to_owned(), value.to_owned())),
+                None => Some((entry.clone(), here.get(entry)?.clone())),
+            });
+        let mut known: BTreeMap<String, String> = given.collect();
+        let mut overlay = self.clone();
         for path in &self.env_from_file {
             let text = std::fs::read_to_string(path).map_err(|source| Error::File {
                 doing: "cannot read",
                 path: path.clone(),
                 source,
             })?;
-            let found = parse_environment(&text, known).map_err(|(line, why)| {
+            let found = parse_environment(&text, &known).map_err(|(line, why)| {
                 Error::usage(
                     format!("{}: line {line}: {why}", path.display()),
                     "lines are written as in `.env`: NAME=value",
                 )
             })?;
-            all.extend(found);
+            for (name, value) in found {
+                if known.contains_key(&name) {
+                    continue;
+                }
+                // `--env` may name it, but has no value for it.
+                overlay.env.retain(|entry| *entry != name);
+                overlay.env.push(format!("{name}={value}"));
+                known.insert(name, value);
+            }
         }
-        Ok(all)
-    }
-
-    /// With these variables, which `--env` wins over.
-    pub(super) fn with_env(&self, variables: BTreeMap<String, String>) -> Overlay {
-        let mut overlay = self.clone();
-        let given: Vec<&str> = self
-            .env
-            .iter()
-            .map(|entry| {
-                entry
-                    .split_once('=')
-                    .map_or(entry.as_str(), |(name, _)| name)
-            })
-            .collect();
-        let more = variables.into_iter();
-        let more = more.filter(|(name, _)| !given.contains(&name.as_str()));
-        let more: Vec<String> = more
-            .map(|(name, value)| format!("{name}={value}"))
-            .collect();
-        overlay.env.extend(more);
-        overlay
+        Ok(overlay)
     }
 
     /// The file. JSON is YAML but for the tags.
@@ -182,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn variables_of_files_come_before_those_given() {
+    fn what_is_given_first_wins_and_is_found_by_references() {
         let dir = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| {
             let path = dir.path().join(name);
@@ -190,24 +183,35 @@ mod tests {
             path
         };
         let overlay = Overlay {
-            env: vec!["A=given".to_owned()],
+            env: ["A=given", "HERE", "NOWHERE"].map(str::to_owned).into(),
             env_from_file: vec![
-                write("one", "A=file\nB=${HERE} # here\nC=old\n"),
-                write("two", "C='new $X'\n"),
+                write("one", "A=file\nB=${A} # here\nC=first\nD=<$PATH>\n"),
+                write("two", "NOWHERE=file\nHERE=no\nC='new $X'\nE=$B$C\n"),
             ],
             ..Overlay::default()
         };
-        let known = [("HERE".to_owned(), "there".to_owned())].into();
-        let found = overlay.read_env_files(&known).unwrap();
+        let here = [("HERE", "yes"), ("PATH", "/bin")];
+        let here = here.map(|(name, value)| (name.to_owned(), value.to_owned()));
         assert_eq!(
-            overlay.with_env(found).env,
-            ["A=given", "B=there", "C=new $X"]
+            overlay.with_env_files(&here.into()).unwrap().env,
+            [
+                "A=given",
+                "HERE",
+                "B=given",
+                "C=first",
+                "D=<>",
+                "E=givenfirst",
+                "NOWHERE=file"
+            ]
         );
         let wrong = Overlay {
             env_from_file: vec![write("three", "A=1\nB C\n")],
             ..Overlay::default()
         };
-        let error = wrong.read_env_files(&known).unwrap_err().to_string();
+        let error = wrong
+            .with_env_files(&BTreeMap::new())
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("line 2"), "{error}");
     }
 

@@ -37,7 +37,7 @@ pub(in crate::commands) fn form(text: &str) -> Result<Form, String> {
 }
 
 fn row(volume: &VolumeInfo) -> Row {
-    super::inspect::json(volume).into()
+    Row::with_labels(super::inspect::json(volume), &volume.labels)
 }
 
 #[derive(Debug, Clone)]

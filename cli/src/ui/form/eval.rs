@@ -2,23 +2,26 @@
 
 use serde_json::Value;
 
+use super::super::untrusted;
 use super::Row;
 use super::function;
 use super::parse::{Kind, Node, Pipe, Word};
 
-/// Fills in the fields of a line.
+/// Fills in the fields of a line. `clean`: they have no control characters,
+/// those of the text itself stay.
 ///
 /// # Errors
 /// One is not there, or cannot be used as the text says.
-pub(super) fn text(nodes: &[Node], row: &Row) -> Result<String, String> {
+pub(super) fn text(nodes: &[Node], row: &Row, clean: bool) -> Result<String, String> {
     let mut out = String::new();
-    let scope = Scope { row };
+    let scope = Scope { row, clean };
     scope.nodes(nodes, &row.fields, &mut out)?;
     Ok(out)
 }
 
 struct Scope<'a> {
     row: &'a Row,
+    clean: bool,
 }
 
 impl Scope<'_> {
@@ -26,14 +29,15 @@ impl Scope<'_> {
         for node in nodes {
             match node {
                 Node::Text(text) => out.push_str(text),
-                Node::Say(pipe) => out.push_str(&function::plain(&self.pipe(pipe, dot)?)),
+                Node::Say(pipe) => out.push_str(&self.say(pipe, dot)?),
                 Node::Block {
                     kind,
                     of,
                     then,
                     otherwise,
                 } => {
-                    let value = self.pipe(of, dot)?;
+                    // The dot is cleaned when it is said.
+                    let value = self.raw().pipe(of, dot)?;
                     if !function::is_true(&value) {
                         self.nodes(otherwise, dot, out)?;
                         continue;
@@ -51,6 +55,23 @@ impl Scope<'_> {
             }
         }
         Ok(())
+    }
+
+    fn raw(&self) -> Self {
+        Scope {
+            row: self.row,
+            clean: false,
+        }
+    }
+
+    fn say(&self, pipe: &Pipe, dot: &Value) -> Result<String, String> {
+        // JSON has escapes of its own, for most.
+        let is_json = |call: &Vec<Word>| call.first() == Some(&Word::Function("json".to_owned()));
+        if self.clean && pipe.iter().any(is_json) {
+            let text = function::plain(&self.raw().pipe(pipe, dot)?);
+            return Ok(untrusted::plain(&text));
+        }
+        Ok(function::plain(&self.pipe(pipe, dot)?))
     }
 
     fn pipe(&self, pipe: &Pipe, dot: &Value) -> Result<Value, String> {
@@ -76,13 +97,17 @@ impl Scope<'_> {
         // The one field that takes an argument.
         if let (Word::Field(path) | Word::Root(path), [name]) = (first, arguments.as_slice())
             && path.as_slice() == ["Label"]
+            && let Some(labels) = &self.row.labels
         {
-            let label = self.row.labels.get(&function::plain(name));
-            return Ok(label.cloned().unwrap_or_else(|| "".into()));
+            let label = labels.get(&function::plain(name));
+            return Ok(self.read(label.unwrap_or(&"".into())));
         }
         match arguments.is_empty() {
             true => self.word(first, dot),
-            false => Err("only functions take arguments".to_owned()),
+            // One that is not there is the mistake that is told.
+            false => self
+                .word(first, dot)
+                .and_then(|_| Err("only functions take arguments".to_owned())),
         }
     }
 
@@ -113,7 +138,28 @@ impl Scope<'_> {
                 _ => return Err(format!("`{name}`: what it is asked of has no fields")),
             };
         }
-        Ok(value.clone())
+        Ok(self.read(value))
+    }
+
+    /// A value of the line.
+    fn read(&self, value: &Value) -> Value {
+        match self.clean {
+            true => cleaned(value),
+            false => value.clone(),
+        }
+    }
+}
+
+fn cleaned(value: &Value) -> Value {
+    match value {
+        Value::String(text) => untrusted::plain(text).into(),
+        Value::Array(list) => list.iter().map(cleaned).collect(),
+        Value::Object(fields) => {
+            let fields = fields.iter();
+            let fields = fields.map(|(name, value)| (untrusted::plain(name), cleaned(value)));
+            Value::Object(fields.collect())
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
     }
 }
 

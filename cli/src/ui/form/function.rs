@@ -1,12 +1,13 @@
 //! The functions of a `--format`: Go's own and those that Docker adds.
 
+use std::cmp::Ordering;
 use std::fmt::Write as _;
 
 use serde_json::Value;
 
 const NAMES: &[&str] = &[
-    "and", "eq", "index", "join", "json", "len", "lower", "ne", "not", "or", "pad", "print",
-    "printf", "println", "split", "title", "truncate", "upper",
+    "and", "eq", "ge", "gt", "index", "join", "json", "le", "len", "lower", "lt", "ne", "not",
+    "or", "pad", "print", "printf", "println", "split", "title", "truncate", "upper",
 ];
 
 /// There is such a function.
@@ -56,6 +57,10 @@ pub(super) fn call(name: &str, arguments: &[Value]) -> Result<Value, String> {
         }),
         ("eq", [first, others @ ..]) if !others.is_empty() => others.contains(first).into(),
         ("ne", [one, other]) => (one != other).into(),
+        ("lt", [one, other]) => order(one, other)?.is_lt().into(),
+        ("le", [one, other]) => order(one, other)?.is_le().into(),
+        ("gt", [one, other]) => order(one, other)?.is_gt().into(),
+        ("ge", [one, other]) => order(one, other)?.is_ge().into(),
         ("not", [value]) => (!is_true(value)).into(),
         ("and", [.., last]) => {
             let stop = arguments.iter().find(|value| !is_true(value));
@@ -70,6 +75,35 @@ pub(super) fn call(name: &str, arguments: &[Value]) -> Result<Value, String> {
         ("printf", [form, values @ ..]) => printf(&plain(form), values)?.into(),
         _ => return Err(format!("`{name}` takes other arguments")),
     })
+}
+
+/// Numbers by size and texts by letters. What is not there for a line is the
+/// least of its kind.
+fn order(one: &Value, other: &Value) -> Result<Ordering, String> {
+    let (zero, nothing) = (Value::from(0), Value::from(""));
+    let instead = |other: &Value| match other {
+        Value::Number(_) => zero.clone(),
+        _ => nothing.clone(),
+    };
+    let known = |value: &Value, other: &Value| match value {
+        Value::Null => instead(other),
+        value => value.clone(),
+    };
+    match (known(one, other), known(other, one)) {
+        (Value::String(one), Value::String(other)) => Ok(one.cmp(&other)),
+        (Value::Number(one), Value::Number(other)) => {
+            let order = match (one.as_i128(), other.as_i128()) {
+                (Some(one), Some(other)) => Some(one.cmp(&other)),
+                _ => one.as_f64().partial_cmp(&other.as_f64()),
+            };
+            order.ok_or_else(|| "what is no number has no order".to_owned())
+        }
+        (one, other) => Err(format!(
+            "`{}` and `{}` have no order: both must be numbers, or texts",
+            plain(&one),
+            plain(&other)
+        )),
+    }
 }
 
 /// A value as text.

@@ -67,36 +67,6 @@ pub(super) fn parse(text: &str) -> Result<Vec<Node>, String> {
     }
 }
 
-/// The fields of the line that are named, those in blocks too.
-pub(super) fn fields(nodes: &[Node], names: &mut Vec<String>) {
-    for node in nodes {
-        match node {
-            Node::Text(_) => {}
-            Node::Say(pipe) => of_pipe(pipe, names),
-            Node::Block {
-                of,
-                then,
-                otherwise,
-                ..
-            } => {
-                of_pipe(of, names);
-                fields(then, names);
-                fields(otherwise, names);
-            }
-        }
-    }
-}
-
-fn of_pipe(pipe: &Pipe, names: &mut Vec<String>) {
-    for word in pipe.iter().flatten() {
-        match word {
-            Word::Field(path) | Word::Root(path) => names.extend(path.first().cloned()),
-            Word::Nested(pipe) => of_pipe(pipe, names),
-            Word::Literal(_) | Word::Function(_) => {}
-        }
-    }
-}
-
 struct Parser<'a> {
     rest: &'a str,
     /// The last action ended with `-}}`.
@@ -115,10 +85,12 @@ impl Parser<'_> {
                 }
                 None => (std::mem::take(&mut self.rest), false),
             };
+            // As shells leave it; in a quoted text it is Go's to read.
+            let before = before.replace("\\t", "\t").replace("\\n", "\n");
             let before = if self.trim {
                 before.trim_start()
             } else {
-                before
+                &before
             };
             let after = self
                 .rest
@@ -264,13 +236,18 @@ fn word(rest: &mut &str, first: char) -> Result<Word, String> {
             return Ok(Word::Literal(text.into()));
         }
         '"' => {
-            // Go's escapes that matter are those of JSON.
-            let mut stream = serde_json::Deserializer::from_str(rest).into_iter::<String>();
-            let text = stream.next().transpose().ok().flatten();
-            let text = text.ok_or_else(|| format!("{rest} is not a text"))?;
-            let end = stream.byte_offset();
-            *rest = &rest[end..];
-            return Ok(Word::Literal(text.into()));
+            let mut escaped = false;
+            let end = rest[1..].find(|letter| {
+                let ends = letter == '"' && !escaped;
+                escaped = letter == '\\' && !escaped;
+                ends
+            });
+            let (text, after) = rest.split_at(end.ok_or("a text has no end")? + 2);
+            // Go's escapes that matter are those of JSON, which has no raw tabs.
+            let value = serde_json::from_str::<String>(&text.replace('\t', "\\t"));
+            let value = value.map_err(|_| format!("{text} is not a text"))?;
+            *rest = after;
+            return Ok(Word::Literal(value.into()));
         }
         _ => {}
     }
