@@ -12,7 +12,7 @@ use stack_protocol::message::{Command, Outcome};
 use stack_vmm::{Agent, AgentEvent, Backend, Disk, GuestHello, Process, VmSpec};
 use tokio::sync::mpsc;
 
-use super::attend::{api_health, attend};
+use super::attend::{api_health, attend, write_out};
 use super::{Cards, Handle, Record, Wish, vm_error};
 use crate::daemon::Daemon;
 use crate::logs::{Limits, Writer};
@@ -105,7 +105,7 @@ pub(super) async fn once(daemon: &Arc<Daemon>, handle: &Arc<Handle>, adopt: bool
             return Ended::failed(&error);
         }
     };
-    let ended = match configure(handle, &mut vm, &hello).await {
+    let mut ended = match configure(handle, &mut vm, &hello).await {
         Ok(()) => {
             handle.agent.send_replace(Some(vm.agent.clone()));
             let ended = attend(daemon, handle, &mut vm, &mut writer).await;
@@ -114,6 +114,7 @@ pub(super) async fn once(daemon: &Arc<Daemon>, handle: &Arc<Handle>, adopt: bool
         }
         Err(ended) => ended,
     };
+    write_out(handle, &vm, &mut writer, &mut ended).await;
     // Whoever waits for its end need not wait for the VM's.
     handle.update(|record| {
         record.container.state = State::Stopping;
