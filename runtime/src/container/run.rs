@@ -140,6 +140,8 @@ fn lost(name: &str) -> Ended {
 }
 
 async fn boot(daemon: &Arc<Daemon>, handle: &Arc<Handle>) -> Result<(Vm, GuestHello), ApiError> {
+    // Until it is seen that this VM has them.
+    let turns = daemon.volume_turns(&handle.record().blueprint).await?;
     // The network daemon has to know it as long as this VM runs.
     let transport = daemon.backend.transport().await;
     handle.update(|record| {
@@ -174,6 +176,7 @@ async fn boot(daemon: &Arc<Daemon>, handle: &Arc<Handle>) -> Result<(Vm, GuestHe
         record.container.next_start_ms = None;
         record.container.exit_code = None;
     });
+    drop(turns);
     let connected = connect_or_end(daemon, handle, process, 0).await;
     tracing::debug!(name = spec.name, took = ?began.elapsed(), "its agent has answered");
     connected
