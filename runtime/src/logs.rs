@@ -25,6 +25,11 @@ fn rotated(path: &Path, age: u32) -> PathBuf {
     path.with_extension(format!("log.{age}"))
 }
 
+/// The file that is to be the next one to write.
+fn fresh(path: &Path) -> PathBuf {
+    path.with_extension("log.partial")
+}
+
 /// How many files were put aside.
 fn ages(path: &Path) -> u32 {
     (1..MOST_FILES)
@@ -35,6 +40,7 @@ fn ages(path: &Path) -> u32 {
 
 /// Removes a container's logs.
 pub fn remove(path: &Path) {
+    let _ = std::fs::remove_file(fresh(path));
     for age in 0..=ages(path) {
         let _ = std::fs::remove_file(rotated(path, age));
     }

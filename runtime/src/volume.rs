@@ -5,8 +5,10 @@
 pub(crate) mod convert;
 mod lone;
 mod manage;
+mod turn;
 
 pub(crate) use manage::Reach;
+pub(crate) use turn::Turn;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -29,7 +29,7 @@ pub(super) async fn remove(
     State(app): State<App>,
     Path(name): Path<String>,
 ) -> Result<Json<()>, Failure> {
-    Ok(Json(app.daemon.remove_volume_named(&name)?))
+    Ok(Json(app.daemon.remove_volume_named(&name).await?))
 }
 
 /// `POST /v1/volumes/prune`

@@ -1,6 +1,7 @@
 //! A VM for a container that does not run, so that its files can be reached:
 //! its disks and mounts, no network, and a first process that does nothing.
-//! The stack is locked as long as it lives: nothing is started meanwhile.
+//! The stack and its volumes are locked as long as it lives: nothing is started
+//! meanwhile.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,12 +11,12 @@ use stack_api::event::ApiError;
 use stack_protocol::config::{Builtin, Exec, VmConfig};
 use stack_protocol::message::{Command, Outcome};
 use stack_vmm::{Agent, Backend, Process, VmSpec};
-use tokio::sync::OwnedMutexGuard;
 
 use super::run::{BOOT_LIMIT, end_process, machine};
 use super::{Handle, vm_error};
 use crate::daemon::Daemon;
 use crate::time::now_ns;
+use crate::volume::Turn;
 
 /// Directories of these VMs begin with it; those of containers with a digit
 /// of their id.
@@ -23,11 +24,10 @@ const MARK: &str = "x";
 /// How long it may take to write everything out and end.
 const END_LIMIT: Duration = Duration::from_secs(30);
 
-/// The VM, and the lock of its container's stack.
+/// The VM, with the locks of its container's stack and volumes.
 #[derive(Debug)]
 pub struct Aside {
     vm: Lone,
-    _turn: OwnedMutexGuard<()>,
 }
 
 /// A VM without a service.
@@ -44,12 +44,38 @@ struct Machine {
     daemon: Arc<Daemon>,
     process: Process,
     dir: PathBuf,
+    /// What keeps others from its disks, as long as there is a process.
+    turns: Vec<Turn>,
+    /// It has ended, and its directory is gone.
+    over: bool,
+}
+
+impl Machine {
+    /// Waits for its end, which is near.
+    async fn end(mut self) {
+        end_process(&self.daemon, &self.process).await;
+        let _ = tokio::fs::remove_dir_all(&self.dir).await;
+        self.over = true;
+    }
 }
 
 impl Drop for Machine {
     fn drop(&mut self) {
+        if self.over {
+            return;
+        }
         self.daemon.backend.kill(&self.process);
-        let _ = std::fs::remove_dir_all(&self.dir);
+        // Without a runtime the daemon ends, and the next one sweeps.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let left = Machine {
+                daemon: Arc::clone(&self.daemon),
+                process: self.process.clone(),
+                dir: std::mem::take(&mut self.dir),
+                turns: std::mem::take(&mut self.turns),
+                over: true,
+            };
+            runtime.spawn(left.end());
+        }
     }
 }
 
@@ -63,6 +89,8 @@ impl Aside {
             .operation(&handle.container().project)
             .lock_owned()
             .await;
+        let mut turns = daemon.volume_turns(&handle.record().blueprint).await?;
+        turns.push(Arc::new(turn));
         let record = handle.record();
         if record.container.state.is_live() || record.process.is_some() {
             let message = format!("{} has just been started", record.container.name);
@@ -73,8 +101,8 @@ impl Aside {
             nics: Vec::new(),
             ..machine(daemon, &record, dir).await?
         };
-        let vm = Lone::start(daemon, &spec, &record.blueprint.config).await?;
-        Ok(Aside { vm, _turn: turn })
+        let vm = Lone::start(daemon, &spec, &record.blueprint.config, turns).await?;
+        Ok(Aside { vm })
     }
 
     /// The conversation with it.
@@ -98,7 +126,8 @@ impl Lone {
         Ok(dir)
     }
 
-    /// Starts it with the disks, mounts and root of a configuration.
+    /// Starts it with the disks, mounts and root of a configuration. `turns`
+    /// end with its process.
     ///
     /// # Errors
     /// It does not come up, or something cannot be mounted.
@@ -106,6 +135,7 @@ impl Lone {
         daemon: &Arc<Daemon>,
         spec: &VmSpec,
         config: &VmConfig,
+        turns: Vec<Turn>,
     ) -> Result<Lone, ApiError> {
         let (own, spec) = (Arc::clone(daemon), spec.clone());
         // A process that was started is known, whatever happens to the caller.
@@ -115,6 +145,8 @@ impl Lone {
                 process,
                 dir: spec.dir,
                 daemon: own,
+                turns,
+                over: false,
             })
         });
         let started = work.await;
@@ -124,7 +156,7 @@ impl Lone {
             Ok(agent) => agent,
             Err(error) => {
                 daemon.backend.kill(&machine.process);
-                daemon.backend.wait(&machine.process).await;
+                machine.end().await;
                 return Err(error);
             }
         };
@@ -154,7 +186,7 @@ impl Lone {
     pub(crate) async fn close(self) {
         let shutdown = self.agent.request(Command::Shutdown);
         let _ = tokio::time::timeout(END_LIMIT, shutdown).await;
-        end_process(&self.machine.daemon, &self.machine.process).await;
+        self.machine.end().await;
     }
 }
 

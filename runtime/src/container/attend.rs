@@ -1,6 +1,7 @@
 //! A container's VM from its start to the end of its service: output, health,
 //! hooks and wishes.
 
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,11 +30,14 @@ const UNKILLABLE: Duration = Duration::from_secs(5);
 const HALTED: &str = "halted, because the disk of the host is full; it goes on by itself as soon as \
      there is room: free some space, `stack doctor` shows where";
 
-/// What `ps` says when a log cannot be written.
-const LOG_WAITS: &str = "its output waits, because the disk of the host is full; free some space, \
-     `stack doctor` shows where";
+/// What `ps` says when a log cannot be written; the reason follows.
+const LOG_WAITS: &str = "its output waits, because ";
 /// Between two attempts to write what waits.
 const AGAIN: Duration = Duration::from_secs(1);
+/// How long output may wait for a disk after its service has ended.
+const WAITS_LONGEST: Duration = Duration::from_secs(30);
+/// The same, when somebody waits for the end of the service.
+const WAITS_STOPPED: Duration = Duration::from_secs(5);
 
 /// The VM's life, until the service ends.
 pub(super) async fn attend(
@@ -192,12 +196,18 @@ fn store(writer: &mut Writer, record: &stack_protocol::log::Record) {
 
 fn flush(handle: &Handle, writer: &mut Writer) {
     let told = handle.container().error;
+    let waits = told
+        .as_deref()
+        .is_some_and(|told| told.starts_with(LOG_WAITS));
     match writer.flush() {
-        Err(error) if told.is_none() => {
-            tracing::error!(%error, container = handle.id, "the log cannot be written: output waits");
-            handle.update(|record| record.container.error = Some(LOG_WAITS.to_owned()));
+        Err(error) if told.is_none() || waits => {
+            let word = format!("{LOG_WAITS}{}", reason(&error));
+            if told.as_ref() != Some(&word) {
+                tracing::error!(%error, container = handle.id, "the log cannot be written: output waits");
+                handle.update(|record| record.container.error = Some(word));
+            }
         }
-        Ok(()) if told.as_deref() == Some(LOG_WAITS) => {
+        Ok(()) if waits => {
             tracing::info!(container = handle.id, "the log can be written again");
             handle.update(|record| record.container.error = None);
         }
@@ -205,6 +215,54 @@ fn flush(handle: &Handle, writer: &mut Writer) {
     }
     writer.limit(Limits::from(&handle.logging()));
     handle.logged.notify_waiters();
+}
+
+/// Why a log cannot be written, and what to do.
+fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            "the disk of the host is full; free some space, `stack doctor` shows where".to_owned()
+        }
+        _ => format!("its log cannot be written: {error}"),
+    }
+}
+
+/// The service has ended: output that waits for the disk gets some time, and
+/// what is lost then is told.
+pub(super) async fn write_out(handle: &Handle, vm: &Vm, writer: &mut Writer, ended: &mut Ended) {
+    if !writer.is_behind() {
+        return;
+    }
+    let mut wish = handle.wish.subscribe();
+    let patience = match *wish.borrow_and_update() {
+        Wish::Run(_) => WAITS_LONGEST,
+        Wish::Stop { .. } => WAITS_STOPPED,
+        Wish::Gone => Duration::ZERO,
+    };
+    let last = tokio::time::Instant::now() + patience;
+    loop {
+        flush(handle, writer);
+        if !writer.is_behind() {
+            return acknowledge(vm, writer).await;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(AGAIN) => {}
+            () = tokio::time::sleep_until(last) => break,
+            changed = wish.changed() => match (changed, &*wish.borrow_and_update()) {
+                (Ok(()), Wish::Run(_)) => {}
+                _ => break,
+            }
+        }
+    }
+    let Err(error) = writer.flush() else {
+        return;
+    };
+    let lost = format!("the end of its output is lost: {}", reason(&error));
+    tracing::error!(%error, container = handle.id, "output lost: the log could not be written");
+    ended.error = Some(match ended.error.take() {
+        Some(error) => format!("{error}; {lost}"),
+        None => lost,
+    });
 }
 
 fn hear(handle: &Handle, writer: &mut Writer, said: &Said) {

@@ -12,7 +12,7 @@ use stack_protocol::message::{Command, Outcome};
 use stack_vmm::{Agent, AgentEvent, Backend, Disk, GuestHello, Process, VmSpec};
 use tokio::sync::mpsc;
 
-use super::attend::{api_health, attend};
+use super::attend::{api_health, attend, write_out};
 use super::{Cards, Handle, Record, Wish, vm_error};
 use crate::daemon::Daemon;
 use crate::logs::{Limits, Writer};
@@ -105,7 +105,7 @@ pub(super) async fn once(daemon: &Arc<Daemon>, handle: &Arc<Handle>, adopt: bool
             return Ended::failed(&error);
         }
     };
-    let ended = match configure(handle, &mut vm, &hello).await {
+    let mut ended = match configure(handle, &mut vm, &hello).await {
         Ok(()) => {
             handle.agent.send_replace(Some(vm.agent.clone()));
             let ended = attend(daemon, handle, &mut vm, &mut writer).await;
@@ -114,6 +114,7 @@ pub(super) async fn once(daemon: &Arc<Daemon>, handle: &Arc<Handle>, adopt: bool
         }
         Err(ended) => ended,
     };
+    write_out(handle, &vm, &mut writer, &mut ended).await;
     // Whoever waits for its end need not wait for the VM's.
     handle.update(|record| {
         record.container.state = State::Stopping;
@@ -139,6 +140,8 @@ fn lost(name: &str) -> Ended {
 }
 
 async fn boot(daemon: &Arc<Daemon>, handle: &Arc<Handle>) -> Result<(Vm, GuestHello), ApiError> {
+    // Until it is seen that this VM has them.
+    let turns = daemon.volume_turns(&handle.record().blueprint).await?;
     // The network daemon has to know it as long as this VM runs.
     let transport = daemon.backend.transport().await;
     handle.update(|record| {
@@ -173,6 +176,7 @@ async fn boot(daemon: &Arc<Daemon>, handle: &Arc<Handle>) -> Result<(Vm, GuestHe
         record.container.next_start_ms = None;
         record.container.exit_code = None;
     });
+    drop(turns);
     let connected = connect_or_end(daemon, handle, process, 0).await;
     tracing::debug!(name = spec.name, took = ?began.elapsed(), "its agent has answered");
     connected

@@ -162,23 +162,40 @@ impl Writer {
         Ok(())
     }
 
+    /// The new file comes first: without room for it nothing is put aside, and
+    /// nothing that was acknowledged is deleted.
     fn rotate(&mut self) -> io::Result<()> {
+        let fresh = super::fresh(&self.path);
+        let file = open_append(&fresh)?;
         let oldest = self.limits.files - 1;
-        for age in (oldest..=super::ages(&self.path)).rev() {
-            match std::fs::remove_file(rotated(&self.path, age)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
+        let ages = super::ages(&self.path);
+        for age in (oldest.max(1)..=ages).rev() {
+            gone_or_done(std::fs::remove_file(rotated(&self.path, age)))?;
         }
-        for age in (0..oldest).rev() {
-            match std::fs::rename(rotated(&self.path, age), rotated(&self.path, age + 1)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
+        for age in (1..oldest.min(ages + 1)).rev() {
+            let older = rotated(&self.path, age + 1);
+            gone_or_done(std::fs::rename(rotated(&self.path, age), older))?;
         }
-        self.file = open_append(&self.path)?;
+        let aside = rotated(&self.path, 1);
+        if oldest > 0 {
+            gone_or_done(std::fs::rename(&self.path, &aside))?;
+        }
+        if let Err(error) = std::fs::rename(&fresh, &self.path) {
+            if oldest > 0 {
+                let _ = std::fs::rename(&aside, &self.path);
+            }
+            return Err(error);
+        }
+        self.file = file;
         self.size = 0;
         Ok(())
+    }
+}
+
+fn gone_or_done(done: io::Result<()>) -> io::Result<()> {
+    match done {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -259,5 +276,47 @@ mod tests {
             .map(|entry| entry.text())
             .collect();
         assert_eq!(texts, ["1", "2", "3"]);
+    }
+
+    #[test]
+    fn nothing_is_put_aside_without_room_for_a_new_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.log");
+        let limits = Limits { size: 1, files: 2 };
+        let mut writer = Writer::open(&path, limits, false).unwrap();
+        let take = |writer: &mut Writer, sequence: u64| {
+            let record = Record {
+                sequence,
+                time_ns: 0,
+                stream: Stream::Stdout,
+                partial: false,
+                data: sequence.to_string().into_bytes(),
+            };
+            let taken = writer.append(&record);
+            writer.flush().unwrap();
+            taken
+        };
+        let texts = || {
+            let mut reader = Reader::open(&path);
+            std::iter::from_fn(|| reader.next_entry())
+                .map(|entry| entry.text())
+                .collect::<Vec<_>>()
+        };
+        take(&mut writer, 1).unwrap();
+        // No new file can be opened.
+        let fresh = crate::logs::fresh(&path);
+        std::fs::create_dir(&fresh).unwrap();
+        for sequence in 2..=4 {
+            assert!(take(&mut writer, sequence).is_err());
+        }
+        assert_eq!(texts(), ["1", "2", "3", "4"]);
+        std::fs::remove_dir(&fresh).unwrap();
+        take(&mut writer, 5).unwrap();
+        assert_eq!(texts(), ["1", "2", "3", "4", "5"]);
+        // Only one is kept.
+        writer.limit(Limits { size: 1, files: 1 });
+        take(&mut writer, 6).unwrap();
+        assert_eq!(texts(), ["6"]);
+        assert!(!rotated(&path, 1).exists() && !fresh.exists());
     }
 }

@@ -65,6 +65,7 @@ pub async fn down(
             .collect();
         for volume in daemon.volumes()? {
             if volume.project == project && !external.contains(&volume.name) {
+                let _turn = daemon.volume_turn(&volume.name).await?;
                 daemon.remove_volume(&volume)?;
                 progress.finish("volume", &volume.name, "removed");
             }
@@ -119,6 +120,7 @@ pub(crate) async fn remove(
     if volumes {
         for volume in daemon.volumes()? {
             if volume.anonymous_of.as_deref() == Some(&handle.id) {
+                let _turn = daemon.volume_turn(&volume.name).await?;
                 daemon.remove_volume(&volume)?;
             }
         }

@@ -11,7 +11,7 @@ use stack_api::spec::StackSpec;
 use stack_protocol::config::{MountSource as GuestSource, VmConfig};
 
 use super::lone::{self, Shown};
-use super::{Volume, VolumeKind};
+use super::{Turn, Volume, VolumeKind};
 use crate::container::Handle;
 use crate::container::blueprint::Blueprint;
 use crate::daemon::Daemon;
@@ -65,7 +65,13 @@ fn users(daemon: &Daemon, volume: &Volume) -> Vec<Arc<Handle>> {
 }
 
 /// Makes a tree of a disk that nobody uses.
-pub(crate) async fn convert(daemon: &Arc<Daemon>, volume: &Volume) -> Result<(), ApiError> {
+async fn convert(daemon: &Arc<Daemon>, volume: &Volume) -> Result<(), ApiError> {
+    let turn = daemon.volume_turn(&volume.name).await?;
+    let known: Option<Volume> = daemon.ledger.get(Table::Volumes, &volume.name)?;
+    let Some(volume) = known.filter(|volume| volume.kind == VolumeKind::Disk) else {
+        // It was removed, or converted for another stack.
+        return Ok(());
+    };
     let failed = |error: std::io::Error| {
         let message = format!("volume {} cannot be copied: {error}", volume.name);
         ApiError::new("volume", message).help("its disk is untouched; is the host's disk full?")
@@ -82,7 +88,7 @@ pub(crate) async fn convert(daemon: &Arc<Daemon>, volume: &Volume) -> Result<(),
         Shown::Tree(partial.clone()),
     ];
     // When it has come up, it has copied.
-    lone::start(daemon, &volume.name, shown)
+    lone::start(daemon, &volume.name, shown, Turn::clone(&turn))
         .await?
         .close()
         .await;

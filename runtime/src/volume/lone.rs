@@ -9,7 +9,7 @@ use stack_files::spec::{Kind, Share, VOLUME_MS};
 use stack_protocol::config::{Mount, MountSource, VmConfig};
 use stack_vmm::{Disk, VmSpec};
 
-use super::{Volume, VolumeKind};
+use super::{Turn, Volume, VolumeKind};
 use crate::container::aside::Lone;
 use crate::daemon::Daemon;
 
@@ -36,11 +36,12 @@ impl From<&Volume> for Shown {
     }
 }
 
-/// Starts one. `name`: of the volume.
+/// Starts one. `name`: of the volume; `turn`: what keeps others from it.
 pub(super) async fn start(
     daemon: &Arc<Daemon>,
     name: &str,
     shown: Vec<Shown>,
+    turn: Turn,
 ) -> Result<Lone, ApiError> {
     let id = key(name);
     let dir = Lone::dir(daemon, &id)?;
@@ -103,7 +104,7 @@ pub(super) async fn start(
         mounts,
         ..VmConfig::default()
     };
-    Lone::start(daemon, &spec, &config).await
+    Lone::start(daemon, &spec, &config, vec![turn]).await
 }
 
 /// Eleven characters that no other volume has.

@@ -9,7 +9,6 @@ use stack_api::spec::VolumeSpec;
 use stack_api::volume::{CreateVolume, Form, PruneVolumes, VolumeInfo};
 use stack_protocol::config::MountSource;
 use stack_vmm::Agent;
-use tokio::sync::OwnedMutexGuard;
 
 use super::lone::{self, PLACE};
 use super::{Volume, VolumeKind, WantedVolume};
@@ -23,8 +22,8 @@ use crate::ledger::Table;
 pub(crate) enum Reach {
     /// A service's VM.
     Own(Agent),
-    /// One that has nothing else, and what keeps others from the volume.
-    Lone(Lone, [OwnedMutexGuard<()>; 2]),
+    /// One that has nothing else.
+    Lone(Lone),
 }
 
 impl Reach {
@@ -32,13 +31,13 @@ impl Reach {
     pub(crate) fn agent(&self) -> &Agent {
         match self {
             Reach::Own(agent) => agent,
-            Reach::Lone(lone, _) => lone.agent(),
+            Reach::Lone(lone) => lone.agent(),
         }
     }
 
     /// It is not needed any more.
     pub(crate) async fn close(self) {
-        if let Reach::Lone(lone, _turns) = self {
+        if let Reach::Lone(lone) = self {
             lone.close().await;
         }
     }
@@ -122,8 +121,9 @@ impl Daemon {
     /// Removes a volume that no container mounts.
     ///
     /// # Errors
-    /// There is none of that name, or somebody mounts it.
-    pub(crate) fn remove_volume_named(&self, name: &str) -> Result<(), ApiError> {
+    /// There is none of that name, or somebody mounts or copies it.
+    pub(crate) async fn remove_volume_named(&self, name: &str) -> Result<(), ApiError> {
+        let _turn = self.volume_turn(name).await?;
         let _alone = self.creation();
         let volume = self.volume_named(name)?;
         let users = self.volume_users(&volume);
@@ -136,8 +136,8 @@ impl Daemon {
         self.remove_volume(&volume)
     }
 
-    /// Removes what nobody mounts: without `all` only volumes without a name
-    /// that wait for no container.
+    /// Removes what nobody mounts or copies: without `all` only volumes without
+    /// a name that wait for no container.
     ///
     /// # Errors
     /// A volume cannot be removed.
@@ -149,6 +149,9 @@ impl Daemon {
             if !self.volume_users(&volume).is_empty() || !(nameless || order.all) {
                 continue;
             }
+            let Some(_turn) = self.free_volume(&volume.name) else {
+                continue;
+            };
             let info = self.volume_info(&volume);
             if !order.dry_run {
                 self.remove_volume(&volume)?;
@@ -167,13 +170,10 @@ impl Daemon {
         self: &Arc<Self>,
         name: &str,
     ) -> Result<(Reach, String), ApiError> {
-        // One such VM at a time; and nobody starts another one with the disk, or
-        // makes a tree of it.
-        let project = self.volume_named(name)?.project;
-        let turns = [
-            self.operation(&format!("volume {name}")).lock_owned().await,
-            self.operation(&project).lock_owned().await,
-        ];
+        // One such VM at a time; and nobody starts another one with the disk,
+        // makes a tree of it or removes it.
+        self.volume_named(name)?;
+        let turn = self.volume_turn(name).await?;
         let volume = self.volume_named(name)?;
         if volume.kind == VolumeKind::Disk {
             for handle in self.volume_users(&volume) {
@@ -189,8 +189,8 @@ impl Daemon {
                 }
             }
         }
-        let lone = lone::start(self, name, vec![lone::Shown::from(&volume)]).await?;
-        Ok((Reach::Lone(lone, turns), PLACE.to_owned()))
+        let lone = lone::start(self, name, vec![lone::Shown::from(&volume)], turn).await?;
+        Ok((Reach::Lone(lone), PLACE.to_owned()))
     }
 }
 

@@ -76,7 +76,7 @@ fn it_fills_up_under_everything_that_runs() {
     inside("dd if=/dev/urandom of=/big bs=1M count=24; sync").ok();
     let filler = home.dir().join("home/filler");
     let mut file = std::fs::File::create(&filler).expect("room");
-    let mut fill = |left: u64| {
+    let fill = |file: &mut std::fs::File, left: u64| {
         let pages = project.shell("stat -f -c %a ../../home").ok();
         let pages: u64 = pages.trim().parse().expect("a number");
         // To the last byte, when nothing is to be left.
@@ -88,7 +88,7 @@ fn it_fills_up_under_everything_that_runs() {
         }
     };
     // Nothing is made by half.
-    fill(6 << 20);
+    fill(&mut file, 6 << 20);
     project
         .stack(&["commit", "box", "new:1"])
         .fails()
@@ -98,7 +98,7 @@ fn it_fills_up_under_everything_that_runs() {
     inside("true").ok();
 
     // Output waits, a machine that cannot write is halted, and who looks is told.
-    fill(0);
+    fill(&mut file, 0);
     let write =
         "dd if=/dev/urandom of=/data/f bs=1M count=8 2>/dev/null && sync && md5sum < /data/f";
     let written = project.begin(&["exec", "-T", "box", "sh", "-c", write]);
@@ -122,4 +122,12 @@ fn it_fills_up_under_everything_that_runs() {
     let count = logs.lines().count();
     let wanted: String = (1..=count).map(|n| format!("line {n}\n")).collect();
     assert!(count > 20 && logs == wanted, "{logs}");
+
+    // What waits when a service ends gets some time; then it is told.
+    let mut file = std::fs::File::create(&filler).expect("room");
+    fill(&mut file, 0);
+    eventually("word of it", 30, || told().then_some(()));
+    project.stack(&["stop", "box"]).ok();
+    let shown = project.stack(&["ps", "-a", "--format", "json"]).ok();
+    assert!(shown.contains("the end of its output is lost"), "{shown}");
 }

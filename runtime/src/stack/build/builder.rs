@@ -210,7 +210,7 @@ pub(crate) async fn remove(daemon: &Arc<Daemon>, dry_run: bool) -> Result<bool, 
     for handle in daemon.handles(Some(PROJECT)) {
         down::remove(daemon, &quiet, &handle, None, true).await?;
     }
-    daemon.remove_volume_named(CACHE)?;
+    daemon.remove_volume_named(CACHE).await?;
     Ok(true)
 }
 
