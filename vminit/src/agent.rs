@@ -29,7 +29,7 @@ use crate::port::{Port, Received};
 use crate::process::Part;
 use crate::relay::Inwards;
 use crate::service::Service;
-use crate::{service, sys};
+use crate::{changes, service, sys};
 use probe::Health;
 
 /// Bytes read from the service at once.
@@ -282,6 +282,7 @@ impl Agent {
             } else if let Some(health) = &mut self.health {
                 health.process_ended(pid, status);
             }
+            changes::ended(pid, status);
         }
         self.finish_sessions();
         self.finish_probe();

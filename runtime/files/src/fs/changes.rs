@@ -2,9 +2,10 @@
 //! of the guest's (`vminit/src/changes.rs`) reads from a made-up file beside
 //! the shares; it gets names, looks each up again past everything its kernel
 //! remembers, and reads on, which says that it has done so. While it listens,
-//! a guest may rely on what it knows for [`LONG`].
+//! a guest may rely on what it knows for [`LONG`]: whatever goes wrong, what it
+//! knows is not older.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -13,7 +14,9 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 
+use super::absent::Absent;
 use super::journal::Record;
+use super::leases::SLACK;
 use super::marks::{Marks, Seen};
 use super::tree::{ROOT, Tree};
 use super::{Fs, guard};
@@ -25,25 +28,23 @@ use crate::spec::Kind;
 pub(super) const NODE: u64 = u64::MAX;
 pub(super) const NAME: &[u8] = b"changes";
 /// How long a guest that listens may rely on what it knows, in milliseconds.
-/// It would be for ever, if every change were told: one by a mapping on the
-/// host is told when the mapping's file is closed.
-pub(super) const LONG: u64 = 10 * 60 * 1000;
+/// Not every change is told: one by a mapping on the host when the mapping's
+/// file is closed, one by another name of a file or of a directory never.
+pub(super) const LONG: u64 = 5000;
 /// A guest that has more names to look up than this is not told to rely on
 /// more.
 const BEHIND: usize = 1000;
 /// Names that a guest is told at once: it is seen how far it has come.
 const BATCH: usize = 128;
-/// Most names that are remembered as not there.
-const ABSENT: usize = 1 << 16;
+/// Most names that are remembered as not there, in the time of a promise.
+pub(super) const ABSENT: usize = 1 << 16;
+/// A guest that is to be told of more names than this, beside all that it knows,
+/// looks everything up again instead.
+const PENDING: usize = 1 << 16;
 /// Changes that come together are told together.
 const GATHER: Duration = Duration::from_millis(2);
-/// A guest that has not come this far since is not waited for: it is halted,
-/// and looks first when it goes on.
-const STUCK: Duration = Duration::from_secs(5);
-/// The host may change more all the time.
-const MOST: Duration = Duration::from_secs(60);
-/// A guest that does not listen yet, though it did with an earlier server.
-const BACK: Duration = Duration::from_secs(1);
+/// Until all that was promised is over.
+pub(super) const OVER: Duration = Duration::from_millis(LONG + SLACK);
 
 /// What one VM has to be told.
 #[derive(Debug)]
@@ -66,8 +67,10 @@ struct State {
     all: bool,
     /// Directory and name.
     pending: BTreeSet<(u64, Vec<u8>)>,
+    /// What it was told last, until it asks for more.
+    told: Vec<(u64, Vec<u8>)>,
     /// Names that it takes for not there.
-    absent: HashSet<(u64, Vec<u8>)>,
+    absent: Absent,
     ended: bool,
 }
 
@@ -101,11 +104,10 @@ impl Changes {
     /// otherwise a record if it is a new one.
     pub(super) fn absent(&self, parent: u64, name: &[u8]) -> Option<Option<Record>> {
         let mut state = guard(&self.state);
-        let (key, room) = ((parent, name.to_vec()), state.absent.len() < ABSENT);
-        if !self.is_relied() || !(room || state.absent.contains(&key)) {
+        if !self.is_relied() {
             return None;
         }
-        let news = state.absent.insert(key);
+        let news = state.absent.add(parent, name)?;
         Some(news.then(|| Record::Absent {
             parent,
             name: name.to_vec(),
@@ -115,27 +117,30 @@ impl Changes {
     /// Takes a record of an earlier server.
     pub(super) fn replay(&self, record: &Record) {
         if let Record::Absent { parent, name } = record {
-            guard(&self.state).absent.insert((*parent, name.clone()));
+            guard(&self.state).absent.replay(*parent, name);
         }
     }
 
     /// All of them.
     pub(super) fn records(&self) -> Vec<Record> {
-        let one = |(parent, name): &(u64, Vec<u8>)| Record::Absent {
-            parent: *parent,
-            name: name.clone(),
-        };
-        guard(&self.state).absent.iter().map(one).collect()
+        let one = |(parent, name): (u64, Vec<u8>)| Record::Absent { parent, name };
+        let all = guard(&self.state).absent.all();
+        all.into_iter().map(one).collect()
     }
 
     fn wake(&self) {
         let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
     }
 
-    /// The guest has done what it was told, and waits for more.
-    fn listen(&self, header: &Header, answer: Answer) {
+    /// The guest has done what it was told, and waits for more. `again`: it has
+    /// not, for it was halted or the server was another.
+    fn listen(&self, header: &Header, again: bool, answer: Answer) {
         self.listener.store(header.pid, Ordering::Relaxed);
         let mut state = guard(&self.state);
+        let told = std::mem::take(&mut state.told);
+        if again {
+            state.pending.extend(told);
+        }
         let earlier = state.reader.replace(answer);
         self.settle(&state);
         drop(state);
@@ -154,11 +159,26 @@ impl Changes {
 
     /// The guest does not listen any more.
     fn leave(&self) {
-        self.listener.store(0, Ordering::Relaxed);
         let mut state = guard(&self.state);
         // Who comes next does not know what this one has missed.
-        (state.reader, state.all) = (None, true);
+        state.all = true;
+        // If somebody reads, it has come already.
+        if state.reader.is_none() {
+            self.listener.store(0, Ordering::Relaxed);
+        }
         self.settle(&state);
+        drop(state);
+        self.wake();
+    }
+
+    /// The guest looks everything up again: nothing is watched until it has.
+    fn begin_anew(&self) {
+        let mut state = guard(&self.state);
+        state.all = true;
+        self.settle(&state);
+        drop(state);
+        self.marks.clear();
+        self.wake();
     }
 
     /// The guest starts anew, or its VM is gone.
@@ -176,26 +196,22 @@ impl Changes {
         self.wake();
     }
 
-    /// Has everything that the guest knows looked up again, and waits for it.
-    pub(super) fn call_back(&self) {
+    /// Has everything that the guest knows looked up again, and waits for it,
+    /// so long at most: then what it was promised is over.
+    pub(super) fn call_back(&self, most: Duration) {
+        let end = Instant::now() + most;
         let mut state = guard(&self.state);
         state.all = true;
         self.settle(&state);
         self.wake();
-        let (mut left, began) = (usize::MAX, Instant::now());
-        let mut since = began;
         let busy = |state: &State| state.all || !state.pending.is_empty() || state.reader.is_none();
         while busy(&state) && !state.ended {
-            let waited = self.moved.wait_timeout(state, Duration::from_millis(100));
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
-            if state.pending.len() != left {
-                (left, since) = (state.pending.len(), Instant::now());
-            }
-            let silent = self.listener.load(Ordering::Relaxed) == 0;
-            let patience = if silent { BACK } else { STUCK };
-            if since.elapsed() > patience || began.elapsed() > MOST {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
                 return;
             }
+            let waited = self.moved.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 }
@@ -212,8 +228,8 @@ impl Fs {
     }
 
     /// The guest asks for changes.
-    pub(super) fn read_changes(&self, header: &Header, answer: Answer) {
-        self.changes.listen(header, answer);
+    pub(super) fn read_changes(&self, header: &Header, again: bool, answer: Answer) {
+        self.changes.listen(header, again, answer);
     }
 
     /// It does not ask any more.
@@ -262,18 +278,25 @@ impl Fs {
             let tree = self.tree();
             let own = seen.dirs.iter().filter_map(|dir| tree.name_of(*dir));
             state.pending.extend(own);
+            // So many are pending when everything is, and some more.
+            if state.pending.len() > tree.count() + 2 * ABSENT + PENDING {
+                state.pending.clear();
+                state.all = true;
+            }
         }
         if state.all && state.reader.is_some() {
             state.all = false;
             let absent = std::mem::take(&mut state.absent);
-            state.pending.extend(absent);
+            state.pending.extend(absent.all());
             state.pending.extend(self.tree().all_names());
         }
         changes.settle(&state);
         if !state.pending.is_empty()
             && let Some(reader) = state.reader.take()
         {
-            let bytes = self.batch(&mut state.pending, reader.data_bytes());
+            let room = reader.data_bytes();
+            let State { pending, told, .. } = &mut *state;
+            let bytes = self.batch(pending, told, room);
             match bytes.is_empty() {
                 // None of it has a place any more.
                 true => state.reader = Some(reader),
@@ -285,34 +308,46 @@ impl Fs {
     }
 
     /// Takes paths out, each with a NUL behind it, as many as there is room.
-    fn batch(&self, pending: &mut BTreeSet<(u64, Vec<u8>)>, room: usize) -> Vec<u8> {
-        let (mut bytes, mut count) = (Vec::new(), 0);
+    fn batch(
+        &self,
+        pending: &mut BTreeSet<(u64, Vec<u8>)>,
+        told: &mut Vec<(u64, Vec<u8>)>,
+        room: usize,
+    ) -> Vec<u8> {
+        let mut bytes = Vec::new();
         let tree = self.tree();
-        while count < BATCH
+        while told.len() < BATCH
             && let Some((parent, name)) = pending.pop_first()
         {
             let Some(path) = path(&tree, parent, &name) else {
                 continue;
             };
-            if bytes.len() + path.len() + 1 > room {
-                if !bytes.is_empty() {
-                    pending.insert((parent, name));
-                }
+            if path.len() >= room {
+                // There is no place for it in any answer.
+                continue;
+            }
+            if bytes.len() + path.len() >= room {
+                pending.insert((parent, name));
                 break;
             }
             bytes.extend(path);
             bytes.push(0);
-            count += 1;
+            told.push((parent, name));
         }
         bytes
     }
 
     /// Watches a directory that the guest looks into. `true`: from now on.
     pub(super) fn watch(&self, share: u32, node: u64, dir: impl AsFd) -> bool {
-        self.kind(share) != Kind::File
-            && self.changes.is_relied()
-            && !self.changes.marks.has(node)
-            && self.changes.marks.add(node, dir)
+        let marks = &self.changes.marks;
+        if self.kind(share) == Kind::File || !self.changes.is_relied() || marks.has(node) {
+            return false;
+        }
+        if marks.is_full() {
+            self.changes.begin_anew();
+            return false;
+        }
+        marks.add(node, dir)
     }
 }
 

@@ -1,9 +1,12 @@
-//! Who may rely on what it has read, and how long. A guest cannot be told of
-//! changes, so it is promised nothing that somebody else may change: only
-//! while a VM is the only one that has a share, it is given time to live for
-//! what it learns. A second one that comes waits until what the first was
-//! given is over, before it can change anything.
+//! Who may rely on what it has read, and how long. Only while a VM is the only
+//! one that has a share, it is given time to live for what it learns: a little,
+//! or [`LONG`] for what it is told changes of (`changes.rs`). Before a second
+//! one that comes can change anything, the first looks everything up again and
+//! what it was given a little of is over. If the first does not look, for it is
+//! halted or does not listen, the second waits until all that it was given is
+//! over.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -15,7 +18,7 @@ use crate::spec::Share;
 
 /// A guest rounds up to its clock's ticks (10 ms), and an answer is some time
 /// on its way: long, when server and VM wait for a processor of a busy host.
-const SLACK: u64 = 250;
+pub(super) const SLACK: u64 = 250;
 
 /// A share as one VM has it.
 #[derive(Debug)]
@@ -25,10 +28,10 @@ pub(super) struct Lease {
     /// Milliseconds, if nobody else has it.
     ttl: u64,
     shared: AtomicBool,
-    /// When the last of what was given is over, on the server's clock.
+    /// When the last of what was given a little of is over, on the server's clock.
     until: AtomicU64,
-    /// Something was given for as long as the guest listens.
-    long: AtomicBool,
+    /// The same of what the guest is told changes of.
+    long: AtomicU64,
     changes: Arc<Changes>,
 }
 
@@ -62,19 +65,16 @@ impl Leases {
         changes: &Arc<Changes>,
     ) -> Vec<Arc<Lease>> {
         let mut all = guard(&self.all);
+        // It may have been given something a moment ago.
+        let over = |ms| if used { self.now() + ms + SLACK } else { 0 };
         let lease = |share: &Share| {
             Arc::new(Lease {
                 session,
                 path: share.path.clone(),
                 ttl: share.cache_ms,
                 shared: AtomicBool::new(false),
-                // It may have been given something a moment ago.
-                until: AtomicU64::new(if used {
-                    self.now() + share.cache_ms + SLACK
-                } else {
-                    0
-                }),
-                long: AtomicBool::new(used),
+                until: AtomicU64::new(over(share.cache_ms)),
+                long: AtomicU64::new(over(LONG)),
                 changes: Arc::clone(changes),
             })
         };
@@ -97,34 +97,33 @@ impl Leases {
         if lease.ttl == 0 || lease.shared.load(Ordering::SeqCst) {
             return 0;
         }
-        if told {
-            lease.long.store(true, Ordering::SeqCst);
-        } else {
-            let until = self.now() + lease.ttl + SLACK;
-            lease.until.fetch_max(until, Ordering::SeqCst);
-        }
+        let (over, ms) = match told {
+            true => (&lease.long, LONG),
+            false => (&lease.until, lease.ttl),
+        };
+        over.fetch_max(self.now() + ms + SLACK, Ordering::SeqCst);
         // Somebody may have come since.
         match lease.shared.load(Ordering::SeqCst) {
             true => 0,
-            false if told => LONG,
-            false => lease.ttl,
+            false => ms,
         }
     }
 
     /// Has the VMs that rely on anything of these look again. Waits until
-    /// they have.
+    /// they have, or until what they were given is over.
     pub(super) fn call_back(&self, own: &[Arc<Lease>]) {
-        let others: Vec<Arc<Lease>> = {
-            let all = guard(&self.all);
-            let long = all
-                .iter()
-                .filter(|other| other.long.load(Ordering::SeqCst) && meets(own, other));
-            long.cloned().collect()
-        };
-        for other in &others {
-            // The other shares of its VM with it: no harm is done.
-            if other.long.swap(false, Ordering::SeqCst) {
-                other.changes.call_back();
+        let mut others: BTreeMap<u64, (u64, Arc<Changes>)> = BTreeMap::new();
+        for other in guard(&self.all).iter().filter(|other| meets(own, other)) {
+            let long = other.long.load(Ordering::SeqCst);
+            let first = || (0, Arc::clone(&other.changes));
+            let (until, _) = others.entry(other.session).or_insert_with(first);
+            *until = long.max(*until);
+        }
+        for (until, changes) in others.values() {
+            // Whoever comes next calls back, too: it cannot know of this.
+            let left = until.saturating_sub(self.now());
+            if left > 0 {
+                changes.call_back(Duration::from_millis(left));
             }
         }
     }
@@ -204,6 +203,30 @@ mod tests {
         // An earlier server may have given something.
         leases.open(3, &[share("/a")], true, &changes());
         assert!(leases.pause(&two) > Duration::from_millis(500));
+    }
+
+    #[test]
+    fn one_who_does_not_listen_is_waited_for_until_all_is_over() {
+        let leases = Leases::default();
+        let one = leases.open(1, &[share("/a"), share("/b")], false, &changes());
+        assert_eq!(leases.grant(&one[0], true), LONG);
+        let soon = leases.now() + 200;
+        one[0].long.store(soon, Ordering::SeqCst);
+        let two = leases.open(2, &[share("/a")], false, &changes());
+        assert_eq!(leases.grant(&one[0], true), 0);
+        one[0].long.store(soon, Ordering::SeqCst);
+        // A third one waits, too, although the second has begun to.
+        let three = leases.open(3, &[share("/a")], false, &changes());
+        std::thread::scope(|scope| {
+            scope.spawn(|| leases.call_back(&two));
+            leases.call_back(&three);
+            assert!(leases.now() >= soon);
+        });
+        assert!(leases.now() < soon + LONG / 2);
+        let other = leases.open(4, &[share("/b")], false, &changes());
+        let began = leases.now();
+        leases.call_back(&other);
+        assert!(leases.now() < began + LONG / 2);
     }
 
     #[test]

@@ -27,6 +27,8 @@ const LISTS: u64 = libc::FAN_CREATE | libc::FAN_DELETE | libc::FAN_MOVED_FROM | 
 const METADATA: usize = 24;
 /// Bytes of `fanotify_event_info_fid` up to the handle: header and file system.
 const INFO: usize = 12;
+/// Bytes that name a file system (`f_fsid`).
+const SYSTEM: usize = 8;
 /// File systems of this host alone (statfs(2)): ext4, XFS, btrfs, tmpfs, F2FS,
 /// bcachefs, ZFS.
 const LOCAL: [u32; 7] = [
@@ -40,6 +42,13 @@ const LOCAL: [u32; 7] = [
 ];
 /// Longest handle (`MAX_HANDLE_SZ`).
 const HANDLE: usize = 128;
+/// Most directories that are watched for a VM: the host's limit is for all that a
+/// user has.
+const MARKS: usize = 1 << 15;
+/// Bytes that are read at once, and how often: the host may change more all the
+/// time.
+const BUFFER: usize = 64 << 10;
+const READS: usize = 16;
 
 /// The directories of a VM that are watched.
 #[derive(Debug)]
@@ -51,9 +60,12 @@ pub(super) struct Marks {
 
 #[derive(Debug, Default)]
 struct Known {
-    /// Type and bytes of the handle.
+    /// File system, type and bytes of the handle: two file systems have the same
+    /// handles.
     nodes: HashMap<Vec<u8>, u64>,
     handles: HashMap<u64, Vec<u8>>,
+    /// How many the host watches: those that are forgotten, too.
+    made: usize,
 }
 
 /// What was seen.
@@ -110,6 +122,11 @@ impl Marks {
             return false;
         };
         let path = std::ffi::CString::new(by_descriptor(&dir)).unwrap_or_default();
+        // As long as that, nobody empties the maps: what is in them is watched.
+        let mut known = guard(&self.known);
+        if known.made >= MARKS {
+            return false;
+        }
         // SAFETY: the path ends with a NUL and outlives the call.
         let done = unsafe {
             let flags = libc::FAN_MARK_ADD | libc::FAN_MARK_ONLYDIR;
@@ -119,8 +136,9 @@ impl Marks {
         if done != 0 {
             return false;
         }
-        let mut known = guard(&self.known);
-        known.nodes.insert(handle.clone(), node);
+        if known.nodes.insert(handle.clone(), node).is_none() {
+            known.made += 1;
+        }
         known.handles.insert(node, handle);
         true
     }
@@ -136,23 +154,44 @@ impl Marks {
         }
     }
 
-    /// Nobody asks about any.
-    pub(super) fn clear(&self) {
-        *guard(&self.known) = Known::default();
+    /// There is no room for more, and most of what is watched nobody asks about.
+    pub(super) fn is_full(&self) -> bool {
+        let known = guard(&self.known);
+        known.made >= MARKS && known.handles.len() < MARKS / 2
     }
 
-    /// Takes what was seen.
+    /// Nobody asks about any.
+    pub(super) fn clear(&self) {
+        let mut known = guard(&self.known);
+        if let Some(group) = &self.group {
+            // SAFETY: takes numbers only; no path belongs to this.
+            let done = unsafe {
+                let (fd, at) = (group.as_raw_fd(), libc::AT_FDCWD);
+                libc::fanotify_mark(fd, libc::FAN_MARK_FLUSH, 0, at, std::ptr::null())
+            };
+            if done != 0 {
+                let error = std::io::Error::last_os_error();
+                tracing::warn!(%error, "directories stay watched");
+            }
+        }
+        *known = Known::default();
+    }
+
+    /// Takes what was seen, or a part: then there is more to read.
     pub(super) fn read(&self) -> Seen {
         let mut seen = Seen::default();
         let Some(group) = &self.group else {
             return seen;
         };
-        let mut buffer = vec![0; 64 << 10];
-        while let Ok(length) = rustix::io::read(group, &mut buffer[..]) {
-            if length == 0 {
+        let mut buffer = vec![0; BUFFER];
+        for _ in 0..READS {
+            match rustix::io::read(group, &mut buffer[..]) {
+                Ok(length) if length > 0 => self.take(&buffer[..length], &mut seen),
+                _ => break,
+            }
+            if seen.lost {
                 break;
             }
-            self.take(&buffer[..length], &mut seen);
         }
         seen.names.sort_unstable();
         seen.names.dedup();
@@ -174,7 +213,7 @@ impl Marks {
             } else if number(event, 20) != own
                 && let Some((handle, name)) = event.get(METADATA..).and_then(name_in)
             {
-                let Some(node) = guard(&self.known).nodes.get(handle).copied() else {
+                let Some(node) = guard(&self.known).nodes.get(&handle).copied() else {
                     continue;
                 };
                 let itself = name == b".";
@@ -194,19 +233,21 @@ fn number(bytes: &[u8], at: usize) -> u32 {
     u32::from_ne_bytes(four.unwrap_or_default())
 }
 
-/// Handle (without its length) and name, from an event's information.
-fn name_in(info: &[u8]) -> Option<(&[u8], &[u8])> {
+/// File system with handle (without its length), and name, from an event's
+/// information.
+fn name_in(info: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     if info.first() != Some(&libc::FAN_EVENT_INFO_TYPE_DFID_NAME) {
         return None;
     }
     let length = number(info, INFO) as usize;
+    let system = info.get(INFO - SYSTEM..INFO)?;
     let handle = info.get(INFO + 4..INFO + 8 + length)?;
     let name = info.get(INFO + 8 + length..)?;
     let end = name.iter().position(|byte| *byte == 0)?;
-    Some((handle, &name[..end]))
+    Some(([system, handle].concat(), &name[..end]))
 }
 
-/// A directory's handle: its type and bytes.
+/// A directory's file system, and its handle: type and bytes.
 fn handle_of(dir: BorrowedFd<'_>) -> Option<Vec<u8>> {
     // `struct file_handle`: length, type, bytes.
     let mut handle = [0u32; 2 + HANDLE / 4];
@@ -225,9 +266,11 @@ fn handle_of(dir: BorrowedFd<'_>) -> Option<Vec<u8>> {
     if done != 0 {
         return None;
     }
+    let system: [u8; SYSTEM] = rustix::fs::fstatvfs(dir).ok()?.f_fsid.to_ne_bytes();
     let length = (handle[0] as usize).min(HANDLE);
     let bytes: Vec<u8> = handle.iter().flat_map(|four| four.to_ne_bytes()).collect();
-    bytes.get(4..8 + length).map(<[u8]>::to_vec)
+    let handle = bytes.get(4..8 + length)?;
+    Some([&system, handle].concat())
 }
 
 #[cfg(test)]
@@ -267,6 +310,41 @@ mod tests {
         assert!(!seen.lost);
         marks.forget(8);
         assert!(!marks.has(8) && marks.has(7));
+        marks.clear();
+        assert!(!marks.has(7));
+        let touch = std::process::Command::new("touch")
+            .arg(dir.path().join("late"))
+            .status();
+        assert!(touch.unwrap().success());
+        assert_eq!(marks.read(), Seen::default());
+    }
+
+    #[test]
+    fn the_same_handle_of_another_file_system_is_another_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let marks = Marks::default();
+        assert!(marks.add(7, opened(dir.path())), "fanotify(7)");
+        let own = guard(&marks.known).handles[&7].clone();
+        let event = |key: &[u8]| {
+            let (system, handle) = key.split_at(SYSTEM);
+            let mut info = vec![libc::FAN_EVENT_INFO_TYPE_DFID_NAME, 0, 0, 0];
+            info.extend(system);
+            info.extend((handle.len() as u32 - 4).to_ne_bytes());
+            info.extend(handle);
+            info.extend(b"name\0");
+            let mut event = vec![0; METADATA];
+            event[..4].copy_from_slice(&((METADATA + info.len()) as u32).to_ne_bytes());
+            event.extend(info);
+            event
+        };
+        let mut seen = Seen::default();
+        marks.take(&event(&own), &mut seen);
+        assert_eq!(seen.names, [(7, b"name".to_vec())]);
+        let mut other = own;
+        other[0] ^= 1;
+        let mut seen = Seen::default();
+        marks.take(&event(&other), &mut seen);
+        assert_eq!(seen, Seen::default());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The file system of one VM: carries out FUSE requests.
 
+mod absent;
 mod changes;
 mod dir;
 mod entry;
@@ -266,7 +267,7 @@ impl Fs {
         let (this, own, header) = (Arc::clone(self), Arc::clone(&slot), *header);
         let run = move |wait: bool| {
             if wait {
-                this.changes.call_back();
+                this.changes.call_back(changes::OVER);
             }
             let taken = guard(&own).take();
             if let Some((request, answer)) = taken {
@@ -292,7 +293,9 @@ impl Fs {
                 return answer.none();
             }
             op::INTERRUPT => return answer.none(),
-            op::READ if header.node == changes::NODE => return self.read_changes(header, answer),
+            op::READ if header.node == changes::NODE => {
+                return self.read_changes(header, again, answer);
+            }
             op::READ => return self.read(header, args, answer),
             op::WRITE => self.write(header, args, &request, &answer),
             op::FSYNC => return self.fsync(header, args, answer),

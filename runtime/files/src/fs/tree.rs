@@ -304,6 +304,11 @@ impl Tree {
         roots.chain(self.children.keys().cloned()).collect()
     }
 
+    /// How many these are.
+    pub(super) fn count(&self) -> usize {
+        self.shares as usize + self.children.len()
+    }
+
     /// Everything as records.
     pub(super) fn records(&self) -> Vec<Record> {
         let one = |(id, node): (&u64, &Node)| {

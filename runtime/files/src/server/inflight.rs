@@ -118,6 +118,14 @@ impl Table {
     /// The requests that were taken and not answered. `used` is the queue's
     /// used index, `following` the head of the request at [`Table::next`].
     pub(crate) fn recover(&self, queue: usize, used: u16, following: Option<u16>) -> Vec<u16> {
+        if used == 0 && self.next(queue) == 0 {
+            // Of a queue that starts anew nothing waits. What is marked is of
+            // an earlier one, which had come round to this position.
+            for head in 0..QUEUE_SIZE {
+                self.done(queue, head);
+            }
+            return Vec::new();
+        }
         let publishing = self.publishing(queue).load(Ordering::SeqCst);
         if publishing != NONE && publishing as u16 == used {
             self.done(queue, (publishing >> 16) as u16 % QUEUE_SIZE);
@@ -135,8 +143,9 @@ impl Table {
 
 /// A queue starts at this position. If it is where the queue has come to, it
 /// goes on after it was stopped: what was taken and not answered still waits.
+/// At 0 it may be a new one, too: [`Table::recover`] tells.
 pub(crate) fn prepare(file: impl AsFd, queue: u32, position: u16) -> io::Result<()> {
-    if position != 0 && base(file.as_fd(), queue)? == position {
+    if base(file.as_fd(), queue)? == position {
         return Ok(());
     }
     let mut part = vec![0; PART];
@@ -202,12 +211,23 @@ mod tests {
     }
 
     #[test]
+    fn a_queue_that_has_come_round_to_0_keeps_what_waits() {
+        let (file, table) = table();
+        table.take(1, 3);
+        prepare(&file, 1, 0).unwrap();
+        assert_eq!(table.recover(1, 65_535, None), [3]);
+        // The driver has set it up anew.
+        assert_eq!(table.recover(1, 0, None), [0u16; 0]);
+        assert_eq!(table.recover(1, 65_535, None), [0u16; 0]);
+    }
+
+    #[test]
     fn a_request_that_was_only_marked_is_not_taken_twice() {
         let (_file, table) = table();
         table.mark(1, 5).store(1, Ordering::SeqCst);
-        assert_eq!(table.recover(1, 0, Some(5)), [5]);
+        assert_eq!(table.recover(1, 65_535, Some(5)), [5]);
         assert_eq!(table.next(1), 0);
-        assert_eq!(table.recover(1, 0, Some(6)), [5]);
+        assert_eq!(table.recover(1, 65_535, Some(6)), [5]);
         assert_eq!(table.next(1), 0);
     }
 }

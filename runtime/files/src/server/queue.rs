@@ -92,18 +92,29 @@ impl Answer {
         all.extend((-error).to_le_bytes());
         all.extend(self.unique.to_le_bytes());
         all.extend(bytes);
-        let written = self.shared.memory.scatter(&self.room, &all);
-        if let Err(error) = written {
-            tracing::warn!(%error, "an answer cannot be given");
-            return self.complete(0);
+        let mut ring = self.shared.ring();
+        if ring.is_stopped() {
+            // The request goes on elsewhere, and its memory with it.
+            return;
         }
-        self.complete(length);
+        let length = match self.shared.memory.scatter(&self.room, &all) {
+            Ok(_) => length,
+            Err(error) => {
+                tracing::warn!(%error, "an answer cannot be given");
+                0
+            }
+        };
+        complete(&mut ring, self.head, length);
     }
 
     fn complete(self, length: u32) {
-        if let Err(error) = self.shared.ring().complete(self.head, length) {
-            tracing::warn!(%error, "an answer cannot be published");
-        }
+        complete(&mut self.shared.ring(), self.head, length);
+    }
+}
+
+fn complete(ring: &mut Ring, head: u16, length: u32) {
+    if let Err(error) = ring.complete(head, length) {
+        tracing::warn!(%error, "an answer cannot be published");
     }
 }
 

@@ -205,7 +205,12 @@ impl Ring {
         !self.stopped && available.is_ok_and(|available| available != self.next)
     }
 
-    /// Nothing is taken or published any more. Gives the position.
+    /// Nothing is taken or published any more.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped
+    }
+
+    /// From now on nothing is taken or published. Gives the position.
     pub(crate) fn stop(&mut self) -> u16 {
         self.stopped = true;
         self.next
