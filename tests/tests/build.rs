@@ -36,7 +36,7 @@ const STACK: &str = r#"services:
     build:
       dockerfile_inline: |
         FROM debian:12
-        RUN --mount=type=ssh perl -MSocket -e 'socket(S,PF_UNIX,SOCK_STREAM,0); connect(S,sockaddr_un($$ENV{SSH_AUTH_SOCK})) or die $$!; syswrite S,pack("NC",1,11); sysread S,$$a,9; print unpack("H*",$$a),"\n"' > /answer
+        RUN --mount=type=ssh perl -MSocket -e 'socket(S,PF_UNIX,SOCK_STREAM,0); connect(S,sockaddr_un($$ENV{SSH_AUTH_SOCK})) or die $$!; syswrite S,pack("NC",1,11); read S,$$a,9; print unpack("H*",$$a),"\n"' > /answer
       ssh: [default]
     command: [cat, /answer]
 secrets:
