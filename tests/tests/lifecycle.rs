@@ -208,6 +208,12 @@ fn a_look_at_what_runs() {
         .ok();
     let stats = &objects(&stats)[0];
     assert_eq!(stats["Name"], "look-box-1");
+    let table = project.stack(&["stats", "--no-stream"]).ok();
+    let last = table.lines().last().unwrap_or_default();
+    assert!(
+        last.starts_with("look: ") && last.contains("dropped: "),
+        "{table}"
+    );
     assert_eq!(stats["PIDs"], "1");
     let memory = stats["MemUsage"].as_str().unwrap_or_default();
     assert!(memory.ends_with(" / 100MiB"), "{memory}");

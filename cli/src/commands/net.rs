@@ -7,6 +7,7 @@ use clap::Subcommand;
 
 use crate::context::Context;
 use crate::error::Error;
+pub(super) use stats::summary;
 
 /// Look into the network: counters and captures
 #[derive(Debug, clap::Args)]

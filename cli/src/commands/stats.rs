@@ -7,8 +7,9 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use stack_api::look::Usage;
+use stack_api::network::NetStats;
 
-use super::Services;
+use super::{Services, net};
 use crate::client::{Client, services_query};
 use crate::context::{Context, containers};
 use crate::error::Error;
@@ -26,6 +27,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 ///
 /// On a terminal the table is live, with the processor's last half minute as
 /// a line of bars. Percentages are of one processor: two busy ones are 200%.
+/// Below the table is what the network daemon sees; `stack net stats` tells more.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: one look, for a script\n  \
                   stack stats --no-stream --format json")]
@@ -74,7 +76,13 @@ impl Stats {
             }
             history.add(self.look(&client, &path).await?);
             let live = !self.no_stream && std::io::stdout().is_terminal();
-            let text = self.text(context.ui, &history, live)?;
+            let mut text = self.text(context.ui, &history, live)?;
+            if self.format == Form::Table {
+                let path = format!("/v1/stacks/{}/net", project.name);
+                let seen: NetStats = client.get(&path).await?;
+                let lines = seen.daemons.iter().map(net::summary);
+                text.extend(lines.map(|line| line + "\n"));
+            }
             if live && drawn > 0 {
                 // Back to the first line, and away with what is below.
                 ui::print(format_args!("\u{1b}[{drawn}A\u{1b}[J"))?;

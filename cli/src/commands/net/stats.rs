@@ -1,6 +1,6 @@
 //! `stack net stats`
 
-use stack_api::network::NetStats;
+use stack_api::network::{DaemonStats, NetStats};
 
 use crate::context::Context;
 use crate::error::Error;
@@ -62,21 +62,24 @@ impl Stats {
         }
         ui::print(table)?;
         for daemon in &stats.daemons {
-            let drops: Vec<String> = daemon
-                .drops
-                .iter()
-                .map(|(reason, count)| format!("{reason} {count}"))
-                .collect();
-            let drops = match drops.is_empty() {
-                true => "none".to_owned(),
-                false => drops.join(", "),
-            };
-            ui::print_line(format_args!(
-                "{}: {} flows, {} published ports, {} questions for names ({} passed on), dropped: \
-                 {drops}",
-                daemon.home, daemon.flows, daemon.published, daemon.queries, daemon.forwarded
-            ))?;
+            ui::print_line(summary(daemon))?;
         }
         Ok(exit::OK)
     }
+}
+
+/// A network daemon in a line.
+pub(in crate::commands) fn summary(daemon: &DaemonStats) -> String {
+    let drops = daemon.drops.iter();
+    let drops: Vec<String> = drops
+        .map(|(reason, count)| format!("{reason} {count}"))
+        .collect();
+    let drops = match drops.is_empty() {
+        true => "none".to_owned(),
+        false => drops.join(", "),
+    };
+    format!(
+        "{}: {} flows, {} published ports, {} questions for names ({} passed on), dropped: {drops}",
+        daemon.home, daemon.flows, daemon.published, daemon.queries, daemon.forwarded
+    )
 }
