@@ -8,6 +8,7 @@ use std::fmt::{self, Display};
 use std::path::Path;
 
 use miette::{Diagnostic as Draw, LabeledSpan, NamedSource, Severity as Level, SourceCode};
+use stack_planner::diagnostic::Position;
 use stack_planner::{Diagnostic, Loaded, Severity};
 
 use crate::context::Context;
@@ -95,15 +96,7 @@ pub(super) fn mention(context: &Context, loaded: &Loaded, warnings: &[Diagnostic
 fn brief(ui: Ui, found: &Diagnostic, text: impl Fn(&Path) -> Option<String>) -> String {
     let place = found.labels.first().map(|label| {
         let text = text(&label.file).unwrap_or_default();
-        let before = text.get(..label.span.start).unwrap_or_default();
-        let (line, column) = before.bytes().fold((1, 1), |(line, column), byte| {
-            match byte {
-                b'\n' => (line + 1, 1),
-                // What continues a character.
-                0x80..=0xbf => (line, column),
-                _ => (line, column + 1),
-            }
-        });
+        let Position { line, column } = Position::of(&text, label.span.start);
         format!("{}:{line}:{column}: ", shown(&label.file))
     });
     let help = found.help.as_deref().map(|help| format!(": {help}"));

@@ -9,7 +9,7 @@ const PLENTY: Limits = Limits {
     files: 2,
 };
 
-fn record(sequence: u64, text: &str, partial: bool) -> Record {
+pub(super) fn record(sequence: u64, text: &str, partial: bool) -> Record {
     let data = text.as_bytes().to_vec();
     Record {
         sequence,
@@ -27,7 +27,7 @@ fn write(writer: &mut Writer, records: &[Record]) {
     writer.flush().unwrap();
 }
 
-fn lines(reader: &mut Reader) -> Vec<String> {
+pub(super) fn lines(reader: &mut Reader) -> Vec<String> {
     std::iter::from_fn(|| reader.next_entry())
         .map(|entry| entry.text())
         .collect()

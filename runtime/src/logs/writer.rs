@@ -243,6 +243,7 @@ fn last_sequence(path: &Path) -> io::Result<u64> {
 mod tests {
     use super::*;
     use crate::logs::Reader;
+    use crate::logs::tests::{lines, record};
 
     #[test]
     fn what_a_full_disk_does_not_take_waits() {
@@ -256,13 +257,7 @@ mod tests {
         let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
         let good = std::mem::replace(&mut writer.file, full);
         for sequence in 1..=3 {
-            let record = Record {
-                sequence,
-                time_ns: 0,
-                stream: Stream::Stdout,
-                partial: false,
-                data: sequence.to_string().into_bytes(),
-            };
+            let record = record(sequence, &sequence.to_string(), false);
             writer.append(&record).unwrap();
             assert!(writer.flush().is_err() && writer.is_behind());
         }
@@ -271,11 +266,7 @@ mod tests {
         writer.file = good;
         writer.flush().unwrap();
         assert_eq!((writer.stored(), writer.is_behind()), (3, false));
-        let mut reader = Reader::open(&path);
-        let texts: Vec<String> = std::iter::from_fn(|| reader.next_entry())
-            .map(|entry| entry.text())
-            .collect();
-        assert_eq!(texts, ["1", "2", "3"]);
+        assert_eq!(lines(&mut Reader::open(&path)), ["1", "2", "3"]);
     }
 
     #[test]
@@ -285,23 +276,12 @@ mod tests {
         let limits = Limits { size: 1, files: 2 };
         let mut writer = Writer::open(&path, limits, false).unwrap();
         let take = |writer: &mut Writer, sequence: u64| {
-            let record = Record {
-                sequence,
-                time_ns: 0,
-                stream: Stream::Stdout,
-                partial: false,
-                data: sequence.to_string().into_bytes(),
-            };
+            let record = record(sequence, &sequence.to_string(), false);
             let taken = writer.append(&record);
             writer.flush().unwrap();
             taken
         };
-        let texts = || {
-            let mut reader = Reader::open(&path);
-            std::iter::from_fn(|| reader.next_entry())
-                .map(|entry| entry.text())
-                .collect::<Vec<_>>()
-        };
+        let texts = || lines(&mut Reader::open(&path));
         take(&mut writer, 1).unwrap();
         // No new file can be opened.
         let fresh = crate::logs::fresh(&path);

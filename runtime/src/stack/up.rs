@@ -95,9 +95,12 @@ pub(super) async fn carry_out(
     daemon.check_external_volumes(&order.request.spec)?;
     let (spec, grace) = (&order.request.spec, order.request.timeout);
     // What is refused is refused before anything is stopped.
-    resources::check_ports(&daemon, spec, &plan_order(&daemon, &order)?)?;
-    volume::convert::shared(&daemon, &progress, spec, grace.map(|s| s * 1000)).await?;
     let mut plan = plan_order(&daemon, &order)?;
+    resources::check_ports(&daemon, spec, &plan)?;
+    if volume::convert::shared(&daemon, &progress, spec, grace.map(|s| s * 1000)).await? {
+        // Who used the volume was stopped.
+        plan = plan_order(&daemon, &order)?;
+    }
     let built: Vec<String> = builds(&plan).map(str::to_owned).collect();
     // Building may take minutes: pulls go on beside it.
     let pulled = images::ensure(&daemon, &progress, pulls(&order.request, &plan));

@@ -19,7 +19,8 @@ use crate::ledger::Table;
 use crate::progress::Progress;
 
 /// Makes a tree of every disk that the stack is to mount several times. The
-/// containers that use it are stopped; the plan starts them again.
+/// containers that use it are stopped; the plan starts them again. Whether
+/// there was one.
 ///
 /// # Errors
 /// A copy fails; the disk is in use as before.
@@ -28,7 +29,8 @@ pub(crate) async fn shared(
     progress: &Progress,
     spec: &StackSpec,
     grace: Option<u64>,
-) -> Result<(), ApiError> {
+) -> Result<bool, ApiError> {
+    let mut any = false;
     for (key, wanted) in &spec.volumes {
         let known: Option<Volume> = daemon.ledger.get(Table::Volumes, &wanted.name)?;
         let Some(volume) = known.filter(|volume| volume.kind == VolumeKind::Disk) else {
@@ -50,8 +52,9 @@ pub(crate) async fn shared(
         progress.step("volume", &volume.name, "copying, to be shared");
         convert(daemon, &volume).await?;
         progress.finish("volume", &volume.name, "shared from now on");
+        any = true;
     }
-    Ok(())
+    Ok(any)
 }
 
 /// The containers that have the volume's disk.
