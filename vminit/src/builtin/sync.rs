@@ -4,6 +4,7 @@
 mod compare;
 mod list;
 mod place;
+mod settle;
 mod stage;
 
 use std::io::{self, Read, Write};
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 
 use stack_protocol::sync::{FromGuest, Outcome, ToGuest, read, write};
 
+use settle::Settler;
 use stage::Stage;
 
 /// Conflicts and failures that are told at most.
@@ -26,6 +28,7 @@ pub(crate) fn run(
     rustix::process::umask(rustix::fs::Mode::empty());
     let mut target = PathBuf::from("/");
     let mut stage: Option<Stage> = None;
+    let settler = Settler::start();
     while let Some(message) = read(&mut input)? {
         match message {
             ToGuest::Begin { target: to } => {
@@ -51,11 +54,19 @@ pub(crate) fn run(
                 .get_or_insert_with(|| Stage::new(&target, owner))
                 .remove(path, expected),
             ToGuest::Commit => {
+                let written = stage
+                    .as_ref()
+                    .and_then(Stage::aside)
+                    .and_then(settle::disk_of);
                 let outcome = stage.take().map_or_else(Outcome::default, Stage::commit);
                 write(&mut output, &FromGuest::Committed(outcome))?;
                 output.flush()?;
+                if let Some(disk) = written {
+                    settler.write_back(disk);
+                }
             }
         }
     }
+    settler.end();
     Ok(())
 }

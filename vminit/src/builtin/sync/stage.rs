@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use rustix::process::{getegid, geteuid};
 use stack_protocol::sync::{Item, Kind, Outcome, Stamp};
 
-use super::{MOST_TOLD, compare, place};
+use super::{MOST_TOLD, compare, place, settle};
 
 /// Contents up to this size are written at once, bytes.
 const SMALL: u64 = 64 << 10;
@@ -110,6 +110,7 @@ impl Stage {
                     .create_new(true)
                     .mode(mode & 0o777)
                     .open(&staged)?;
+                settle::reserve(&file, stamp.size);
                 match stamp.size {
                     0..=SMALL => {
                         let mut bytes = Vec::new();
@@ -127,6 +128,11 @@ impl Stage {
             }
         }
         Ok(What::Move { staged })
+    }
+
+    /// Where the batch lies until it is committed.
+    pub(super) fn aside(&self) -> Option<&Path> {
+        self.aside.as_deref()
     }
 
     pub(super) fn remove(&mut self, path: String, expected: Option<Stamp>) {

@@ -1,0 +1,85 @@
+//! What a batch wrote comes to the disk soon, and behind the answer.
+//!
+//! ext4 writes a file back when it is renamed over another one
+//! (`auto_da_alloc`, Documentation/admin-guide/ext4.rst of the kernel), for
+//! services that forget fsync(2): one request to the disk for each of thousands
+//! of small files, before the last one is there. A file whose blocks are
+//! reserved beforehand is left alone, and the whole batch is written after it.
+
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::mpsc::{Sender, channel};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use rustix::fs::{FallocateFlags, fallocate, fstatfs, syncfs};
+
+/// Without another batch, the disk is written.
+const PAUSE: Duration = Duration::from_secs(1);
+/// overlayfs and ext4 (linux/magic.h).
+const ON_DISK: [i64; 2] = [0x794c_7630, 0xef53];
+
+/// Reserves the blocks of a file that is to have that many bytes. Where that
+/// cannot be, writing tells.
+pub(super) fn reserve(file: &File, size: u64) {
+    if size > 0 && is_on_disk(file) {
+        let _ = fallocate(file, FallocateFlags::empty(), 0, size);
+    }
+}
+
+/// The file system of `dir`, if it is one that [`reserve`] has an effect on.
+pub(super) fn disk_of(dir: &Path) -> Option<File> {
+    File::open(dir).ok().filter(is_on_disk)
+}
+
+fn is_on_disk(file: &File) -> bool {
+    fstatfs(file).is_ok_and(|stat| ON_DISK.contains(&stat.f_type))
+}
+
+/// Writes back while the conversation goes on.
+pub(super) struct Settler {
+    disks: Sender<File>,
+    thread: JoinHandle<()>,
+}
+
+impl Settler {
+    pub(super) fn start() -> Settler {
+        let (sender, disks) = channel::<File>();
+        let thread = thread::spawn(move || {
+            while let Ok(disk) = disks.recv() {
+                let mut disks_written = vec![disk];
+                // Who waits for the files has the processor first.
+                while let Ok(disk) = disks.recv_timeout(PAUSE) {
+                    let is_new = |known: &File| device(known) != device(&disk);
+                    if disks_written.iter().all(is_new) {
+                        disks_written.push(disk);
+                    }
+                }
+                for disk in disks_written {
+                    let _ = syncfs(&disk);
+                }
+            }
+        });
+        Settler {
+            disks: sender,
+            thread,
+        }
+    }
+
+    /// Has what is on `disk` written back soon.
+    pub(super) fn write_back(&self, disk: File) {
+        // Without the thread, the kernel does it in its own time.
+        let _ = self.disks.send(disk);
+    }
+
+    /// Returns when everything is written.
+    pub(super) fn end(self) {
+        drop(self.disks);
+        let _ = self.thread.join();
+    }
+}
+
+fn device(disk: &File) -> Option<u64> {
+    disk.metadata().ok().map(|meta| meta.dev())
+}
