@@ -8,7 +8,7 @@ use stack_api::run::Run;
 use stack_api::spec::{ServiceSpec, StackSpec};
 
 use super::images::{self, PullOrder, Wanted};
-use super::{Outcome, create, down, networks, wait};
+use super::{Outcome, create, down, networks, resources, wait};
 use crate::container::Handle;
 use crate::daemon::Daemon;
 use crate::progress::Progress;
@@ -21,6 +21,7 @@ use crate::space::Lease;
 /// taken.
 pub async fn run(daemon: Arc<Daemon>, request: Run, progress: Progress) -> Outcome {
     let Run { spec, service, .. } = &request;
+    resources::may_publish(&daemon, [service])?;
     let _image = Lease::new(&daemon, std::iter::once(&service.image)).await?;
     let wanted = Wanted {
         reference: service.image.clone(),

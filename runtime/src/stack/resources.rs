@@ -2,7 +2,7 @@
 
 use stack_api::event::ApiError;
 use stack_api::request::Up;
-use stack_api::spec::{PortSpec, StackSpec};
+use stack_api::spec::{PortSpec, ServiceSpec, StackSpec};
 use stack_planner::plan::{Action, Plan};
 use stack_vmm::AnyBackend;
 
@@ -79,23 +79,34 @@ pub(super) fn check(daemon: &Daemon, request: &Up, plan: &Plan, progress: &Progr
 /// # Errors
 /// A service that is started or changed publishes one.
 pub(super) fn check_ports(daemon: &Daemon, spec: &StackSpec, plan: &Plan) -> Outcome {
+    let begun = plan.steps.iter().filter_map(|step| match &step.action {
+        Action::Create { service, .. }
+        | Action::CreateBeside { service, .. }
+        | Action::Recreate { service, .. }
+        | Action::Update { service, .. }
+        | Action::Start { service, .. } => Some(&spec.services[service]),
+        _ => None,
+    });
+    may_publish(daemon, begun)
+}
+
+/// Refuses ports of `services` that this user may not bind.
+///
+/// # Errors
+/// A service publishes one.
+pub(super) fn may_publish<'a>(
+    daemon: &Daemon,
+    services: impl IntoIterator<Item = &'a ServiceSpec>,
+) -> Outcome {
     let first_free = host::first_free_port();
     let made_up = matches!(daemon.backend, AnyBackend::Fake(_));
     if made_up || host::may_bind_reserved(&daemon.assets.netd) {
         return Ok(());
     }
-    for step in &plan.steps {
-        let (Action::Create { service, .. }
-        | Action::CreateBeside { service, .. }
-        | Action::Recreate { service, .. }
-        | Action::Update { service, .. }
-        | Action::Start { service, .. }) = &step.action
-        else {
-            continue;
-        };
-        let mut ports = spec.services[service].ports.iter();
+    for service in services {
+        let mut ports = service.ports.iter();
         if let Some(port) = ports.find(|port| is_reserved(port, first_free)) {
-            return Err(reserved(service, port));
+            return Err(reserved(&service.name, port));
         }
     }
     Ok(())

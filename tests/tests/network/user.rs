@@ -113,8 +113,10 @@ fn a_plain_user_has_networks_and_sees_real_clients() {
         .parse()
         .unwrap();
     if first > 80 {
-        let said = refused.stack(&["up", "-d"]).fails();
-        said.says("port 80 is one of those that only root may use");
+        for command in [&["up", "-d"][..], &["run", "--service-ports", "a"]] {
+            let said = refused.stack(command).fails();
+            said.says("port 80 is one of those that only root may use");
+        }
     }
     let project = home.project("plain", &file(tcp, udp));
     std::os::unix::fs::chown(project.dir(), Some(64_739), Some(64_739)).unwrap();
