@@ -1,6 +1,6 @@
 //! What is for the gateway: ARP, and whatever shall leave the network.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Instant;
 
 use super::Fabric;
@@ -11,8 +11,14 @@ use crate::wire::{
     self, ArpOperation, ArpPacket, ArpRepr, EthernetProtocol, IcmpError, Ip, IpProtocol,
 };
 
-/// The metadata service of a cloud's machines, on IPv6.
-const METADATA6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+/// Metadata services of clouds' machines that have no link-local address:
+/// Amazon's, Google's, Oracle's and Alibaba's.
+const METADATA6: [Ipv6Addr; 3] = [
+    Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254),
+    Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254),
+    Ipv6Addr::new(0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe),
+];
+const METADATA4: Ipv4Addr = Ipv4Addr::new(100, 100, 100, 200);
 
 /// Where a packet for the gateway's hardware address goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +39,12 @@ impl Fabric {
             EthernetProtocol::Arp => self.handle_arp(from, view.payload()),
             EthernetProtocol::Ipv4 | EthernetProtocol::Ipv6 => {
                 match wire::ip(view.payload(), &frame.offload) {
-                    Some(ip) => self.handle_ip(from, &ip, now),
+                    Some(ip) => {
+                        self.handle_ip(from, &ip, now);
+                        if ip.packet.len() < view.payload().len() {
+                            self.keep_passed(ip.packet);
+                        }
+                    }
                     None => self.drop(DropReason::Malformed),
                 }
             }
@@ -90,6 +101,7 @@ impl Fabric {
                 Ok(Some(packet)) => {
                     if let Some(whole) = packet.view() {
                         self.handle_ip(from, &whole, now);
+                        self.keep_passed(whole.packet);
                     }
                 }
                 Err(reason) => self.drop(reason),
@@ -101,6 +113,9 @@ impl Fabric {
         }
         if ip.protocol == IpProtocol::Icmpv6 && self.handle_neighbour(from, ip) {
             return;
+        }
+        if !self.may_leave(from, ip) {
+            return self.drop(DropReason::NotRoutable);
         }
         let destination = match self.destination(from, ip.dst) {
             Ok(destination) => destination,
@@ -124,6 +139,30 @@ impl Fabric {
                 self.handle_icmp(from, ip, destination, now);
             }
             _ => self.drop(DropReason::UnknownProtocol),
+        }
+    }
+
+    /// Answers would find their way: a guest has addresses of a family from
+    /// its configuration or not at all, and flows are with these.
+    fn may_leave(&self, from: PortId, ip: &Ip<'_>) -> bool {
+        let own = self
+            .ports
+            .get(&from)
+            .and_then(|port| port.endpoint.address_like(ip.dst));
+        match ip.protocol {
+            IpProtocol::Tcp | IpProtocol::Udp => own == Some(ip.src),
+            _ => own.is_some(),
+        }
+    }
+
+    /// What is to be passed on is the end of `packet`, but not of the frame:
+    /// it was cut, or padding follows.
+    fn keep_passed(&mut self, packet: &[u8]) {
+        if let Some((flow, length)) = self.passed.take()
+            && let Some(at) = packet.len().checked_sub(length)
+            && let Some(connection) = self.connection(flow)
+        {
+            connection.keep(&packet[at..]);
         }
     }
 
@@ -189,14 +228,18 @@ fn is_outside(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => {
             let [first, ..] = address.octets();
-            first != 0 && first < 224 && !address.is_loopback() && !address.is_link_local()
+            first != 0
+                && first < 224
+                && !address.is_loopback()
+                && !address.is_link_local()
+                && address != METADATA4
         }
         IpAddr::V6(address) => {
             let embeds_v4 = address.to_ipv4().is_some();
             !embeds_v4
                 && !address.is_multicast()
                 && !address.is_unicast_link_local()
-                && address != METADATA6
+                && !METADATA6.contains(&address)
         }
     }
 }

@@ -6,6 +6,7 @@
 
 mod flows;
 mod guest;
+mod hostile;
 mod services;
 
 use std::net::{Ipv4Addr, Ipv6Addr};

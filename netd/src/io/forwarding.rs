@@ -89,7 +89,10 @@ impl Loop {
     /// Writes the end of the batch's frame `n` to a flow's socket.
     fn pass(&mut self, flow: FlowId, n: usize, length: usize, now: Instant) {
         let frame = self.batch.get(n).bytes;
-        let bytes = &frame[frame.len() - length..];
+        let Some(at) = frame.len().checked_sub(length) else {
+            return self.fabric.abort(flow, now);
+        };
+        let bytes = &frame[at..];
         let passed = match self.streams.get_mut(&flow) {
             Some(stream) => stream.pass(bytes),
             None => Ok(0),

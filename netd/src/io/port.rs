@@ -116,12 +116,14 @@ pub(super) fn send(port: &mut dyn Port, frames: &[Parts<'_>], now: Instant) -> O
     let mut outcome = Outcome::default();
     let mut finished: Vec<Frame> = Vec::new();
     for frame in frames {
-        let can_be = offload::finish(frame, features, |frame| finished.push(frame.to_frame()));
+        let can_be = offload::finish(frame, features, |frame| {
+            finished.push(frame.to_frame());
+            if finished.len() >= MANY {
+                outcome.add(send_all(port, &finished, now));
+                finished.clear();
+            }
+        });
         outcome.malformed += u64::from(!can_be);
-        if finished.len() >= MANY {
-            outcome.add(send_all(port, &finished, now));
-            finished.clear();
-        }
     }
     outcome.add(send_all(port, &finished, now));
     outcome

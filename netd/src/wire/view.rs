@@ -121,6 +121,14 @@ fn ipv6(bytes: &[u8]) -> Option<Ip<'_>> {
             _ => break,
         }
     }
+    // What is behind so many of them is not known, so it is not let through.
+    let more = matches!(
+        protocol,
+        IpProtocol::HopByHop | IpProtocol::Ipv6Route | IpProtocol::Ipv6Opts | IpProtocol::Ipv6Frag
+    );
+    if more && fragment.is_none() {
+        return None;
+    }
     Some(Ip {
         src: view.src_addr().into(),
         dst: view.dst_addr().into(),

@@ -117,6 +117,17 @@ fn neighbours_speak_for_themselves_only() {
     ] {
         assert_eq!(dropped(&frame), expected, "{:?}", packet(&frame));
     }
+    // Behind more headers than are looked behind.
+    let mut frame = icmp6(six(2), six(3), &advertisement_of(six(1), own_mac()));
+    frame[ETHERNET + 6] = 60;
+    let mut options = vec![[60, 0, 1, 4, 0, 0, 0, 0]; 8];
+    options.push([58, 0, 1, 4, 0, 0, 0, 0]);
+    let options = options.concat();
+    let length = u16::from_be_bytes([frame[ETHERNET + 4], frame[ETHERNET + 5]]);
+    let length = length + options.len() as u16;
+    frame[ETHERNET + 4..ETHERNET + 6].copy_from_slice(&length.to_be_bytes());
+    frame.splice(ETHERNET + 40..ETHERNET + 40, options);
+    assert_eq!(dropped(&frame), Some(DropReason::Malformed));
     // An IPv4 address that is another's, and none at all.
     for src in [[10, 1, 0, 3], [0, 0, 0, 0]] {
         let route = from_guest(src.into(), [10, 1, 0, 3].into(), mac(OTHER_MAC));

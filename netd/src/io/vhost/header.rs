@@ -5,6 +5,10 @@ use crate::frame::{Checksum, Features, Offload, Segmented, Segments};
 /// Bytes of the header, with the number of buffers.
 pub(super) const LENGTH: usize = 12;
 
+/// Least payload of a segment: less than any guest of Linux sends
+/// (`tcp_min_snd_mss`), and each segment costs a frame.
+const LEAST_SIZE: u16 = 32;
+
 /// `flags`: the checksum is to be completed.
 const NEEDS_CSUM: u8 = 1;
 /// `gso_type`s.
@@ -38,7 +42,7 @@ pub(super) fn parse(header: &[u8; LENGTH], length: usize, may: Features) -> Opti
     });
     let segments_fit = offload
         .segments
-        .is_none_or(|segments| segments.size > 0 && checksum.is_some());
+        .is_none_or(|segments| segments.size >= LEAST_SIZE && checksum.is_some());
     (checksum_fits && segments_fit && may.take(&offload)).then_some(offload)
 }
 
