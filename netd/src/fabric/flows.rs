@@ -80,17 +80,22 @@ impl Flows {
     /// time, so that a flood does not make each search for itself.
     pub(super) fn surplus(&self, port: PortId) -> Vec<FlowId> {
         let own = self.per_port.get(&port).copied().unwrap_or(0);
-        let victim = if own >= MAX_PER_PORT {
-            Some(port)
+        if own >= MAX_PER_PORT {
+            self.oldest(port)
         } else if self.by_id.len() >= MAX + self.lingerers {
-            let most = self.per_port.iter().max_by_key(|(_, count)| **count);
-            most.map(|(port, _)| *port)
+            self.oldest_of_most()
         } else {
-            None
-        };
-        let Some(victim) = victim else {
-            return Vec::new();
-        };
+            Vec::new()
+        }
+    }
+
+    /// Some of whoever has most.
+    pub(super) fn oldest_of_most(&self) -> Vec<FlowId> {
+        let most = self.per_port.iter().max_by_key(|(_, count)| **count);
+        most.map(|(port, _)| self.oldest(*port)).unwrap_or_default()
+    }
+
+    fn oldest(&self, victim: PortId) -> Vec<FlowId> {
         let mut candidates: Vec<_> = self
             .by_id
             .iter()

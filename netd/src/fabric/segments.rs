@@ -42,7 +42,8 @@ impl Fabric {
             return;
         };
         let Some(route) = network.route(flow.key.remote.ip(), port) else {
-            return;
+            // Nothing would ever come of it.
+            return self.close_flow(id);
         };
         flow.connection.set_limit(limit);
         if !send_segments(flow, port, &route, sink, now) {
@@ -56,7 +57,7 @@ impl Fabric {
             self.flows.remove(id);
             self.events.push_back(Event::Closed { flow: id, close });
         } else {
-            if flow.connection.lingers() {
+            if flow.connection.lingers() && flow.connection.guest_finished() {
                 self.flows.linger(id);
             }
             self.flows.set_deadline(id, deadline);

@@ -194,6 +194,23 @@ impl Fabric {
         }
     }
 
+    /// The host's descriptors are used up: `flow` is to have one nevertheless,
+    /// for its way to `to`. Whether somebody makes place for it; it is asked
+    /// for once more then.
+    pub(crate) fn make_place_for(&mut self, flow: FlowId, to: SocketAddr, now: Instant) -> bool {
+        let mut others = self.flows.oldest_of_most();
+        others.retain(|other| *other != flow);
+        for other in &others {
+            self.drop(DropReason::TooMany);
+            self.abort(*other, now);
+            self.flush(*other, now);
+        }
+        if !others.is_empty() {
+            self.events.push_back(Event::Connect { flow, to });
+        }
+        !others.is_empty()
+    }
+
     /// Forgets a flow without telling the guest.
     pub(super) fn close_flow(&mut self, id: FlowId) {
         if let Some(flow) = self.flows.remove(id) {

@@ -120,7 +120,7 @@ impl HostStream {
         connection: &mut Connection,
         buffer: &mut [u8],
     ) -> io::Result<()> {
-        if self.connecting || !connection.is_open() {
+        if self.connecting || !connection.moves() {
             return Ok(());
         }
         self.write(connection)?;

@@ -77,6 +77,7 @@ pub(crate) struct Connection {
     phase_since: Instant,
     heard: Instant,
     asked: Option<Instant>,
+    asked_first: Option<Instant>,
 }
 
 impl Connection {
@@ -114,6 +115,7 @@ impl Connection {
             phase_since: now,
             heard: now,
             asked: None,
+            asked_first: None,
         }
     }
 
@@ -144,6 +146,11 @@ impl Connection {
     /// Resets the connection; what was queued is lost.
     pub(crate) fn abort(&mut self, now: Instant) {
         let seq = match self.phase {
+            // The guest has said and heard everything, the host has not.
+            Phase::TimeWait | Phase::Closed(Close::Done) if self.has_more() => {
+                self.enter(Phase::Closed(Close::Aborted), now);
+                return;
+            }
             Phase::Closed(_) => return,
             Phase::TimeWait => {
                 self.enter(Phase::Closed(Close::Done), now);
@@ -178,10 +185,19 @@ impl Connection {
         matches!(self.phase, Phase::Open | Phase::TimeWait)
     }
 
+    /// There is something to do for whoever moves its bytes.
+    pub(crate) fn moves(&self) -> bool {
+        self.is_open() || self.phase == Phase::Closed(Close::Done) && self.has_more()
+    }
+
+    fn has_more(&self) -> bool {
+        !self.receive.readable().is_empty()
+    }
+
     /// It ended, and everything that was received is consumed.
     pub(crate) fn closed(&self) -> Option<Close> {
         match self.phase {
-            Phase::Closed(Close::Done) if !self.receive.readable().is_empty() => None,
+            Phase::Closed(Close::Done) if self.has_more() => None,
             Phase::Closed(close) => Some(close),
             Phase::Asked | Phase::Answered | Phase::Asking | Phase::Open | Phase::TimeWait => None,
         }
@@ -280,6 +296,7 @@ impl Connection {
     pub(crate) fn handle(&mut self, header: &Header, payload: &[u8], now: Instant) -> usize {
         self.heard = now;
         self.asked = None;
+        self.asked_first = None;
         match self.phase {
             Phase::Asked => {
                 if header.rst {
@@ -411,15 +428,13 @@ impl Connection {
     fn timeout_open(&mut self, now: Instant) {
         self.send.timeout(now);
         let silent = now.saturating_duration_since(self.heard);
-        let limit = if self.send.outstanding() {
-            GIVE_UP
-        } else {
-            IDLE + GIVE_UP
-        };
-        if silent >= limit {
+        let unanswered = self.send.waits_since().or(self.asked_first);
+        let unanswered = unanswered.map(|since| now.saturating_duration_since(since));
+        if unanswered.is_some_and(|waited| waited.min(silent) >= GIVE_UP) {
             self.give_up(now);
         } else if silent >= IDLE && self.asked.is_none_or(|asked| now >= asked + KEEPALIVE) {
             self.asked = Some(now);
+            self.asked_first.get_or_insert(now);
             self.keepalive = true;
         }
     }

@@ -41,6 +41,9 @@ pub(super) struct Sender {
     timer: Option<Instant>,
     // What is being timed, and since when (Karn: never a retransmission).
     timed: Option<(Seq, Instant)>,
+    // The oldest byte that is not acknowledged was sent, or what was before it
+    // acknowledged.
+    waits_since: Option<Instant>,
 }
 
 /// A segment's worth of the queue.
@@ -91,6 +94,7 @@ impl Sender {
             rto: Rto::new(),
             timer: None,
             timed: None,
+            waits_since: None,
         }
     }
 
@@ -149,6 +153,11 @@ impl Sender {
     /// Something was sent and not acknowledged.
     pub(super) fn outstanding(&self) -> bool {
         self.top != self.acked
+    }
+
+    /// Since when an acknowledgement is waited for.
+    pub(super) fn waits_since(&self) -> Option<Instant> {
+        self.waits_since
     }
 
     pub(super) fn timer(&self) -> Option<Instant> {
@@ -225,6 +234,7 @@ impl Sender {
             None => self.resend = false,
         }
         self.timer = self.outstanding().then(|| now + self.rto.current());
+        self.waits_since = self.outstanding().then_some(now);
     }
 
     /// The timer has run out.
@@ -282,6 +292,7 @@ impl Sender {
         }
         if end.since(self.top) > 0 {
             self.top = end;
+            self.waits_since.get_or_insert(now);
             self.timed.get_or_insert((end, now));
         } else {
             self.timed = None;

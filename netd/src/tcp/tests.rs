@@ -266,6 +266,48 @@ fn a_silent_guest_is_asked_for_some_seconds_and_then_given_up() {
 }
 
 #[test]
+fn silence_counts_from_what_is_not_answered() {
+    let start = Instant::now();
+    let mut end = Connection::asked(
+        &Header {
+            syn: true,
+            ..Header::default()
+        },
+        Seq(0),
+        LIMIT,
+        start,
+    );
+    end.accept(start);
+    end.pop(Some(0), start).unwrap();
+    let ack = Header {
+        seq: Seq(1),
+        ack: Some(Seq(1)),
+        window: 60_000,
+        ..Header::default()
+    };
+    end.handle(&ack, &[], start);
+    // Both are silent for longer than an answer may take.
+    let late = start + Duration::from_secs(1200);
+    end.supply(b"x");
+    end.pop(Some(0), late).unwrap();
+    let lost = end.deadline().unwrap();
+    end.timeout(lost);
+    assert_eq!(end.closed(), None);
+    assert!(end.pop(Some(0), lost).is_some(), "it is sent again");
+    while let Some(deadline) = end.deadline() {
+        end.timeout(deadline);
+        while end.pop(Some(0), deadline).is_some() {}
+        let waited = deadline - late;
+        assert_eq!(
+            end.closed().is_some(),
+            waited >= Duration::from_secs(900),
+            "{waited:?}"
+        );
+    }
+    assert_eq!(end.closed(), Some(Close::TimedOut));
+}
+
+#[test]
 fn refusals_answer_what_was_asked() {
     let syn = Header {
         seq: Seq(9),

@@ -169,6 +169,53 @@ fn a_side_that_does_not_read_holds_the_other_up_and_loses_nothing() {
 }
 
 #[test]
+fn a_host_that_reads_slowly_gets_all_after_both_have_ended() {
+    for host_first in [true, false] {
+        let mut world = World::new(Link::default(), 6);
+        let (handle, flow) = world.outward(true);
+        let data = bytes(4, 100_000);
+        world.host(flow).stalled = true;
+        let mut unsent = data.clone();
+        if host_first {
+            world.host(flow).finish = true;
+        }
+        world.until("all is sent", 60, |world| {
+            talk(world, handle, &mut unsent, &mut Vec::new());
+            unsent.is_empty()
+        });
+        world.tcp(handle).close();
+        world.pass(1);
+        world.host(flow).finish = true;
+        world.pass(30);
+        assert_eq!(world.hosts[&flow].closed, None);
+        world.host(flow).stalled = false;
+        world.until("the rest", 10, |world| world.hosts[&flow].closed.is_some());
+        assert!(world.hosts[&flow].received == data);
+        assert_eq!(world.hosts[&flow].closed, Some(Close::Done));
+        assert_eq!(world.fabric.flows.len(), 0);
+    }
+}
+
+#[test]
+fn a_host_that_never_reads_can_be_given_up_when_the_guest_has_ended() {
+    let mut world = World::new(Link::default(), 7);
+    let (handle, flow) = world.outward(true);
+    world.host(flow).stalled = true;
+    world.host(flow).finish = true;
+    let mut unsent = bytes(5, 1000);
+    world.until("all is sent", 60, |world| {
+        talk(world, handle, &mut unsent, &mut Vec::new());
+        unsent.is_empty()
+    });
+    world.tcp(handle).close();
+    world.pass(30);
+    let now = world.now;
+    world.fabric.abort(flow, now);
+    world.pass(1);
+    assert_eq!(world.hosts[&flow].closed, Some(Close::Aborted));
+}
+
+#[test]
 fn the_client_is_seen_as_itself_or_as_the_gateway() {
     for (client, seen) in [
         ("192.0.2.9:5000", Some("192.0.2.9:5000")),

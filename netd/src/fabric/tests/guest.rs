@@ -236,7 +236,7 @@ impl World {
     fn pump(&mut self, flow: FlowId) {
         if let (Some(connection), Some(host)) =
             (self.fabric.connection(flow), self.hosts.get_mut(&flow))
-            && connection.is_open()
+            && connection.moves()
         {
             while !host.stalled && !connection.readable().is_empty() {
                 let bytes = connection.readable().to_vec();
