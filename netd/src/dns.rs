@@ -5,6 +5,7 @@ mod forward;
 mod reply;
 mod resolv_conf;
 mod stream;
+mod unknown;
 mod zone;
 
 pub(crate) use forward::{Ask, Client, Forwarder, Outcome};

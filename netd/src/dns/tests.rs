@@ -181,6 +181,54 @@ fn names_of_the_network_are_answered_in_turn() {
 }
 
 #[test]
+fn addresses_on_other_networks_take_turns_too() {
+    let mut zone = zone(false);
+    let hosts = vec![(
+        "api".to_owned(),
+        vec![[10, 66, 0, 3].into(), [10, 66, 0, 4].into()],
+    )];
+    let mut first = || {
+        let own = Own {
+            hosts: &hosts,
+            ..Own::default()
+        };
+        let query = query("api", TYPE::A).build_bytes_vec().unwrap();
+        let Answer::Reply(reply) = zone.answer(&query, true, own) else {
+            panic!("not answered");
+        };
+        reply
+    };
+    assert_ne!(first(), first());
+}
+
+#[test]
+fn types_that_nobody_here_knows_are_relayed_or_empty() {
+    for internal in [false, true] {
+        let mut zone = zone(internal);
+        // TLSA, SVCB's successor, and one of those for private use.
+        for kind in [52u16, 261, 65_400] {
+            let mut ask = |name: &str| {
+                let mut query = query(name, TYPE::A).build_bytes_vec().unwrap();
+                let at = query.len() - 4;
+                query[at..at + 2].copy_from_slice(&kind.to_be_bytes());
+                (zone.answer(&query, true, Own::default()), query)
+            };
+            let (own, query) = ask("web");
+            let Answer::Reply(reply) = own else {
+                panic!("{own:?}");
+            };
+            assert_eq!(reply[3] & 15, 0);
+            assert_eq!(reply[12..], query[12..], "no records");
+            match ask("example.org").0 {
+                Answer::Forward => assert!(!internal),
+                Answer::Reply(reply) => assert_eq!((reply[3] & 15, internal), (3, true)),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+#[test]
 fn both_families_have_records() {
     let mut zone = modern();
     let mut ask = |name: &str, kind| ask(&mut zone, name, kind);

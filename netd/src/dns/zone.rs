@@ -10,6 +10,7 @@ use simple_dns::{
 
 use super::empty_reply;
 use super::reply::reply;
+use super::unknown::Unknown;
 use crate::config::{Endpoint, Network, Record};
 
 /// Names of the gateway, which leads to the host.
@@ -128,6 +129,8 @@ pub(crate) struct Zone {
     services: HashMap<String, Vec<(u16, String)>>,
     // Single-label names of the stack's other networks.
     elsewhere: HashSet<String>,
+    // Of addresses that endpoints have for themselves.
+    own_turns: (usize, usize),
     network: Network,
 }
 
@@ -146,6 +149,7 @@ impl Zone {
             reverse: HashMap::new(),
             services: HashMap::new(),
             elsewhere,
+            own_turns: (0, 0),
             network: Network {
                 endpoints: Vec::new(),
                 ..network.clone()
@@ -215,7 +219,8 @@ impl Zone {
     pub(crate) fn answer(&mut self, query: &[u8], udp: bool, own: Own<'_>) -> Answer {
         let plausible = header_buffer::questions(query).is_ok_and(|n| n == 1)
             && header_buffer::answers(query).is_ok_and(|n| n == 0)
-            && header_buffer::name_servers(query).is_ok_and(|n| n == 0)
+            // IXFR has the zone's SOA here (RFC 1995).
+            && header_buffer::name_servers(query).is_ok_and(|n| n <= 1)
             && header_buffer::additional_records(query).is_ok_and(|n| n <= 4);
         match header_buffer::has_flags(query, PacketFlag::RESPONSE) {
             Ok(false) => {}
@@ -225,7 +230,9 @@ impl Zone {
         if !plausible {
             return refused(1);
         }
-        let Ok(packet) = Packet::parse(query) else {
+        let unknown = Unknown::in_question(query);
+        let readable = unknown.as_ref().map_or(query, |unknown| &unknown.readable);
+        let Ok(packet) = Packet::parse(readable) else {
             return refused(1);
         };
         if packet.opcode() != OPCODE::StandardQuery {
@@ -242,7 +249,15 @@ impl Zone {
             };
         }
         match self.look_up(question, own) {
-            Some(found) => reply(&packet, question, found, udp).map_or(refused(2), Answer::Reply),
+            Some(found) => match reply(&packet, question, found, udp) {
+                Some(mut reply) => {
+                    if let Some(unknown) = unknown {
+                        unknown.restore(&mut reply);
+                    }
+                    Answer::Reply(reply)
+                }
+                None => refused(2),
+            },
             None if self.network.internal => refused(3),
             None => Answer::Forward,
         }
@@ -268,7 +283,10 @@ impl Zone {
         if let Some(found) = own.hosts.iter().find(|(host, _)| canonical(host) == name) {
             let mut addresses = Addresses::default();
             found.1.iter().for_each(|address| addresses.add(*address));
-            return Some(Ok(addresses.records(question)));
+            (addresses.four.turn, addresses.six.turn) = self.own_turns;
+            let records = addresses.records(question);
+            self.own_turns = (addresses.four.turn, addresses.six.turn);
+            return Some(Ok(records));
         }
         let link = own.links.iter().find(|(alias, _)| canonical(alias) == name);
         let name = link.map_or(name, |(_, target)| canonical(target));

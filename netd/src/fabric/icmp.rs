@@ -33,7 +33,7 @@ impl Fabric {
         }
         if destination == Destination::Host {
             if let Some(route) = self.route(from, ip.dst) {
-                self.send(from, wire::echo_reply(&route, message));
+                self.send_cut(from, wire::echo_reply(&route, message));
             }
             return;
         }

@@ -75,9 +75,6 @@ impl Fabric {
                 return;
             };
             let connection = &mut flow.connection;
-            if connection.guest_finished() && *pending == 0 {
-                return connection.finish();
-            }
             if connection.room() == 0 {
                 return;
             }
@@ -88,6 +85,9 @@ impl Fabric {
             let Some(query) = query else {
                 let n = connection.readable().len();
                 if n == 0 {
+                    if connection.guest_finished() && *pending == 0 {
+                        connection.finish();
+                    }
                     return;
                 }
                 framer.push(connection.readable());
@@ -131,10 +131,10 @@ impl Fabric {
     }
 
     /// A resolver answered.
-    pub(crate) fn handle_answer(&mut self, query: QueryId, answer: &[u8], now: Instant) {
-        if let Some(outcome) = self.forwarder.answered(query, answer, now) {
-            self.settle(outcome);
-        }
+    /// Returns whether it was an answer that was waited for.
+    pub(crate) fn handle_answer(&mut self, query: QueryId, answer: &[u8], now: Instant) -> bool {
+        let outcome = self.forwarder.answered(query, answer, now);
+        outcome.map(|outcome| self.settle(outcome)).is_some()
     }
 
     /// A resolver cannot be reached.

@@ -10,7 +10,7 @@ use crate::wire::{Assembled, Header, Ip, PacketId};
 
 /// Packets of one guest that wait for parts, and parts of one packet.
 const MAX_PACKETS: usize = 16;
-const MAX_PARTS: usize = 64;
+const MAX_PARTS: usize = 128;
 
 /// Longest payload.
 const MAX_LENGTH: usize = 65_515;

@@ -254,10 +254,8 @@ impl Loop {
         self.resolv_conf = Some((now, Some(modified)));
         if seen != Some(modified) {
             let text = std::fs::read_to_string(RESOLV_CONF).unwrap_or_default();
-            let servers = nameservers(&text)
-                .into_iter()
-                .map(|ip| SocketAddr::new(ip, 53));
-            self.fabric.set_resolvers(servers.collect());
+            let servers = nameservers(&text, 53, host::interface_index);
+            self.fabric.set_resolvers(servers);
         }
     }
 
@@ -374,7 +372,12 @@ impl Loop {
         while let Some(resolver) = self.resolvers.get_mut(&query) {
             match resolver.handle(&mut buffer) {
                 Heard::Nothing => break,
-                Heard::Answer(answer) => self.fabric.handle_answer(query, &answer, now),
+                Heard::Answer(answer) => {
+                    // Another resolver may have been asked by now.
+                    if self.fabric.handle_answer(query, &answer, now) {
+                        break;
+                    }
+                }
                 Heard::Failed => {
                     self.close_query(query);
                     self.fabric.query_failed(query, now);
@@ -456,7 +459,7 @@ impl Loop {
     /// Flows may take another descriptor.
     fn has_descriptor(&self) -> bool {
         let flows = self.streams.len() + self.associations.len() + self.resolvers.len();
-        let others = 2 * (self.ports.len() + self.listeners.len()) + 16;
+        let others = 10 * self.ports.len() + 2 * self.listeners.len() + 16;
         self.descriptors.allow(flows + others)
     }
 
@@ -464,8 +467,11 @@ impl Loop {
         // The second try of a flow whose first place refused.
         self.close_stream(flow, true);
         if !self.has_descriptor() {
-            let failure = HostFailure::HostUnreachable;
-            return self.fabric.host_failed(flow, failure, now);
+            if !self.fabric.make_place_for(flow, to, now) {
+                let failure = HostFailure::HostUnreachable;
+                self.fabric.host_failed(flow, failure, now);
+            }
+            return;
         }
         match HostStream::connect(to, flow, &mut self.sources) {
             Ok(stream) => {

@@ -14,6 +14,11 @@ pub(super) fn has_ipv6() -> bool {
     socket.is_ok_and(|socket| socket.connect((FAR, 9)).is_ok())
 }
 
+/// The number of the interface `name`.
+pub(super) fn interface_index(name: &str) -> Option<u32> {
+    nix::net::if_::if_nametoindex(name).ok()
+}
+
 /// The addresses of all interfaces.
 pub(super) fn addresses() -> HashSet<IpAddr> {
     let Ok(interfaces) = nix::ifaddrs::getifaddrs() else {

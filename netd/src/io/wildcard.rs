@@ -103,7 +103,8 @@ mod imp {
         };
         let local = message.cmsgs()?.find_map(|control| match control {
             ControlMessageOwned::Ipv4PacketInfo(info) => {
-                let bytes = info.ipi_addr.s_addr.to_ne_bytes();
+                // Not what was written on it, which may be a broadcast.
+                let bytes = info.ipi_spec_dst.s_addr.to_ne_bytes();
                 Some(IpAddr::from(Ipv4Addr::from(bytes)))
             }
             ControlMessageOwned::Ipv6PacketInfo(info) => {

@@ -93,7 +93,8 @@ impl View<'_> {
         }
         let own: BTreeSet<String> = hosts.keys().cloned().collect();
         let here: BTreeSet<&String> = self.names_on(&network.name).map(|(name, _)| name).collect();
-        for nic in record.nics.iter().filter(|nic| nic.network != network.name) {
+        let others = record.nics.iter().filter(|nic| !nic.unplugged);
+        for nic in others.filter(|nic| nic.network != network.name) {
             for (name, other) in self.names_on(&nic.network) {
                 if own.contains(name) || here.contains(name) {
                     continue;
@@ -130,7 +131,8 @@ impl View<'_> {
     /// SRV records of who is on a container's other networks, for the same
     /// reason as their names.
     fn srv_records(&self, record: &Record, network: &Network) -> Vec<SrvRecord> {
-        let others = record.nics.iter().filter(|nic| nic.network != network.name);
+        let others = record.nics.iter().filter(|nic| !nic.unplugged);
+        let others = others.filter(|nic| nic.network != network.name);
         let there = others.flat_map(|nic| self.nics_on(&nic.network));
         let records = there.flat_map(|(other, nic)| {
             let services = services(other).into_iter();
