@@ -19,7 +19,7 @@ pub use joining::Joining;
 use crate::assets::Assets;
 use crate::container::{Handle, Record, aside, driver};
 use crate::ledger::{Ledger, Table};
-use crate::network::{Netd, Network, Nic};
+use crate::network::{self, Netd, Network, Nic};
 use crate::paths::Paths;
 
 /// Apparent size of a scratch disk: sparse, so it costs what is written.
@@ -27,6 +27,9 @@ pub const SCRATCH_SIZE: u64 = 64 << 30;
 
 /// Pause after a network daemon could not be started again.
 const REVIVE_AGAIN: Duration = Duration::from_secs(1);
+
+/// Pause until a port that somebody else has is tried again.
+const PORT_AGAIN: Duration = Duration::from_secs(5);
 
 /// The daemon.
 #[derive(Debug)]
@@ -222,6 +225,26 @@ impl Daemon {
         }
     }
 
+    /// Has it serve what it did, also ports that somebody took meanwhile.
+    async fn revive(&self, netd: &Netd, home: &str) {
+        loop {
+            match netd.apply(|| self.netd_config(home)).await {
+                Ok(applied) if applied.failed.is_empty() => return,
+                Ok(applied) => {
+                    tell_lost(home, &applied);
+                    tokio::time::sleep(PORT_AGAIN).await;
+                }
+                Err(error) => {
+                    tracing::error!(%error, home, "the network daemon does not come back");
+                    return tokio::time::sleep(REVIVE_AGAIN).await;
+                }
+            }
+            if !self.live_homes().contains(home) {
+                return;
+            }
+        }
+    }
+
     async fn keep_netd(&self, home: &str) {
         let netd = self.netd(home);
         // Found running, or started, for containers from before this daemon.
@@ -234,11 +257,16 @@ impl Daemon {
                 continue;
             }
             tracing::warn!(home, "the network daemon is gone: starting it again");
-            if let Err(error) = netd.apply(|| self.netd_config(home)).await {
-                tracing::error!(%error, home, "the network daemon does not come back");
-                tokio::time::sleep(REVIVE_AGAIN).await;
-            }
+            self.revive(&netd, home).await;
         }
+    }
+}
+
+/// Says which ports are not there any more.
+fn tell_lost(home: &str, applied: &network::Applied) {
+    for (id, failure) in &applied.failed {
+        let why = &failure.message;
+        tracing::error!(home, id, why, "a published port does not come back; trying again");
     }
 }
 
