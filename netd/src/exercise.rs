@@ -8,7 +8,12 @@
     reason = "a run needs some instant to start from"
 )]
 
+mod conversation;
+
 use std::time::{Duration, Instant};
+
+#[cfg(feature = "fuzzing")]
+pub(crate) use conversation::talk;
 
 use crate::config::{Endpoint, Network, Protocol, Publish};
 use crate::fabric::{Delivery, Event, Fabric, HostFailure};

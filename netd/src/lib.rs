@@ -46,6 +46,11 @@ pub mod fuzzing {
         crate::exercise::frames(bytes);
     }
 
+    /// A guest that talks to a host by TCP.
+    pub fn conversation(bytes: &[u8]) {
+        crate::exercise::talk(bytes);
+    }
+
     /// A guest's rings, and what is done with them.
     #[cfg(target_os = "linux")]
     pub fn vhost_rings(bytes: &[u8]) {

@@ -266,7 +266,12 @@ impl Daemon {
 fn tell_lost(home: &str, applied: &network::Applied) {
     for (id, failure) in &applied.failed {
         let why = &failure.message;
-        tracing::error!(home, id, why, "a published port does not come back; trying again");
+        tracing::error!(
+            home,
+            id,
+            why,
+            "a published port does not come back; trying again"
+        );
     }
 }
 
