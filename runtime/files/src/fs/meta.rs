@@ -235,6 +235,11 @@ impl Fs {
         }
         let kept = read(fd);
         let special = wanted.mode & SPECIAL != kept.map_or(0, |kept| kept.mode & SPECIAL);
+        let same = |kept: Stat| (kept.uid, kept.gid) == (wanted.uid, wanted.gid);
+        if mode.is_some() && !special && kept.is_some_and(same) {
+            // All that was to change is the host's.
+            return Ok(());
+        }
         if owner_changes || special || kept.is_some() {
             if kept.is_none() && !owner_changes {
                 // Only the bits: the owner stays whoever looks.
