@@ -9,9 +9,10 @@
 #   OUTPUT_DIR      default: target/kernel
 #
 # Writes OUTPUT_DIR/vmlinux (x86_64) or OUTPUT_DIR/Image (aarch64), with the
-# final .config beside it. The result is cached under a hash of the config
-# fragments, this script and the source tarball: the same input never
-# builds twice. Set STACK_KERNEL_CACHE to move the cache.
+# final .config beside it. `patches/` are applied to the source, in order. The
+# result is cached under a hash of the config fragments, the patches, this script
+# and the source tarball: the same input never builds twice. Set
+# STACK_KERNEL_CACHE to move the cache.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -23,7 +24,7 @@ while getopts a:s:o: flag; do
         a) arch=$OPTARG ;;
         s) source=$OPTARG ;;
         o) output=$OPTARG ;;
-        *) sed -n '2,15s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+        *) sed -n '2,17s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
     esac
 done
 
@@ -48,6 +49,7 @@ fi
 # call would cost more than it tells.
 key=$( {
     cat "$here/config/common.config" "$here/config/$arch.config" "$0"
+    cat "$here"/patches/*.patch
     stat -L -c '%n %s %Y' "$source"
 } | sha256sum | cut -c 1-16)
 cache="${STACK_KERNEL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/stack/kernel}/$arch-$key"
@@ -59,6 +61,13 @@ if [ ! -f "$cache/$image" ]; then
     echo "kernel: unpacking $(basename "$source")"
     tar -xf "$source" -C "$work/src" --strip-components=1
     cd "$work/src"
+    for patch in "$here"/patches/*.patch; do
+        if ! patch -s -p1 --no-backup-if-mismatch <"$patch" >"$work/patch.log" 2>&1; then
+            echo "kernel: $(basename "$patch") does not fit $(basename "$source"): it is made" >&2
+            echo "for Debian's linux-source-6.12; see $work/patch.log" >&2
+            exit 1
+        fi
+    done
     echo "kernel: configuring for $arch"
     make -s ARCH=$make_arch allnoconfig >/dev/null
     # Later lines win, so the fragments simply follow the base.

@@ -222,6 +222,79 @@ def extended_attributes(volume):
 
 
 @check
+def capabilities_of_new_files(_):
+    name, capability = "security.capability", struct.pack("<IIIII", 0x02000001, 1 << 10, 0, 0, 0)
+    file = os.open("a", os.O_RDWR | os.O_CREAT | os.O_EXCL)
+    refused(errno.ENODATA, os.getxattr, "a", name)
+    # Whoever writes takes it away: also from a file that had none a moment ago.
+    for act in [lambda: os.write(file, b"x"), lambda: os.chown("a", 7, 7)]:
+        os.setxattr("a", name, capability)
+        assert os.getxattr("a", name) == capability
+        act()
+        refused(errno.ENODATA, os.getxattr, "a", name)
+    os.setxattr("a", name, capability)
+    os.removexattr("a", name)
+    refused(errno.ENODATA, os.getxattr, "a", name)
+
+
+@check
+def files_that_must_be_new(_):
+    new = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    write("file")
+    os.mkdir("dir")
+    os.symlink("nowhere", "link")
+    for name in ["file", "dir", "link", "file"]:
+        refused(errno.EEXIST, os.open, name, new)
+    refused(errno.ENOENT, os.open, "none/a", new)
+    # Once as a name that was never asked for, once as one that was not there.
+    for name in ["fresh", "known"]:
+        assert name == "fresh" or not os.path.exists(name)
+        os.write(os.open(name, new), b"1")
+        assert read(name) == b"1" and name in os.listdir()
+        refused(errno.EEXIST, os.open, name, new)
+        os.unlink(name)
+        assert not os.path.exists(name)
+    os.chmod(".", 0o555)
+    os.seteuid(1000)
+    refused(errno.EACCES, os.open, "denied", new)
+    os.seteuid(0)
+    # Of several that make a name at once one has it.
+    children = []
+    for _ in range(4):
+        child = os.fork()
+        if child == 0:
+            made = 0
+            for n in range(20):
+                try:
+                    os.close(os.open(f"race-{n}", new))
+                    made += 1
+                except FileExistsError:
+                    pass
+            os._exit(made)
+        children.append(child)
+    made = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    assert sum(made) == 20, made
+
+
+@check
+def a_directorys_mode_after_a_change_in_it(volume):
+    os.mkdir("d")
+    before = os.stat("d")
+    write("d/a")
+    os.chmod("d", 0o700)
+    write("d/b")
+    os.mkdir("d/e")
+    after = os.stat("d")
+    assert stat.S_IMODE(after.st_mode) == 0o700 and after.st_nlink == before.st_nlink + 1
+    assert after.st_mtime_ns >= before.st_mtime_ns
+    # The files of a bind mount belong to whoever looks.
+    if volume:
+        os.seteuid(1000)
+        refused(errno.EACCES, os.stat, "d/a")
+        os.seteuid(0)
+
+
+@check
 def owners_and_modes(volume):
     write("a")
     os.chown("a", 999, 998)
@@ -406,6 +479,13 @@ def record_locks(_):
     os.close(os.open("a", os.O_RDONLY))
     end()
     fcntl.lockf(held, fcntl.LOCK_EX, 0, 0)
+
+    def lock():
+        fcntl.lockf(os.open("a", os.O_RDWR), fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    child_with(lambda: refused(errno.EAGAIN, lock))()
+    os.close(os.open("a", os.O_RDONLY))
+    child_with(lock)()
 
 
 @check

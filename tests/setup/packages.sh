@@ -20,6 +20,7 @@ needs_build='
     flex:flex
     bison:bison
     bc:bc
+    patch:patch
     cpio:cpio
     xz:xz-utils
     /usr/include/libelf.h:libelf-dev

@@ -152,12 +152,11 @@ impl Fs {
             Some(_) => None,
             None => Some(self.find(header.node)?),
         };
-        let fd: BorrowedFd<'_> = match (&open, &found) {
-            (Some((file, _)), _) => file.as_fd(),
-            (None, Some(found)) => found.fd.as_fd(),
+        let (fd, stat): (BorrowedFd<'_>, _) = match (&open, &found) {
+            (Some((file, stat)), _) => (file.as_fd(), *stat),
+            (None, Some(found)) => (found.fd.as_fd(), found.stat),
             (None, None) => return Err(libc::ESTALE),
         };
-        let stat = super::resolve::stat(fd)?;
         if is(setattr::SIZE) {
             let file = self.file(header.node, true)?;
             rustix::fs::ftruncate(&*file, size).map_err(errno)?;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use rustix::fs::OFlags;
 
-use super::resolve::{Found, is_kind, reopen, stat};
+use super::resolve::{is_kind, look, reopen, stat};
 use super::{Fs, guard};
 use crate::fuse::Res;
 use crate::link::ToKeeper;
@@ -126,15 +126,21 @@ impl Fs {
 
     /// A name of the file is about to go. If the guest may have it open, it is
     /// opened now, while it can be.
-    pub(super) fn before_removal(&self, node: Option<u64>, found: &Found) -> Option<u64> {
+    pub(super) fn before_removal(
+        &self,
+        node: Option<u64>,
+        dir: impl AsFd,
+        name: &[u8],
+    ) -> Option<u64> {
         let node = node?;
-        if !is_kind(&found.stat, libc::S_IFREG) || found.stat.stx_nlink > 1 {
-            return None;
-        }
         let is_open = guard(&self.files)
             .get(&node)
             .is_some_and(|open| open.count > 0);
         if !is_open && !self.tree().is_recovered(node) {
+            return None;
+        }
+        let found = look(dir, name).ok()?;
+        if !is_kind(&found.stat, libc::S_IFREG) || found.stat.stx_nlink > 1 {
             return None;
         }
         self.file(node, true)

@@ -139,14 +139,13 @@ impl Fs {
         let bits = if volume { FILE } else { mode & 0o777 };
         let exclusive = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
         let made = self.with_room(|| open_name(&dir.fd, name, exclusive, bits));
-        let (file, found) = match made {
-            Ok(file) => {
+        let found = match made {
+            Ok(fd) => {
                 if volume {
-                    self.born(&file, &dir, libc::S_IFREG | mode & 0o7777, 0, header)?;
+                    self.born(&fd, &dir, libc::S_IFREG | mode & 0o7777, 0, header)?;
                 }
-                let stat = stat(&file)?;
-                let fd = file.try_clone().map_err(|_| libc::EMFILE)?;
-                (file, Found { fd, stat })
+                let stat = stat(&fd)?;
+                Found { fd, stat }
             }
             Err(libc::EEXIST) if again || flags & libc::O_EXCL as u32 == 0 => {
                 let found = look(&dir.fd, name)?;
@@ -154,19 +153,20 @@ impl Fs {
                 if !super::resolve::is_kind(&found.stat, libc::S_IFREG) {
                     return Err(libc::EEXIST);
                 }
-                let file = reopen(&found, OFlags::RDWR)?;
-                if volume && again && super::meta::read(&file).is_none() {
-                    self.born(&file, &dir, libc::S_IFREG | mode & 0o7777, 0, header)?;
+                let fd = reopen(&found, OFlags::RDWR)?;
+                if volume && again && super::meta::read(&fd).is_none() {
+                    self.born(&fd, &dir, libc::S_IFREG | mode & 0o7777, 0, header)?;
                 }
                 if flags & libc::O_TRUNC as u32 != 0 {
-                    rustix::fs::ftruncate(&file, 0).map_err(errno)?;
+                    rustix::fs::ftruncate(&fd, 0).map_err(errno)?;
                 }
-                (file, found)
+                let stat = stat(&fd)?;
+                Found { fd, stat }
             }
             Err(error) => return Err(error),
         };
         let (node, out) = self.told_as(header, header.node, name, &found)?;
-        self.created(node, file, true);
+        self.created(node, found.fd, true);
         Ok(out.u64(node).u32(0).u32(0).0)
     }
 }

@@ -18,6 +18,10 @@ use crate::spec::Kind;
 
 /// The attribute's name.
 pub(super) const OVERRIDE: &str = "user.stack.stat";
+/// A guest's `security.capability` on the host.
+const CAPABILITY: &[u8] = b"user.stack.x.security.capability";
+/// Bytes of the names of a file's attributes that are looked at.
+const LIST: usize = 1024;
 
 /// Bits that never go to the host: a program would run as the user there.
 const SPECIAL: u32 = 0o7000;
@@ -54,6 +58,23 @@ pub(super) fn read(fd: impl AsFd) -> Option<Stat> {
     let mut buffer = [0; 64];
     let length = rustix::fs::getxattr(by_descriptor(fd), OVERRIDE, &mut buffer[..]).ok()?;
     Stat::parse(buffer.get(..length)?)
+}
+
+/// Reads the attribute; tells whether there is known to be no capability of a
+/// guest's, too.
+fn read_both(fd: impl AsFd) -> (Option<Stat>, bool) {
+    let mut list = [0; LIST];
+    let path = by_descriptor(&fd);
+    let Ok(length) = rustix::fs::listxattr(path, &mut list[..]) else {
+        return (read(fd), false);
+    };
+    let has = |wanted: &[u8]| {
+        list[..length]
+            .split(|byte| *byte == 0)
+            .any(|name| name == wanted)
+    };
+    let kept = has(OVERRIDE.as_bytes()).then(|| read(fd)).flatten();
+    (kept, !has(CAPABILITY))
 }
 
 /// Writes the attribute.
@@ -95,12 +116,18 @@ impl Fs {
             gid: stat.stx_gid,
             rdev: libc::makedev(stat.stx_rdev_major, stat.stx_rdev_minor) as u32,
             is_lookers: false,
+            no_capability: false,
         };
         if !self.changes.is_listener(header) {
             self.looker.seen(header.uid);
         }
         let kept = match mode & libc::S_IFMT {
-            libc::S_IFREG | libc::S_IFDIR => read(fd),
+            libc::S_IFREG => {
+                let (kept, none) = read_both(fd);
+                attr.no_capability = none;
+                kept
+            }
+            libc::S_IFDIR => read(fd),
             _ => None,
         };
         if self.kind(share) == Kind::Volume {
@@ -208,6 +235,11 @@ impl Fs {
         }
         let kept = read(fd);
         let special = wanted.mode & SPECIAL != kept.map_or(0, |kept| kept.mode & SPECIAL);
+        let same = |kept: Stat| (kept.uid, kept.gid) == (wanted.uid, wanted.gid);
+        if mode.is_some() && !special && kept.is_some_and(same) {
+            // All that was to change is the host's.
+            return Ok(());
+        }
         if owner_changes || special || kept.is_some() {
             if kept.is_none() && !owner_changes {
                 // Only the bits: the owner stays whoever looks.
@@ -263,6 +295,32 @@ mod tests {
         for bad in [&b""[..], b"1 2 3", b"9 0 0 0", b"\xff"] {
             assert_eq!(Stat::parse(bad), None);
         }
+    }
+
+    #[test]
+    fn a_capability_is_known_not_to_be_there_only_if_it_is_not() {
+        use std::os::fd::AsFd;
+        let file = tempfile::tempfile().unwrap();
+        let set = |name: &str, value: &[u8]| {
+            let path = by_descriptor(file.as_fd());
+            rustix::fs::setxattr(path, name, value, XattrFlags::empty()).unwrap();
+        };
+        assert_eq!(read_both(&file), (None, true));
+        let stat = Stat {
+            mode: 0o100_644,
+            uid: 1,
+            gid: 2,
+            rdev: 0,
+        };
+        write(&file, stat).unwrap();
+        assert_eq!(read_both(&file), (Some(stat), true));
+        set("user.stack.x.security.capability", b"1");
+        assert_eq!(read_both(&file), (Some(stat), false));
+        // More names than are looked at: nothing is promised.
+        for n in 0..10 {
+            set(&format!("user.{n}{}", "x".repeat(200)), b"");
+        }
+        assert_eq!(read_both(&file), (Some(stat), false));
     }
 
     #[test]

@@ -318,7 +318,7 @@ impl Fs {
             op::RENAME => self.rename(header, args, false, again),
             op::RENAME2 => self.rename(header, args, true, again),
             op::OPEN => self.open_file(header, args),
-            op::RELEASE => self.release(header, args),
+            op::RELEASE => return answer.whenever().give(self.release(header, args)),
             op::FLUSH => self.flush(header, args),
             op::STATFS => self.statfs(header),
             op::FALLOCATE => self.fallocate(header, args),
@@ -327,7 +327,7 @@ impl Fs {
             op::OPENDIR => self.open_dir(header),
             op::READDIR => self.read_dir(header, args, false),
             op::READDIRPLUS => self.read_dir(header, args, true),
-            op::RELEASEDIR => self.release_dir(args),
+            op::RELEASEDIR => return answer.whenever().give(self.release_dir(args)),
             op::SETXATTR => self.set_xattr(header, args),
             op::GETXATTR => self.get_xattr(header, args),
             op::LISTXATTR => self.list_xattr(header, args),
@@ -343,6 +343,10 @@ impl Fs {
     fn init(&self, mut args: Args<'_>) -> Res<Vec<u8>> {
         let (major, minor) = (args.u32()?, args.u32()?);
         let (readahead, offered) = (args.u32()?, args.u32()?);
+        let second = match offered & init::INIT_EXT {
+            0 => 0,
+            _ => args.u32()?,
+        };
         if major != 7 || minor < 31 {
             return Err(libc::EPROTO);
         }
@@ -358,7 +362,8 @@ impl Fs {
             | init::MAX_PAGES
             | init::DO_READDIRPLUS
             | init::READDIRPLUS_AUTO
-            | init::HANDLE_KILLPRIV_V2;
+            | init::HANDLE_KILLPRIV_V2
+            | init::INIT_EXT;
         let mut out = Out::default()
             .u32(7)
             .u32(minor.min(crate::fuse::MINOR))
@@ -371,8 +376,9 @@ impl Fs {
             // Time stamps in nanoseconds.
             .u32(1)
             .u16((LARGEST / 4096) as u16)
-            .u16(0);
-        for _ in 0..8 {
+            .u16(0)
+            .u32(second & init::QUIET);
+        for _ in 0..7 {
             out = out.u32(0);
         }
         Ok(out.0)

@@ -25,12 +25,7 @@ impl Fs {
         self.writable(parent)?;
         let dir = self.find_dir(parent)?;
         let node = self.tree().child(parent, name);
-        let kept = match node.is_some() {
-            true => look(&dir.fd, name)
-                .ok()
-                .and_then(|found| self.before_removal(node, &found)),
-            false => None,
-        };
+        let kept = self.before_removal(node, &dir.fd, name);
         match rustix::fs::unlinkat(&dir.fd, name, flags).map_err(errno) {
             Err(libc::ENOENT) if again => {}
             other => other?,
@@ -63,13 +58,8 @@ impl Fs {
         }
         let (from_dir, to_dir) = (self.find_dir(from)?, self.find_dir(to)?);
         let replaced = self.tree().child(to, new);
-        let kept = match replaced.is_some() && flags & EXCHANGE == 0 {
-            true => {
-                let found = look(&to_dir.fd, new).ok();
-                found.and_then(|found| self.before_removal(replaced, &found))
-            }
-            false => None,
-        };
+        let replaced = replaced.filter(|_| flags & EXCHANGE == 0);
+        let kept = self.before_removal(replaced, &to_dir.fd, new);
         let how = RenameFlags::from_bits_retain(flags);
         match rustix::fs::renameat_with(&from_dir.fd, old, &to_dir.fd, new, how).map_err(errno) {
             Err(libc::ENOENT) if again && look(&to_dir.fd, new).is_ok() => {}

@@ -25,6 +25,10 @@ pub(crate) mod init {
     pub(crate) const PARALLEL_DIROPS: u32 = 1 << 18;
     pub(crate) const MAX_PAGES: u32 = 1 << 22;
     pub(crate) const HANDLE_KILLPRIV_V2: u32 = 1 << 28;
+    pub(crate) const INIT_EXT: u32 = 1 << 30;
+    /// Of the second word; our guest's kernel alone has it (`kernel/patches`):
+    /// it asks less.
+    pub(crate) const QUIET: u32 = 1 << 31;
 }
 
 /// `FUSE_SETATTR` valid bits.
@@ -40,6 +44,9 @@ pub(crate) mod setattr {
     pub(crate) const KILL_SUIDGID: u32 = 1 << 11;
 }
 
+/// Flag of attributes that our guest's kernel alone knows: as long as they hold,
+/// there is no `security.capability`.
+const NO_CAPABILITY: u32 = 1 << 31;
 /// `FOPEN_DIRECT_IO`.
 pub(crate) const OPEN_DIRECT_IO: u32 = 1 << 0;
 /// `FOPEN_KEEP_CACHE`.
@@ -174,7 +181,7 @@ impl Out {
             .u32(attr.gid)
             .u32(attr.rdev)
             .u32(4096)
-            .u32(0)
+            .u32(if attr.no_capability { NO_CAPABILITY } else { 0 })
     }
 
     /// `fuse_attr_out`.
@@ -215,6 +222,8 @@ pub(crate) struct Attr {
     pub(crate) rdev: u32,
     /// Owner and group are those of whoever looks.
     pub(crate) is_lookers: bool,
+    /// It is known to have no `security.capability`.
+    pub(crate) no_capability: bool,
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
 use super::memory::{Memory, Piece};
 use super::ring::Ring;
@@ -15,8 +15,12 @@ use crate::fuse::{self, HEADER};
 /// Longest part of a request that is copied: all but file data. An extended
 /// attribute's value has up to 64 KiB, a list of forgotten nodes a page.
 const COPIED: usize = 128 << 10;
-/// How long the next request is waited for.
+/// How long the next request is waited for after one that came alone, and while
+/// they come one after the other.
 const LINGER: Duration = Duration::from_micros(100);
+const BUSY: Duration = Duration::from_micros(400);
+/// What the guest forgets is taken together.
+const GATHER: Duration = Duration::from_millis(4);
 
 /// A request, as bytes.
 #[derive(Debug)]
@@ -35,6 +39,7 @@ pub(crate) struct Answer {
     shared: Arc<Shared>,
     head: u16,
     unique: u64,
+    awaited: bool,
     pub(crate) room: Vec<Piece>,
 }
 
@@ -82,7 +87,13 @@ impl Answer {
 
     /// There is no answer to this kind of request.
     pub(crate) fn none(self) {
-        self.complete(0);
+        complete(&mut self.shared.ring(), self.head, 0, false);
+    }
+
+    /// There is an answer, and nobody waits for it.
+    pub(crate) fn whenever(mut self) -> Answer {
+        self.awaited = false;
+        self
     }
 
     fn publish(self, error: i32, bytes: &[u8], length: usize) {
@@ -104,16 +115,12 @@ impl Answer {
                 0
             }
         };
-        complete(&mut ring, self.head, length);
-    }
-
-    fn complete(self, length: u32) {
-        complete(&mut self.shared.ring(), self.head, length);
+        complete(&mut ring, self.head, length, self.awaited);
     }
 }
 
-fn complete(ring: &mut Ring, head: u16, length: u32) {
-    if let Err(error) = ring.complete(head, length) {
+fn complete(ring: &mut Ring, head: u16, length: u32, awaited: bool) {
+    if let Err(error) = ring.complete(head, length, awaited) {
         tracing::warn!(%error, "an answer cannot be published");
     }
 }
@@ -165,6 +172,10 @@ impl Running {
 fn work(shared: &Arc<Shared>, kick: &OwnedFd, end: &OwnedFd, fs: &Arc<Fs>) -> io::Result<()> {
     // Whatever an earlier server published may not have been noticed.
     shared.ring().interrupt();
+    let forgets = shared.ring().is_forgets();
+    // When the last answer was given, and how long the next request after it
+    // is waited for.
+    let (mut last, mut patience) = (Instant::now(), LINGER);
     loop {
         shared.ring().listen(false)?;
         let mut any = false;
@@ -172,33 +183,49 @@ fn work(shared: &Arc<Shared>, kick: &OwnedFd, end: &OwnedFd, fs: &Arc<Fs>) -> io
             let Some(chain) = shared.ring().pop()? else {
                 break;
             };
+            if !any {
+                patience = if last.elapsed() < BUSY { BUSY } else { LINGER };
+            }
             let answer = Answer {
                 shared: Arc::clone(shared),
                 head: chain.head,
                 unique: 0,
+                awaited: true,
                 room: chain.writable,
             };
             one(fs, answer, &chain.readable, chain.again);
             any = true;
         }
-        if any && linger(shared) {
-            continue;
+        if any && !forgets {
+            last = Instant::now();
+            if linger(shared, patience) {
+                continue;
+            }
         }
-        if shared.ring().listen(true)? {
+        // The driver says nothing of what comes meanwhile.
+        let nap = any && forgets;
+        if nap {
+            shared.ring().settle()?;
+        } else if shared.ring().listen(true)? {
             continue;
         }
         let mut fds = [
-            PollFd::new(kick, PollFlags::IN),
             PollFd::new(end, PollFlags::IN),
+            PollFd::new(kick, PollFlags::IN),
         ];
-        match poll(&mut fds, None) {
+        let (fds, most) = match nap {
+            true => (&mut fds[..1], Some(&GATHER)),
+            false => (&mut fds[..], None),
+        };
+        let most = most.and_then(|most| Timespec::try_from(*most).ok());
+        match poll(fds, most.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
-        if !fds[1].revents().is_empty() {
+        if !fds[0].revents().is_empty() {
             return Ok(());
         }
-        if !fds[0].revents().is_empty() {
+        if fds.get(1).is_some_and(|kick| !kick.revents().is_empty()) {
             let _ = rustix::io::read(kick, &mut [0; 8]);
         }
     }
@@ -206,8 +233,8 @@ fn work(shared: &Arc<Shared>, kick: &OwnedFd, end: &OwnedFd, fs: &Arc<Fs>) -> io
 
 /// Who has had an answer often asks again at once: it is waited for a moment,
 /// for to fall asleep and be woken takes longer. `true`: there is a request.
-fn linger(shared: &Shared) -> bool {
-    let end = Instant::now() + LINGER;
+fn linger(shared: &Shared, most: Duration) -> bool {
+    let end = Instant::now() + most;
     while Instant::now() < end {
         if shared.ring().is_waiting() {
             return true;

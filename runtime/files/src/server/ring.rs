@@ -40,6 +40,9 @@ pub(crate) struct Ring {
     again: Vec<u16>,
     next: u16,
     used: u16,
+    /// Something was published that nobody waits for: the driver hears of it
+    /// with the next answer, or before the queue is listened to.
+    owed: bool,
     stopped: bool,
 }
 
@@ -61,6 +64,7 @@ impl Ring {
             again: Vec::new(),
             next: 0,
             used,
+            owed: false,
             stopped: false,
         };
         ring.next = ring.table.next(queue);
@@ -72,6 +76,11 @@ impl Ring {
         ring.again = ring.table.recover(queue, used, following);
         ring.next = ring.table.next(queue);
         Ok(ring)
+    }
+
+    /// It is the one for what nobody waits for.
+    pub(crate) fn is_forgets(&self) -> bool {
+        self.place.index == 0
     }
 
     fn queue(&self) -> usize {
@@ -158,8 +167,8 @@ impl Ring {
         }
     }
 
-    /// Publishes an answer of this length.
-    pub(crate) fn complete(&mut self, head: u16, length: u32) -> io::Result<()> {
+    /// Publishes an answer of this length. `awaited`: somebody waits for it.
+    pub(crate) fn complete(&mut self, head: u16, length: u32, awaited: bool) -> io::Result<()> {
         if self.stopped {
             return Ok(());
         }
@@ -174,8 +183,21 @@ impl Ring {
         self.memory.store(self.place.used + 2, used)?;
         self.table.done(self.queue(), head);
         self.used = used;
+        self.owed = true;
+        match awaited {
+            true => self.settle(),
+            false => Ok(()),
+        }
+    }
+
+    /// Wakes the driver if there is something to tell and it wants to be told.
+    pub(crate) fn settle(&mut self) -> io::Result<()> {
+        if !std::mem::take(&mut self.owed) {
+            return Ok(());
+        }
         fence(Ordering::SeqCst);
-        // VRING_AVAIL_F_NO_INTERRUPT
+        // VRING_AVAIL_F_NO_INTERRUPT: it looks by itself, and once more when
+        // it has ceased to.
         if self.memory.load(self.place.available)? & 1 == 0 {
             self.interrupt();
         }
@@ -192,6 +214,9 @@ impl Ring {
     pub(crate) fn listen(&mut self, on: bool) -> io::Result<bool> {
         if self.stopped {
             return Ok(false);
+        }
+        if on {
+            self.settle()?;
         }
         // VRING_USED_F_NO_NOTIFY
         self.memory.store(self.place.used, u16::from(!on))?;
@@ -219,4 +244,70 @@ impl Ring {
 
 fn broken(why: &str) -> io::Error {
     io::Error::other(format!("the guest's queue is broken: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::{AsFd, OwnedFd};
+
+    use rustix::event::{EventfdFlags, eventfd};
+
+    use super::super::inflight;
+    use super::*;
+
+    const AVAILABLE: u64 = 0x1000;
+    const USED: u64 = 0x2000;
+
+    /// A queue in a page each, and what its driver hears.
+    fn ring() -> (Ring, Arc<Memory>, OwnedFd) {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(0x3000).unwrap();
+        let region = link::Region {
+            guest: 0,
+            size: 0x3000,
+            offset: 0,
+        };
+        let memory = Arc::new(Memory::map(&[region], vec![file.into()]).unwrap());
+        let marks = tempfile::tempfile().unwrap();
+        marks.set_len(inflight::SIZE as u64).unwrap();
+        let table = Arc::new(Table::map(&marks).unwrap());
+        let call = eventfd(0, EventfdFlags::NONBLOCK).unwrap();
+        let place = link::Ring {
+            index: 1,
+            size: 8,
+            descriptors: 0,
+            available: AVAILABLE,
+            used: USED,
+        };
+        let heard = call.as_fd().try_clone_to_owned().unwrap();
+        let ring = Ring::new(Arc::clone(&memory), place, table, call.into()).unwrap();
+        (ring, memory, heard)
+    }
+
+    fn hears(call: &OwnedFd) -> bool {
+        rustix::io::read(call, &mut [0; 8]).is_ok()
+    }
+
+    #[test]
+    fn what_nobody_waits_for_is_told_later_and_never_forgotten() {
+        let (mut ring, memory, call) = ring();
+        ring.complete(0, 0, false).unwrap();
+        assert_eq!(memory.load(USED + 2).unwrap(), 1);
+        assert!(!hears(&call));
+        // With the next answer,
+        ring.complete(1, 0, true).unwrap();
+        assert!(hears(&call));
+        ring.complete(2, 0, false).unwrap();
+        // or before the server falls asleep, once.
+        assert!(!ring.listen(false).unwrap() && !hears(&call));
+        assert!(!ring.listen(true).unwrap() && hears(&call));
+        assert!(!ring.listen(true).unwrap() && !hears(&call));
+        // Not to a driver that looks by itself.
+        memory.store(AVAILABLE, 1).unwrap();
+        ring.complete(3, 0, true).unwrap();
+        ring.complete(4, 0, false).unwrap();
+        ring.listen(true).unwrap();
+        assert!(!hears(&call));
+        assert_eq!(memory.load(USED + 2).unwrap(), 5);
+    }
 }
