@@ -42,6 +42,21 @@ fn detached_says_what_happened_on_standard_error() {
 }
 
 #[test]
+fn nothing_to_start_is_a_failure() {
+    let home = Home::with("name: shop\nservices:\n  web: {image: web, profiles: [dev, test]}\n");
+    home.daemon().containers(&[]);
+    let run = home.run(&["--profile", "prod", "up", "-d"]).ended_with(1);
+    assert_eq!(
+        run.err,
+        "no_service\n  × no service of shop is enabled\n  \
+         help: enable one with `--profile`: dev, test; or name a service\n"
+    );
+    let run = home.run(&["start"]).ended_with(1);
+    assert!(run.err.contains("no containers to start"), "{}", run.err);
+    home.run(&["stop"]).ended_with(0);
+}
+
+#[test]
 fn a_failure_comes_with_the_last_words_of_the_culprit() {
     let home = Home::new();
     let daemon = home.daemon();
