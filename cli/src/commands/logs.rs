@@ -88,6 +88,11 @@ impl Logs {
             return Ok(exit::OK);
         }
         known.retain(|container| self.is_chosen(container));
+        if let Some(index) = self.index
+            && !known.iter().any(|container| container.number == index)
+        {
+            return Err(no_such_index(&self.services, index));
+        }
         let mut query = LogQuery {
             services: (!self.services.is_empty()).then(|| self.services.join(",")),
             follow: self.follow,
@@ -143,6 +148,17 @@ impl Logs {
             .iter()
             .any(|container| self.is_chosen(container) && container.state.is_live())
     }
+}
+
+fn no_such_index(services: &[String], index: u32) -> Error {
+    let what = match services {
+        [] => "the stack".to_owned(),
+        services => services.join(", "),
+    };
+    Error::usage(
+        format!("{what} has no container {index}"),
+        "`stack ps -a` shows which there are",
+    )
 }
 
 fn tail(text: &str) -> Result<Tail, String> {
