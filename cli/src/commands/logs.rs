@@ -140,6 +140,10 @@ impl Logs {
 
 impl Logs {
     fn is_chosen(&self, container: &Container) -> bool {
+        !container.one_off && self.is_named(container)
+    }
+
+    fn is_named(&self, container: &Container) -> bool {
         self.services.is_empty() || self.services.contains(&container.service)
     }
 

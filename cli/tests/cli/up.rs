@@ -152,6 +152,8 @@ fn in_the_foreground_ctrl_c_stops_and_a_second_one_kills() {
         (&stop["verb"], &stop["services"]),
         (&json!("stop"), &json!(["db", "web"]))
     );
+    // A shell that `run` started elsewhere goes on.
+    assert_eq!(stop["replicas"], true);
     daemon.on(
         ACTION,
         Answer::Lines(vec![finished("container", "shop-db-1", "killed"), done()]),
@@ -169,9 +171,12 @@ fn the_end_of_a_container_may_end_all_with_its_code() {
     let mut db = container("db", "exited");
     db["exit_code"] = json!(3);
     db["finished_ms"] = json!(4_000_000_000_000_u64);
+    let mut of_run = db.clone();
+    of_run["one_off"] = json!(true);
+    of_run["exit_code"] = json!(9);
     daemon
         .on(UP, Answer::Lines(vec![done()]))
-        .containers(&[db, container("web", "running")])
+        .containers(&[of_run, db, container("web", "running")])
         .on(LOGS, Answer::Hold(vec![]))
         .on(ACTION, Answer::Lines(vec![done()]));
     let run = home.run(&["up", "--exit-code-from", "db"]).ended_with(3);
