@@ -31,6 +31,9 @@ const PROJECT: &str = "Project options";
     disable_help_subcommand = false,
     subcommand_required = true,
     arg_required_else_help = true,
+    // As in Docker Compose: `up -d -d`, and the last of several values. An
+    // alias or a script may have given the option already.
+    args_override_self = true,
     after_help = "Example: start the stack in this directory and see what runs\n  \
                   stack up -d --wait && stack ps"
 )]
@@ -296,6 +299,17 @@ mod tests {
         let args = ["stack", "run", "--project-name", "shop", "web"];
         let cli = parse_from(args).unwrap();
         assert_eq!(cli.global.project_name.as_deref(), Some("shop"));
+    }
+
+    #[test]
+    fn an_option_may_be_given_again() {
+        let args = [
+            "stack", "-p", "a", "-p", "b", "logs", "-t", "-t", "-n1", "-n2",
+        ];
+        let cli = parse_from(args).unwrap();
+        assert_eq!(cli.global.project_name.as_deref(), Some("b"));
+        let args = ["stack", "-f", "a", "-f", "b", "up", "-d", "-d"];
+        assert_eq!(parse_from(args).unwrap().global.files.len(), 2);
     }
 
     #[test]

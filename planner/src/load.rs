@@ -214,8 +214,8 @@ impl Loader<'_> {
             consistency::check(&model, &disabled, self.partial, &mut self.report);
         }
         if options.resolve_environment {
-            self.service_environment(&mut model, &environment);
-            self.service_labels(&mut model);
+            self.service_environment(&mut model, &environment, &folder);
+            self.service_labels(&mut model, &folder);
         }
         if options.prune {
             profiles::prune(&mut model);

@@ -94,3 +94,33 @@ fn texts_like_numbers_in_base_60_are_quoted() {
         assert!(text.contains(line), "{line} in {text}");
     }
 }
+
+#[test]
+fn paths_that_stay_relative_are_read_from_their_folder_all_the_same() {
+    let source = MemorySource::new()
+        .with(
+            "/shop/stack.yaml",
+            "include: [inc/stack.yaml]\nservices:\n  web: {image: web, env_file: w.env, build: .}\n",
+        )
+        .with("/shop/w.env", "W=1\n")
+        .with(
+            "/shop/inc/stack.yaml",
+            "services:\n  help: {image: help, env_file: h.env, build: .}\n",
+        )
+        .with("/shop/inc/h.env", "H=1\n");
+    let mut options = LoadOptions::new(vec!["/shop/stack.yaml".into()], PathBuf::from("/shop"));
+    options.resolve_paths = false;
+    let loaded = load(&source, &options);
+    let Some(project) = loaded.project else {
+        panic!("{:#?}", loaded.diagnostics)
+    };
+    let text = project.to_yaml();
+    for wanted in [
+        "W: \"1\"",
+        "H: \"1\"",
+        "context: .\n",
+        "context: /shop/inc\n",
+    ] {
+        assert!(text.contains(wanted), "{wanted} is not in {text}");
+    }
+}

@@ -1,72 +1,90 @@
 //! `stack images`
 
-use stack_api::request::ImageInfo;
+use std::collections::BTreeMap;
 
-use crate::context::Context;
+use serde_json::json;
+use stack_api::container::Container;
+use stack_api::image::Details;
+
+use super::Services;
+use super::image::{familiar, parts};
+use crate::context::{Context, containers};
 use crate::error::Error;
 use crate::ui::form::{Form, Row};
 use crate::ui::human;
-use crate::ui::table::{Columns, cut};
+use crate::ui::table::Columns;
 use crate::{exit, ui};
 
-/// List the images on this machine
+/// List the images that the containers of a stack were made from
+///
+/// `stack image ls` lists all images on this machine.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: which images take the most room\n  \
-                  stack images --format json | jq -s 'sort_by(-.Size)[].Reference'")]
+#[command(
+    after_help = "Example: the image of each container, with its size in bytes\n  \
+                  stack images --format json | jq -r '.[] | [.ContainerName, .Size] | @tsv'"
+)]
 pub(crate) struct Images {
-    /// Only ids
+    #[command(flatten)]
+    services: Services,
+
+    /// Only ids, each once
     #[arg(short, long)]
     quiet: bool,
 
-    /// table, json (one object per line), or a text with fields in it, e.g.
-    /// '{{.Reference}} {{.Size}}'
+    /// table, json (one array), or a text with fields in it, e.g.
+    /// '{{.Repository}} {{.Size}}'
     #[arg(long, value_name = "FORM", default_value = "table", value_parser = form)]
     format: Form,
-
-    /// Show whole ids
-    #[arg(long)]
-    no_trunc: bool,
 }
 
 impl Images {
     pub(super) async fn run(self, context: &Context) -> Result<u8, Error> {
+        let services = &self.services.services;
+        let project = context.named()?;
         let client = context.client().await?;
-        let mut images: Vec<ImageInfo> = client.get("/v1/images").await?;
-        images.sort_by(|a, b| a.reference.cmp(&b.reference));
-        let id = |image: &ImageInfo| match self.no_trunc {
-            true => image.id.clone(),
-            false => human::short_id(&image.id).to_owned(),
-        };
+        let mut used = containers(&client, &project.name).await?;
+        project.check_services(services, &used)?;
+        used.retain(|one| services.is_empty() || services.contains(&one.service));
+        used.sort_by(|a, b| a.name.cmp(&b.name));
         if self.quiet {
-            for image in &images {
-                ui::print_line(id(image))?;
+            let mut seen = Vec::new();
+            for one in &used {
+                let id = bare(&one.image_id);
+                if !seen.contains(&id) {
+                    ui::print_line(id)?;
+                    seen.push(id);
+                }
             }
             return Ok(exit::OK);
         }
-        let rows: Vec<Row> = images.iter().map(row).collect();
-        if let Some(text) = self.format.list(context.ui, &rows)? {
+        let all: Vec<Details> = client.get("/v1/images/all").await?;
+        let all: BTreeMap<&str, &Details> =
+            all.iter().map(|image| (image.id.as_str(), image)).collect();
+        let image = |one: &Container| all.get(one.image_id.as_str()).copied();
+        let rows: Vec<Row> = used.iter().map(|one| row(one, image(one))).collect();
+        if let Some(text) = self.format.array(context.ui, &rows)? {
             ui::print(text)?;
             return Ok(exit::OK);
         }
-        let now = human::now_ms();
-        let head = ["IMAGE", "ID", "PLATFORM", "CREATED", "SIZE"];
+        let head = [
+            "CONTAINER",
+            "REPOSITORY",
+            "TAG",
+            "PLATFORM",
+            "IMAGE ID",
+            "SIZE",
+        ];
         let mut table = Columns::new(context.ui, &head);
-        for image in &images {
-            let created = match image.created_ms {
-                0 => "-".to_owned(),
-                ms => format!("{} ago", human::span(now.saturating_sub(ms))),
-            };
-            let reference = if self.no_trunc {
-                image.reference.clone()
-            } else {
-                cut(&image.reference, 60)
-            };
+        for one in &used {
+            let (repository, tag) = name(one);
+            let found = image(one);
             table.row(vec![
-                reference,
-                id(image),
-                image.platform.clone(),
-                created,
-                human::bytes(image.size),
+                one.name.clone(),
+                repository,
+                tag,
+                found.map_or_else(|| "-".to_owned(), |image| image.platform.clone()),
+                human::short_id(&one.image_id).to_owned(),
+                found.map_or_else(|| "-".to_owned(), |image| human::bytes(image.size)),
             ]);
         }
         ui::print(table)?;
@@ -75,16 +93,30 @@ impl Images {
 }
 
 fn form(text: &str) -> Result<Form, String> {
-    Form::parse(text, &row(&ImageInfo::default()))
+    let details = Details::default();
+    Form::parse(text, &row(&Container::default(), Some(&details)))
 }
 
-fn row(image: &ImageInfo) -> Row {
-    Row::from(serde_json::json!({
-        "Reference": image.reference,
-        "ID": image.id,
-        "Digest": image.digest,
-        "Size": image.size,
-        "Platform": image.platform,
-        "CreatedMs": image.created_ms,
+fn bare(id: &str) -> &str {
+    id.strip_prefix("sha256:").unwrap_or(id)
+}
+
+/// Repository and tag, as the stack file has them.
+fn name(container: &Container) -> (String, String) {
+    let shown = familiar(&container.image);
+    let (repository, tag) = parts(&shown);
+    (repository.to_owned(), tag.unwrap_or("latest").to_owned())
+}
+
+fn row(container: &Container, image: Option<&Details>) -> Row {
+    let (repository, tag) = name(container);
+    Row::from(json!({
+        "ID": container.image_id,
+        "ContainerName": container.name,
+        "Repository": repository,
+        "Tag": tag,
+        "Platform": image.map(|image| &image.platform),
+        "Size": image.map(|image| image.size),
+        "Created": image.and_then(|image| image.made.as_ref()),
     }))
 }

@@ -1,6 +1,7 @@
 //! `stack start`, `stop`, `restart`, `kill`, `rm`, `pause` and `unpause`:
 //! one call of the daemon, seven sets of options.
 
+use stack_api::event::ApiError;
 use stack_api::request::{Action, Verb};
 
 use super::Services;
@@ -222,6 +223,11 @@ async fn act_on(
         Verb::Pause => "paused",
         Verb::Unpause => "unpaused",
     };
+    if existing.is_empty() && verb == Verb::Start {
+        let message = format!("stack {} has no containers to start", project.name);
+        let error = ApiError::new("no_containers", message);
+        return Err(error.help("create them with `stack up -d`").into());
+    }
     if existing.is_empty() {
         context
             .ui

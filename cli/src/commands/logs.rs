@@ -88,6 +88,11 @@ impl Logs {
             return Ok(exit::OK);
         }
         known.retain(|container| self.is_chosen(container));
+        if let Some(index) = self.index
+            && !known.iter().any(|container| container.number == index)
+        {
+            return Err(no_such_index(&self.services, index));
+        }
         let mut query = LogQuery {
             services: (!self.services.is_empty()).then(|| self.services.join(",")),
             follow: self.follow,
@@ -135,6 +140,10 @@ impl Logs {
 
 impl Logs {
     fn is_chosen(&self, container: &Container) -> bool {
+        !container.one_off && self.is_named(container)
+    }
+
+    fn is_named(&self, container: &Container) -> bool {
         self.services.is_empty() || self.services.contains(&container.service)
     }
 
@@ -143,6 +152,17 @@ impl Logs {
             .iter()
             .any(|container| self.is_chosen(container) && container.state.is_live())
     }
+}
+
+fn no_such_index(services: &[String], index: u32) -> Error {
+    let what = match services {
+        [] => "the stack".to_owned(),
+        services => services.join(", "),
+    };
+    Error::usage(
+        format!("{what} has no container {index}"),
+        "`stack ps -a` shows which there are",
+    )
 }
 
 fn tail(text: &str) -> Result<Tail, String> {

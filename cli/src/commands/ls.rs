@@ -29,7 +29,7 @@ pub(crate) struct Ls {
     #[arg(long, value_name = "FILTER", value_parser = filter)]
     filter: Option<regex::Regex>,
 
-    /// table, json (one object per line), or a text with fields in it, e.g.
+    /// table, json (one array), or a text with fields in it, e.g.
     /// '{{.Name}} {{.Status}}'
     #[arg(long, value_name = "FORM", default_value = "table", value_parser = form)]
     format: Form,
@@ -49,11 +49,11 @@ impl Ls {
             }
             return Ok(exit::OK);
         }
-        let rows: Vec<Row> = stacks.iter().map(row).collect();
-        match self.format.list(context.ui, &rows)? {
+        let rows: Vec<Row> = stacks.iter().map(|stack| row(stack, self.all)).collect();
+        match self.format.array(context.ui, &rows)? {
             Some(text) => ui::print(text)?,
             None => {
-                let mut table = Columns::new(context.ui, &["NAME", "STATUS", "FILES"]);
+                let mut table = Columns::new(context.ui, &["NAME", "STATUS", "CONFIG FILES"]);
                 for stack in &stacks {
                     let style = if runs(stack) {
                         palette::GOOD
@@ -62,7 +62,7 @@ impl Ls {
                     };
                     table.row(vec![
                         stack.name.clone(),
-                        context.ui.out.paint(style, status(stack)),
+                        context.ui.out.paint(style, status(stack, self.all)),
                         stack.files.join(", "),
                     ]);
                 }
@@ -74,13 +74,13 @@ impl Ls {
 }
 
 fn form(text: &str) -> Result<Form, String> {
-    Form::parse(text, &row(&StackInfo::default()))
+    Form::parse(text, &row(&StackInfo::default(), true))
 }
 
-fn row(stack: &StackInfo) -> Row {
+fn row(stack: &StackInfo, all: bool) -> Row {
     Row::from(serde_json::json!({
         "Name": stack.name,
-        "Status": status(stack),
+        "Status": status(stack, all),
         "ConfigFiles": stack.files.join(","),
     }))
 }
@@ -91,6 +91,11 @@ fn filter(text: &str) -> Result<regex::Regex, String> {
 }
 
 fn runs(stack: &StackInfo) -> bool {
+    !status(stack, false).is_empty()
+}
+
+/// `exited(1), running(2)`; without `all` only what runs.
+fn status(stack: &StackInfo, all: bool) -> String {
     let live = [
         State::Starting,
         State::Running,
@@ -98,15 +103,11 @@ fn runs(stack: &StackInfo) -> bool {
         State::Restarting,
         State::Stopping,
     ];
-    live.iter()
-        .any(|state| stack.states.get(state.as_str()).is_some_and(|n| *n > 0))
-}
-
-/// `running(2), exited(1)`
-fn status(stack: &StackInfo) -> String {
     let words: Vec<String> = stack
         .states
         .iter()
+        .filter(|(_, n)| **n > 0)
+        .filter(|(state, _)| all || live.iter().any(|live| live.as_str() == state.as_str()))
         .map(|(state, n)| format!("{state}({n})"))
         .collect();
     words.join(", ")

@@ -10,6 +10,7 @@ use clap::ValueEnum;
 use hyper::Method;
 use jiff::SignedDuration;
 use stack_api::build::BuildWhen;
+use stack_api::event::ApiError;
 use stack_api::request;
 use stack_api::spec::{PullPolicy, StackSpec};
 use stack_planner::Project;
@@ -211,6 +212,9 @@ impl Up {
             false => LockUse::Advise,
         };
         let (spec, project) = context.spec_and_project(&self.services, lock)?;
+        if spec.services.is_empty() {
+            return Err(nothing_enabled(&project));
+        }
         if self.dry_run {
             return self.show_plan(context, spec, &project).await;
         }
@@ -413,6 +417,19 @@ impl Up {
             },
         })
     }
+}
+
+/// As Docker Compose: a mistyped profile is no success.
+fn nothing_enabled(project: &Project) -> Error {
+    let help = match project.profiles().as_slice() {
+        [] => "write some under `services` in the stack file".to_owned(),
+        profiles => format!(
+            "enable one with `--profile`: {}; or name a service",
+            profiles.join(", ")
+        ),
+    };
+    let message = format!("no service of {} is enabled", project.name());
+    ApiError::new("no_service", message).help(help).into()
 }
 
 /// A service that failed is that, whatever its program's exit code: `run` and

@@ -21,7 +21,7 @@ use parse::Node;
 pub(crate) enum Form {
     /// The command's own table.
     Table,
-    /// One object per line.
+    /// One object per line, or an array of them.
     Json,
     /// A text for each line.
     Template {
@@ -101,6 +101,18 @@ impl Form {
     /// A field cannot be used as the text says.
     pub(crate) fn list(&self, ui: Ui, rows: &[Row]) -> Result<Option<String>, Error> {
         self.fill(ui, rows, std::io::stdout().is_terminal())
+    }
+
+    /// The same for lists whose JSON is one array in Docker Compose.
+    ///
+    /// # Errors
+    /// As [`list`](Self::list).
+    pub(crate) fn array(&self, ui: Ui, rows: &[Row]) -> Result<Option<String>, Error> {
+        if *self != Form::Json {
+            return self.list(ui, rows);
+        }
+        let all: Vec<&Value> = rows.iter().map(|row| &row.fields).collect();
+        Ok(Some(format!("{}\n", serde_json::json!(all))))
     }
 
     /// `terminal`: what services wrote must not do things there.

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::fake::{Answer, done, finished};
+use crate::fake::{Answer, container, done, finished};
 use crate::home::Home;
 
 #[test]
@@ -65,19 +65,35 @@ fn load_sends_an_absolute_path() {
 #[test]
 fn images_as_table_and_json() {
     let home = Home::new();
-    let image = json!({"reference": "docker.io/library/web:1", "id": format!("sha256:{:0>64}", 7),
-        "digest": "sha256:d", "size": 27_400_000, "platform": "linux/amd64", "created_ms": 0});
+    let id = |n: u8| format!("sha256:{n:0>64}");
+    let image = json!({"reference": "docker.io/library/web:1", "nameless": false, "id": id(7),
+        "digest": "sha256:d", "size": 27_400_000, "unique": 0, "platform": "linux/amd64",
+        "stored_ms": 0, "made": null, "labels": {}, "containers": [], "config": null});
+    let mut web = container("web", "running");
+    web["image_id"] = json!(id(7));
+    let mut gone = container("db", "exited");
+    gone["image"] = json!("localhost:5/db");
+    gone["image_id"] = json!(id(8));
     home.daemon()
-        .on("GET /v1/images", Answer::Json(200, json!([image])));
+        .containers(&[web, gone])
+        .on("GET /v1/images/all", Answer::Json(200, json!([image])));
     let run = home.run(&["images"]).ended_with(0);
     assert_eq!(
         run.out,
-        "IMAGE                     ID             PLATFORM      CREATED   SIZE\n\
-         docker.io/library/web:1   000000000000   linux/amd64   -         27.4MB\n"
+        "CONTAINER    REPOSITORY       TAG      PLATFORM      IMAGE ID       SIZE\n\
+         shop-db-1    localhost:5/db   latest   -             000000000000   -\n\
+         shop-web-1   web              1        linux/amd64   000000000000   27.4MB\n"
     );
-    let run = home.run(&["images", "--format", "json"]).ended_with(0);
-    let line: serde_json::Value = serde_json::from_str(&run.out).unwrap();
-    assert_eq!(line["Size"], 27_400_000);
+    let run = home
+        .run(&["images", "--format", "json", "web"])
+        .ended_with(0);
+    let list: serde_json::Value = serde_json::from_str(&run.out).unwrap();
+    assert_eq!(list.as_array().map(Vec::len), Some(1));
+    assert_eq!(list[0]["ContainerName"], "shop-web-1");
+    assert_eq!(list[0]["Size"], 27_400_000);
+    let run = home.run(&["images", "-q", "web"]).ended_with(0);
+    assert_eq!(run.out, format!("{:0>64}\n", 7));
+    home.run(&["images", "wbe"]).ended_with(2);
 }
 
 #[test]

@@ -37,6 +37,8 @@ fn lines_have_aligned_prefixes_and_options_arrive() {
         run.out
     );
     assert!(daemon.wait_for(LOGS).call.contains("services=db"));
+    let run = home.run(&["logs", "--index", "2", "db"]).ended_with(2);
+    assert!(run.err.contains("db has no container 2"), "{}", run.err);
 }
 
 #[test]

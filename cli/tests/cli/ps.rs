@@ -163,6 +163,37 @@ fn lists_in_the_users_own_words() {
 }
 
 #[test]
+fn stacks_are_listed_as_in_docker_compose() {
+    let home = Home::new();
+    home.daemon().on(
+        "GET /v1/stacks",
+        Answer::Json(
+            200,
+            json!([
+                {"name": "shop", "states": {"exited": 1, "running": 2}, "files": ["/a/stack.yaml"]},
+                {"name": "old", "states": {"exited": 3}, "files": []},
+            ]),
+        ),
+    );
+    let list = |args: &[&str]| -> Value {
+        serde_json::from_str(&home.run(args).ended_with(0).out).unwrap()
+    };
+    assert_eq!(
+        list(&["ls", "--format", "json"]),
+        json!([{"Name": "shop", "Status": "running(2)", "ConfigFiles": "/a/stack.yaml"}])
+    );
+    let all = list(&["ls", "-a", "--format", "json"]);
+    assert_eq!(all[0]["Status"], "exited(1), running(2)");
+    assert_eq!(all[1]["Status"], "exited(3)");
+    let none = list(&["ls", "--filter", "name=x", "--format", "json"]);
+    assert_eq!(none, json!([]));
+    assert_eq!(
+        home.run(&["ls"]).out,
+        "NAME   STATUS       CONFIG FILES\nshop   running(2)   /a/stack.yaml\n"
+    );
+}
+
+#[test]
 fn orphans_are_killed_when_that_is_asked_for() {
     let home = Home::new();
     let daemon = home.daemon();

@@ -42,6 +42,21 @@ fn detached_says_what_happened_on_standard_error() {
 }
 
 #[test]
+fn nothing_to_start_is_a_failure() {
+    let home = Home::with("name: shop\nservices:\n  web: {image: web, profiles: [dev, test]}\n");
+    home.daemon().containers(&[]);
+    let run = home.run(&["--profile", "prod", "up", "-d"]).ended_with(1);
+    assert_eq!(
+        run.err,
+        "no_service\n  × no service of shop is enabled\n  \
+         help: enable one with `--profile`: dev, test; or name a service\n"
+    );
+    let run = home.run(&["start"]).ended_with(1);
+    assert!(run.err.contains("no containers to start"), "{}", run.err);
+    home.run(&["stop"]).ended_with(0);
+}
+
+#[test]
 fn a_failure_comes_with_the_last_words_of_the_culprit() {
     let home = Home::new();
     let daemon = home.daemon();
@@ -137,6 +152,8 @@ fn in_the_foreground_ctrl_c_stops_and_a_second_one_kills() {
         (&stop["verb"], &stop["services"]),
         (&json!("stop"), &json!(["db", "web"]))
     );
+    // A shell that `run` started elsewhere goes on.
+    assert_eq!(stop["replicas"], true);
     daemon.on(
         ACTION,
         Answer::Lines(vec![finished("container", "shop-db-1", "killed"), done()]),
@@ -154,9 +171,12 @@ fn the_end_of_a_container_may_end_all_with_its_code() {
     let mut db = container("db", "exited");
     db["exit_code"] = json!(3);
     db["finished_ms"] = json!(4_000_000_000_000_u64);
+    let mut of_run = db.clone();
+    of_run["one_off"] = json!(true);
+    of_run["exit_code"] = json!(9);
     daemon
         .on(UP, Answer::Lines(vec![done()]))
-        .containers(&[db, container("web", "running")])
+        .containers(&[of_run, db, container("web", "running")])
         .on(LOGS, Answer::Hold(vec![]))
         .on(ACTION, Answer::Lines(vec![done()]));
     let run = home.run(&["up", "--exit-code-from", "db"]).ended_with(3);

@@ -32,7 +32,9 @@ impl Loader<'_> {
         }
         defaults::set(&mut tree);
         rules::check(&tree, &mut self.report);
-        if self.options.resolve_paths {
+        // What is included starts from its own folder, and nobody could tell
+        // afterwards; Docker Compose does the same.
+        if self.options.resolve_paths || !chain.is_empty() {
             paths::resolve(&mut tree, self.base(scope));
         }
         self.values_from_environment(&tree, scope.environment);

@@ -2,7 +2,7 @@
 //! configs and secrets.
 
 use std::collections::BTreeMap;
-use std::path::{Path as FilePath, PathBuf};
+use std::path::Path as FilePath;
 
 use super::Loader;
 use crate::diagnostic::{Problem, codes};
@@ -35,11 +35,13 @@ impl Loader<'_> {
         }
     }
 
-    /// `environment` over the files of `env_file`.
+    /// `environment` over the files of `env_file`, which may not have been
+    /// made absolute.
     pub(super) fn service_environment(
         &mut self,
         model: &mut Node,
         environment: &BTreeMap<String, String>,
+        folder: &FilePath,
     ) {
         for service in services(model) {
             inherit(service, environment);
@@ -57,9 +59,10 @@ impl Loader<'_> {
             };
             let place = service.get("env_file").map(Node::place);
             for file in take_list(service, "env_file") {
-                let Some(path) = file.get("path").and_then(Node::as_str).map(PathBuf::from) else {
+                let Some(path) = file.get("path").and_then(Node::as_str) else {
                     continue;
                 };
+                let path = join(folder, FilePath::new(path));
                 let required = file.get("required").and_then(Node::as_bool).unwrap_or(true);
                 let at = file.get("path").map_or(file.span, |node| node.span);
                 if !self.source.exists(&path) {
@@ -117,14 +120,14 @@ impl Loader<'_> {
     }
 
     /// `labels` over the files of `label_file`.
-    pub(super) fn service_labels(&mut self, model: &mut Node) {
+    pub(super) fn service_labels(&mut self, model: &mut Node, folder: &FilePath) {
         for service in services(model) {
             let mut values: BTreeMap<String, String> = BTreeMap::new();
             let Some(place) = service.get("label_file").map(Node::place) else {
                 continue;
             };
             for file in take_list(service, "label_file") {
-                let Some(path) = file.as_str().map(PathBuf::from) else {
+                let Some(path) = file.as_str().map(|name| join(folder, FilePath::new(name))) else {
                     continue;
                 };
                 let earlier = values.clone();

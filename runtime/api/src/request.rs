@@ -90,6 +90,9 @@ pub struct Action {
     pub volumes: bool,
     /// Not what depends on them (restart).
     pub no_deps: bool,
+    /// Not those that `run` made (stop, kill, rm).
+    #[serde(default)]
+    pub replicas: bool,
     /// Wait until all run and are healthy (start).
     #[serde(default)]
     pub wait: bool,

@@ -31,6 +31,10 @@ use crate::stack;
 
 /// Output is looked for this often even when nobody told of it.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// How long the client waits at most, after the process, for the end of its VM
+/// and of a container that goes with it. What is done next may count on both:
+/// the name is free, and `ps` says how it ended.
+const AFTERMATH: Duration = Duration::from_secs(5);
 /// Largest request, in bytes.
 const REQUEST: usize = 1 << 20;
 
@@ -103,7 +107,7 @@ impl Drop for Attached<'_> {
 }
 
 async fn converse(handle: Arc<Handle>, daemon: Arc<Daemon>, request: &Attach, io: Io) {
-    let _attached = Attached::new(&handle);
+    let attached = Attached::new(&handle);
     let mut reader = Reader::at_end(&daemon.paths.log(&handle.id));
     let before = handle.container().finished_ms;
     let (from, mut to) = tokio::io::split(io);
@@ -125,12 +129,34 @@ async fn converse(handle: Arc<Handle>, daemon: Arc<Daemon>, request: &Attach, io
     }
     let input = tokio::spawn(input(from, Arc::clone(&handle), request.size));
     let sent = output(&mut to, &handle, &mut reader, before).await;
+    // Its remover waits for that.
+    drop(attached);
     if sent.is_ok() {
+        let _ = tokio::time::timeout(AFTERMATH, over(&handle, &daemon)).await;
         let exit = exit(&handle.record());
         let _ = to.write_all(&Frame::control(&exit).to_bytes()).await;
     }
     let _ = to.shutdown().await;
     input.abort();
+}
+
+/// Its VM has ended, and the container is gone if it is to go.
+async fn over(handle: &Handle, daemon: &Daemon) {
+    let mut gone = handle.ended.subscribe();
+    let mut changes = handle.changes();
+    let stopped = |record: &Record| {
+        let stays = record.wanted || !record.remove_at_end;
+        stays && record.container.state != Life::Stopping
+    };
+    let is_gone = tokio::select! {
+        gone = async { gone.wait_for(|gone| *gone).await.is_ok() } => gone,
+        () = async { drop(changes.wait_for(stopped).await) } => false,
+    };
+    if is_gone {
+        // Whoever removes it has its turn until nothing is left of it.
+        let turn = daemon.operation(&handle.container().project);
+        drop(turn.lock().await);
+    }
 }
 
 /// Sends output until the process has ended.

@@ -31,20 +31,19 @@ pub(super) async fn exec(
         .map_err(|error| ApiError::new("bad_request", error.to_string()))?;
     let request: ExecRequest = serde_json::from_slice(&body)
         .map_err(|error| ApiError::new("bad_request", error.to_string()))?;
-    let handle = app
+    let handles: Vec<_> = app
         .daemon
         .replicas(&name)
         .into_iter()
         .filter(|handle| handle.container().service == request.service)
         .filter(|handle| request.index.is_none_or(|n| n == handle.container().number))
-        .find(|handle| handle.container().state == Life::Running)
-        .ok_or_else(|| {
-            ApiError::new(
-                "not_running",
-                format!("service \"{}\" is not running", request.service),
-            )
-            .help("start it with `stack up -d` or `stack start`")
-        })?;
+        .collect();
+    let states = || handles.iter().map(|handle| handle.container().state);
+    let is_paused = states().any(|state| state == Life::Paused);
+    let running = states().position(|state| state == Life::Running);
+    let handle = running
+        .and_then(|at| handles.get(at))
+        .ok_or_else(|| not_running(&request, handles.is_empty(), is_paused))?;
     let agent = handle.answering().await;
     let agent = agent
         .ok_or_else(|| ApiError::new("not_running", "its VM does not answer at the moment"))?;
@@ -73,6 +72,20 @@ pub(super) async fn exec(
         (header::UPGRADE, "stack-exec/1"),
     ];
     Ok((StatusCode::SWITCHING_PROTOCOLS, headers).into_response())
+}
+
+fn not_running(request: &ExecRequest, none: bool, paused: bool) -> ApiError {
+    let service = format!("service \"{}\"", request.service);
+    match (request.index, paused) {
+        (Some(index), _) if none => {
+            let message = format!("{service} has no container {index}");
+            ApiError::new("not_running", message).help("`stack ps -a` shows which there are")
+        }
+        (_, true) => ApiError::new("not_running", format!("{service} is paused"))
+            .help(format!("go on with `stack unpause {}`", request.service)),
+        _ => ApiError::new("not_running", format!("{service} is not running"))
+            .help("start it with `stack up -d` or `stack start`"),
+    }
 }
 
 fn process(request: &ExecRequest, record: &Record) -> Exec {

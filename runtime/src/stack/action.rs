@@ -30,9 +30,10 @@ pub async fn act(
     let lock = daemon.operation(&project);
     let _one = lock.lock().await;
     // What ends or removes things is for those of `run`, too.
-    let all = match action.verb {
-        Verb::Stop | Verb::Kill | Verb::Rm => daemon.handles(Some(&project)),
-        Verb::Start | Verb::Restart | Verb::Pause | Verb::Unpause => daemon.replicas(&project),
+    let ends = matches!(action.verb, Verb::Stop | Verb::Kill | Verb::Rm);
+    let all = match ends && !action.replicas {
+        true => daemon.handles(Some(&project)),
+        false => daemon.replicas(&project),
     };
     for service in &action.services {
         if !all

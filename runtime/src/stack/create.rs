@@ -137,7 +137,7 @@ pub(super) fn container(
                 .iter()
                 .filter_map(|place| Some((place.nic.network.clone(), place.nic.address()?)))
                 .collect(),
-            command: blueprint.config.process.args.join(" "),
+            command: shown(&blueprint.config.process.args),
             memory: blueprint.memory,
             tty: spec.tty,
             one_off: order.one_off.is_some(),
@@ -222,9 +222,34 @@ fn mounts(
     Ok(Resolved { volumes, anonymous })
 }
 
+/// A command for people, as Docker shows it: what has blanks, or nothing at
+/// all, is in quotes.
+fn shown(args: &[String]) -> String {
+    let quoted = args.iter().map(|arg| {
+        let plain = !arg.is_empty() && !arg.contains(char::is_whitespace);
+        if plain {
+            arg.clone()
+        } else {
+            format!("'{arg}'")
+        }
+    });
+    quoted.collect::<Vec<String>>().join(" ")
+}
+
 /// 64 random hexadecimal digits.
 fn random_id() -> String {
     let mut bytes = [0u8; 32];
     let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_can_be_told_apart() {
+        let args = ["nginx", "-g", "daemon off;", "--save", ""].map(str::to_owned);
+        assert_eq!(shown(&args), "nginx -g 'daemon off;' --save ''");
+    }
 }

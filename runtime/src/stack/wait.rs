@@ -143,6 +143,8 @@ fn failure(container: &Container, what: &str) -> ApiError {
     // Its program was not reached, so there is neither an exit code of its
     // own nor output; the error says what to do.
     if container.exit_code == Some(NEVER_RAN) {
+        let known = format!("service {}: ", container.service);
+        let error = error.strip_prefix(&known).unwrap_or(error);
         let what = format!("{} could not be started: {error}", container.name);
         return ApiError::new(code, what);
     }
@@ -187,7 +189,7 @@ mod tests {
         assert_eq!(told.code, "port_in_use");
         assert_eq!(
             told.message,
-            "shop-web-1 could not be started: service web: port 80 is already in use by nginx"
+            "shop-web-1 could not be started: port 80 is already in use by nginx"
         );
         assert_eq!(told.help, None);
     }

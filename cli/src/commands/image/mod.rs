@@ -45,14 +45,14 @@ impl Image {
 }
 
 /// As Docker shows it: `nginx:1`.
-fn familiar(reference: &str) -> String {
+pub(super) fn familiar(reference: &str) -> String {
     let hub = reference.strip_prefix("docker.io/");
     let short = hub.map(|rest| rest.strip_prefix("library/").unwrap_or(rest));
     short.unwrap_or(reference).to_owned()
 }
 
 /// Repository and tag.
-fn parts(reference: &str) -> (&str, Option<&str>) {
+pub(super) fn parts(reference: &str) -> (&str, Option<&str>) {
     let name = reference.split('@').next().unwrap_or(reference);
     match name.rsplit_once(':') {
         Some((repository, tag)) if !tag.contains('/') => (repository, Some(tag)),

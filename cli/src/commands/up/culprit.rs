@@ -74,7 +74,8 @@ fn is_to_blame(container: &Container) -> bool {
 
 /// Its program was not reached: what is in its log is from another time.
 fn is_never_run(container: &Container) -> bool {
-    container.exit_code == Some(128) && container.error.is_some()
+    container.state == State::Created
+        || container.exit_code == Some(128) && container.error.is_some()
 }
 
 async fn show(context: &Context, client: &Client, container: &Container) -> Result<(), Error> {
@@ -136,12 +137,15 @@ mod tests {
     #[test]
     fn old_lines_are_not_shown_for_what_did_not_start() {
         let mut container = Container {
+            state: State::Exited,
             exit_code: Some(128),
             ..Container::default()
         };
         assert!(!is_never_run(&container));
         container.error = Some("port 80 is already in use".to_owned());
         assert!(is_never_run(&container));
+        // It still waits for another one.
+        assert!(is_never_run(&Container::default()));
     }
 
     #[test]

@@ -83,7 +83,7 @@ impl Foreground {
         let Some(service) = &self.exit_code_from else {
             return Ok(otherwise);
         };
-        let list = containers(client, &self.stack).await?;
+        let list = self.ours(containers(client, &self.stack).await?);
         let chosen = list.iter().find(|container| container.service == *service);
         Ok(chosen
             .and_then(|container| container.exit_code)
@@ -110,6 +110,7 @@ impl Foreground {
         }
         let action = Action {
             services,
+            replicas: true,
             timeout: self.timeout,
             ..Action::default()
         };
@@ -149,8 +150,9 @@ impl Foreground {
             .map(drop)
     }
 
+    /// What somebody started with `run`, perhaps for a shell, is not.
     fn ours(&self, mut list: Vec<Container>) -> Vec<Container> {
-        list.retain(|container| self.started.contains(&container.service));
+        list.retain(|one| !one.one_off && self.started.contains(&one.service));
         list
     }
 }

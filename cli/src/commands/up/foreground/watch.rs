@@ -61,7 +61,7 @@ impl<'a> Watch<'a> {
         since_ms: u64,
     ) -> Result<Watch<'a>, Error> {
         let mut known = containers(client, &what.stack).await?;
-        known.retain(|container| what.attached.contains(&container.service));
+        known.retain(|one| !one.one_off && what.attached.contains(&one.service));
         let last_ns = since_ms.saturating_mul(1_000_000);
         Ok(Watch {
             lines: lines(what, client, last_ns).await?,
