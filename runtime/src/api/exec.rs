@@ -46,8 +46,7 @@ pub(super) async fn exec(
             .help("start it with `stack up -d` or `stack start`")
         })?;
     let agent = handle.answering().await;
-    let agent = agent
-        .ok_or_else(|| ApiError::new("not_running", "its VM does not answer at the moment"))?;
+    let agent = agent.ok_or_else(|| handle.silent())?;
     let session = agent
         .exec(process(&request, &handle.record()))
         .await
