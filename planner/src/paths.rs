@@ -113,15 +113,20 @@ pub(crate) fn resolve(root: &mut Node, base: Base<'_>) {
     });
 }
 
-/// A local volume that is a bind mount in truth.
+/// A local volume that is a bind mount in truth. Compose makes its path absolute
+/// where `driver: local` is written and `o` is `bind` alone, and leaves another one
+/// to an engine that refuses it.
 fn bound_volume(node: &mut Node, base: Base<'_>) {
-    let local = node.get("driver").and_then(Node::as_str) == Some("local");
+    let driver = node.get("driver").and_then(Node::as_str);
+    let local = driver.is_none_or(|driver| driver == "local");
     let Some(options) = node.get_mut("driver_opts").filter(|_| local) else {
         return;
     };
-    if options.get("o").and_then(Node::as_str) == Some("bind")
-        && let Some(device) = options.get_mut("device")
-    {
+    let flags = options.get("o").and_then(Node::as_str).unwrap_or_default();
+    let bound = flags
+        .split(',')
+        .any(|flag| matches!(flag, "bind" | "rbind"));
+    if let Some(device) = options.get_mut("device").filter(|_| bound) {
         change(device, |text| base.absolute_anywhere(text));
     }
 }

@@ -238,7 +238,7 @@ fn mounts() {
     tmpfs: ['/run:size=2m,mode=755,uid=5,exec']
 volumes:
   data: {driver_opts: {size: 10g}, labels: {l: m}}
-  dir: {driver: local, driver_opts: {type: none, o: bind, device: ./there}}
+  dir: {driver_opts: {type: none, o: 'rw,bind', device: ./there}}
 ",
     );
     let a = &all.services["a"];

@@ -36,10 +36,8 @@ impl Access {
         if let Some(agent) = handle.answering().await {
             return Ok(Access::Own(agent));
         }
-        let container = handle.container();
-        if container.state.is_live() {
-            let message = format!("{} does not answer at the moment", container.name);
-            return Err(ApiError::new("not_running", message));
+        if handle.container().state.is_live() {
+            return Err(handle.silent());
         }
         Aside::open(&app.daemon, handle).await.map(Access::Aside)
     }

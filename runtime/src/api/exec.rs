@@ -45,8 +45,7 @@ pub(super) async fn exec(
         .and_then(|at| handles.get(at))
         .ok_or_else(|| not_running(&request, handles.is_empty(), is_paused))?;
     let agent = handle.answering().await;
-    let agent = agent
-        .ok_or_else(|| ApiError::new("not_running", "its VM does not answer at the moment"))?;
+    let agent = agent.ok_or_else(|| handle.silent())?;
     let session = agent
         .exec(process(&request, &handle.record()))
         .await

@@ -135,10 +135,14 @@ pub(super) async fn attend(
     }
 }
 
+/// Is its VM halted, because the host's disk is full?
+pub(super) fn is_halted(handle: &Handle) -> bool {
+    handle.container().error.as_deref() == Some(HALTED)
+}
+
 /// The VM was halted because the host's disk is full, or is not any more.
 fn note_halt(handle: &Handle, halted: bool) {
-    let noted = handle.container().error.as_deref() == Some(HALTED);
-    if halted == noted {
+    if halted == is_halted(handle) {
         return;
     }
     if halted {

@@ -288,9 +288,12 @@ impl Handle {
         time.saturating_sub(ran)
     }
 
-    /// The conversation with its VM, if that runs. A daemon that has just been
-    /// started takes over the VMs that it finds, which is waited for.
+    /// The conversation with its VM, if that runs and is not halted. A daemon that
+    /// has just been started takes over the VMs that it finds, which is waited for.
     pub async fn answering(&self) -> Option<Agent> {
+        if attend::is_halted(self) {
+            return None;
+        }
         let mut changes = self.changes();
         let mut agent = self.agent.subscribe();
         let over = changes.wait_for(|record| !record.container.state.is_live());
@@ -301,6 +304,19 @@ impl Handle {
             _ = over => None,
             () = tokio::time::sleep(TAKEN_OVER) => None,
         }
+    }
+
+    /// Why nothing is heard of a VM that is there.
+    pub fn silent(&self) -> ApiError {
+        let name = self.container().name;
+        if attend::is_halted(self) {
+            let message = format!("{name} is halted, because the disk of the host is full");
+            return ApiError::new("disk_full", message).help(
+                "free some space, `stack doctor` shows where: it goes on by itself within seconds",
+            );
+        }
+        let message = format!("{name} does not answer at the moment");
+        ApiError::new("not_running", message).help("try again")
     }
 
     /// What the guest answers; `None`: nothing, or not soon.

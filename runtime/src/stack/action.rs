@@ -220,11 +220,12 @@ async fn freeze(progress: &Progress, handle: &Arc<Handle>, frozen: bool) -> Outc
 async fn tell(handle: &Handle, command: Command) -> Outcome {
     let agent = handle.answering().await;
     let Some(agent) = agent else {
-        let name = handle.container().name;
-        return Err(ApiError::new(
-            "not_running",
-            format!("{name} is not running"),
-        ));
+        let container = handle.container();
+        if container.state.is_live() {
+            return Err(handle.silent());
+        }
+        let message = format!("{} is not running", container.name);
+        return Err(ApiError::new("not_running", message));
     };
     match agent.request(command).await.map_err(vm_error)? {
         GuestOutcome::Error { message, .. } => Err(ApiError::new("guest", message)),

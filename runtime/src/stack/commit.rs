@@ -1,6 +1,6 @@
 //! `commit`: a new image from what a container has changed of its own.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::sync::Arc;
 
 use stack_api::container::State;
@@ -81,11 +81,16 @@ fn find(daemon: &Daemon, project: &str, order: &Commit) -> Result<Arc<Handle>, A
     })
 }
 
-fn io(error: std::io::Error) -> ApiError {
-    ApiError::new(
-        "images",
-        format!("the new layer cannot be written: {error}"),
-    )
+/// A file of the image store's cannot be written.
+pub(super) fn unwritten(what: &str, error: &std::io::Error) -> ApiError {
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            let message = format!("{what} cannot be written: the disk with the images is full");
+            ApiError::new("disk_full", message)
+                .help("free some space, then run the command again; `stack doctor` shows where")
+        }
+        _ => ApiError::new("images", format!("{what} cannot be written: {error}")),
+    }
 }
 
 /// Has the changes written to the file.
@@ -101,10 +106,8 @@ async fn take(
     let own = PLACES.map(str::to_owned).into_iter();
     let places: Vec<String> = own.chain(mounts).chain(files).collect();
     if handle.answering().await.is_none() {
-        let container = handle.container();
-        if container.state.is_live() {
-            let message = format!("{} does not answer at the moment", container.name);
-            return Err(ApiError::new("not_running", message));
+        if handle.container().state.is_live() {
+            return Err(handle.silent());
         }
         let aside = Aside::open(daemon, handle).await?;
         let result = receive(aside.agent(), places, spool).await;
@@ -163,7 +166,7 @@ async fn receive(agent: &Agent, places: Vec<String>, spool: &mut Spool) -> Resul
         }
     }
     let exit = session.exit().await;
-    written.map_err(io)?;
+    written.map_err(|error| unwritten("the new layer", &error))?;
     match exit.code {
         0 => Ok(()),
         _ => {

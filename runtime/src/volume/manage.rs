@@ -178,7 +178,10 @@ impl Daemon {
         if volume.kind == VolumeKind::Disk {
             for handle in self.volume_users(&volume) {
                 if let Some(found) = inside(&handle, &volume.path) {
-                    return Ok(found);
+                    return match handle.answering().await {
+                        Some(_) => Ok(found),
+                        None => Err(handle.silent()),
+                    };
                 }
                 if handle.container().state.is_live() {
                     let container = handle.container().name;

@@ -102,12 +102,14 @@ fn it_fills_up_under_everything_that_runs() {
     let write =
         "dd if=/dev/urandom of=/data/f bs=1M count=8 2>/dev/null && sync && md5sum < /data/f";
     let written = project.begin(&["exec", "-T", "box", "sh", "-c", write]);
-    let told = || {
+    let shown = |text| {
         let shown = project.stack(&["ps", "--format", "json"]).ok();
-        shown.contains("the disk of the host is full")
+        shown.contains(text).then_some(())
     };
-    eventually("word of it", 30, || told().then_some(()));
-    std::thread::sleep(std::time::Duration::from_secs(2));
+    let told = || shown("the disk of the host is full").is_some();
+    eventually("word of it", 30, || shown("halted, because the disk"));
+    // Nobody waits for an answer that cannot come.
+    inside("true").fails().says("is halted").says("free some");
 
     std::fs::remove_file(&filler).expect("the filler");
     drop(file);

@@ -18,6 +18,8 @@ use crate::spec::Kind;
 const ENTRY: usize = 24;
 /// Bytes of `fuse_entry_out`.
 const ENTRY_OUT: usize = 128;
+/// Bytes that are read of the host's list at least: more than its largest entry.
+const FEWEST: usize = 512;
 /// Directories that are open at most.
 const OPEN: usize = 65_536;
 
@@ -66,7 +68,10 @@ impl Fs {
         self.watch(share, header.node, &*dir);
         let lasts = plus && self.lasts(share);
         rustix::fs::seek(&*dir, SeekFrom::Start(offset)).map_err(errno)?;
-        let mut buffer = vec![MaybeUninit::uninit(); 32 << 10];
+        // What does not fit into the answer is read again for the next one: a
+        // guest asks for a page at a time, of which attributes are the most.
+        let much = if plus { size / 4 } else { size };
+        let mut buffer = vec![MaybeUninit::uninit(); much.clamp(FEWEST, 32 << 10)];
         let mut list = RawDir::new(&*dir, &mut buffer);
         let mut out = Vec::new();
         while let Some(entry) = list.next() {

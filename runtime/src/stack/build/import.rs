@@ -8,6 +8,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 use stack_api::event::ApiError;
 
+use super::super::commit;
 use super::super::images::error;
 use super::builder::{Lease, STORE};
 use super::shell::{self, Running};
@@ -84,7 +85,7 @@ fn hex(digest: &str) -> &str {
 }
 
 fn io(what: &str) -> impl Fn(std::io::Error) -> ApiError {
-    move |error| ApiError::new("images", format!("{what} cannot be written: {error}"))
+    move |error| commit::unwritten(what, &error)
 }
 
 /// The configuration, byte for byte.
