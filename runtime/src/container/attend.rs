@@ -136,7 +136,7 @@ pub(super) async fn attend(
 }
 
 /// The VM was halted because the host's disk is full, or is not any more.
-fn note_halt(handle: &Handle, halted: bool) {
+pub(super) fn note_halt(handle: &Handle, halted: bool) {
     let noted = handle.container().error.as_deref() == Some(HALTED);
     if halted == noted {
         return;
@@ -311,7 +311,7 @@ async fn last_words(
 
 async fn reconnect(daemon: &Arc<Daemon>, handle: &Arc<Handle>, vm: &mut Vm, sequence: u64) -> bool {
     handle.agent.send_replace(None);
-    match connect(daemon, handle, vm.process.clone(), sequence).await {
+    match connect(daemon, handle, vm.process.clone(), sequence, &|| false).await {
         Ok((fresh, _)) => {
             vm.agent = fresh.agent;
             vm.events = fresh.events;

@@ -153,6 +153,7 @@ pub(super) fn container(
         transport: stack_vmm::Transport::default(),
         cards: None,
         wanted: false,
+        stop_grace_ms: None,
         standby: order.standby,
     };
     let news = [news::happening(&record, "create", &[])];
