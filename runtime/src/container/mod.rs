@@ -64,6 +64,9 @@ pub struct Record {
     /// It is removed, with its nameless volumes, when it has ended.
     #[serde(default)]
     pub remove_at_end: bool,
+    /// It is a `pre_start` hook of its service.
+    #[serde(default)]
+    pub hook: bool,
     /// Its `pre_start` hooks have been run; what for.
     #[serde(default)]
     pub prepared: Option<String>,
