@@ -5,6 +5,7 @@
 pub(crate) mod convert;
 mod lone;
 mod manage;
+pub(crate) mod share;
 mod turn;
 
 pub(crate) use manage::Reach;

@@ -175,6 +175,13 @@ fn files_go_in_and_out_of_what_runs_and_what_does_not() {
     );
     assert_eq!(inside(&project, "box", "cat /tmp/tree/link"), "deep");
 
+    // A command beside it has its volume, too, and neither loses anything.
+    let beside = "cat /data/new/link; echo beside > /data/beside";
+    let run = ["run", "--rm", "-T", "box", "sh", "-c", beside];
+    assert_eq!(project.stack(&run).ok(), "deep");
+    let after = inside(&project, "box", "cat /data/beside /data/tree/link");
+    assert_eq!(after, "beside\ndeep");
+
     // Out of a container that has ended.
     inside(&project, "box", "echo last words > /left; sync");
     project.stack(&["stop", "-t", "1"]).ok();

@@ -174,6 +174,7 @@ impl Run {
             use_aliases: self.use_aliases,
             remove: self.rm,
             no_deps: self.no_deps,
+            detach: self.detach,
         };
         let path = format!("/v1/stacks/{project}/run");
         let events = client.events(Method::POST, &path, &request).await?;

@@ -23,6 +23,10 @@ pub struct Run {
     pub remove: bool,
     /// What the service depends on is not waited for.
     pub no_deps: bool,
+    /// It is to stay in the background: other containers get at its volumes
+    /// meanwhile.
+    #[serde(default)]
+    pub detach: bool,
 }
 
 /// `POST /v1/stacks/{name}/attach`, upgraded to `stack-exec/1` as `exec` is:

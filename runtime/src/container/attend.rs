@@ -141,7 +141,7 @@ pub(super) fn is_halted(handle: &Handle) -> bool {
 }
 
 /// The VM was halted because the host's disk is full, or is not any more.
-fn note_halt(handle: &Handle, halted: bool) {
+pub(super) fn note_halt(handle: &Handle, halted: bool) {
     if halted == is_halted(handle) {
         return;
     }
@@ -315,7 +315,7 @@ async fn last_words(
 
 async fn reconnect(daemon: &Arc<Daemon>, handle: &Arc<Handle>, vm: &mut Vm, sequence: u64) -> bool {
     handle.agent.send_replace(None);
-    match connect(daemon, handle, vm.process.clone(), sequence).await {
+    match connect(daemon, handle, vm.process.clone(), sequence, &|| false).await {
         Ok((fresh, _)) => {
             vm.agent = fresh.agent;
             vm.events = fresh.events;

@@ -64,8 +64,10 @@ async fn drive(daemon: &Arc<Daemon>, handle: &Arc<Handle>) {
         if let Some(fixed) = fixed {
             pause = Duration::from_millis(fixed);
         }
-        let again = matches!(*handle.wish.borrow(), Wish::Run(_)) && wants_restart(handle, &ended);
-        record_end(handle, &ended, again.then_some(pause));
+        // One that comes from now on ends the pause.
+        let now = wish.borrow_and_update().clone();
+        let again = matches!(now, Wish::Run(_)) && wants_restart(handle, &ended);
+        record_end(handle, &ended, &serving, again.then_some(pause));
         handle.logged.notify_waiters();
         if handle.record().remove_at_end && !again {
             tokio::spawn(crate::stack::reap(Arc::clone(daemon), Arc::clone(handle)));
@@ -75,16 +77,12 @@ async fn drive(daemon: &Arc<Daemon>, handle: &Arc<Handle>) {
             handle.wish.send_if_modified(|wish| {
                 let served = matches!(wish, Wish::Run(_)) && *wish == serving;
                 if served {
-                    *wish = Wish::Stop {
-                        signal: libc::SIGTERM,
-                        grace_ms: 10_000,
-                    };
+                    *wish = handle.record().stop_wish();
                 }
                 served
             });
             continue;
         }
-        wish.mark_unchanged();
         tokio::select! {
             () = tokio::time::sleep(pause) => {
                 if fixed.is_none() {
@@ -114,7 +112,9 @@ async fn rest_of_pause(handle: &Handle, wish: &mut watch::Receiver<Wish>) -> Dur
         None => pause.min(LONGEST_PAUSE),
     };
     let left = Duration::from_millis(next.saturating_sub(now_ms())).min(pause);
-    wish.mark_unchanged();
+    if *wish.borrow_and_update() != Wish::Run(0) {
+        return FIRST_PAUSE;
+    }
     tokio::select! {
         () = tokio::time::sleep(left) => (pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE),
         _ = wish.changed() => FIRST_PAUSE,
@@ -158,8 +158,9 @@ fn succeeded(handle: &Handle, ran_ms: u64) -> bool {
     window > 0 && ran_ms >= window && record.attempts > 0
 }
 
-/// `pause`: how long until it is started again, if it is.
-fn record_end(handle: &Handle, ended: &Ended, pause: Option<Duration>) {
+/// `serving`: the wish that it ran for; `pause`: how long until it is started
+/// again, if it is.
+fn record_end(handle: &Handle, ended: &Ended, serving: &Wish, pause: Option<Duration>) {
     handle.update(|record| {
         let container = &mut record.container;
         let now = now_ms();
@@ -181,7 +182,9 @@ fn record_end(handle: &Handle, ended: &Ended, pause: Option<Duration>) {
             container.restarts += 1;
             record.attempts += 1;
         } else {
-            record.wanted = false;
+            // Unless somebody has asked for another start meanwhile.
+            let wish = handle.wish.borrow();
+            record.wanted = matches!(*wish, Wish::Run(_)) && *wish != *serving;
         }
         record.process = None;
     });

@@ -14,6 +14,7 @@ mod seccomp;
 pub mod signal;
 pub mod sockets;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -63,12 +64,19 @@ pub struct Record {
     /// It is removed, with its nameless volumes, when it has ended.
     #[serde(default)]
     pub remove_at_end: bool,
+    /// It is a `pre_start` hook of its service.
+    #[serde(default)]
+    pub hook: bool,
     /// Its `pre_start` hooks have been run; what for.
     #[serde(default)]
     pub prepared: Option<String>,
     /// Automatic restarts since the last start by hand or success.
     #[serde(default)]
     pub attempts: u32,
+    /// The grace period that the last stop was asked for with, in
+    /// milliseconds.
+    #[serde(default)]
+    pub stop_grace_ms: Option<u64>,
 }
 
 /// The network devices of a VM.
@@ -97,12 +105,22 @@ impl Record {
         let cards = self.cards?;
         left.or_else(|| (self.nics.len() < cards.wired + cards.spare).then_some(self.nics.len()))
     }
+
+    /// No VM, in the way that was asked for, or else the service's own.
+    pub fn stop_wish(&self) -> Wish {
+        let grace_ms = self.stop_grace_ms.or(self.spec.stop_grace_period_ms);
+        Wish::Stop {
+            signal: signal::number(&self.blueprint.stop_signal).unwrap_or(libc::SIGTERM),
+            grace_ms: grace_ms.unwrap_or(10_000),
+        }
+    }
 }
 
 /// What the driver shall bring about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wish {
-    /// A running VM. The number makes two starts in a row two wishes.
+    /// A running VM. No start has the number of an earlier one, so that each is
+    /// a wish of its own.
     Run(u64),
     /// No VM: this signal, then SIGKILL after the grace period.
     Stop {
@@ -147,6 +165,8 @@ pub struct Handle {
     pub ended: watch::Sender<bool>,
     /// Clients that wait for its output and end.
     pub attached: watch::Sender<usize>,
+    // How many starts were asked for.
+    starts: AtomicU64,
     ledger: Arc<Ledger>,
     // One change of the record at a time.
     changing: Mutex<()>,
@@ -155,13 +175,10 @@ pub struct Handle {
 impl Handle {
     /// A handle for a record; the caller starts the [`driver`].
     pub fn new(record: Record, ledger: Arc<Ledger>) -> Arc<Handle> {
-        let wish = if record.wanted {
-            Wish::Run(0)
-        } else {
-            Wish::Stop {
-                signal: libc::SIGTERM,
-                grace_ms: 10_000,
-            }
+        // A daemon that was killed in the middle of a stop had it so.
+        let wish = match record.wanted {
+            true => Wish::Run(0),
+            false => record.stop_wish(),
         };
         Arc::new(Handle {
             id: record.container.id.clone(),
@@ -172,6 +189,7 @@ impl Handle {
             probe: watch::Sender::new(None),
             ended: watch::Sender::new(false),
             attached: watch::Sender::new(0),
+            starts: AtomicU64::new(0),
             ledger,
             changing: Mutex::default(),
         })
@@ -200,6 +218,10 @@ impl Handle {
     /// Changes the record, in the ledger first.
     pub fn update(&self, change: impl FnOnce(&mut Record)) {
         let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        if *self.ended.borrow() {
+            // It is being removed: nothing brings it back.
+            return;
+        }
         let before = self.record();
         let mut record = before.clone();
         change(&mut record);
@@ -254,31 +276,39 @@ impl Handle {
 
     /// Asks for a start.
     pub fn start(&self) {
-        let generation = match *self.wish.borrow() {
-            Wish::Run(n) => n + 1,
-            _ => 1,
-        };
+        let number = self.starts.fetch_add(1, Ordering::Relaxed) + 1;
         self.update(|record| {
             record.wanted = true;
+            record.stop_grace_ms = None;
             record.container.restarts = 0;
             record.attempts = 0;
             if !record.container.state.is_live() {
                 record.container.state = State::Starting;
                 record.container.error = None;
             }
+            self.wish(Wish::Run(number));
         });
-        self.wish.send_replace(Wish::Run(generation));
     }
 
     /// Asks for a stop; `grace_ms` of `None` is the service's own.
     pub fn stop(&self, grace_ms: Option<u64>) {
-        let record = self.record();
-        let signal = signal::number(&record.blueprint.stop_signal).unwrap_or(libc::SIGTERM);
-        let grace_ms = grace_ms
-            .or(record.spec.stop_grace_period_ms)
-            .unwrap_or(10_000);
-        self.update(|record| record.wanted = false);
-        self.wish.send_replace(Wish::Stop { signal, grace_ms });
+        self.update(|record| {
+            record.wanted = false;
+            record.stop_grace_ms = grace_ms;
+            self.wish(record.stop_wish());
+        });
+    }
+
+    /// With the record, so that whoever changes one sees both. What is being
+    /// removed is wished nothing else.
+    fn wish(&self, new: Wish) {
+        self.wish.send_if_modified(|wish| {
+            let open = *wish != Wish::Gone;
+            if open {
+                *wish = new;
+            }
+            open
+        });
     }
 
     /// How long until it has run for `time`; zero when it has.

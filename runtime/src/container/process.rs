@@ -70,8 +70,10 @@ fn limit(value: i64) -> u64 {
 
 fn arguments(spec: &ServiceSpec, image: &ImageConfig) -> Result<Vec<String>, ApiError> {
     // A new entrypoint drops the image's command (Dockerfile reference,
-    // "Understand how CMD and ENTRYPOINT interact").
+    // "Understand how CMD and ENTRYPOINT interact"); none at all leaves it, as
+    // Docker Engine merges the two.
     let (entrypoint, default_command) = match &spec.entrypoint {
+        Some(own) if own.is_empty() => (Vec::new(), image.cmd.clone()),
         Some(own) => (own.clone(), Vec::new()),
         None => (image.entrypoint.clone(), image.cmd.clone()),
     };
@@ -179,4 +181,32 @@ pub(super) fn healthcheck(spec: &ServiceSpec, image: &ImageConfig) -> Option<Hea
             5_000,
         ),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entrypoint_without_words_leaves_the_image_its_command() {
+        let words = |text: &str| text.split_whitespace().map(str::to_owned).collect();
+        let image = ImageConfig {
+            entrypoint: words("/entry"),
+            cmd: words("serve"),
+            ..ImageConfig::default()
+        };
+        let args = |entrypoint: Option<&str>, command: Option<&str>| {
+            let spec = ServiceSpec {
+                entrypoint: entrypoint.map(words),
+                command: command.map(words),
+                ..ServiceSpec::default()
+            };
+            arguments(&spec, &image).unwrap().join(" ")
+        };
+        assert_eq!(args(None, None), "/entry serve");
+        assert_eq!(args(Some(""), None), "serve");
+        assert_eq!(args(Some(""), Some("own")), "own");
+        assert_eq!(args(Some("/own"), None), "/own");
+        assert_eq!(args(None, Some("own")), "/entry own");
+    }
 }

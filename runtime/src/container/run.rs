@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use stack_api::container::{Health, State};
@@ -12,7 +13,7 @@ use stack_protocol::message::{Command, Outcome};
 use stack_vmm::{Agent, AgentEvent, Backend, Disk, GuestHello, Process, VmSpec};
 use tokio::sync::mpsc;
 
-use super::attend::{api_health, attend, write_out};
+use super::attend::{api_health, attend, note_halt, write_out};
 use super::{Cards, Handle, Record, Wish, vm_error};
 use crate::daemon::Daemon;
 use crate::logs::{Limits, Writer};
@@ -20,6 +21,9 @@ use crate::time::{now_ms, now_ns};
 
 /// Boot and first answer, at most (emulation on a loaded machine).
 pub(super) const BOOT_LIMIT: Duration = Duration::from_secs(90);
+/// A service that is to be stopped may be running in a VM that is taken over:
+/// it is asked before it is killed.
+const TAKES_OVER: Duration = Duration::from_secs(10);
 /// From the shutdown request to the end of the VM's process.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
 
@@ -29,6 +33,9 @@ const SPARE: usize = 1;
 
 /// The exit code of a container whose program was not reached.
 pub const NEVER_RAN: i32 = 128;
+
+/// The exit code of a service whose VM was ended.
+const KILLED: i32 = 137;
 
 /// How a run ended.
 #[derive(Debug, Default)]
@@ -54,6 +61,16 @@ impl Ended {
             code: NEVER_RAN,
             error: Some(error),
             oom: false,
+        }
+    }
+
+    /// Its service ran, and it could not be taken over: the restart policy
+    /// decides.
+    fn lost(error: &ApiError) -> Ended {
+        Ended {
+            ran: true,
+            code: KILLED,
+            ..Ended::failed(error)
         }
     }
 }
@@ -90,9 +107,16 @@ pub(super) async fn once(daemon: &Arc<Daemon>, handle: &Arc<Handle>, adopt: bool
         Err(error) => {
             let error = ApiError::new("log", format!("cannot write the log: {error}"))
                 .help("is the disk full?");
-            return Ended::failed(&error);
+            let Some(process) = known else {
+                return Ended::failed(&error);
+            };
+            daemon.backend.kill(&process);
+            end_process(daemon, &process).await;
+            daemon.forget_endpoints(handle).await;
+            return Ended::lost(&error);
         }
     };
+    let adopted = known.is_some();
     let brought_up = match known {
         Some(process) => connect_or_end(daemon, handle, process, writer.stored()).await,
         None => boot(daemon, handle).await,
@@ -102,10 +126,13 @@ pub(super) async fn once(daemon: &Arc<Daemon>, handle: &Arc<Handle>, adopt: bool
         Err(error) => {
             daemon.forget_endpoints(handle).await;
             handle.update(|record| record.process = None);
-            return Ended::failed(&error);
+            return match adopted {
+                true => Ended::lost(&error),
+                false => Ended::failed(&error),
+            };
         }
     };
-    let mut ended = match configure(handle, &mut vm, &hello).await {
+    let mut ended = match configure(daemon, handle, &mut vm, &hello).await {
         Ok(()) => {
             handle.agent.send_replace(Some(vm.agent.clone()));
             let ended = attend(daemon, handle, &mut vm, &mut writer).await;
@@ -131,7 +158,7 @@ pub(super) async fn once(daemon: &Arc<Daemon>, handle: &Arc<Handle>, adopt: bool
 fn lost(name: &str) -> Ended {
     Ended {
         ran: true,
-        code: 137,
+        code: KILLED,
         error: Some(format!(
             "the VM of {name} ended while stackd was not running"
         )),
@@ -258,7 +285,18 @@ async fn connect_or_end(
     process: Process,
     log_sequence: u64,
 ) -> Result<(Vm, GuestHello), ApiError> {
-    let connected = connect(daemon, handle, process.clone(), log_sequence).await;
+    let halted = AtomicBool::new(false);
+    let dir = daemon.paths.vm(&handle.id);
+    // A halted VM does not answer, and does not go on unless it is told.
+    let room = stack_vmm::outlast_full_disk(&dir, |now| {
+        halted.store(now, Ordering::Relaxed);
+        note_halt(handle, now);
+    });
+    let is_halted = || halted.load(Ordering::Relaxed);
+    let connected = tokio::select! {
+        connected = connect(daemon, handle, process.clone(), log_sequence, &is_halted) => connected,
+        () = room => Err(ApiError::new("internal", "the VM's monitor is not listened to")),
+    };
     if connected.is_err() {
         end_process(daemon, &process).await;
     }
@@ -270,7 +308,14 @@ pub(super) async fn connect(
     handle: &Arc<Handle>,
     process: Process,
     log_sequence: u64,
+    is_halted: &(dyn Fn() -> bool + Sync),
 ) -> Result<(Vm, GuestHello), ApiError> {
+    let limit = async {
+        tokio::time::sleep(BOOT_LIMIT).await;
+        while is_halted() {
+            tokio::time::sleep(BOOT_LIMIT).await;
+        }
+    };
     let socket = daemon.paths.vm(&handle.id).join("agent.sock");
     let attempt = async {
         loop {
@@ -281,12 +326,11 @@ pub(super) async fn connect(
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    let mut wish = handle.wish.subscribe();
     tokio::select! {
         (agent, hello, events) = attempt => {
             Ok((Vm { process, agent, events }, hello))
         }
-        _ = wish.wait_for(|w| *w == Wish::Gone || matches!(w, Wish::Stop { grace_ms: 0, .. })) => {
+        () = called_off(handle, TAKES_OVER) => {
             Err(ApiError::new("cancelled", "stopped while its VM was booting"))
         }
         () = daemon.backend.wait(&process) => {
@@ -294,7 +338,7 @@ pub(super) async fn connect(
             let why = stack_vmm::last_words(&dir);
             Err(ApiError::new("vm_failed", format!("the VM ended while it was booting: {why}")))
         }
-        () = tokio::time::sleep(BOOT_LIMIT) => {
+        () = limit => {
             let why = stack_vmm::last_words(&daemon.paths.vm(&handle.id));
             Err(ApiError::new(
                 "boot_timeout",
@@ -304,8 +348,36 @@ pub(super) async fn connect(
     }
 }
 
+/// Ends when nobody wants the VM any more, and the grace period is over. Where
+/// there is one, it is at least so long.
+async fn called_off(handle: &Handle, at_least: Duration) {
+    let mut wish = handle.wish.subscribe();
+    loop {
+        let grace = match *wish.borrow_and_update() {
+            Wish::Run(_) => None,
+            Wish::Stop { grace_ms: 0, .. } | Wish::Gone => Some(Duration::ZERO),
+            Wish::Stop { grace_ms, .. } => Some(Duration::from_millis(grace_ms).max(at_least)),
+        };
+        let over = async {
+            match grace {
+                Some(grace) => tokio::time::sleep(grace).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = over => return,
+            changed = wish.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
 /// Makes the VM this container's; a VM that was taken over already is.
-async fn configure(handle: &Arc<Handle>, vm: &mut Vm, hello: &GuestHello) -> Result<(), Ended> {
+async fn configure(
+    daemon: &Arc<Daemon>,
+    handle: &Arc<Handle>,
+    vm: &mut Vm,
+    hello: &GuestHello,
+) -> Result<(), Ended> {
     handle.update(|record| {
         record.container.boot_id = Some(hello.boot_id.clone());
         record.container.pid = Some(vm.process.pid);
@@ -323,12 +395,11 @@ async fn configure(handle: &Arc<Handle>, vm: &mut Vm, hello: &GuestHello) -> Res
             let container = &mut record.container;
             let hooked = !record.spec.hooks.post_start.is_empty();
             // Its first commands were cut off: they are run again.
-            if !(hooked && container.state == State::Starting) {
-                container.state = if container.state == State::Paused {
-                    State::Paused
-                } else {
-                    State::Running
-                };
+            let begins = hooked && container.state == State::Starting;
+            // The hooks of its stop have been begun: they are not run again.
+            let ends = !record.wanted && container.state == State::Stopping;
+            if !begins && !ends && container.state != State::Paused {
+                container.state = State::Running;
             }
             container.health = api_health(hello.health);
         });
@@ -342,7 +413,17 @@ async fn configure(handle: &Arc<Handle>, vm: &mut Vm, hello: &GuestHello) -> Res
     };
     let has_check = config.healthcheck.is_some();
     let began = Instant::now();
-    let answer = vm.agent.request(Command::Configure(Box::new(config))).await;
+    // It may take long: what an image has for a volume is copied.
+    let answer = tokio::select! {
+        answer = vm.agent.request(Command::Configure(Box::new(config))) => answer,
+        () = called_off(handle, Duration::ZERO) => {
+            daemon.backend.kill(&vm.process);
+            return Err(Ended::failed(&ApiError::new(
+                "cancelled",
+                "stopped while its VM was being set up",
+            )));
+        }
+    };
     tracing::debug!(name = record.container.name, took = ?began.elapsed(), "configured");
     match answer {
         Ok(Outcome::Error { message, code }) => Err(Ended {

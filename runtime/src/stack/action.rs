@@ -12,10 +12,11 @@ use stack_api::spec::{Condition, StackSpec};
 use stack_protocol::message::{Command, Outcome as GuestOutcome};
 
 use super::down::{backwards, remove, stop};
-use super::{Outcome, pre_start, wait};
+use super::{Outcome, pre_start, turn, wait};
 use crate::container::{Handle, signal, vm_error};
 use crate::daemon::Daemon;
 use crate::progress::Progress;
+use crate::volume::share;
 
 /// `POST /v1/stacks/{name}/action`.
 ///
@@ -27,44 +28,26 @@ pub async fn act(
     action: Action,
     progress: Progress,
 ) -> Outcome {
-    let lock = daemon.operation(&project);
-    let _one = lock.lock().await;
-    // What ends or removes things is for those of `run`, too.
-    let ends = matches!(action.verb, Verb::Stop | Verb::Kill | Verb::Rm);
-    let all = match ends && !action.replicas {
-        true => daemon.handles(Some(&project)),
-        false => daemon.replicas(&project),
-    };
-    for service in &action.services {
-        if !all
-            .iter()
-            .any(|handle| handle.container().service == *service)
-        {
-            return Err(ApiError::new(
-                "no_such_service",
-                format!("service {service} has no container in stack {project}"),
-            )
-            .help("create it with `stack up`"));
-        }
+    if action.verb == Verb::Kill {
+        // Whoever has the lock may be waiting for its end.
+        let chosen = chosen(&daemon, &project, &action, &BTreeSet::new())?;
+        return kill(&progress, &chosen, action.signal.as_deref()).await;
     }
+    if action.verb == Verb::Stop && action.timeout == Some(0) {
+        turn::stop_at_once(&chosen(&daemon, &project, &action, &BTreeSet::new())?);
+    }
+    let _one = turn::take(&daemon, &project, &progress).await;
     let latest: Option<StackSpec> = daemon.ledger.stack(&project)?;
     let following = match (&latest, action.verb, action.no_deps) {
         (Some(stack), Verb::Restart, false) => following(stack, &action.services),
         _ => BTreeSet::new(),
     };
-    let chosen: Vec<Arc<Handle>> = all
-        .into_iter()
-        .filter(|handle| {
-            let container = handle.container();
-            action.services.is_empty()
-                || action.services.contains(&container.service)
-                || following.contains(&container.service) && container.state.is_live()
-        })
-        .collect();
+    let chosen = chosen(&daemon, &project, &action, &following)?;
     let grace = action.timeout.map(|seconds| seconds * 1000);
     let down = backwards(&chosen, latest.as_ref());
     let up = || down.iter().rev();
     let begin = async |handle: &Arc<Handle>| {
+        share::before_start(&daemon, &progress, handle).await;
         if let Some(stack) = &latest {
             pre_start::prepare(&daemon, &progress, stack, handle).await?;
         }
@@ -92,7 +75,7 @@ pub async fn act(
                 all_ok(wave.iter().map(&begin)).await?;
             }
         }
-        Verb::Kill => kill(&progress, &chosen, action.signal.as_deref()).await?,
+        Verb::Kill => {}
         Verb::Rm => {
             for handle in down.iter().flatten() {
                 let live = handle.container().state.is_live();
@@ -108,6 +91,38 @@ pub async fn act(
         }
     }
     Ok(())
+}
+
+/// The containers that the action is for; `following`: services that it is for,
+/// too, if they run.
+fn chosen(
+    daemon: &Daemon,
+    project: &str,
+    action: &Action,
+    following: &BTreeSet<String>,
+) -> Result<Vec<Arc<Handle>>, ApiError> {
+    // What ends or removes things is for those of `run`, too.
+    let ends = matches!(action.verb, Verb::Stop | Verb::Kill | Verb::Rm);
+    let mut all = match ends && !action.replicas {
+        true => daemon.handles(Some(project)),
+        false => daemon.replicas(project),
+    };
+    let services: BTreeSet<String> = all.iter().map(|h| h.container().service).collect();
+    if let Some(unknown) = action
+        .services
+        .iter()
+        .find(|name| !services.contains(*name))
+    {
+        let message = format!("service {unknown} has no container in stack {project}");
+        return Err(ApiError::new("no_such_service", message).help("create it with `stack up`"));
+    }
+    all.retain(|handle| {
+        let container = handle.container();
+        action.services.is_empty()
+            || action.services.contains(&container.service)
+            || following.contains(&container.service) && container.state.is_live()
+    });
+    Ok(all)
 }
 
 /// Services that are restarted with these: those that say so of what they

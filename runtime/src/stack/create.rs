@@ -74,6 +74,20 @@ pub(super) struct OneOff {
     pub named: bool,
     /// It is removed when it has ended.
     pub remove: bool,
+    /// What it is there for.
+    pub purpose: Purpose,
+}
+
+/// What a container of `run` is there for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// A command that somebody waits for.
+    Command,
+    /// A command in the background: volumes that are made for it are for others
+    /// at the same time.
+    Background,
+    /// To be run before a service is started.
+    Hook,
 }
 
 /// Makes a container; it is not started.
@@ -144,6 +158,9 @@ pub(super) fn container(
             ..Container::default()
         },
         remove_at_end: order.one_off.is_some_and(|one_off| one_off.remove),
+        hook: order
+            .one_off
+            .is_some_and(|one_off| one_off.purpose == Purpose::Hook),
         attempts: 0,
         prepared: None,
         spec: spec.clone(),
@@ -153,6 +170,7 @@ pub(super) fn container(
         transport: stack_vmm::Transport::default(),
         cards: None,
         wanted: false,
+        stop_grace_ms: None,
         standby: order.standby,
     };
     let news = [news::happening(&record, "create", &[])];
@@ -183,10 +201,14 @@ fn mounts(
             MountSource::Volume { volume, .. } => {
                 let wanted = stack.volumes.get(volume).cloned().unwrap_or_default();
                 daemon.check_external_volume(&wanted)?;
+                let purpose = order.one_off.map(|one_off| one_off.purpose);
                 let order = WantedVolume {
                     project: &stack.name,
                     spec: Some(&wanted),
-                    kind: VolumeKind::suits(stack, volume),
+                    kind: match purpose {
+                        Some(Purpose::Background) => VolumeKind::Tree,
+                        _ => VolumeKind::suits(stack, volume),
+                    },
                     anonymous_of: None,
                 };
                 let (made, new) = daemon.ensure_volume(&wanted.name, &order)?;

@@ -8,7 +8,7 @@ use stack_api::request::Down;
 use stack_api::spec::{ServiceSpec, StackSpec};
 use stack_planner::plan;
 
-use super::{Outcome, networks};
+use super::{Outcome, networks, turn};
 use crate::container::{Handle, Wish, news};
 use crate::daemon::Daemon;
 use crate::ledger::Table;
@@ -24,18 +24,24 @@ pub async fn down(
     request: Down,
     progress: Progress,
 ) -> Outcome {
-    let lock = daemon.operation(&project);
-    let _one = lock.lock().await;
-    let grace = request.timeout.map(|seconds| seconds * 1000);
     let orphan = |service: &String| {
         !request.services_known.is_empty() && !request.services_known.contains(service)
     };
-    let mut handles = daemon.handles(Some(&project));
-    handles.retain(|handle| {
-        let service = handle.container().service;
-        (request.services.is_empty() || request.services.contains(&service))
-            && (request.remove_orphans || !orphan(&service))
-    });
+    let chosen = || {
+        let mut handles = daemon.handles(Some(&project));
+        handles.retain(|handle| {
+            let service = handle.container().service;
+            (request.services.is_empty() || request.services.contains(&service))
+                && (request.remove_orphans || !orphan(&service))
+        });
+        handles
+    };
+    if request.timeout == Some(0) {
+        turn::stop_at_once(&chosen());
+    }
+    let _one = turn::take(&daemon, &project, &progress).await;
+    let grace = request.timeout.map(|seconds| seconds * 1000);
+    let handles = chosen();
     let mut failure = None;
     let latest: Option<StackSpec> = daemon.ledger.stack(&project)?;
     for wave in backwards(&handles, latest.as_ref()) {

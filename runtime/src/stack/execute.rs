@@ -17,7 +17,9 @@ use stack_planner::plan::{Action, Plan, Step, WaitFor};
 use tokio::sync::{OwnedMutexGuard, watch};
 
 use super::rollout::{Casualties, Verdict};
-use super::{Outcome, create, down, images, networks, pre_start, replace, rollout, update, wait};
+use super::{
+    Outcome, create, down, images, networks, pre_start, replace, rollout, turn, update, wait,
+};
 use crate::container::Handle;
 use crate::daemon::Daemon;
 use crate::progress::Progress;
@@ -370,7 +372,8 @@ impl Context {
         pre_start::prepare(&self.daemon, &self.progress, &self.request.spec, &handle).await?;
         self.progress.step("container", name, "starting");
         handle.start();
-        wait::reached(&handle, Condition::ServiceStarted)
+        let started = wait::reached(&handle, Condition::ServiceStarted);
+        turn::while_wanted(&self.progress, started)
             .await
             .map_err(|mut error| {
                 error.message = format!("service {service}: {}", error.message);

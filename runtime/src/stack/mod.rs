@@ -22,6 +22,7 @@ mod rollback;
 mod rollout;
 mod settle;
 mod traffic;
+mod turn;
 mod up;
 mod update;
 mod wait;

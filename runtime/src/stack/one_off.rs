@@ -8,11 +8,12 @@ use stack_api::run::Run;
 use stack_api::spec::{ServiceSpec, StackSpec};
 
 use super::images::{self, PullOrder, Wanted};
-use super::{Outcome, create, down, networks, resources, wait};
+use super::{Outcome, create, down, networks, resources, turn, wait};
 use crate::container::Handle;
 use crate::daemon::Daemon;
 use crate::progress::Progress;
 use crate::space::Lease;
+use crate::volume::share;
 
 /// `POST /v1/stacks/{name}/run`.
 ///
@@ -43,8 +44,12 @@ pub async fn run(daemon: Arc<Daemon>, request: Run, progress: Progress) -> Outco
     if !request.no_deps {
         dependencies(&daemon, spec, service, &progress).await?;
     }
-    let turn = daemon.operation(&spec.name);
-    let _one = turn.lock().await;
+    if !request.detach {
+        // Without the stack's lock, for it may take long.
+        share::all_vacated(&daemon, &progress, spec, service).await?;
+    }
+    let _one = turn::take(&daemon, &spec.name, &progress).await;
+    share::with_one_off(&daemon, &progress, spec, service, request.detach).await?;
     let known: BTreeSet<String> = daemon
         .networks(&spec.name)?
         .into_iter()
@@ -71,6 +76,10 @@ pub async fn run(daemon: Arc<Daemon>, request: Run, progress: Progress) -> Outco
         one_off: Some(create::OneOff {
             named: request.use_aliases,
             remove: request.remove,
+            purpose: match request.detach {
+                true => create::Purpose::Background,
+                false => create::Purpose::Command,
+            },
         }),
     };
     create::container(&daemon, &progress, &order)?;

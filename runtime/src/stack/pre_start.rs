@@ -12,7 +12,7 @@ use stack_api::hook::PreStart;
 use stack_api::spec::{Condition, HealthCheckSpec, Restart, ServiceSpec, StackSpec};
 
 use super::images::{self, PullOrder, Wanted};
-use super::{Outcome, create, down, wait};
+use super::{Outcome, create, down, turn, wait};
 use crate::container::{Handle, Record};
 use crate::daemon::Daemon;
 use crate::progress::Progress;
@@ -86,7 +86,8 @@ async fn one(
         platform: spec.platform.clone(),
     };
     let wanted = BTreeSet::from([(wanted, PullOrder::Missing)]);
-    let mut images = images::ensure(daemon, progress, wanted).await?;
+    let pulled = images::ensure(daemon, progress, wanted);
+    let mut images = turn::while_wanted(progress, pulled).await?;
     let image = images.remove(&spec.image).ok_or_else(|| {
         let message = format!("image {} was removed meanwhile", spec.image);
         ApiError::new("image_missing", message)
@@ -102,18 +103,23 @@ async fn one(
         one_off: Some(create::OneOff {
             named: false,
             remove: false,
+            purpose: create::Purpose::Hook,
         }),
     };
     let handle = create::container(daemon, progress, &order)?;
     progress.step("container", name, "running");
     handle.start();
-    let ended = wait::reached(&handle, Condition::ServiceCompletedSuccessfully).await;
-    if let Err(error) = ended {
+    let ended = wait::reached(&handle, Condition::ServiceCompletedSuccessfully);
+    if let Err(error) = turn::while_wanted(progress, ended).await {
         let container = handle.container();
         let why = match (&container.error, container.exit_code) {
             (Some(why), _) => format!("failed: {why}"),
             (None, Some(code)) => format!("ended with exit code {code}"),
-            (None, None) => return Err(error),
+            (None, None) => {
+                // Whoever starts the service next begins with another one.
+                handle.stop(None);
+                return Err(error);
+            }
         };
         let command = spec.command.unwrap_or_default().join(" ");
         let message = format!(

@@ -11,7 +11,7 @@ use stack_planner::plan::Plan;
 
 use super::history::present;
 use super::up::{self, Order};
-use super::{Outcome, images};
+use super::{Outcome, images, turn};
 use crate::daemon::Daemon;
 use crate::progress::Progress;
 
@@ -25,7 +25,7 @@ pub async fn rollback(
     request: Rollback,
     progress: Progress,
 ) -> Outcome {
-    let turn = daemon.operation(&project).lock_owned().await;
+    let turn = turn::take(&daemon, &project, &progress).await;
     let (order, number) = order(&daemon, &project, &request, &progress)?;
     let by = format!("rollback to {number}");
     up::carry_out(daemon, order, &by, progress, turn).await

@@ -17,7 +17,7 @@ use tokio::sync::OwnedMutexGuard;
 use super::execute::{self, Context};
 use super::images::{self, PullOrder, Wanted};
 use super::observe::observe;
-use super::{Outcome, build, history, networks, resources, rollback, rollout, wait};
+use super::{Outcome, build, history, networks, resources, rollback, rollout, turn, wait};
 use crate::daemon::Daemon;
 use crate::ledger::Table;
 use crate::progress::Progress;
@@ -62,7 +62,7 @@ pub(super) fn plan_order(daemon: &Daemon, order: &Order) -> Result<Plan, ApiErro
 /// next `up` goes on from there. Where the file asks for it, the stack goes
 /// back to what it was.
 pub async fn up(daemon: Arc<Daemon>, request: Up, progress: Progress) -> Outcome {
-    let turn = daemon.operation(&request.spec.name).lock_owned().await;
+    let turn = turn::take(&daemon, &request.spec.name, &progress).await;
     let order = Order {
         request,
         ..Order::default()
@@ -97,8 +97,13 @@ pub(super) async fn carry_out(
     // What is refused is refused before anything is stopped.
     let mut plan = plan_order(&daemon, &order)?;
     resources::check_ports(&daemon, spec, &plan)?;
-    if volume::convert::shared(&daemon, &progress, spec, grace.map(|s| s * 1000)).await? {
-        // Who used the volume was stopped.
+    let selected: BTreeSet<String> = {
+        let request = &order.request;
+        plan::select(&spec.services, &request.services, !request.no_deps).unwrap_or_default()
+    };
+    let grace = grace.map(|seconds| seconds * 1000);
+    if volume::share::with_replicas(&daemon, &progress, spec, &selected, grace).await? {
+        // Another kind of volume allows another way.
         plan = plan_order(&daemon, &order)?;
     }
     let built: Vec<String> = builds(&plan).map(str::to_owned).collect();
@@ -145,9 +150,6 @@ pub(super) async fn carry_out(
             progress.finish("container", name, status);
         }
     }
-    let selected: BTreeSet<String> =
-        plan::select(&request.spec.services, &request.services, !request.no_deps)
-            .unwrap_or_default();
     let context = Context {
         daemon,
         progress,

@@ -7,68 +7,19 @@ use std::path::Path;
 use std::sync::Arc;
 
 use stack_api::event::ApiError;
-use stack_api::spec::StackSpec;
 use stack_protocol::config::{MountSource as GuestSource, VmConfig};
 
 use super::lone::{self, Shown};
 use super::{Turn, Volume, VolumeKind};
-use crate::container::Handle;
 use crate::container::blueprint::Blueprint;
 use crate::daemon::Daemon;
 use crate::ledger::Table;
-use crate::progress::Progress;
-
-/// Makes a tree of every disk that the stack is to mount several times. The
-/// containers that use it are stopped; the plan starts them again. Whether
-/// there was one.
-///
-/// # Errors
-/// A copy fails; the disk is in use as before.
-pub(crate) async fn shared(
-    daemon: &Arc<Daemon>,
-    progress: &Progress,
-    spec: &StackSpec,
-    grace: Option<u64>,
-) -> Result<bool, ApiError> {
-    let mut any = false;
-    for (key, wanted) in &spec.volumes {
-        let known: Option<Volume> = daemon.ledger.get(Table::Volumes, &wanted.name)?;
-        let Some(volume) = known.filter(|volume| volume.kind == VolumeKind::Disk) else {
-            continue;
-        };
-        let users = users(daemon, &volume);
-        let others = users
-            .iter()
-            .filter(|handle| handle.container().project != spec.name);
-        if VolumeKind::users(spec, key) as usize + others.count() < 2 {
-            continue;
-        }
-        for handle in users {
-            if handle.container().state.is_live() {
-                handle.stop(grace);
-                handle.stopped().await;
-            }
-        }
-        progress.step("volume", &volume.name, "copying, to be shared");
-        convert(daemon, &volume).await?;
-        progress.finish("volume", &volume.name, "shared from now on");
-        any = true;
-    }
-    Ok(any)
-}
-
-/// The containers that have the volume's disk.
-fn users(daemon: &Daemon, volume: &Volume) -> Vec<Arc<Handle>> {
-    let mut handles = daemon.handles(None);
-    handles.retain(|handle| {
-        let disks = handle.record().blueprint.disks;
-        disks.iter().any(|disk| disk.path == volume.path)
-    });
-    handles
-}
 
 /// Makes a tree of a disk that nobody uses.
-async fn convert(daemon: &Arc<Daemon>, volume: &Volume) -> Result<(), ApiError> {
+///
+/// # Errors
+/// The copy fails; the disk counts as before.
+pub(super) async fn convert(daemon: &Arc<Daemon>, volume: &Volume) -> Result<(), ApiError> {
     let turn = daemon.volume_turn(&volume.name).await?;
     let known: Option<Volume> = daemon.ledger.get(Table::Volumes, &volume.name)?;
     let Some(volume) = known.filter(|volume| volume.kind == VolumeKind::Disk) else {

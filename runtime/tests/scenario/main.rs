@@ -5,7 +5,9 @@
 
 mod image;
 mod live;
+mod locks;
 mod machine;
+mod one_off;
 mod rollout;
 mod script;
 mod settle;

@@ -1,0 +1,241 @@
+//! Who has a volume's disk, when a second container comes that mounts it: from
+//! then on the volume is a tree. Who has the disk is stopped for the time of the
+//! copy, and started again whatever becomes of it.
+//!
+//! A container of `run` is not stopped for that: to be started again means that
+//! its command is run twice. Its end is waited for.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use stack_api::event::ApiError;
+use stack_api::spec::{Condition, ServiceSpec, StackSpec};
+use tokio::sync::OwnedMutexGuard;
+
+use super::convert::convert;
+use super::{Volume, VolumeKind};
+use crate::container::{Handle, Record};
+use crate::daemon::Daemon;
+use crate::ledger::Table;
+use crate::progress::Progress;
+
+/// How long what another stack does may take, when a container of it must be
+/// stopped for a moment.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// For `up`: makes a tree of every disk that the stack is to mount several
+/// times. Whether there was one. The caller holds the stack's lock.
+///
+/// # Errors
+/// A copy fails, or another stack that has the disk is busy; the disk is in
+/// use as before.
+pub(crate) async fn with_replicas(
+    daemon: &Arc<Daemon>,
+    progress: &Progress,
+    spec: &StackSpec,
+    selected: &BTreeSet<String>,
+    grace: Option<u64>,
+) -> Result<bool, ApiError> {
+    let mut any = false;
+    for (key, wanted) in &spec.volumes {
+        let Some(volume) = disk(daemon, &wanted.name)? else {
+            continue;
+        };
+        let users = users(daemon, &volume.path);
+        let others = users.iter().filter(|h| h.container().project != spec.name);
+        if VolumeKind::users(spec, key) as usize + others.count() >= 2 {
+            share(daemon, progress, &spec.name, &volume, grace).await?;
+            any = true;
+            continue;
+        }
+        let mut starting = selected.iter().filter_map(|name| spec.services.get(name));
+        if starting.any(|service| service.volume_keys().any(|k| k == key)) {
+            vacated(daemon, progress, &volume.path, None).await;
+        }
+    }
+    Ok(any)
+}
+
+/// For `run`: makes a tree of every disk that the new container would have to
+/// wait for. One in the background (`detach`) is to stay beside its service:
+/// it leaves it no disk to wait for. The caller holds the stack's lock.
+///
+/// # Errors
+/// As [`with_replicas`].
+pub(crate) async fn with_one_off(
+    daemon: &Arc<Daemon>,
+    progress: &Progress,
+    spec: &StackSpec,
+    service: &ServiceSpec,
+    detach: bool,
+) -> Result<(), ApiError> {
+    for wanted in service
+        .volume_keys()
+        .filter_map(|key| spec.volumes.get(key))
+    {
+        let Some(volume) = disk(daemon, &wanted.name)? else {
+            continue;
+        };
+        let users = users(daemon, &volume.path);
+        if detach || users.iter().any(|h| h.container().state.is_live()) {
+            share(daemon, progress, &spec.name, &volume, None).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Waits until no container of `run` has a disk of a volume that this one needs.
+pub(crate) async fn before_start(daemon: &Daemon, progress: &Progress, handle: &Handle) {
+    let volumes = daemon.paths.volumes();
+    let disks = handle.record().blueprint.disks.into_iter();
+    for disk in disks.filter(|disk| disk.path.parent() == Some(volumes.as_path())) {
+        vacated(daemon, progress, &disk.path, Some(&handle.id)).await;
+    }
+}
+
+/// Waits until no container of `run` but this one has the disk.
+async fn vacated(daemon: &Daemon, progress: &Progress, disk: &Path, but: Option<&str>) {
+    let name = disk.file_stem().unwrap_or_default().to_string_lossy();
+    let others = || {
+        users(daemon, disk).into_iter().find(|handle| {
+            let Record {
+                container, hook, ..
+            } = handle.record();
+            // A hook that was cut off is removed by the next start.
+            let runs = container.one_off && container.state.is_live() && !hook;
+            runs && but != Some(&handle.id)
+        })
+    };
+    while let Some(other) = others() {
+        let status = format!("waiting for the end of {}", other.container().name);
+        progress.step("volume", &name, &status);
+        other.stopped().await;
+    }
+}
+
+/// [`vacated`], for all volumes that the service mounts.
+///
+/// # Errors
+/// The ledger cannot be read.
+pub(crate) async fn all_vacated(
+    daemon: &Daemon,
+    progress: &Progress,
+    spec: &StackSpec,
+    service: &ServiceSpec,
+) -> Result<(), ApiError> {
+    for wanted in service
+        .volume_keys()
+        .filter_map(|key| spec.volumes.get(key))
+    {
+        if let Some(volume) = disk(daemon, &wanted.name)? {
+            vacated(daemon, progress, &volume.path, None).await;
+        }
+    }
+    Ok(())
+}
+
+/// The volume, if it is there and a disk.
+fn disk(daemon: &Daemon, name: &str) -> Result<Option<Volume>, ApiError> {
+    let known: Option<Volume> = daemon.ledger.get(Table::Volumes, name)?;
+    Ok(known.filter(|volume| volume.kind == VolumeKind::Disk))
+}
+
+/// The containers that have the disk, or get it when they are started.
+fn users(daemon: &Daemon, disk: &Path) -> Vec<Arc<Handle>> {
+    let mut handles = daemon.handles(None);
+    handles.retain(|handle| {
+        let disks = handle.record().blueprint.disks;
+        disks.iter().any(|own| own.path == disk)
+    });
+    handles
+}
+
+/// Makes a tree of the disk, whoever has it.
+async fn share(
+    daemon: &Arc<Daemon>,
+    progress: &Progress,
+    project: &str,
+    volume: &Volume,
+    grace: Option<u64>,
+) -> Result<(), ApiError> {
+    let _turns = other_stacks(daemon, project, volume).await?;
+    vacated(daemon, progress, &volume.path, None).await;
+    let mut halted = Halted::default();
+    for handle in users(daemon, &volume.path) {
+        if handle.container().state.is_live() {
+            halted.add(progress, handle, grace).await;
+        }
+    }
+    progress.step("volume", &volume.name, "copying, to be shared");
+    convert(daemon, volume).await?;
+    progress.finish("volume", &volume.name, "shared from now on");
+    halted.go_on(progress).await;
+    Ok(())
+}
+
+/// The locks of the other stacks whose containers have the disk.
+async fn other_stacks(
+    daemon: &Daemon,
+    project: &str,
+    volume: &Volume,
+) -> Result<Vec<OwnedMutexGuard<()>>, ApiError> {
+    let users = users(daemon, &volume.path);
+    let live = users.iter().map(|handle| handle.container());
+    let projects: BTreeSet<String> = live
+        .filter(|container| container.state.is_live() && container.project != project)
+        .map(|container| container.project)
+        .collect();
+    let mut turns = Vec::new();
+    for other in projects {
+        let turn = daemon.operation(&other).lock_owned();
+        // That one may wait for this one.
+        let turn = tokio::time::timeout(PATIENCE, turn).await.map_err(|_| {
+            let message = format!(
+                "volume {}: stack {other} has its disk, and is busy with another operation",
+                volume.name
+            );
+            ApiError::new("volume_in_use", message).help("try again when that is done")
+        })?;
+        turns.push(turn);
+    }
+    Ok(turns)
+}
+
+/// Containers that are stopped for a moment: dropped, they start again.
+#[derive(Debug, Default)]
+struct Halted(Vec<Arc<Handle>>);
+
+impl Halted {
+    async fn add(&mut self, progress: &Progress, handle: Arc<Handle>, grace: Option<u64>) {
+        progress.step("container", &handle.container().name, "stopping");
+        self.0.push(Arc::clone(&handle));
+        handle.stop(grace);
+        handle.stopped().await;
+        // A daemon that is started in the middle of it starts it, too.
+        handle.update(|record| record.wanted = true);
+    }
+
+    async fn go_on(self, progress: &Progress) {
+        let handles = self.0.clone();
+        drop(self);
+        for handle in handles {
+            let name = handle.container().name;
+            match crate::stack::reached(&handle, Condition::ServiceStarted).await {
+                Ok(()) => progress.finish("container", &name, "started"),
+                Err(error) => progress.warn(format!("{name} was stopped for a moment: {error}")),
+            }
+        }
+    }
+}
+
+impl Drop for Halted {
+    fn drop(&mut self) {
+        for handle in &self.0 {
+            if !*handle.ended.borrow() {
+                handle.start();
+            }
+        }
+    }
+}
