@@ -49,6 +49,10 @@ impl Down {
         let client = context.client().await?;
         let name = project.name.clone();
         let before = containers(&client, &name).await?;
+        // Without a file, what is gone already is no mistake.
+        if project.services.is_some() {
+            project.check_services(&self.services, &before)?;
+        }
         let images = match self.rmi {
             Some(which) => images::of(context, which, &self.services, &before)?,
             None => Vec::new(),

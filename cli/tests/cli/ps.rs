@@ -74,6 +74,7 @@ fn a_name_is_enough_without_a_file() {
 fn a_service_that_is_not_there_is_told_with_those_that_are() {
     let home = Home::new();
     home.daemon().containers(&[container("old", "running")]);
+    home.run(&["down", "wbe"]).ended_with(2);
     let run = home.run(&["stop", "wbe"]).ended_with(2);
     assert_eq!(
         run.err,
