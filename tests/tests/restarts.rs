@@ -173,3 +173,28 @@ volumes: {data: {}}
         .ok();
     assert_eq!(ran, "ran\n");
 }
+
+#[test]
+fn a_daemon_that_is_killed_amid_much_output_is_followed_by_one_that_has_it_all() {
+    let home = Home::new();
+    let file = "services:\n  loud:\n    image: busybox:1\n    init: true\n    \
+                command: sh -c 'seq 1 150000; sleep 1000'\n    stop_grace_period: 0s\n";
+    let project = home.project("loud", file);
+    project.stack(&["up", "-d"]).ok();
+    let tail = |n: &str| {
+        let args = ["logs", "--no-log-prefix", "-n", n, "loud"];
+        project.stack(&args).ok()
+    };
+    eventually("output", 30, || (!tail("1").is_empty()).then_some(()));
+    // What is written meanwhile waits in the VM, and comes all at once.
+    home.kill_all("stackd");
+    eventually("the last line", 60, || {
+        (tail("1") == "150000\n").then_some(())
+    });
+    let wanted: String = (1..=150_000).map(|n| format!("{n}\n")).collect();
+    assert!(
+        tail("150000") == wanted,
+        "lines are missing or out of order"
+    );
+    project.stack(&["exec", "-T", "loud", "true"]).ok();
+}

@@ -385,8 +385,10 @@ async fn configure(
     });
     if hello.configured {
         if handle.container().state != State::Paused {
-            // Whoever froze it for a moment (`commit`) may have been killed.
-            let thawed = vm.agent.request(Command::Freeze { frozen: false }).await;
+            // Whoever froze it for a moment (`commit`) may have been killed. The
+            // answer is not waited for: it comes after output that was held for
+            // this daemon, which nobody takes before `attend`.
+            let thawed = vm.agent.notify(Command::Freeze { frozen: false }).await;
             if let Err(error) = thawed {
                 tracing::warn!(%error, container = handle.id, "not thawed");
             }
