@@ -153,9 +153,17 @@ volumes: {data: {}}
     });
     let restarts = || project.container("flaps")["Restarts"].as_u64().unwrap_or(0);
     let before = eventually("restarts", 60, || Some(restarts()).filter(|n| *n >= 2));
+    let in_look = ["exec", "-T", "--privileged", "look", "date"];
+    let wrong = project.stack(&[&in_look[..], &["-s", "@1000000000"]].concat());
+    wrong.ok();
     home.kill_all("stackd");
     assert_eq!(project.field("db", "Health"), "healthy");
     assert!(restarts() >= before, "{shown}");
+    // A clock that is wrong is set when the VM is taken over.
+    eventually("the right year", 20, || {
+        let year = project.stack(&[&in_look[..], &["+%Y"]].concat()).ok();
+        (year.trim() > "2024").then_some(())
+    });
 
     // What was done is not done again; what depends on a change follows.
     let project = project.env("N", 2);

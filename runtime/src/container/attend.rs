@@ -9,11 +9,11 @@ use stack_api::container::{Health, State};
 use stack_protocol::log::Stream;
 use stack_protocol::message::{Command, Event, Exit, Health as GuestHealth};
 use stack_vmm::{AgentEvent, Backend};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::hooks::{self, Said};
 use super::run::{Ended, Vm, connect};
-use super::{Handle, Probe, Wish};
+use super::{Handle, Probe, Wish, clock};
 use crate::daemon::Daemon;
 use crate::logs::{Limits, Writer};
 
@@ -59,8 +59,16 @@ pub(super) async fn attend(
     let mut connected = true;
     let mut end_by = never();
     let dir = daemon.paths.vm(&handle.id);
-    let room = stack_vmm::outlast_full_disk(&dir, |halted| note_halt(handle, halted));
+    let goes_on = Notify::new();
+    let room = stack_vmm::outlast_full_disk(&dir, |halted| {
+        note_halt(handle, halted);
+        if !halted {
+            goes_on.notify_one();
+        }
+    });
     tokio::pin!(room);
+    let clock = clock::keep(handle, &goes_on);
+    tokio::pin!(clock);
     loop {
         tokio::select! {
             event = vm.events.recv(), if connected => {
@@ -96,6 +104,7 @@ pub(super) async fn attend(
                 }
             }
             () = &mut room => {}
+            () = &mut clock => {}
             () = tokio::time::sleep(AGAIN), if writer.is_behind() => {
                 flush(handle, writer);
                 acknowledge(vm, writer).await;

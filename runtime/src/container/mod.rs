@@ -3,6 +3,7 @@
 pub mod aside;
 mod attend;
 pub mod blueprint;
+mod clock;
 pub mod driver;
 mod hooks;
 mod mounts;

@@ -160,8 +160,8 @@ async fn share(
     volume: &Volume,
     grace: Option<u64>,
 ) -> Result<(), ApiError> {
-    let _turns = other_stacks(daemon, project, volume).await?;
     vacated(daemon, progress, &volume.path, None).await;
+    let _turns = other_stacks(daemon, project, volume).await?;
     let mut halted = Halted::default();
     for handle in users(daemon, &volume.path) {
         if handle.container().state.is_live() {

@@ -115,6 +115,24 @@ async fn who_stops_at_once_does_not_wait_for_a_stop_either() {
 }
 
 #[tokio::test]
+async fn a_start_is_called_off_while_the_guest_is_set_up() {
+    let world = World::new().await;
+    let mut deaf = service("deaf", &["deaf"], &[]);
+    deaf.stop_grace_period_ms = Some(300);
+    let shop = world.stack(vec![deaf]);
+    let up = tokio::time::timeout(Duration::from_secs(1), world.up(&shop)).await;
+    assert!(up.is_err(), "{up:?}");
+    soon(world.act(action(Verb::Stop))).await.unwrap();
+    let container = world.container("deaf");
+    assert_eq!(container.state, State::Dead);
+    let why = container.error.unwrap_or_default();
+    assert!(
+        why.contains("stopped while its VM was being set up"),
+        "{why}"
+    );
+}
+
+#[tokio::test]
 async fn no_start_is_the_same_wish_as_one_before() {
     let world = World::new().await;
     world

@@ -86,11 +86,15 @@ impl Process {
     }
 }
 
+/// A descriptor that can be waited for until there is something to read.
+///
+/// # Errors
+/// It is of a kind that cannot, or there is no room for another one.
 #[expect(
     unsafe_code,
     reason = "the registration cannot be checked by the compiler"
 )]
-fn watched(fd: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
+pub fn watched(fd: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: the descriptor is owned by what is registered, so it stays
     // open and the same until the registration ends.
     let watched = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) };

@@ -88,6 +88,13 @@ pub enum Command {
         /// Freeze or thaw.
         frozen: bool,
     },
+    /// Moves the guest's clock, or only asks for it; answered by
+    /// [`Outcome::Clock`].
+    Clock {
+        /// Nanoseconds, forward if positive; 0 moves nothing. A difference,
+        /// and not a time, because the message may be on its way for long.
+        move_ns: i64,
+    },
     /// Kills what is left, syncs, unmounts everything and resets the VM
     /// (with `-no-reboot` QEMU exits). The reply comes first.
     Shutdown,
@@ -136,6 +143,11 @@ pub enum Outcome {
     },
     /// Answer to [`Command::Stats`].
     Stats(Box<Stats>),
+    /// Answer to [`Command::Clock`].
+    Clock {
+        /// What it shows now: nanoseconds since the epoch.
+        time_ns: i64,
+    },
     /// Answer to [`Command::Processes`].
     Processes {
         /// By process id.

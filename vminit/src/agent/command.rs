@@ -5,7 +5,8 @@ use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use nix::sys::time::TimeSpec;
-use nix::time::{ClockId, clock_settime};
+use nix::sys::time::TimeValLike;
+use nix::time::{ClockId, clock_gettime, clock_settime};
 use stack_protocol::VERSION;
 use stack_protocol::config::{Builtin, Exec, VmConfig};
 use stack_protocol::message::{Command, Event, Health, Outcome, Request};
@@ -59,6 +60,7 @@ impl Agent {
                 list: crate::processes::list(),
             }),
             Command::Freeze { frozen } => self.freeze(frozen),
+            Command::Clock { move_ns } => clock(move_ns),
             Command::Shutdown => {
                 self.shutdown = true;
                 Ok(Outcome::Ok)
@@ -214,6 +216,17 @@ impl Agent {
         service.freeze(frozen)?;
         Ok(Outcome::Ok)
     }
+}
+
+/// Moves the clock; gives what it shows then.
+fn clock(move_ns: i64) -> Result<Outcome, Refusal> {
+    let mut now = clock_gettime(ClockId::CLOCK_REALTIME)?;
+    if move_ns != 0 {
+        now = now + TimeSpec::nanoseconds(move_ns);
+        clock_settime(ClockId::CLOCK_REALTIME, now)?;
+    }
+    let time_ns = now.num_nanoseconds();
+    Ok(Outcome::Clock { time_ns })
 }
 
 /// Makes this VM the service's, and starts it.

@@ -27,6 +27,8 @@ pub(super) struct Guest {
     health: Health,
     check: Option<(bool, Duration)>,
     definition: Option<HealthCheck>,
+    /// How far its clock is ahead.
+    clock_ns: i64,
     output: Vec<Record>,
     /// When the service ends, and how.
     end: Option<(Instant, Exit)>,
@@ -46,6 +48,7 @@ impl Guest {
             health: Health::None,
             check: None,
             definition: None,
+            clock_ns: 0,
             output: Vec::new(),
             end: None,
         }
@@ -140,6 +143,8 @@ impl Guest {
                     health: self.health,
                 }
             }
+            // It is set up for ever.
+            Command::Configure(config) if config.process.args == ["deaf"] => return,
             Command::Configure(config) => match self.configure(&config) {
                 Ok(()) => {
                     events.push(Event::Started { pid: 1 });
@@ -187,6 +192,11 @@ impl Guest {
                 message: "a made-up VM runs no programs".to_owned(),
                 code: 126,
             },
+            Command::Clock { move_ns } => {
+                self.clock_ns += move_ns;
+                let time_ns = now_ns() + self.clock_ns;
+                Outcome::Clock { time_ns }
+            }
             Command::LogAck { .. }
             | Command::Resize { .. }
             | Command::Signal { .. }
@@ -310,13 +320,17 @@ fn say(out: &mut Vec<u8>, message: &FromGuest) {
     Frame::control(message).encode(out);
 }
 
-fn record(n: usize, line: &str) -> Record {
+fn now_ns() -> i64 {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
+    now.as_nanos() as i64
+}
+
+fn record(n: usize, line: &str) -> Record {
     Record {
         sequence: n as u64 + 1,
-        time_ns: now.as_nanos() as u64,
+        time_ns: now_ns() as u64,
         stream: Stream::Stdout,
         partial: false,
         data: line.as_bytes().to_vec(),
