@@ -31,8 +31,14 @@ pub async fn act(
     let _one = lock.lock().await;
     // What ends or removes things is for those of `run`, too.
     let all = match action.verb {
-        Verb::Stop | Verb::Kill | Verb::Rm => daemon.handles(Some(&project)),
-        Verb::Start | Verb::Restart | Verb::Pause | Verb::Unpause => daemon.replicas(&project),
+        Verb::Stop | Verb::Kill | Verb::Rm if !action.replicas => daemon.handles(Some(&project)),
+        Verb::Stop
+        | Verb::Kill
+        | Verb::Rm
+        | Verb::Start
+        | Verb::Restart
+        | Verb::Pause
+        | Verb::Unpause => daemon.replicas(&project),
     };
     for service in &action.services {
         if !all
