@@ -6,12 +6,15 @@
 
 mod entry;
 mod reader;
+mod readers;
 mod writer;
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 pub use entry::Entry;
 pub use reader::Reader;
+pub use readers::Readers;
 pub use writer::{Limits, Writer};
 
 /// Files that are looked for when a container goes, whatever its limits.
@@ -28,6 +31,11 @@ fn rotated(path: &Path, age: u32) -> PathBuf {
 /// The file that is to be the next one to write.
 fn fresh(path: &Path) -> PathBuf {
     path.with_extension("log.partial")
+}
+
+/// What tells a file from another one; 0 when there is none.
+fn inode(path: &Path) -> u64 {
+    std::fs::metadata(path).map_or(0, |meta| meta.ino())
 }
 
 /// How many files were put aside.

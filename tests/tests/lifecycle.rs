@@ -107,6 +107,34 @@ fn one_off_commands_beside_their_service() {
 }
 
 #[test]
+fn streams_of_a_one_off_command() {
+    let home = Home::new();
+    let project = home.project(
+        "streams",
+        "services:\n  box:\n    image: busybox:1\n    restart: always\n    \
+         stop_grace_period: 1s\n    deploy: {restart_policy: {condition: any}}\n    \
+         logging: {options: {max-size: 64k}}\n",
+    );
+    // More than the log keeps, and nobody reads it for a while.
+    let slow = r#"{ "$STACK" run --rm -T box sh -c \
+        "head -c 3000000 /dev/zero | tr '\0' x | fold -w 999"; echo "code $?" >&2; } | (sleep 3; wc -c)"#;
+    let slow = project.shell(slow);
+    assert_eq!(slow.stdout.trim(), "3003003", "{slow}");
+    assert!(slow.stderr.contains("code 0"), "{slow}");
+
+    // A signal overtakes input that nobody takes. Policies mean nothing here.
+    let blocked = project.shell(
+        r#"mkfifo full; yes > full 2>/dev/null &
+        "$STACK" run -T --name once box sh -c 'trap "exit 7" TERM; sleep 1000 & wait' < full &
+        until "$STACK" ps -a --format json | grep -q '"State": *"running"'; do sleep 0.5; done
+        sleep 2; kill -TERM $!; wait $!; echo "code $?""#,
+    );
+    assert_eq!(blocked.stdout, "code 7\n", "{blocked}");
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    assert_eq!(project.field("box", "State"), "exited");
+}
+
+#[test]
 fn files_go_in_and_out_of_what_runs_and_what_does_not() {
     let home = Home::new();
     let project = home.project(
@@ -130,7 +158,8 @@ fn files_go_in_and_out_of_what_runs_and_what_does_not() {
     assert_eq!(project.field("box", "State"), "created");
     project.stack(&["cp", "added", "box:/etc/added"]).ok();
     project.stack(&["up", "-d", "--wait"]).ok();
-    let said = project.stack(&["logs", "--no-log-prefix", "box"]).ok();
+    let until_now = ["logs", "-f", "--until", "0s", "--no-log-prefix", "box"];
+    let said = project.stack(&until_now).ok();
     assert_eq!(said, "before the start\n");
 
     // A directory into one that is there, its contents, and the way back.
@@ -276,7 +305,7 @@ fn hooks_run_and_logs_are_bounded_and_searched() {
          user: www-data, environment: {WHO: hook}, privileged: true, working_dir: /tmp}\n    \
          pre_stop:\n      - command: [sh, -c, 'echo ends']\n  \
          talk:\n    image: busybox:1\n    \
-         command: sh -c 'for n in $$(seq 20000); do echo line number $$n of many; done'\n    \
+         command: sh -c 'for n in $$(seq 20000); do echo line number $$n of many; done; printf end'\n    \
          logging: {options: {max-size: 100k, max-file: '3'}}\n  \
          bad:\n    image: busybox:1\n    command: sleep 1000\n    profiles: [bad]\n    \
          post_start: [{command: [sh, -c, 'echo no luck; exit 3']}]\n",
@@ -296,7 +325,9 @@ fn hooks_run_and_logs_are_bounded_and_searched() {
     project.stack(&["wait", "talk"]).ok();
     let kept = project.stack(&["logs", "--no-log-prefix", "talk"]).ok();
     let lines: Vec<&str> = kept.lines().collect();
-    assert_eq!(lines.last(), Some(&"line number 20000 of many"));
+    assert_eq!(lines.last(), Some(&"end"));
+    let last = project.stack(&["logs", "--no-log-prefix", "-n", "1", "talk"]);
+    assert_eq!(last.ok(), "end\n");
     assert!((1000..6000).contains(&lines.len()), "{} lines", lines.len());
     let found = project
         .stack(&[

@@ -10,7 +10,7 @@ use crate::context::{Context, containers};
 use crate::error::Error;
 use crate::exit;
 use crate::logs::{Look, Printer};
-use crate::ui::Paint;
+use crate::ui::{Paint, human};
 
 /// How long a new container may take to follow an old one.
 const SUCCESSOR: Duration = Duration::from_millis(600);
@@ -115,6 +115,7 @@ impl Logs {
             timestamps: self.timestamps,
         };
         let mut printer = Printer::new(look, &project.name, &known);
+        let began_ns = human::now_ms().saturating_mul(1_000_000);
         loop {
             let mut lines = client.logs(&project.name, &query).await?;
             while let Some(line) = lines.next_or_idle(|| printer.flush()).await? {
@@ -131,7 +132,10 @@ impl Logs {
             if !self.is_live(&containers(&client, &project.name).await?) {
                 break;
             }
-            query.tail = None;
+            // What was there before has been passed over.
+            if query.tail.take().is_some() && query.since_ns == self.since {
+                query.since_ns = query.since_ns.max(Some(began_ns));
+            }
         }
         printer.flush()?;
         Ok(exit::OK)

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use hyper::Method;
 use stack_api::build::{Build, BuildSpec, BuildWhen};
 use stack_api::request;
+use stack_api::retry::Retry;
 use stack_api::run;
-use stack_api::spec::StackSpec;
+use stack_api::spec::{Restart, ServiceSpec, StackSpec};
 
 use super::session::{self, Keys, Manner};
 use super::up::Pull;
@@ -131,12 +132,9 @@ impl Run {
             &self.command,
             tty,
             stdin,
-            self.rm,
         );
         let (changed, _) = context.spec_with(&services, LockUse::Advise, Some(text))?;
-        let mut service = changed.services[&self.service].clone();
-        service.replicas = 1;
-        service.container_name = None;
+        let service = one_off(changed.services[&self.service].clone());
         let client = context.client().await?;
         let mut interrupts = Interrupts::take()?;
         let mut builds = crate::builds::of(&project);
@@ -255,10 +253,46 @@ impl Run {
     }
 }
 
+/// A service as one container that is run once, whatever its policies say.
+fn one_off(service: ServiceSpec) -> ServiceSpec {
+    ServiceSpec {
+        replicas: 1,
+        container_name: None,
+        restart: Restart::No,
+        retry: Retry::default(),
+        ..service
+    }
+}
+
 /// Twelve hexadecimal digits.
 fn random_suffix() -> String {
     use std::hash::{BuildHasher, Hasher};
     // Keyed from the system's random numbers, anew for each.
     let word = std::hash::RandomState::new().build_hasher().finish();
     format!("{:012x}", word & 0xffff_ffff_ffff)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_run_once_is_not_started_again() {
+        let service = ServiceSpec {
+            restart: Restart::Always,
+            retry: Retry {
+                max_attempts: Some(3),
+                ..Retry::default()
+            },
+            replicas: 4,
+            ..ServiceSpec::default()
+        };
+        assert_eq!(
+            one_off(service),
+            ServiceSpec {
+                replicas: 1,
+                ..ServiceSpec::default()
+            }
+        );
+    }
 }

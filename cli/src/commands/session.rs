@@ -1,9 +1,11 @@
 //! The conversation of `stack exec`, `run` and `attach` with a process: frames
 //! in both directions over the upgraded connection.
 
+mod allowance;
 mod keys;
+mod outlet;
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
@@ -16,7 +18,9 @@ use tokio::sync::mpsc;
 
 use crate::error::Error;
 use crate::{exit, terminal};
+use allowance::{Allowance, Granted};
 pub(super) use keys::Keys;
+use outlet::Outlet;
 
 /// Bytes that are read at once.
 const CHUNK: usize = 32 << 10;
@@ -57,9 +61,10 @@ pub(super) async fn run(io: Io, manner: &Manner) -> Result<u8, Error> {
     } else {
         None
     };
+    let granted = Granted::new(None);
     let result = tokio::select! {
-        result = output(reader) => result,
-        left = input(writer, manner) => match left {
+        result = output(reader, &granted) => result,
+        left = input(writer, manner, Allowance::new(&granted)) => match left {
             Left::Detached => {
                 drop(raw);
                 crate::ui::say("read escape sequence");
@@ -76,11 +81,15 @@ pub(super) async fn run(io: Io, manner: &Manner) -> Result<u8, Error> {
 }
 
 /// Writes what comes to our standard streams, until the exit comes.
-async fn output(mut reader: ReadHalf<Io>) -> Result<u8, Error> {
+async fn output(mut reader: ReadHalf<Io>, granted: &Granted) -> Result<u8, Error> {
+    let mut outlet = Outlet::open();
     let mut decoder = Decoder::default();
     let mut buffer = vec![0; CHUNK];
     loop {
-        let read = reader.read(&mut buffer).await.map_err(lost)?;
+        let read = tokio::select! {
+            read = reader.read(&mut buffer) => read.map_err(lost)?,
+            error = outlet.failure() => return Err(error),
+        };
         if read == 0 {
             return Err(Error::Lost("the container or its VM has ended".to_owned()));
         }
@@ -90,23 +99,18 @@ async fn output(mut reader: ReadHalf<Io>) -> Result<u8, Error> {
             .map_err(|e| Error::Lost(e.to_string()))?
         {
             match (frame.kind, frame.channel % 4) {
-                (Kind::Data, 2) => write(io::stderr().lock(), &frame.payload)?,
-                (Kind::Data, _) => write(io::stdout().lock(), &frame.payload)?,
+                (Kind::Data, stream) => outlet.write(stream == 2, frame.payload).await?,
                 (Kind::Control, _) => {
                     let end: Exit = serde_json::from_slice(&frame.payload)
                         .map_err(|error| Error::Lost(error.to_string()))?;
+                    outlet.close().await?;
                     return ended(&end);
                 }
-                (Kind::Credit | Kind::Log, _) => {}
+                (Kind::Credit, _) => allowance::grant(granted, &frame.payload),
+                (Kind::Log, _) => {}
             }
         }
     }
-}
-
-fn write(mut to: impl Write, bytes: &[u8]) -> Result<(), Error> {
-    to.write_all(bytes)
-        .and_then(|()| to.flush())
-        .map_err(Error::Output)
 }
 
 fn ended(end: &Exit) -> Result<u8, Error> {
@@ -119,8 +123,9 @@ fn ended(end: &Exit) -> Result<u8, Error> {
 }
 
 /// Sends what is read from standard input, sizes of the terminal, and
-/// signals. Ends only when the connection does, or with the detach keys.
-async fn input(mut writer: WriteHalf<Io>, manner: &Manner) -> Left {
+/// signals, which do not wait for a process that takes no input. Ends only
+/// when the connection does, or with the detach keys.
+async fn input(mut writer: WriteHalf<Io>, manner: &Manner, mut allowance: Allowance) -> Left {
     let mut stdin = if manner.no_stdin {
         None
     } else {
@@ -135,40 +140,46 @@ async fn input(mut writer: WriteHalf<Io>, manner: &Manner) -> Left {
         Err(error) => return Left::Broke(lost(error)),
     };
     let mut detach = manner.detach.clone();
+    // What was read, and may not be sent yet.
+    let mut waiting: Option<Vec<u8>> = None;
     loop {
+        let length = waiting.as_ref().map_or(0, Vec::len);
         let read = async {
             match &mut stdin {
                 Some(stdin) => stdin.recv().await,
                 None => std::future::pending().await,
             }
         };
-        let frames = tokio::select! {
-            bytes = read => match (bytes, &mut detach) {
-                // No bytes are the end of file.
-                (None, _) => {
+        let frame = tokio::select! {
+            bytes = read, if waiting.is_none() => {
+                let Some(bytes) = bytes else {
+                    // No bytes are the end of file.
                     stdin = None;
-                    vec![Frame::data(0, 0, Vec::new())]
-                }
-                (Some(bytes), None) => vec![Frame::data(0, 0, bytes)],
-                (Some(bytes), Some(keys)) => match keys.filter(&bytes) {
-                    Some(rest) if rest.is_empty() => continue,
-                    Some(rest) => vec![Frame::data(0, 0, rest)],
-                    None => return Left::Detached,
-                },
-            },
+                    waiting = Some(Vec::new());
+                    continue;
+                };
+                waiting = match &mut detach {
+                    None => Some(bytes),
+                    Some(keys) => match keys.filter(&bytes) {
+                        Some(rest) => Some(rest).filter(|rest| !rest.is_empty()),
+                        None => return Left::Detached,
+                    },
+                };
+                continue;
+            }
+            () = allowance.room(length), if waiting.is_some() => {
+                allowance.take(length);
+                Frame::data(0, 0, waiting.take().unwrap_or_default())
+            }
             _ = resized.recv(), if manner.tty => match terminal::size() {
-                Some((rows, columns)) => {
-                    vec![Frame::control(&ExecInput::Resize { rows, columns })]
-                }
+                Some((rows, columns)) => Frame::control(&ExecInput::Resize { rows, columns }),
                 None => continue,
             },
-            signal = signals.next() => vec![Frame::control(&ExecInput::Signal { signal })],
+            signal = signals.next() => Frame::control(&ExecInput::Signal { signal }),
         };
         // The reading side sees why the connection broke, or how it ended.
-        for frame in frames {
-            if writer.write_all(&frame.to_bytes()).await.is_err() {
-                std::future::pending::<()>().await;
-            }
+        if writer.write_all(&frame.to_bytes()).await.is_err() {
+            std::future::pending::<()>().await;
         }
     }
 }

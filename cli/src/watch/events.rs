@@ -150,7 +150,10 @@ impl Events {
             if removed && self.watched.remove(&path) {
                 // The same name may come back as another directory.
                 let _ = self.watcher.unwatch(&path);
-                self.watched.retain(|inside| !inside.starts_with(&path));
+                let inside = self.watched.extract_if(|inside| inside.starts_with(&path));
+                for inside in inside {
+                    let _ = self.watcher.unwatch(&inside);
+                }
             }
             self.mark(path);
         }

@@ -175,6 +175,7 @@ pub struct ExecRequest {
     pub detach: bool,
     /// Instead of a program: the conversation of `stack_protocol::sync` on
     /// the process's streams. `args` is not used; new files belong to `user`.
+    /// A container that does not run gets a VM for the time.
     #[serde(default)]
     pub sync: bool,
 }

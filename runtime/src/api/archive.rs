@@ -32,7 +32,11 @@ pub(super) enum Access {
 }
 
 impl Access {
-    async fn open(app: &App, handle: &Arc<Handle>) -> Result<Access, ApiError> {
+    /// Finds one.
+    ///
+    /// # Errors
+    /// The container does not answer, or a VM does not come up.
+    pub(super) async fn open(app: &App, handle: &Arc<Handle>) -> Result<Access, ApiError> {
         if let Some(agent) = handle.answering().await {
             return Ok(Access::Own(agent));
         }
@@ -42,12 +46,16 @@ impl Access {
         Aside::open(&app.daemon, handle).await.map(Access::Aside)
     }
 
-    async fn start(&self, builtin: Builtin, stdin: bool) -> Result<ExecSession, ApiError> {
-        let agent = match self {
+    /// Whom to ask.
+    pub(super) fn agent(&self) -> &Agent {
+        match self {
             Access::Own(agent) => agent,
             Access::Aside(aside) => aside.agent(),
             Access::Volume(reach) => reach.agent(),
-        };
+        }
+    }
+
+    async fn start(&self, builtin: Builtin, stdin: bool) -> Result<ExecSession, ApiError> {
         let exec = Exec {
             cwd: "/".to_owned(),
             stdin,
@@ -55,10 +63,11 @@ impl Access {
             builtin: Some(builtin),
             ..Exec::default()
         };
-        agent.exec(exec).await.map_err(vm_error)
+        self.agent().exec(exec).await.map_err(vm_error)
     }
 
-    async fn close(self) {
+    /// Ends a VM for the time, with everything written to its disks.
+    pub(super) async fn close(self) {
         match self {
             Access::Own(_) => {}
             Access::Aside(aside) => aside.close().await,

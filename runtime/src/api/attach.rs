@@ -1,8 +1,8 @@
 //! `POST /v1/stacks/{name}/attach`: the streams of a service's main process,
 //! over an upgraded connection.
 //!
-//! Output comes through the log, so that a slow client delays nobody; input
-//! goes straight to the agent.
+//! Output comes through the log, so that a slow client delays nobody but the
+//! command that it has run itself; input goes straight to the agent.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,10 +20,12 @@ use stack_api::spec::Condition;
 use stack_protocol::frame::{Decoder, Frame, Kind};
 use stack_protocol::message::{Command, Exit};
 use stack_vmm::Agent;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf};
+use tokio::sync::Mutex;
 
 use super::App;
 use super::answer::Failure;
+use super::feed::{Back, Feed, feed};
 use crate::container::{Handle, Record};
 use crate::daemon::Daemon;
 use crate::logs::{Entry, Reader};
@@ -35,6 +37,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// and of a container that goes with it. What is done next may count on both:
 /// the name is free, and `ps` says how it ended.
 const AFTERMATH: Duration = Duration::from_secs(5);
+/// What a client is told that has not got everything.
+const MISSED: &str = "a part of its output is missing: it was not read as fast as it came, and was \
+     deleted from the log meanwhile (`logging.options` says how much is kept)";
 /// Largest request, in bytes.
 const REQUEST: usize = 1 << 20;
 
@@ -109,8 +114,14 @@ impl Drop for Attached<'_> {
 async fn converse(handle: Arc<Handle>, daemon: Arc<Daemon>, request: &Attach, io: Io) {
     let attached = Attached::new(&handle);
     let mut reader = Reader::at_end(&daemon.paths.log(&handle.id));
-    let before = handle.container().finished_ms;
-    let (from, mut to) = tokio::io::split(io);
+    let container = handle.container();
+    if container.one_off && !request.detach {
+        // As with a pipe: the command waits for whoever called it.
+        reader.is_waited_for(&handle.readers);
+    }
+    let before = container.finished_ms;
+    let (from, to) = tokio::io::split(io);
+    let to = Arc::new(Mutex::new(to));
     if request.start {
         handle.start();
     }
@@ -123,21 +134,38 @@ async fn converse(handle: Arc<Handle>, daemon: Arc<Daemon>, request: &Attach, io
                 ..Exit::default()
             },
         };
-        let _ = to.write_all(&Frame::control(&exit).to_bytes()).await;
-        let _ = to.shutdown().await;
-        return;
+        return end(&to, Some(&exit)).await;
     }
-    let input = tokio::spawn(input(from, Arc::clone(&handle), request.size));
-    let sent = output(&mut to, &handle, &mut reader, before).await;
+    let (feed, fed) = feed(Some(Arc::clone(&to)));
+    let mut agents = handle.agent.subscribe();
+    let takes_input = handle.record().blueprint.config.process.stdin;
+    let feeding = tokio::spawn(fed.each(async move |data| {
+        if takes_input && let Some(agent) = current(&mut agents).await {
+            agent.service_input().write(data).await;
+        }
+    }));
+    let input = tokio::spawn(input(from, feed, Arc::clone(&handle), request.size));
+    let sent = output(&to, &handle, &mut reader, before).await;
     // Its remover waits for that.
     drop(attached);
-    if sent.is_ok() {
-        let _ = tokio::time::timeout(AFTERMATH, over(&handle, &daemon)).await;
-        let exit = exit(&handle.record());
-        let _ = to.write_all(&Frame::control(&exit).to_bytes()).await;
+    let exit = match sent.is_ok() {
+        true => {
+            let _ = tokio::time::timeout(AFTERMATH, over(&handle, &daemon)).await;
+            Some(exit(&handle.record(), &reader))
+        }
+        false => None,
+    };
+    end(&to, exit.as_ref()).await;
+    input.abort();
+    feeding.abort();
+}
+
+async fn end(to: &Back, exit: Option<&Exit>) {
+    let mut to = to.lock().await;
+    if let Some(exit) = exit {
+        let _ = to.write_all(&Frame::control(exit).to_bytes()).await;
     }
     let _ = to.shutdown().await;
-    input.abort();
 }
 
 /// Its VM has ended, and the container is gone if it is to go.
@@ -161,7 +189,7 @@ async fn over(handle: &Handle, daemon: &Daemon) {
 
 /// Sends output until the process has ended.
 async fn output(
-    to: &mut WriteHalf<Io>,
+    to: &Back,
     handle: &Handle,
     reader: &mut Reader,
     before: Option<u64>,
@@ -177,12 +205,14 @@ async fn output(
         while let Some(entry) = reader.next_raw() {
             encode(entry, &mut frames);
             if frames.len() > 64 << 10 {
-                to.write_all(&std::mem::take(&mut frames)).await?;
+                send(to, &std::mem::take(&mut frames)).await?;
+                handle.passed.notify_waiters();
             }
         }
         if !frames.is_empty() {
-            to.write_all(&frames).await?;
+            send(to, &frames).await?;
         }
+        handle.passed.notify_waiters();
         if over {
             return Ok(());
         }
@@ -193,6 +223,10 @@ async fn output(
             () = tokio::time::sleep(LOOK_AGAIN) => {}
         }
     }
+}
+
+async fn send(to: &Back, bytes: &[u8]) -> std::io::Result<()> {
+    to.lock().await.write_all(bytes).await
 }
 
 fn encode(entry: Entry, to: &mut Vec<u8>) {
@@ -219,20 +253,27 @@ fn has_ended(record: &Record, before: Option<u64>) -> bool {
     }
 }
 
-fn exit(record: &Record) -> Exit {
+fn exit(record: &Record, reader: &Reader) -> Exit {
     let container = &record.container;
-    Exit {
+    let exit = Exit {
         code: container.exit_code.unwrap_or(-1),
         oom: container.oom,
         error: container.error.clone(),
         ..Exit::default()
+    };
+    if reader.has_missed() && exit.error.is_none() {
+        return Exit {
+            code: if exit.code == 0 { 1 } else { exit.code },
+            error: Some(MISSED.to_owned()),
+            ..exit
+        };
     }
+    exit
 }
 
 /// Passes on what the client sends, for as long as it does.
-async fn input(mut from: ReadHalf<Io>, handle: Arc<Handle>, size: Option<(u16, u16)>) {
+async fn input(mut from: ReadHalf<Io>, feed: Feed, handle: Arc<Handle>, size: Option<(u16, u16)>) {
     let mut agents = handle.agent.subscribe();
-    let takes_input = handle.record().blueprint.config.process.stdin;
     if let (Some((rows, columns)), Some(agent)) = (size, current(&mut agents).await) {
         agent.service_input().resize(rows, columns).await;
     }
@@ -245,10 +286,7 @@ async fn input(mut from: ReadHalf<Io>, handle: Arc<Handle>, size: Option<(u16, u
         };
         decoder.push(&buffer[..read]);
         while let Ok(Some(frame)) = decoder.next_frame() {
-            let Some(agent) = current(&mut agents).await else {
-                return;
-            };
-            pass_on(&agent, frame, takes_input).await;
+            pass_on(&mut agents, &feed, frame).await;
         }
     }
 }
@@ -261,18 +299,23 @@ async fn current(agents: &mut Agents) -> Option<Agent> {
     found.clone()
 }
 
-async fn pass_on(agent: &Agent, frame: Frame, takes_input: bool) {
-    let input = agent.service_input();
-    match frame.kind {
-        Kind::Data if takes_input => input.write(frame.payload).await,
-        Kind::Control => match serde_json::from_slice(&frame.payload) {
-            Ok(ExecInput::Resize { rows, columns }) => input.resize(rows, columns).await,
-            Ok(ExecInput::Signal { signal }) => {
-                let session = 0;
-                let _ = agent.notify(Command::Signal { session, signal }).await;
-            }
-            Err(error) => tracing::debug!(%error, "not a message of an attached client"),
-        },
-        Kind::Data | Kind::Credit | Kind::Log => {}
+async fn pass_on(agents: &mut Agents, feed: &Feed, frame: Frame) {
+    let message = match frame.kind {
+        Kind::Data => return feed.push(frame.payload).await,
+        Kind::Control => serde_json::from_slice(&frame.payload),
+        Kind::Credit | Kind::Log => return,
+    };
+    let Some(agent) = current(agents).await else {
+        return;
+    };
+    match message {
+        Ok(ExecInput::Resize { rows, columns }) => {
+            agent.service_input().resize(rows, columns).await;
+        }
+        Ok(ExecInput::Signal { signal }) => {
+            let session = 0;
+            let _ = agent.notify(Command::Signal { session, signal }).await;
+        }
+        Err(error) => tracing::debug!(%error, "not a message of an attached client"),
     }
 }

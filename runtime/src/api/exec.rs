@@ -1,6 +1,8 @@
 //! `POST /v1/stacks/{name}/exec`: one more process in a running container,
 //! over an upgraded connection.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{Request, StatusCode, header};
@@ -14,11 +16,14 @@ use stack_protocol::frame::{Decoder, Frame, Kind};
 use stack_protocol::message::Exit;
 use stack_vmm::{ExecSession, Input};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf};
+use tokio::sync::Mutex;
 
 use super::App;
 use super::answer::Failure;
+use super::archive::Access;
+use super::feed::{Feed, feed};
 use crate::container::process::over;
-use crate::container::{Record, vm_error};
+use crate::container::{Handle, Record, vm_error};
 
 pub(super) async fn exec(
     State(app): State<App>,
@@ -31,46 +36,53 @@ pub(super) async fn exec(
         .map_err(|error| ApiError::new("bad_request", error.to_string()))?;
     let request: ExecRequest = serde_json::from_slice(&body)
         .map_err(|error| ApiError::new("bad_request", error.to_string()))?;
-    let handles: Vec<_> = app
-        .daemon
-        .replicas(&name)
-        .into_iter()
-        .filter(|handle| handle.container().service == request.service)
-        .filter(|handle| request.index.is_none_or(|n| n == handle.container().number))
-        .collect();
-    let states = || handles.iter().map(|handle| handle.container().state);
-    let is_paused = states().any(|state| state == Life::Paused);
-    let running = states().position(|state| state == Life::Running);
-    let handle = running
-        .and_then(|at| handles.get(at))
-        .ok_or_else(|| not_running(&request, handles.is_empty(), is_paused))?;
-    let agent = handle.answering().await;
-    let agent = agent.ok_or_else(|| handle.silent())?;
-    let session = agent
-        .exec(process(&request, &handle.record()))
-        .await
-        .map_err(|error| {
-            let exit_code = error.exit_code();
-            let mut error = vm_error(error);
-            error.exit_code = exit_code;
-            if exit_code == 127 {
-                error.code = "command_not_found".to_owned();
-            }
-            error
-        })?;
+    let handle = find(&app, &name, &request)?;
+    let access = match request.sync {
+        // Files can be written whether it runs or not.
+        true => Access::open(&app, &handle).await?,
+        false => {
+            let agent = handle.answering().await;
+            Access::Own(agent.ok_or_else(|| handle.silent())?)
+        }
+    };
+    let begun = access.agent().exec(process(&request, &handle.record()));
+    let session = match begun.await {
+        Ok(session) => session,
+        Err(error) => {
+            access.close().await;
+            return Err(failure(error).into());
+        }
+    };
     let detach = request.detach;
     tokio::spawn(async move {
         match upgrade.await {
             Ok(upgraded) if detach => let_go(TokioIo::new(upgraded), session).await,
-            Ok(upgraded) => bridge(TokioIo::new(upgraded), session).await,
+            Ok(upgraded) => bridge(TokioIo::new(upgraded), session, request.sync).await,
             Err(error) => tracing::debug!(%error, "exec session cut"),
         }
+        access.close().await;
     });
     let headers = [
         (header::CONNECTION, "upgrade"),
         (header::UPGRADE, "stack-exec/1"),
     ];
     Ok((StatusCode::SWITCHING_PROTOCOLS, headers).into_response())
+}
+
+fn find(app: &App, project: &str, request: &ExecRequest) -> Result<Arc<Handle>, ApiError> {
+    let mut handles = app.daemon.replicas(project);
+    handles.retain(|handle| {
+        let container = handle.container();
+        container.service == request.service && request.index.is_none_or(|n| n == container.number)
+    });
+    let states = || handles.iter().map(|handle| handle.container().state);
+    let is_paused = states().any(|state| state == Life::Paused);
+    let running = states().position(|state| state == Life::Running);
+    let any = (request.sync && !handles.is_empty()).then_some(0);
+    let found = running.or(any).and_then(|at| handles.get(at));
+    found
+        .cloned()
+        .ok_or_else(|| not_running(request, handles.is_empty(), is_paused))
 }
 
 fn not_running(request: &ExecRequest, none: bool, paused: bool) -> ApiError {
@@ -85,6 +97,16 @@ fn not_running(request: &ExecRequest, none: bool, paused: bool) -> ApiError {
         _ => ApiError::new("not_running", format!("{service} is not running"))
             .help("start it with `stack up -d` or `stack start`"),
     }
+}
+
+fn failure(error: stack_vmm::Error) -> ApiError {
+    let exit_code = error.exit_code();
+    let mut error = vm_error(error);
+    error.exit_code = exit_code;
+    if exit_code == 127 {
+        error.code = "command_not_found".to_owned();
+    }
+    error
 }
 
 fn process(request: &ExecRequest, record: &Record) -> Exec {
@@ -116,11 +138,15 @@ async fn let_go(mut io: Io, mut session: ExecSession) {
 
 /// Moves bytes both ways. The directions are independent: a process that
 /// reads nothing may still write.
-async fn bridge(io: Io, mut session: ExecSession) {
-    let (reader, mut writer) = tokio::io::split(io);
+async fn bridge(io: Io, mut session: ExecSession, sync: bool) {
+    let (reader, writer) = tokio::io::split(io);
+    let writer = Arc::new(Mutex::new(writer));
+    let (feed, fed) = feed((!sync).then(|| Arc::clone(&writer)));
     let input = session.input();
+    let taking = session.input();
+    let feeding = tokio::spawn(fed.each(async move |data| taking.write(data).await));
     let reading = tokio::spawn(async move {
-        if let Err(error) = read(reader, &input).await {
+        if let Err(error) = read(reader, &input, &feed).await {
             tracing::debug!(%error, "exec input cut");
         }
         // The client is gone: what it started goes with it.
@@ -129,19 +155,18 @@ async fn bridge(io: Io, mut session: ExecSession) {
     let mut listening = true;
     while let Some((stream, data)) = session.output.recv().await {
         // What nobody reads any more is still taken from the process.
-        listening = listening
-            && writer
-                .write_all(&Frame::data(0, stream, data).to_bytes())
-                .await
-                .is_ok();
+        let frame = Frame::data(0, stream, data).to_bytes();
+        listening = listening && writer.lock().await.write_all(&frame).await.is_ok();
     }
     let exit = session.exit().await;
     reading.abort();
+    feeding.abort();
+    let mut writer = writer.lock().await;
     let _ = writer.write_all(&Frame::control(&exit).to_bytes()).await;
     let _ = writer.shutdown().await;
 }
 
-async fn read(mut reader: ReadHalf<Io>, input: &Input) -> std::io::Result<()> {
+async fn read(mut reader: ReadHalf<Io>, input: &Input, feed: &Feed) -> std::io::Result<()> {
     let mut decoder = Decoder::default();
     let mut buffer = vec![0; 32 << 10];
     loop {
@@ -151,14 +176,14 @@ async fn read(mut reader: ReadHalf<Io>, input: &Input) -> std::io::Result<()> {
         }
         decoder.push(&buffer[..read]);
         while let Some(frame) = decoder.next_frame().map_err(std::io::Error::other)? {
-            take(input, frame).await;
+            take(input, feed, frame).await;
         }
     }
 }
 
-async fn take(input: &Input, frame: Frame) {
+async fn take(input: &Input, feed: &Feed, frame: Frame) {
     match frame.kind {
-        Kind::Data => input.write(frame.payload).await,
+        Kind::Data => feed.push(frame.payload).await,
         Kind::Control => match serde_json::from_slice(&frame.payload) {
             Ok(ExecInput::Resize { rows, columns }) => input.resize(rows, columns).await,
             Ok(ExecInput::Signal { signal }) => input.signal(signal).await,

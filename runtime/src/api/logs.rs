@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use super::App;
 use super::answer::{Failure, lines};
 use crate::container::Handle;
+use crate::time::now_ns;
 use follower::{Follower, Wanted};
 
 /// New containers are looked for, and followers look again, this often even
@@ -23,6 +24,8 @@ use follower::{Follower, Wanted};
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// A burst of lines is one answer.
 const GATHER: Duration = Duration::from_millis(5);
+/// A line may come that much later than it was written, in nanoseconds.
+const ON_ITS_WAY: u64 = 200_000_000;
 /// Largest compiled pattern, in bytes.
 const PATTERN: usize = 1 << 20;
 
@@ -75,7 +78,9 @@ impl Show {
     async fn run(&self) -> Option<()> {
         let mut followers: Vec<Follower> = self.handles().map(|h| self.follower(&h)).collect();
         for follower in &mut followers {
-            follower.skip_to_tail(self.query.tail);
+            // Asked first: what was written until then is read.
+            let no_more = !self.query.follow || follower.is_over();
+            follower.skip_to_tail(self.query.tail, no_more);
         }
         self.merge(&mut followers).await?;
         if !self.query.follow {
@@ -91,7 +96,8 @@ impl Show {
                 }
             }
             // Asked before the last look: what was written until then is there.
-            let over = followers.iter().all(Follower::is_over);
+            let late = now_ns() >= self.wanted.until.saturating_add(ON_ITS_WAY);
+            let over = late || followers.iter().all(Follower::is_over);
             let signals: Vec<_> = followers
                 .iter()
                 .map(|f| Arc::clone(&f.handle.logged))

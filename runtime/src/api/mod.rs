@@ -8,6 +8,7 @@ mod debug;
 mod doctor;
 mod events;
 mod exec;
+mod feed;
 mod history;
 mod images;
 mod logs;

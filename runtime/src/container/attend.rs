@@ -109,6 +109,11 @@ pub(super) async fn attend(
                 flush(handle, writer);
                 acknowledge(vm, writer).await;
             }
+            // Somebody has read what was in the way of more output.
+            () = handle.passed.notified(), if writer.is_behind() => {
+                flush(handle, writer);
+                acknowledge(vm, writer).await;
+            }
             () = &mut gone => return last_words(daemon, handle, vm, writer).await,
             () = tokio::time::sleep_until(end_by) => {
                 tracing::warn!(container = handle.id, "the service cannot be killed: its VM is");
@@ -128,6 +133,7 @@ pub(super) async fn attend(
                 let running = handle.container().state == State::Running;
                 let hooked = running && !stopping && grace_ms > 0;
                 stopping = true;
+                writer.wait_no_more();
                 handle.update(|record| record.container.state = State::Stopping);
                 let (agent, say) = (vm.agent.clone(), say.clone());
                 let hooks = handle.record();
@@ -243,6 +249,7 @@ fn reason(error: &io::Error) -> String {
 /// The service has ended: output that waits for the disk gets some time, and
 /// what is lost then is told.
 pub(super) async fn write_out(handle: &Handle, vm: &Vm, writer: &mut Writer, ended: &mut Ended) {
+    writer.wait_no_more();
     if !writer.is_behind() {
         return;
     }

@@ -28,6 +28,7 @@ use stack_vmm::{Agent, Process, Transport};
 use tokio::sync::{Notify, watch};
 
 use crate::ledger::Ledger;
+use crate::logs::Readers;
 use crate::network::Nic;
 use crate::time::now_ms;
 pub use blueprint::{Blueprint, MTU, card};
@@ -162,6 +163,10 @@ pub struct Handle {
     pub logged: Arc<Notify>,
     /// What the last health probe that changed something said.
     pub probe: watch::Sender<Option<Probe>>,
+    /// Who reads the log and must not miss any of it.
+    pub readers: Arc<Readers>,
+    /// Signalled when one of them has gone on.
+    pub passed: Notify,
     /// The driver has ended.
     pub ended: watch::Sender<bool>,
     /// Clients that wait for its output and end.
@@ -188,6 +193,8 @@ impl Handle {
             agent: watch::Sender::new(None),
             logged: Arc::default(),
             probe: watch::Sender::new(None),
+            readers: Arc::default(),
+            passed: Notify::new(),
             ended: watch::Sender::new(false),
             attached: watch::Sender::new(0),
             starts: AtomicU64::new(0),

@@ -103,7 +103,7 @@ pub(super) async fn once(daemon: &Arc<Daemon>, handle: &Arc<Handle>, adopt: bool
     let limits = Limits::from(&handle.record().spec.logging);
     let writer = Writer::open(&log, limits, known.is_some());
     let mut writer = match writer {
-        Ok(writer) => writer,
+        Ok(writer) => writer.waiting_for(&handle.readers),
         Err(error) => {
             let error = ApiError::new("log", format!("cannot write the log: {error}"))
                 .help("is the disk full?");

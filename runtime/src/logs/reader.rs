@@ -5,8 +5,10 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Entry, ages, rotated};
+use super::{Entry, Readers, ages, inode, rotated};
 
 /// A line without an end is given out when it has grown to this.
 const LONGEST: usize = 1 << 20;
@@ -18,7 +20,12 @@ const LOOKS: u32 = 5;
 pub struct Reader {
     path: PathBuf,
     file: Option<BufReader<File>>,
-    inode: u64,
+    /// Inode of the file.
+    place: Arc<AtomicU64>,
+    /// Sequence number of the last record in its boot.
+    last: Option<u64>,
+    /// Records were deleted before they were read.
+    missed: bool,
     pending: Vec<u8>,
     /// Lines of each stream that have no end yet.
     partial: [Option<Entry>; 2],
@@ -44,11 +51,34 @@ impl Reader {
         reader
     }
 
+    /// Nothing is deleted from now on before this has read it.
+    pub fn is_waited_for(&self, readers: &Readers) {
+        readers.add(&self.place);
+    }
+
+    /// Records were deleted before this could read them.
+    pub fn has_missed(&self) -> bool {
+        self.missed
+    }
+
+    fn note(&mut self, entry: &Entry) {
+        if entry.stream == 0 {
+            self.last = Some(0);
+            return;
+        }
+        // What is not the guest's has the number of the record before it.
+        let follows = |last| entry.sequence == last || entry.sequence == last + 1;
+        self.missed |= !self.last.is_none_or(follows);
+        self.last = Some(entry.sequence);
+    }
+
     fn new(path: &Path) -> Reader {
         Reader {
             path: path.to_path_buf(),
             file: None,
-            inode: 0,
+            place: Arc::default(),
+            last: None,
+            missed: false,
             pending: Vec::new(),
             partial: [None, None],
             cut: Vec::new(),
@@ -101,7 +131,10 @@ impl Reader {
                         let entry = Entry::parse(&self.pending);
                         self.pending.clear();
                         match entry {
-                            Some(entry) => return Some(entry),
+                            Some(entry) => {
+                                self.note(&entry);
+                                return Some(entry);
+                            }
                             None => continue,
                         }
                     }
@@ -119,7 +152,8 @@ impl Reader {
     fn move_on(&mut self) -> bool {
         for _ in 0..LOOKS {
             let oldest = ages(&self.path);
-            let ours = (0..=oldest).find(|age| inode(&rotated(&self.path, *age)) == self.inode);
+            let open = self.place.load(Ordering::Acquire);
+            let ours = (0..=oldest).find(|age| inode(&rotated(&self.path, *age)) == open);
             match ours {
                 Some(0) if self.file.is_some() => return false,
                 Some(age) if self.file.is_some() => {
@@ -132,8 +166,8 @@ impl Reader {
                     }
                 }
                 _ => {
-                    // Everything that we knew is gone.
-                    if self.take(oldest) {
+                    // What we have open is gone, but not for us.
+                    if self.has_more() || self.take(oldest) {
                         return true;
                     }
                 }
@@ -155,16 +189,12 @@ impl Reader {
         let Ok(meta) = file.metadata() else {
             return false;
         };
-        if self.file.is_some() && meta.ino() == self.inode {
+        if self.file.is_some() && meta.ino() == self.place.load(Ordering::Acquire) {
             return false;
         }
-        self.inode = meta.ino();
+        self.place.store(meta.ino(), Ordering::Release);
         self.pending.clear();
         self.file = Some(BufReader::with_capacity(64 << 10, file));
         true
     }
-}
-
-fn inode(path: &Path) -> u64 {
-    std::fs::metadata(path).map_or(0, |meta| meta.ino())
 }

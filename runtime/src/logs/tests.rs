@@ -179,3 +179,40 @@ fn a_reader_that_was_away_too_long_goes_on_with_what_there_is() {
     assert!(rest.len() > 5, "{rest:?}");
     assert_eq!(rest.last().unwrap(), "line 200");
 }
+
+#[test]
+fn who_is_waited_for_misses_nothing() {
+    for files in 1..=3 {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.log");
+        let limits = Limits { size: 500, files };
+        let readers = std::sync::Arc::default();
+        let mut writer = Writer::open(&path, limits, false)
+            .unwrap()
+            .waiting_for(&readers);
+        let mut waited = Reader::at_end(&path);
+        waited.is_waited_for(&readers);
+        let mut slow = Reader::at_end(&path);
+        let texts: Vec<String> = (1..=100).map(|n| n.to_string()).collect();
+        for (n, text) in (1..).zip(&texts) {
+            write(&mut writer, &[record(n, text, false)]);
+        }
+        assert!(writer.is_behind() && writer.stored() < 100);
+        let mut got = Vec::new();
+        while got.len() < 100 {
+            let before = got.len();
+            got.extend(lines(&mut waited));
+            writer.flush().unwrap();
+            assert!(got.len() > before || !writer.is_behind(), "{got:?}");
+        }
+        assert_eq!(got, texts);
+        assert!(!waited.has_missed());
+        // Nobody else is waited for, but told.
+        drop(waited);
+        for n in 101..=200 {
+            write(&mut writer, &[record(n, "more", false)]);
+        }
+        assert_eq!(writer.stored(), 200);
+        assert!(lines(&mut slow).len() < 200 && slow.has_missed());
+    }
+}

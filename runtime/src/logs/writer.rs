@@ -4,12 +4,13 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use stack_api::logging::Logging;
 use stack_protocol::log::{Record, Stream};
 
 use super::entry::{self, Entry};
-use super::rotated;
+use super::{Readers, rotated};
 use crate::time::now_ns;
 
 /// Bytes that are gathered before they are written even when more come.
@@ -48,6 +49,10 @@ pub struct Writer {
     sequence: u64,
     /// The last one that is in the file.
     stored: u64,
+    /// Who is waited for.
+    readers: Arc<Readers>,
+    /// The file is full, and somebody needs one that would be deleted.
+    held: bool,
 }
 
 fn open_append(path: &Path) -> io::Result<File> {
@@ -76,6 +81,8 @@ impl Writer {
             pending: Vec::new(),
             sequence: 0,
             stored: 0,
+            readers: Arc::default(),
+            held: false,
         };
         if resume {
             writer.sequence = last_sequence(path)?;
@@ -87,6 +94,19 @@ impl Writer {
             writer.flush()?;
         }
         Ok(writer)
+    }
+
+    /// Waits for these readers when a file is full. Meanwhile what is taken
+    /// is not stored, so that in the end the service waits.
+    pub fn waiting_for(mut self, readers: &Arc<Readers>) -> Writer {
+        self.readers = Arc::clone(readers);
+        self
+    }
+
+    /// Waits for nobody any more: the file grows with what is left.
+    pub fn wait_no_more(&mut self) {
+        self.readers = Arc::default();
+        self.held = false;
     }
 
     /// Other limits from now on.
@@ -114,8 +134,8 @@ impl Writer {
         if record.sequence <= self.sequence {
             return Ok(());
         }
-        let made_room = match self.is_long() {
-            true => self.flush().and_then(|()| self.rotate()),
+        let made_room = match self.is_long() && !self.held {
+            true => self.flush().and_then(|()| self.rotate_or_wait()),
             false => Ok(()),
         };
         entry::write_record(record, &mut self.pending).map_err(io::Error::other)?;
@@ -146,12 +166,18 @@ impl Writer {
         entry::write_record(&record, &mut self.pending).map_err(io::Error::other)
     }
 
-    /// Writes what was taken.
+    /// Writes what was taken, unless somebody is waited for.
     ///
     /// # Errors
     /// The disk is full: what was written is taken back, and all of it stays to
     /// be written.
     pub fn flush(&mut self) -> io::Result<()> {
+        if self.held {
+            self.rotate_or_wait()?;
+            if self.held {
+                return Ok(());
+            }
+        }
         if let Err(error) = self.file.write_all(&self.pending) {
             let _ = self.file.set_len(self.size);
             return Err(error);
@@ -160,6 +186,14 @@ impl Writer {
         self.stored = self.sequence;
         self.pending.clear();
         Ok(())
+    }
+
+    fn rotate_or_wait(&mut self) -> io::Result<()> {
+        self.held = !self.readers.may_rotate(&self.path, self.limits.files);
+        match self.held {
+            true => Ok(()),
+            false => self.rotate(),
+        }
     }
 
     /// The new file comes first: without room for it nothing is put aside, and

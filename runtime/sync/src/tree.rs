@@ -1,6 +1,6 @@
 //! What a rule saw last, and what has changed since.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -58,6 +58,8 @@ pub struct Tree {
     root: PathBuf,
     filter: Filter,
     seen: BTreeMap<String, Kind>,
+    /// Directories that have been read: device and inode.
+    directories: HashMap<String, (u64, u64)>,
 }
 
 impl Tree {
@@ -67,7 +69,14 @@ impl Tree {
             root,
             filter,
             seen: BTreeMap::new(),
+            directories: HashMap::new(),
         }
+    }
+
+    /// The same files, with another filter: what that lets in is new, what it
+    /// leaves out is left alone from now on.
+    pub fn with(self, filter: Filter) -> Tree {
+        Tree { filter, ..self }
     }
 
     /// Was there something at `path`?
@@ -127,8 +136,7 @@ impl Tree {
             None => None,
         };
         let is_dir = matches!(now, Some(Kind::Directory { .. }));
-        let known_dir = matches!(self.seen.get(&relative), Some(Kind::Directory { .. }))
-            || self.children(&relative).next().is_some();
+        let known_dir = self.directories.contains_key(&relative);
         if !is_dir && known_dir {
             self.forget_below(&relative, changes);
         }
@@ -144,10 +152,22 @@ impl Tree {
                 now: now.clone(),
             });
         }
-        if is_dir && (!known_dir || depth > 0) {
-            enter(path);
-            self.visit_inside(path, &relative, enter, changes, depth.saturating_sub(1))?;
+        let Some(meta) = meta.filter(|_| is_dir) else {
+            return Ok(());
+        };
+        let this = (meta.dev(), meta.ino());
+        // One that was moved here is read whole: nobody tells what is in it.
+        let is_same = self.directories.get(&relative) == Some(&this);
+        if is_same && depth == 0 {
+            return Ok(());
         }
+        enter(path);
+        let depth = match is_same {
+            true => depth - 1,
+            false => usize::MAX,
+        };
+        self.directories.insert(relative.clone(), this);
+        self.visit_inside(path, &relative, enter, changes, depth)?;
         Ok(())
     }
 
@@ -209,15 +229,18 @@ impl Tree {
     /// Forgets what was in a directory that is none any more; the directory's
     /// own removal removes it too.
     fn forget_below(&mut self, relative: &str, changes: &mut Vec<Change>) {
+        let is_inside = |path: &str| {
+            relative.is_empty() && !path.is_empty()
+                || path
+                    .strip_prefix(relative)
+                    .is_some_and(|rest| rest.starts_with('/'))
+        };
+        self.directories
+            .retain(|path, _| path != relative && !is_inside(path));
         let inside: Vec<String> = self
             .seen
             .keys()
-            .filter(|path| {
-                relative.is_empty() && !path.is_empty()
-                    || path
-                        .strip_prefix(relative)
-                        .is_some_and(|rest| rest.starts_with('/'))
-            })
+            .filter(|path| is_inside(path))
             .cloned()
             .collect();
         for path in inside {

@@ -26,6 +26,8 @@ use serde::{Deserialize, Serialize};
 pub const MAX_MESSAGE: usize = 1 << 20;
 /// Items in one [`ToGuest::Compare`] at most.
 pub const MAX_COMPARE: usize = 1000;
+/// Conflicts and failures of an [`Outcome`] at most.
+pub const MOST_TOLD: usize = 100;
 
 /// From the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -163,9 +165,10 @@ pub struct Outcome {
     /// Paths that were removed.
     pub removed: u64,
     /// Had been changed in the container since they were written from here,
-    /// and are overwritten; the first 100.
+    /// and are overwritten; the first [`MOST_TOLD`].
     pub conflicts: Vec<String>,
-    /// Could not be done: path and reason; the first 100.
+    /// Could not be done: path and reason; the first [`MOST_TOLD`].
+    /// An empty path is that of the target: nothing could be done.
     pub failures: Vec<(String, String)>,
 }
 

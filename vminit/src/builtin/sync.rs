@@ -15,9 +15,6 @@ use stack_protocol::sync::{FromGuest, Outcome, ToGuest, read, write};
 use settle::Settler;
 use stage::Stage;
 
-/// Conflicts and failures that are told at most.
-const MOST_TOLD: usize = 100;
-
 /// One batch after the other, until the host ends the conversation.
 pub(crate) fn run(
     mut input: impl Read,

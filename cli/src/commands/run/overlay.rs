@@ -101,14 +101,7 @@ impl Overlay {
     }
 
     /// The file. JSON is YAML but for the tags.
-    pub(super) fn text(
-        &self,
-        service: &str,
-        command: &[String],
-        tty: bool,
-        stdin: bool,
-        remove: bool,
-    ) -> String {
+    pub(super) fn text(&self, service: &str, command: &[String], tty: bool, stdin: bool) -> String {
         let mut lines = vec![
             line("tty", &json!(tty)),
             line("stdin_open", &json!(stdin)),
@@ -145,9 +138,6 @@ impl Overlay {
             if !values.is_empty() {
                 lines.push(line(key, &json!(values)));
             }
-        }
-        if remove {
-            lines.push(line("restart", &json!("no")));
         }
         format!(
             "services: {{{}: {{{}}}}}\n",
@@ -224,15 +214,14 @@ mod tests {
             user: Some("7".to_owned()),
             ..Overlay::default()
         };
-        let text = overlay.text("web", &["echo \"hi\"".to_owned()], true, false, true);
+        let text = overlay.text("web", &["echo \"hi\"".to_owned()], true, false);
         assert_eq!(
             text,
             "services: {\"web\": {tty: true, stdin_open: false, container_name: !reset null, \
              entrypoint: \"sh -c\", command: [\"echo \\\"hi\\\"\"], \
-             ports: !override [\"8080:80\"], user: \"7\", environment: [\"A=$$1\"], \
-             restart: \"no\"}}\n"
+             ports: !override [\"8080:80\"], user: \"7\", environment: [\"A=$$1\"]}}\n"
         );
-        let plain = Overlay::default().text("web", &[], false, true, false);
+        let plain = Overlay::default().text("web", &[], false, true);
         assert!(!plain.contains("command"), "{plain}");
         assert!(plain.contains("ports: !override []"), "{plain}");
     }

@@ -51,8 +51,9 @@ impl Follower {
         }
     }
 
-    /// Passes over all but the last lines.
-    pub(super) fn skip_to_tail(&mut self, tail: Option<u64>) {
+    /// Passes over all but the last lines. What has no end is one of them when
+    /// no more will come.
+    pub(super) fn skip_to_tail(&mut self, tail: Option<u64>, no_more: bool) {
         let Some(keep) = tail else { return };
         let keep = usize::try_from(keep).unwrap_or(usize::MAX);
         while let Some(entry) = self.reader.next_entry() {
@@ -62,6 +63,11 @@ impl Follower {
                     self.ready.pop_front();
                 }
             }
+        }
+        if no_more {
+            self.end();
+            let too_many = self.ready.len().saturating_sub(keep);
+            self.ready.drain(..too_many);
         }
     }
 

@@ -108,6 +108,37 @@ fn a_file_in_place_of_a_directory() {
 }
 
 #[test]
+fn a_directory_that_was_moved_here_is_read_whole() {
+    let mut case = Case::new(&["*.new", "*.old"], &[]);
+    let root = case.folder.path().to_path_buf();
+    case.write("dist/js/deep/a.js", "1");
+    case.look("", true);
+    case.write("dist.new/js/deep/a.js", "longer");
+    fs::rename(root.join("dist"), root.join("dist.old")).unwrap();
+    fs::rename(root.join("dist.new"), root.join("dist")).unwrap();
+    let mut entered = Vec::new();
+    let mut enter = |path: &Path| entered.push(path.strip_prefix(&root).unwrap().to_owned());
+    let changes = case.tree.look(&root.join("dist"), false, &mut enter);
+    let paths: Vec<String> = changes.unwrap().into_iter().map(|c| c.path).collect();
+    assert_eq!(paths, ["dist/js/deep/a.js"]);
+    assert_eq!(
+        entered,
+        ["dist", "dist/js", "dist/js/deep"].map(PathBuf::from)
+    );
+    assert!(case.look("dist", false).is_empty());
+}
+
+#[test]
+fn another_filter_lets_more_in() {
+    let mut case = Case::new(&["*.css"], &[]);
+    case.write("a.js", "1");
+    case.write("a.css", "1");
+    assert_eq!(case.look("", true), ["+", "+a.js"]);
+    case.tree = case.tree.with(Filter::default());
+    assert_eq!(case.look("", true), ["+a.css"]);
+}
+
+#[test]
 fn one_file_is_a_tree_too() {
     let mut case = Case::new(&[], &[]);
     case.write("conf", "1");

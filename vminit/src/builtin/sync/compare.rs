@@ -18,6 +18,14 @@ pub(super) fn answer(target: &Path, item: &Item) -> Answer {
         return Answer::Differs;
     };
     match &item.kind {
+        // The target's own is the image's: it may be /tmp. A link to a
+        // directory serves as well.
+        Kind::Directory { mode } if meta.is_dir() => {
+            match item.path.is_empty() || meta.mode() & 0o777 == mode & 0o777 {
+                true => Answer::Same,
+                false => Answer::Differs,
+            }
+        }
         Kind::Directory { .. } if fs::metadata(&path).is_ok_and(|meta| meta.is_dir()) => {
             Answer::Same
         }

@@ -1,16 +1,16 @@
 //! A batch: everything is written aside first, then renamed into place, so
 //! that the service never sees half of a file, and hardly half of a batch.
 
-use std::fs::{self, File, FileTimes};
+use std::fs::{self, File, FileTimes, Metadata};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown, lchown, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use rustix::process::{getegid, geteuid};
-use stack_protocol::sync::{Item, Kind, Outcome, Stamp};
+use stack_protocol::sync::{Item, Kind, MOST_TOLD, Outcome, Stamp};
 
-use super::{MOST_TOLD, compare, place, settle};
+use super::{compare, place, settle};
 
 /// Contents up to this size are written at once, bytes.
 const SMALL: u64 = 64 << 10;
@@ -26,7 +26,7 @@ pub(super) struct Stage {
     aside: Option<PathBuf>,
     steps: Vec<Step>,
     outcome: Outcome,
-    /// Nothing is put into place.
+    /// Nothing can be put into place.
     broken: bool,
 }
 
@@ -61,12 +61,16 @@ impl Stage {
         };
         match place::aside(target) {
             Ok(aside) => stage.aside = Some(aside),
-            Err(error) => stage.give_up("", &error),
+            Err(error) => {
+                stage.broken = true;
+                stage.fail("", &error);
+            }
         }
         stage
     }
 
-    /// Stages an item; the content of a file is read whatever happens.
+    /// Stages an item; the content of a file is read whatever happens. One
+    /// that cannot be staged is told, and does not keep the others back.
     ///
     /// # Errors
     /// The content ends too early.
@@ -88,7 +92,11 @@ impl Stage {
                     expected,
                     what,
                 }),
-                Err(error) => self.give_up(&item.path, &error),
+                Err(error) => {
+                    // What there is of it takes room from the others.
+                    let _ = fs::remove_file(self.next());
+                    self.fail(&item.path, &error);
+                }
             }
         }
         io::copy(&mut content, &mut io::sink())?;
@@ -99,8 +107,7 @@ impl Stage {
     }
 
     fn stage(&mut self, item: &Item, content: &mut impl Read) -> io::Result<What> {
-        let aside = self.aside.as_deref().unwrap_or(Path::new("/"));
-        let staged = aside.join(self.steps.len().to_string());
+        let staged = self.next();
         match &item.kind {
             Kind::Directory { mode } => return Ok(What::Directory { mode: *mode }),
             Kind::Symlink { to } => symlink(to, &staged)?,
@@ -130,6 +137,12 @@ impl Stage {
         Ok(What::Move { staged })
     }
 
+    /// Where the next item is staged.
+    fn next(&self) -> PathBuf {
+        let aside = self.aside.as_deref().unwrap_or(Path::new("/"));
+        aside.join(self.steps.len().to_string())
+    }
+
     /// Where the batch lies until it is committed.
     pub(super) fn aside(&self) -> Option<&Path> {
         self.aside.as_deref()
@@ -141,11 +154,6 @@ impl Stage {
             expected,
             what: What::Remove,
         });
-    }
-
-    fn give_up(&mut self, path: &str, error: &io::Error) {
-        self.broken = true;
-        self.fail(path, error);
     }
 
     fn fail(&mut self, path: &str, error: &io::Error) {
@@ -195,10 +203,14 @@ impl Stage {
             (What::Directory { mode }, there) => {
                 place::make_parents(&path, self.owner)?;
                 place::make_dir(&path, *mode, self.owner)?;
-                if there.is_some_and(|there| there.is_dir()) {
-                    return Ok(());
-                }
-                fs::set_permissions(&path, fs::Permissions::from_mode(mode & 0o777))?;
+                let mode = mode & 0o777;
+                let mode = match there.filter(Metadata::is_dir).map(|there| there.mode()) {
+                    Some(has) if has & 0o777 == mode => return Ok(()),
+                    // Not said by the host.
+                    Some(has) => has & 0o7000 | mode,
+                    None => mode,
+                };
+                fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
             }
             (What::Move { staged }, there) => {
                 if there.is_none() && self.parent.as_deref() != path.parent() {
@@ -262,4 +274,45 @@ fn rename(from: &Path, to: &Path) -> io::Result<()> {
             .set_times(times)?;
     }
     fs::rename(&beside, to)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_staged_keeps_nothing_else_back() {
+        let dir = std::env::temp_dir().join(format!("stack-stage-{}", std::process::id()));
+        let (target, aside) = (dir.join("target"), dir.join("aside"));
+        fs::create_dir_all(target.join("there")).unwrap();
+        fs::create_dir_all(&aside).unwrap();
+        let own = (geteuid().as_raw(), getegid().as_raw());
+        let mut stage = Stage {
+            target: target.clone(),
+            owner: own,
+            own,
+            parent: None,
+            aside: Some(aside),
+            steps: Vec::new(),
+            outcome: Outcome::default(),
+            broken: false,
+        };
+        let mut put = |path: &str, kind| {
+            let path = path.to_owned();
+            let item = Item { path, kind };
+            stage.put(item, None, &mut io::empty()).unwrap();
+        };
+        let link = |to: &str| Kind::Symlink { to: to.to_owned() };
+        put("bad", link(&"x".repeat(5000)));
+        put("good", link("x"));
+        put("there", Kind::Directory { mode: 0o700 });
+        let outcome = stage.commit();
+        let mode = fs::metadata(target.join("there")).unwrap().mode() & 0o777;
+        let good = fs::read_link(target.join("good"));
+        fs::remove_dir_all(&dir).unwrap();
+        assert_eq!(outcome.failures.len(), 1);
+        assert_eq!(outcome.failures[0].0, "bad");
+        assert_eq!((outcome.written, mode), (2, 0o700));
+        assert_eq!(good.unwrap(), Path::new("x"));
+    }
 }

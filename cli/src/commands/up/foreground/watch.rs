@@ -5,6 +5,7 @@ use std::time::Duration;
 use stack_api::container::Container;
 use stack_api::logs::LogLine;
 use stack_api::request::LogQuery;
+use tokio::time::MissedTickBehavior;
 
 use super::super::menu::{Menu, Wish};
 use super::exits::{Exited, Exits};
@@ -85,6 +86,8 @@ impl<'a> Watch<'a> {
         menu: &mut Option<Menu>,
     ) -> Result<End, Error> {
         let mut look = tokio::time::interval(LOOK_EVERY);
+        // Lines have their turn, too.
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let printer = &mut self.printer;
             let line = tokio::select! {
@@ -100,13 +103,15 @@ impl<'a> Watch<'a> {
                         continue;
                     }
                 },
-                line = self.lines.next_or_idle(|| printer.flush()), if self.open => line?,
+                // Before the lines: a service that never stops talking must
+                // not hide the end of another one.
                 _ = look.tick() => {
                     if let Some(end) = self.look().await? {
                         return Ok(end);
                     }
                     continue;
                 }
+                line = self.lines.next_or_idle(|| printer.flush()), if self.open => line?,
             };
             match line {
                 Some(line) => self.show(&line)?,
