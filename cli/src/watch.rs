@@ -6,8 +6,10 @@
 //! (notify)           (what has really changed)        (copy, restart, run)
 //! ```
 
+mod alone;
 mod command;
 mod events;
+mod kept;
 mod rebuild;
 mod report;
 mod service;
@@ -29,8 +31,10 @@ use tokio::task::JoinSet;
 use crate::client::{Client, Lines};
 use crate::error::Error;
 use crate::ui::{self, Ui, human};
-use events::Events;
-use service::{Batch, Worker};
+pub(crate) use alone::Alone;
+use events::{Burst, Events};
+use kept::{Kept, Rest};
+use service::{Batch, Left, Worker};
 
 /// A file that is gone for so long has been removed: editors and version
 /// control replace files by removing them for a moment.
@@ -47,7 +51,15 @@ pub(crate) struct Watching {
     quiet: bool,
     /// What rebuilds a service, once it is named in it.
     up: Up,
+    /// What was known when a stack file changed.
+    kept: Kept,
+    _alone: Alone,
 }
+
+/// Batches for the worker of each service.
+type Workers = BTreeMap<String, mpsc::UnboundedSender<Batch>>;
+/// What the workers leave.
+type Tasks = JoinSet<(String, Left)>;
 
 impl Watching {
     /// Takes the rules of these services (none: of all); what cannot be done
@@ -62,6 +74,7 @@ impl Watching {
         spec: &StackSpec,
         services: &[String],
         quiet: bool,
+        alone: Alone,
     ) -> Result<Watching, Error> {
         let mut rules = project.watch_rules();
         rules.retain(|rule| services.is_empty() || services.contains(&rule.service));
@@ -95,13 +108,21 @@ impl Watching {
                 build: Some(BuildWhen::Always),
                 ..Up::default()
             },
+            kept: Kept::default(),
+            _alone: alone,
         })
+    }
+
+    /// Goes on where another one has ended: what has changed meanwhile is a
+    /// change, and what was copied is there in new containers, too.
+    pub(crate) fn go_on_from(&mut self, before: Watching) {
+        self.kept = before.kept;
     }
 
     /// Watches for ever; changes of stack files are told.
     ///
     /// Gives why the system cannot watch.
-    pub(crate) async fn on_and_on(&self) -> Error {
+    pub(crate) async fn on_and_on(&mut self) -> Error {
         loop {
             if let Err(error) = self.until_files_change().await {
                 return error;
@@ -111,52 +132,40 @@ impl Watching {
         }
     }
 
-    /// Watches until a stack file changes.
+    /// Watches until a stack file changes. What has changed with it is done.
     ///
     /// # Errors
     /// The system cannot watch.
-    pub(crate) async fn until_files_change(&self) -> Result<(), Error> {
+    pub(crate) async fn until_files_change(&mut self) -> Result<(), Error> {
         let mut events = Events::new()?;
-        let mut trees: Vec<Tree> = self
-            .rules
-            .iter()
-            .zip(&self.filters)
-            .map(|(rule, filter)| Tree::new(rule.path.clone(), filter.clone()))
-            .collect();
-        let mut project_files = Tree::new(PathBuf::from("/"), Filter::default());
+        let mut kept = std::mem::take(&mut self.kept);
+        let no_file = || Tree::new(PathBuf::from("/"), Filter::default());
+        let mut project_files = kept.files.take().unwrap_or_else(no_file);
+        let mut changed = false;
         for file in &self.files {
             events.watch(file.parent().unwrap_or(file));
-            let _ = project_files.look(file, false, &mut |_| {});
+            let known = project_files.knows(file);
+            changed |= has_changed(&mut project_files, file) && known;
         }
-        let (workers, mut tasks) = self.workers();
-        self.begin(&mut events, &mut trees, &workers)?;
-        loop {
+        let mut rests: Vec<Option<Rest>> = self.rules.iter().map(|rule| kept.take(rule)).collect();
+        let (workers, mut tasks) = self.workers(&mut rests);
+        let mut trees = self.begin(&mut events, rests, &workers)?;
+        // A burst that is not over belongs to what has changed.
+        let mut again = false;
+        while again || !changed {
             let burst = tokio::select! {
                 burst = events.burst() => burst,
+                // Workers do not end before there is nobody to send to them.
                 Some(_) = tasks.join_next() => continue,
             };
             let began = Instant::now();
-            let mut unsure = std::collections::HashMap::new();
-            for (path, at) in &burst.paths {
-                if self.files.contains(path) {
-                    let changes = project_files.look(path, false, &mut |_| {});
-                    if changes.is_ok_and(|c| !c.is_empty()) && path.exists() {
-                        return Ok(());
-                    }
-                }
-                if at.elapsed() < GONE && trees.iter().any(|tree| tree.knows(path)) && !exists(path)
-                {
-                    unsure.insert(path.clone(), *at);
-                }
+            for path in burst.paths.keys().filter(|path| self.files.contains(path)) {
+                changed |= has_changed(&mut project_files, path);
             }
-            if !unsure.is_empty() {
-                // The burst is one: all of it waits.
-                tokio::time::sleep(GONE / 4).await;
-                let still: Vec<_> = unsure.keys().filter(|path| !exists(path)).collect();
-                if still.iter().any(|path| unsure[*path].elapsed() < GONE) {
-                    events.again(burst.paths);
-                    continue;
-                }
+            again = is_too_early(&burst, &trees).await;
+            if again {
+                events.again(burst.paths);
+                continue;
             }
             for (n, tree) in trees.iter_mut().enumerate() {
                 let root = &self.rules[n].path;
@@ -175,23 +184,60 @@ impl Watching {
                 return Err(error);
             }
         }
+        drop(workers);
+        self.kept = self.when_done(tasks, trees).await;
+        self.kept.files = Some(project_files);
+        Ok(())
     }
 
-    /// Notes what there is, and copies what is to be there from the start.
+    /// Waits until the workers have done what they can.
+    async fn when_done(&self, mut tasks: Tasks, trees: Vec<Tree>) -> Kept {
+        let mut left: BTreeMap<String, Left> = BTreeMap::new();
+        while let Some(done) = tasks.join_next().await {
+            left.extend(done);
+        }
+        let mut kept = Kept::default();
+        for (n, tree) in trees.into_iter().enumerate() {
+            let (rule, of_service) = (&self.rules[n], self.number(n));
+            let left = left.get_mut(&rule.service);
+            let (touched, waiting) =
+                left.map_or_else(Default::default, |left| left.take(of_service));
+            let rest = Rest {
+                tree,
+                touched,
+                waiting,
+            };
+            kept.keep(rule, rest);
+        }
+        kept
+    }
+
+    /// Notes what there is, and copies what is to be there from the start,
+    /// or has changed since the rule was known.
     fn begin(
         &self,
         events: &mut Events,
-        trees: &mut [Tree],
-        workers: &BTreeMap<String, mpsc::UnboundedSender<Batch>>,
-    ) -> Result<(), Error> {
+        rests: Vec<Option<Rest>>,
+        workers: &Workers,
+    ) -> Result<Vec<Tree>, Error> {
         let began = Instant::now();
-        for (n, tree) in trees.iter_mut().enumerate() {
-            let rule = &self.rules[n];
+        let mut trees = Vec::new();
+        for (n, rest) in rests.into_iter().enumerate() {
+            let (rule, filter) = (&self.rules[n], self.filters[n].clone());
             events.watch(&rule.path);
-            let changes = self.look(tree, &rule.path, true, events);
-            if rule.initial_sync && rule.action.copies() {
+            let (mut tree, initial) = match rest {
+                // Containers may have been replaced: they get what was copied.
+                Some(rest) => (rest.tree.with(filter), false),
+                None => (Tree::new(rule.path.clone(), filter), true),
+            };
+            let changes = self.look(&mut tree, &rule.path, true, events);
+            if !initial {
+                let initial = changes.is_empty();
+                self.hand_over(workers, n, changes, initial, began);
+            } else if rule.initial_sync && rule.action.copies() {
                 self.hand_over(workers, n, changes, true, began);
             }
+            trees.push(tree);
         }
         if let Some(error) = events.failure() {
             return Err(error);
@@ -206,7 +252,7 @@ impl Watching {
                 "watching {directories} for {services}, Ctrl-C ends it"
             ));
         }
-        Ok(())
+        Ok(trees)
     }
 
     fn look(&self, tree: &mut Tree, path: &Path, deep: bool, events: &mut Events) -> Vec<Change> {
@@ -226,7 +272,7 @@ impl Watching {
 
     fn hand_over(
         &self,
-        workers: &BTreeMap<String, mpsc::UnboundedSender<Batch>>,
+        workers: &Workers,
         rule: usize,
         changes: Vec<Change>,
         initial: bool,
@@ -236,9 +282,8 @@ impl Watching {
             return;
         }
         let service = &self.rules[rule].service;
-        let of_service = self.rules[..rule].iter().filter(|r| r.service == *service);
         let batch = Batch {
-            rule: of_service.count(),
+            rule: self.number(rule),
             changes,
             initial,
             began,
@@ -248,32 +293,71 @@ impl Watching {
         }
     }
 
-    fn workers(&self) -> (BTreeMap<String, mpsc::UnboundedSender<Batch>>, JoinSet<()>) {
+    /// Where a rule is among those of its service.
+    fn number(&self, rule: usize) -> usize {
+        let service = &self.rules[rule].service;
+        let before = self.rules[..rule].iter();
+        before.filter(|rule| rule.service == *service).count()
+    }
+
+    fn workers(&self, rests: &mut [Option<Rest>]) -> (Workers, Tasks) {
         let mut senders = BTreeMap::new();
         let mut tasks = JoinSet::new();
         for rule in &self.rules {
             if senders.contains_key(&rule.service) {
                 continue;
             }
-            let rules = self.rules.iter().filter(|r| r.service == rule.service);
+            let mut rules = Vec::new();
+            let mut left = Left::default();
+            for (rest, of_service) in rests.iter_mut().zip(&self.rules) {
+                if of_service.service == rule.service {
+                    left.put(rest.as_mut());
+                    rules.push(of_service.clone());
+                }
+            }
             let worker = Worker::new(
-                self.ui,
+                (self.ui, self.quiet),
                 self.client.clone(),
                 self.stack.clone(),
                 rule.service.clone(),
-                rules.cloned().collect(),
-                self.quiet,
+                rules,
                 Up {
                     services: vec![rule.service.clone()],
                     ..self.up.clone()
                 },
+                left,
             );
             let (to, batches) = mpsc::unbounded_channel();
             senders.insert(rule.service.clone(), to);
-            tasks.spawn(worker.run(batches));
+            let service = rule.service.clone();
+            tasks.spawn(async move { (service, worker.run(batches).await) });
         }
         (senders, tasks)
     }
+}
+
+/// Notes a stack file; whether it is another one now.
+fn has_changed(files: &mut Tree, path: &Path) -> bool {
+    let changes = files.look(path, false, &mut |_| {});
+    changes.is_ok_and(|changes| !changes.is_empty()) && path.exists()
+}
+
+/// Something of a burst is gone, and may come back in a moment: all of it
+/// waits, for it is one. Waits a part of the time.
+async fn is_too_early(burst: &Burst, trees: &[Tree]) -> bool {
+    let known = |path: &Path| trees.iter().any(|tree| tree.knows(path));
+    let unsure: Vec<_> = burst
+        .paths
+        .iter()
+        .filter(|(path, at)| at.elapsed() < GONE && known(path) && !exists(path))
+        .collect();
+    if unsure.is_empty() {
+        return false;
+    }
+    tokio::time::sleep(GONE / 4).await;
+    unsure
+        .iter()
+        .any(|(path, at)| !exists(path) && at.elapsed() < GONE)
 }
 
 fn exists(path: &Path) -> bool {

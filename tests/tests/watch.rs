@@ -18,6 +18,12 @@ const STACK: &str = r#"services:
         - {path: ./src, action: sync, target: /app/src, initial_sync: true, ignore: ["*.tmp", cache]}
         - {path: ./conf, action: sync+exec, target: /app/conf, exec: {command: [sh, -c, "echo got $$(cat /app/conf)"], user: root}}
         - {path: ./restarting, action: sync+restart, target: /etc/restarting}
+  ends:
+    image: busybox:1
+    command: [sh, -c, "sleep 1; grep good /etc/state && exec sleep 100000"]
+    init: true
+    stop_grace_period: 1s
+    develop: {watch: [{path: ./state, action: sync+restart, target: /etc/state}]}
 "#;
 
 fn inside(project: &Project<'_>, command: &str) -> String {
@@ -40,6 +46,7 @@ fn changes_arrive_in_the_service() {
     write("src/cache/large", "not wanted");
     write("conf", "one");
     write("restarting", "1");
+    write("state", "bad");
     let watching = project.begin(&["watch"]);
     let arrives = |what: &str, command: &str, wanted: &str| {
         eventually(what, 60, || {
@@ -70,6 +77,20 @@ fn changes_arrive_in_the_service() {
     std::os::unix::fs::symlink("b.txt", on_host("src/link")).unwrap();
     arrives("a link", "readlink /app/src/link", "b.txt\n");
 
+    // What has ended is brought back by the change that mends it.
+    eventually("its end", 30, || {
+        (project.field("ends", "State") == "exited").then_some(())
+    });
+    write("state", "good");
+    eventually("a service that runs again", 60, || {
+        (project.field("ends", "State") == "running").then_some(())
+    });
+    project.stack(&["stop", "-t", "0", "ends"]).ok();
+    project
+        .stack(&["up", "--watch"])
+        .fails()
+        .says("another `stack watch`");
+
     // Many at once.
     for n in 0..300 {
         write(&format!("src/many/{}/{n}", n % 7), "x");
@@ -82,6 +103,11 @@ fn changes_arrive_in_the_service() {
     inside(&project, "sleep 1.1; echo mine > /app/src/b.txt");
     write("src/b.txt", "theirs");
     arrives("an overwritten file", "cat /app/src/b.txt", "theirs");
+
+    // The stack file, and other files with it.
+    write("stack.yaml", &format!("{STACK}# changed\n"));
+    write("src/with-it", "1");
+    arrives("what came with it", "cat /app/src/with-it", "1");
 
     // A restart, after which copying goes on.
     let boot = project.field("web", "BootID");

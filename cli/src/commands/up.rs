@@ -25,7 +25,7 @@ use crate::logs::Look;
 use crate::progress::{Progress, Summary};
 use crate::project::lock::LockUse;
 use crate::ui::{Paint, human, palette};
-use crate::watch::Watching;
+use crate::watch::{Alone, Watching};
 use crate::{exit, terminal, ui};
 use foreground::{Abort, Foreground};
 use menu::Menu;
@@ -291,8 +291,10 @@ impl Up {
         project: &Project,
         spec: &StackSpec,
     ) -> Result<Watching, Error> {
+        let alone = Alone::with(&spec.name)?;
         let services = &self.services;
-        Watching::new(context.ui, client.clone(), project, spec, services, false)
+        let client = client.clone();
+        Watching::new(context.ui, client, project, spec, services, false, alone)
     }
 
     async fn show_plan(
@@ -461,8 +463,12 @@ async fn watch_when_wanted(
                 Err(error) => context.ui.note(error),
             }
         }
+        if !on {
+            // Another one may watch now.
+            watching = None;
+        }
         let changed = async { wanted.changed().await.is_ok() };
-        let more = match &watching {
+        let more = match &mut watching {
             Some(watching) if on => tokio::select! {
                 error = watching.on_and_on() => return error,
                 more = changed => more,

@@ -1,10 +1,8 @@
 //! `stack watch`
 
-use std::fs::{self, File};
 use std::io::{self, BufRead, IsTerminal};
 
 use hyper::Method;
-use rustix::fs::{FlockOperation, flock};
 use stack_api::request;
 use stack_api::spec::StackSpec;
 use stack_planner::Project;
@@ -15,11 +13,10 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::exit;
 use crate::interrupt::Interrupts;
-use crate::paths::Paths;
 use crate::progress::Progress;
 use crate::project::lock::LockUse;
 use crate::ui;
-use crate::watch::Watching;
+use crate::watch::{Alone, Watching};
 
 /// Copy changed files into the services, restart them, run commands
 ///
@@ -57,26 +54,32 @@ pub(crate) struct Watch {
 impl Watch {
     pub(super) async fn run(self, context: &Context) -> Result<u8, Error> {
         let (mut spec, mut project) = context.spec_and_project(&self.services, LockUse::Advise)?;
-        let _alone = alone(&spec.name)?;
+        let alone = Alone::with(&spec.name)?;
         let client = context.client().await?;
         let mut interrupts = Interrupts::take()?;
         if !self.no_up {
             self.up(context, &client, (&spec, &project), &mut interrupts)
                 .await?;
         }
+        let mut before: Option<Watching> = None;
         loop {
-            let watching = Watching::new(
+            let mut watching = Watching::new(
                 context.ui,
                 client.clone(),
                 &project,
                 &spec,
                 &self.services,
                 self.quiet,
+                alone.clone(),
             )?;
+            if let Some(before) = before.take() {
+                watching.go_on_from(before);
+            }
             tokio::select! {
                 changed = watching.until_files_change() => changed?,
                 () = interrupts.next() => return Ok(exit::OK),
             }
+            before = Some(watching);
             (spec, project) = match context.spec_and_project(&self.services, LockUse::Advise) {
                 Ok(new) => new,
                 // What is wrong has been shown; the old rules hold until it
@@ -169,30 +172,4 @@ async fn asked(question: &str) -> bool {
         let _ = to.send(read.is_ok() && yes);
     });
     from.await.unwrap_or(false)
-}
-
-/// Two watchers of one stack would overwrite each other's files.
-fn alone(stack: &str) -> Result<File, Error> {
-    let folder = Paths::from_env()?.data.join("watch");
-    let path = folder.join(stack);
-    let open = || -> io::Result<File> {
-        fs::create_dir_all(&folder)?;
-        File::options()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-    };
-    let file = open().map_err(|source| Error::File {
-        doing: "cannot lock",
-        path: path.clone(),
-        source,
-    })?;
-    flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
-        Error::usage(
-            format!("another `stack watch` watches {stack}"),
-            "end it first",
-        )
-    })?;
-    Ok(file)
 }

@@ -33,7 +33,8 @@ pub(super) fn copied(ui: Ui, rule: &Rule, batch: &Batch, outcome: &Outcome, quie
         ));
     }
     let nothing = outcome.written + outcome.removed == 0;
-    if quiet || nothing && (!batch.initial || !outcome.failures.is_empty()) {
+    let to_tell = batch.initial && !batch.changes.is_empty() && outcome.failures.is_empty();
+    if quiet || nothing && !to_tell {
         return;
     }
     let mut counts = Vec::new();
@@ -120,6 +121,20 @@ pub(super) fn command(ui: Ui, service: &str, exec: &WatchExec, output: &Output, 
 pub(super) fn command_failed(ui: Ui, service: &str, exec: &WatchExec, error: &Error) {
     let command = exec.command.join(" ");
     ui.warn(format_args!("{service}: `{command}` was not run: {error}"));
+}
+
+/// Files could not be written, so what was to follow did not.
+pub(super) fn held_back(ui: Ui, service: &str, action: WatchAction) {
+    let what = match action {
+        WatchAction::SyncExec => "its command was not run",
+        WatchAction::Sync
+        | WatchAction::SyncRestart
+        | WatchAction::Restart
+        | WatchAction::Rebuild => "not restarted",
+    };
+    ui.warn(format_args!(
+        "{service}: {what}, for not all files were written; the next change tries them again"
+    ));
 }
 
 /// Changes wait for a container.

@@ -2,7 +2,7 @@
 //! restarts and runs commands in its containers. Services do not wait for
 //! each other.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -10,10 +10,11 @@ use hyper::Method;
 use stack_api::container::{Container, State};
 use stack_api::request::{Action, ExecRequest, Up, Verb};
 use stack_planner::{Rule, WatchAction, WatchExec};
-use stack_protocol::sync::{Item, Kind, Outcome, Stamp};
+use stack_protocol::sync::{Item, Kind, MOST_TOLD, Outcome, Stamp};
 use stack_sync::{Change, Step};
 use tokio::sync::mpsc;
 
+use super::kept::Rest;
 use super::report;
 use super::session::{Session, lost};
 use crate::client::Client;
@@ -23,6 +24,8 @@ use crate::ui::Ui;
 
 /// How often it is tried whether a container runs again.
 const RETRY: Duration = Duration::from_millis(500);
+/// After so many attempts it is said that changes wait.
+const TELL: u32 = 3;
 
 /// What a rule says and where it copies.
 #[derive(Debug, Clone)]
@@ -57,58 +60,121 @@ pub(super) struct Worker {
     pub(super) quiet: bool,
     /// Builds the image and replaces the containers.
     rebuilding: Up,
+    /// What another worker has left.
+    left: Left,
     open: HashMap<String, Open>,
-    /// All that was ever copied, by rule: what a new container must get.
-    touched: Vec<BTreeMap<String, Option<Kind>>>,
+    /// So often in a row something could not be copied.
+    failed: u32,
 }
+
+/// What a worker leaves to the next one for its service.
+#[derive(Debug, Default)]
+pub(super) struct Left {
+    /// All that was ever copied, by rule: what a new container must get.
+    pub(super) touched: Vec<Copied>,
+    /// What could not be copied yet.
+    pub(super) waiting: Vec<Batch>,
+}
+
+impl Left {
+    /// Adds what is known of the next rule.
+    pub(super) fn put(&mut self, rest: Option<&mut Rest>) {
+        let rule = self.touched.len();
+        let (touched, waiting) = rest.map_or_else(Default::default, |rest| {
+            (std::mem::take(&mut rest.touched), rest.waiting.take())
+        });
+        self.touched.push(touched);
+        self.waiting
+            .extend(waiting.map(|batch| Batch { rule, ..batch }));
+    }
+
+    /// Takes what is known of a rule.
+    pub(super) fn take(&mut self, rule: usize) -> (Copied, Option<Batch>) {
+        let touched = self.touched.get_mut(rule);
+        let at = self.waiting.iter().position(|batch| batch.rule == rule);
+        (
+            touched.map(std::mem::take).unwrap_or_default(),
+            at.map(|at| self.waiting.remove(at)),
+        )
+    }
+}
+
+/// Paths and what is to be there.
+pub(super) type Copied = BTreeMap<String, Option<Kind>>;
 
 /// A container that is being written to.
 struct Open {
     session: Session,
+    /// By rule.
+    rules: Vec<Known>,
+    /// It does not run, and cannot be started before this ends.
+    aside: bool,
+}
+
+/// What is known of the files of one rule in a container.
+#[derive(Clone, Default)]
+struct Known {
+    /// Everything that was ever copied is there.
+    current: bool,
     /// What was written last.
-    written: Vec<HashMap<String, Stamp>>,
+    written: HashMap<String, Stamp>,
+    /// What could not be written: the next batch tries again.
+    unwritten: Copied,
 }
 
 impl Worker {
     pub(super) fn new(
-        ui: Ui,
+        (ui, quiet): (Ui, bool),
         client: Client,
         stack: String,
         service: String,
         rules: Vec<Rule>,
-        quiet: bool,
         rebuilding: Up,
+        left: Left,
     ) -> Worker {
         Worker {
             ui,
             client,
             stack,
             service,
-            touched: vec![BTreeMap::new(); rules.len()],
             rules,
             quiet,
             rebuilding,
+            left,
             open: HashMap::new(),
+            failed: 0,
         }
     }
 
-    /// Works until nobody sends batches any more.
-    pub(super) async fn run(mut self, mut batches: mpsc::UnboundedReceiver<Batch>) {
+    /// Works until nobody sends batches any more; gives what is not done.
+    pub(super) async fn run(mut self, mut batches: mpsc::UnboundedReceiver<Batch>) -> Left {
         if self.rules.iter().any(|rule| rule.action.copies()) {
             // The first change shall not wait for the connection.
-            let _ = self.connect().await;
+            let _ = self.connect(None).await;
         }
-        while let Some(first) = batches.recv().await {
-            let mut all = vec![first];
-            while let Ok(next) = batches.try_recv() {
-                all.push(next);
+        let mut waiting = std::mem::take(&mut self.left.waiting);
+        loop {
+            // What waits is tried again, with what has come since: that may
+            // be what brings the service back.
+            tokio::select! {
+                next = batches.recv() => match next {
+                    Some(next) => waiting.push(next),
+                    None => break,
+                },
+                () = tokio::time::sleep(RETRY), if !waiting.is_empty() => {}
             }
-            self.work(merged(all, self.rules.len())).await;
+            while let Ok(next) = batches.try_recv() {
+                waiting.push(next);
+            }
+            waiting = self.work(merged(waiting, self.rules.len())).await;
         }
+        self.left.waiting = waiting;
+        self.left
     }
 
-    /// Docker Compose's order: sync, restart, commands.
-    async fn work(&mut self, batches: Vec<Batch>) {
+    /// Docker Compose's order: sync, restart, commands. Gives what could not
+    /// be copied.
+    async fn work(&mut self, batches: Vec<Batch>) -> Vec<Batch> {
         // A new container has everything that the image was built from.
         let rebuild = |batch: &Batch| self.rules[batch.rule].action == WatchAction::Rebuild;
         if let Some(batch) = batches.iter().find(|batch| rebuild(batch)) {
@@ -120,6 +186,8 @@ impl Worker {
         }
         let mut restart = None;
         let mut commands = Vec::new();
+        let mut waiting = Vec::new();
+        let mut why = None;
         for batch in batches {
             let rule = self.rules[batch.rule].clone();
             let copied = match &rule.target {
@@ -128,14 +196,29 @@ impl Worker {
                         root: rule.path.clone(),
                         target: target.clone(),
                     };
-                    self.copy(&copying, &batch).await
+                    match self.copy(&copying, &batch).await {
+                        Ok(copied) => copied,
+                        Err(error) => {
+                            self.open.clear();
+                            // A new container gets what was copied before with
+                            // the next change.
+                            if !batch.changes.is_empty() {
+                                why = Some(error);
+                                waiting.push(batch);
+                            }
+                            continue;
+                        }
+                    }
                 }
                 _ => true,
             };
-            if batch.initial || !copied {
+            if batch.initial {
                 continue;
             }
             match (rule.action, rule.exec) {
+                (WatchAction::SyncRestart | WatchAction::SyncExec, _) if !copied => {
+                    report::held_back(self.ui, &self.service, rule.action);
+                }
                 (WatchAction::Restart | WatchAction::SyncRestart, _) => {
                     restart.get_or_insert((batch.began, rule.action, batch.changes));
                 }
@@ -143,124 +226,139 @@ impl Worker {
                 _ => {}
             }
         }
+        // What does not run cannot be started before.
+        self.open.retain(|_, open| !open.aside);
+        self.tell(why, &waiting);
         if let Some((began, action, changes)) = restart {
             self.restart(began, action, &changes).await;
         }
         for exec in commands {
             self.command(&exec).await;
         }
+        waiting
     }
 
-    /// Copies into every container that runs; waits until there is one.
-    async fn copy(&mut self, copying: &Copying, batch: &Batch) -> bool {
+    /// Says that changes wait, when they have done so for some time.
+    fn tell(&mut self, why: Option<Error>, waiting: &[Batch]) {
+        let Some(why) = why else {
+            self.failed = 0;
+            return;
+        };
+        self.failed = self.failed.saturating_add(1);
+        if self.failed == TELL {
+            let changes = waiting.iter().map(|batch| batch.changes.len()).sum();
+            report::waiting(self.ui, &self.service, &why, changes);
+        }
+    }
+
+    /// Copies into every container that runs, or else into those that do not.
+    /// Gives whether all of the batch is there.
+    ///
+    /// # Errors
+    /// There is no container to be had at the moment.
+    async fn copy(&mut self, copying: &Copying, batch: &Batch) -> Result<bool, Error> {
         for change in &batch.changes {
-            self.touched[batch.rule].insert(change.path.clone(), change.now.clone());
+            let touched = &mut self.left.touched[batch.rule];
+            touched.insert(change.path.clone(), change.now.clone());
         }
-        let mut told = false;
-        loop {
-            match self.copy_once(copying, batch).await {
-                Ok(()) => return true,
-                Err(error) => {
-                    self.open.clear();
-                    if !told {
-                        report::waiting(self.ui, &self.service, &error, batch.changes.len());
-                        told = true;
-                    }
-                }
-            }
-            tokio::time::sleep(RETRY).await;
-        }
-    }
-
-    async fn copy_once(&mut self, copying: &Copying, batch: &Batch) -> Result<(), Error> {
-        let fresh = self.connect().await?;
+        self.connect(Some(batch)).await?;
         let mut sum = Outcome::default();
-        for (id, open) in &mut self.open {
-            let written = &mut open.written[batch.rule];
-            let mut changes: Vec<(String, Option<Kind>)> = batch
-                .changes
-                .iter()
-                .map(|change| (change.path.clone(), change.now.clone()))
-                .collect();
-            let is_fresh = fresh.contains(id);
-            if is_fresh {
-                let touched = &self.touched[batch.rule];
-                changes = touched
-                    .iter()
-                    .map(|(p, k)| (p.clone(), k.clone()))
-                    .collect();
-            }
-            if batch.initial || is_fresh {
+        let mut copied = true;
+        for open in self.open.values_mut() {
+            let known = &mut open.rules[batch.rule];
+            let mut changes = match known.current {
+                true => known.with_unwritten(&batch.changes),
+                false => self.left.touched[batch.rule].clone().into_iter().collect(),
+            };
+            if batch.initial || !known.current {
                 changes = without_same(&mut open.session, copying, changes).await?;
             }
             let mut steps: Vec<Step> = changes
                 .into_iter()
                 .map(|(path, now)| Step {
-                    expected: written.get(&path).copied(),
+                    expected: known.written.get(&path).copied(),
                     path,
                     now,
                 })
                 .collect();
-            if steps.is_empty() {
-                continue;
+            if !steps.is_empty() {
+                let outcome = open
+                    .session
+                    .apply(&copying.root, &copying.target, &mut steps)
+                    .await
+                    .map_err(lost)?;
+                known.note(steps, &outcome);
+                sum.written = sum.written.max(outcome.written);
+                sum.removed = sum.removed.max(outcome.removed);
+                sum.conflicts.extend(outcome.conflicts);
+                sum.failures.extend(outcome.failures);
             }
-            let outcome = open
-                .session
-                .apply(&copying.root, &copying.target, &mut steps)
-                .await
-                .map_err(lost)?;
-            for step in steps {
-                match step.now {
-                    Some(Kind::File { stamp, .. }) => drop(written.insert(step.path, stamp)),
-                    _ => drop(written.remove(&step.path)),
-                }
-            }
-            sum.written = sum.written.max(outcome.written);
-            sum.removed = sum.removed.max(outcome.removed);
-            sum.conflicts.extend(outcome.conflicts);
-            sum.failures.extend(outcome.failures);
+            known.current = true;
+            let unwritten = |change: &Change| known.unwritten.contains_key(&change.path);
+            copied &= !batch.changes.iter().any(unwritten);
         }
         let rule = &self.rules[batch.rule];
         report::copied(self.ui, rule, batch, &sum, self.quiet);
-        Ok(())
+        Ok(copied)
     }
 
-    /// Opens sessions to containers that have none; gives the ids of those.
-    async fn connect(&mut self) -> Result<Vec<String>, Error> {
-        let running = running(&self.client, &self.stack, &self.service).await?;
-        if running.is_empty() {
+    /// Opens sessions to containers that have none. For a batch that is not
+    /// an initial one, to those that do not run, when none runs.
+    async fn connect(&mut self, batch: Option<&Batch>) -> Result<(), Error> {
+        let mut wanted = running(&self.client, &self.stack, &self.service).await?;
+        let aside = wanted.is_empty();
+        if let Some(batch) = batch.filter(|batch| aside && !batch.initial) {
+            let restarts = self.rules[batch.rule].action == WatchAction::SyncRestart;
+            wanted = self.at_rest(restarts).await?;
+        }
+        if wanted.is_empty() {
             return Err(Error::Lost(format!("{} does not run", self.service)));
         }
         self.open
-            .retain(|id, _| running.iter().any(|container| container.id == *id));
-        let mut fresh = Vec::new();
-        for container in running {
+            .retain(|id, _| wanted.iter().any(|container| container.id == *id));
+        for container in wanted {
             if self.open.contains_key(&container.id) {
                 continue;
             }
             let (client, stack) = (&self.client, &self.stack);
             let session =
                 super::session::open(client, stack, &self.service, container.number).await?;
-            let written = vec![HashMap::new(); self.rules.len()];
-            self.open
-                .insert(container.id.clone(), Open { session, written });
-            fresh.push(container.id);
+            let open = Open {
+                session,
+                rules: vec![Known::default(); self.rules.len()],
+                aside,
+            };
+            self.open.insert(container.id.clone(), open);
         }
-        Ok(fresh)
+        Ok(())
     }
 
-    async fn restart(&mut self, began: Instant, action: WatchAction, changes: &[Change]) {
+    /// The containers that do not run. What is to be restarted anyway, and
+    /// ends again and again, is stopped for it.
+    async fn at_rest(&mut self, restarts: bool) -> Result<Vec<Container>, Error> {
+        let mut list = all(&self.client, &self.stack, &self.service).await?;
+        if restarts && list.iter().any(|c| c.state == State::Restarting) {
+            self.act(Verb::Stop).await?;
+            list = all(&self.client, &self.stack, &self.service).await?;
+        }
+        list.retain(|container| !container.state.is_live());
+        Ok(list)
+    }
+
+    async fn act(&mut self, verb: Verb) -> Result<(), Error> {
         let request = Action {
-            verb: Verb::Restart,
+            verb,
             services: vec![self.service.clone()],
+            replicas: true,
             ..Action::default()
         };
         let path = format!("/v1/stacks/{}/action", self.stack);
-        let result = async {
-            let mut events = self.client.events(Method::POST, &path, &request).await?;
-            super::until_done(&mut events).await
-        };
-        let result = result.await;
+        let mut events = self.client.events(Method::POST, &path, &request).await?;
+        super::until_done(&mut events).await
+    }
+
+    async fn restart(&mut self, began: Instant, action: WatchAction, changes: &[Change]) {
+        let result = self.act(Verb::Restart).await;
         self.open.clear();
         report::restarted(self.ui, &self.service, action, changes, began, result);
     }
@@ -270,6 +368,10 @@ impl Worker {
             Ok(list) => list.iter().map(|container| container.number).collect(),
             Err(error) => return report::command_failed(self.ui, &self.service, exec, &error),
         };
+        if numbers.is_empty() {
+            let error = Error::Lost(format!("{} does not run", self.service));
+            report::command_failed(self.ui, &self.service, exec, &error);
+        }
         for number in numbers {
             let request = ExecRequest {
                 service: self.service.clone(),
@@ -291,9 +393,48 @@ impl Worker {
     }
 }
 
-async fn running(client: &Client, stack: &str, service: &str) -> Result<Vec<Container>, Error> {
+impl Known {
+    /// The changes, and before them what others have left.
+    fn with_unwritten(&self, changes: &[Change]) -> Vec<(String, Option<Kind>)> {
+        let newer: HashSet<&str> = changes.iter().map(|change| change.path.as_str()).collect();
+        let older = self.unwritten.iter();
+        let older = older.filter(|(path, _)| !newer.contains(path.as_str()));
+        let own = changes.iter().map(|change| (&change.path, &change.now));
+        older
+            .chain(own)
+            .map(|(path, now)| (path.clone(), now.clone()))
+            .collect()
+    }
+
+    /// Notes what came of a batch.
+    fn note(&mut self, steps: Vec<Step>, outcome: &Outcome) {
+        let failures = &outcome.failures;
+        // The rest of the failures is not told.
+        let every = failures.len() >= MOST_TOLD || failures.iter().any(|(path, _)| path.is_empty());
+        let failed: HashSet<&str> = failures.iter().map(|(path, _)| path.as_str()).collect();
+        for step in steps {
+            if every || failed.contains(step.path.as_str()) {
+                self.unwritten.insert(step.path, step.now);
+                continue;
+            }
+            self.unwritten.remove(&step.path);
+            match step.now {
+                Some(Kind::File { stamp, .. }) => drop(self.written.insert(step.path, stamp)),
+                _ => drop(self.written.remove(&step.path)),
+            }
+        }
+    }
+}
+
+async fn all(client: &Client, stack: &str, service: &str) -> Result<Vec<Container>, Error> {
     let mut list = containers(client, stack).await?;
-    list.retain(|container| container.service == service && container.state == State::Running);
+    list.retain(|container| container.service == service);
+    Ok(list)
+}
+
+async fn running(client: &Client, stack: &str, service: &str) -> Result<Vec<Container>, Error> {
+    let mut list = all(client, stack, service).await?;
+    list.retain(|container| container.state == State::Running);
     Ok(list)
 }
 
@@ -324,7 +465,7 @@ fn merged(batches: Vec<Batch>, rules: usize) -> Vec<Batch> {
         match &mut by_rule[batch.rule] {
             empty @ None => *empty = Some(batch),
             Some(first) => {
-                let newer: std::collections::HashSet<&str> = batch
+                let newer: HashSet<&str> = batch
                     .changes
                     .iter()
                     .map(|change| change.path.as_str())
@@ -364,5 +505,37 @@ mod tests {
         assert_eq!(merged.len(), 2);
         assert_eq!(merged[1].changes.len(), 1);
         assert_eq!(merged[1].changes[0].now, None);
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_tried_again() {
+        let step = |path: &str| Step {
+            path: path.to_owned(),
+            now: Some(Kind::Directory { mode: 0o755 }),
+            expected: None,
+        };
+        let outcome = |failed: &[&str]| Outcome {
+            failures: failed
+                .iter()
+                .map(|path| ((*path).to_owned(), "no space".to_owned()))
+                .collect(),
+            ..Outcome::default()
+        };
+        let change = |path: &str| Change {
+            path: path.to_owned(),
+            now: None,
+        };
+        let paths = |known: &Known, changes: &[Change]| -> Vec<String> {
+            let all = known.with_unwritten(changes);
+            all.into_iter().map(|(path, _)| path).collect()
+        };
+        let mut known = Known::default();
+        known.note(vec![step("a"), step("b"), step("c")], &outcome(&["a", "c"]));
+        assert_eq!(paths(&known, &[change("c"), change("x")]), ["a", "c", "x"]);
+        known.note(vec![step("a")], &outcome(&[]));
+        assert_eq!(paths(&known, &[]), ["c"]);
+        // The target itself: nothing of it is there.
+        known.note(vec![step("b"), step("c")], &outcome(&[""]));
+        assert_eq!(paths(&known, &[]), ["b", "c"]);
     }
 }

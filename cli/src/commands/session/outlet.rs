@@ -16,20 +16,9 @@ pub(super) struct Outlet {
 impl Outlet {
     /// Begins. Nobody waits for the thread when this process ends.
     pub(super) fn open() -> Outlet {
-        let (to, mut from) = mpsc::channel::<(bool, Vec<u8>)>(4);
+        let (to, from) = mpsc::channel(4);
         let (say, result) = oneshot::channel();
-        std::thread::spawn(move || {
-            let mut write_all = || {
-                while let Some((is_error, bytes)) = from.blocking_recv() {
-                    match is_error {
-                        true => write(io::stderr().lock(), &bytes)?,
-                        false => write(io::stdout().lock(), &bytes)?,
-                    }
-                }
-                Ok(())
-            };
-            let _ = say.send(write_all());
-        });
+        std::thread::spawn(move || drop(say.send(write_all(from))));
         Outlet { to, result }
     }
 
@@ -68,6 +57,16 @@ async fn ended(result: &mut oneshot::Receiver<io::Result<()>>) -> Result<(), Err
         Ok(result) => result.map_err(Error::Output),
         Err(_) => Err(Error::Lost("the output was cut off".to_owned())),
     }
+}
+
+fn write_all(mut from: mpsc::Receiver<(bool, Vec<u8>)>) -> io::Result<()> {
+    while let Some((is_error, bytes)) = from.blocking_recv() {
+        match is_error {
+            true => write(io::stderr().lock(), &bytes)?,
+            false => write(io::stdout().lock(), &bytes)?,
+        }
+    }
+    Ok(())
 }
 
 fn write(mut to: impl Write, bytes: &[u8]) -> io::Result<()> {
