@@ -5,7 +5,7 @@ mod files;
 mod joining;
 mod view;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -227,12 +227,15 @@ impl Daemon {
 
     /// Has it serve what it did, also ports that somebody took meanwhile.
     async fn revive(&self, netd: &Netd, home: &str) {
+        let mut told = BTreeSet::new();
+        let mut pause = PORT_AGAIN;
         loop {
             match netd.apply(|| self.netd_config(home)).await {
                 Ok(applied) if applied.failed.is_empty() => return,
                 Ok(applied) => {
-                    tell_lost(home, &applied);
-                    tokio::time::sleep(PORT_AGAIN).await;
+                    tell_lost(home, &applied, &mut told);
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(PORT_AGAIN * 12);
                 }
                 Err(error) => {
                     tracing::error!(%error, home, "the network daemon does not come back");
@@ -262,9 +265,12 @@ impl Daemon {
     }
 }
 
-/// Says which ports are not there any more.
-fn tell_lost(home: &str, applied: &network::Applied) {
+/// Says which ports are not there any more, once.
+fn tell_lost(home: &str, applied: &network::Applied, told: &mut BTreeSet<String>) {
     for (id, failure) in &applied.failed {
+        if !told.insert(id.clone()) {
+            continue;
+        }
         let why = &failure.message;
         tracing::error!(
             home,

@@ -88,6 +88,7 @@ impl Exec {
             privileged: self.privileged,
             detach: self.detach,
             sync: false,
+            at_rest: false,
         };
         match client.exec(&project.name, &request).await {
             Ok((io, _connection)) => {

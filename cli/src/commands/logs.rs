@@ -154,7 +154,7 @@ impl Logs {
     fn is_live(&self, containers: &[Container]) -> bool {
         containers
             .iter()
-            .any(|container| self.is_chosen(container) && container.state.is_live())
+            .any(|container| self.is_chosen(container) && container.goes_on())
     }
 }
 

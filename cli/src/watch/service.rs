@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 
 use super::kept::Rest;
 use super::report;
-use super::session::{Session, lost};
+use super::session::{self, Session, lost};
 use crate::client::Client;
 use crate::context::containers;
 use crate::error::Error;
@@ -65,6 +65,8 @@ pub(super) struct Worker {
     open: HashMap<String, Open>,
     /// So often in a row something could not be copied.
     failed: u32,
+    /// It was stopped here, to be written to, and is to run again.
+    stopped: bool,
 }
 
 /// What a worker leaves to the next one for its service.
@@ -107,8 +109,6 @@ struct Open {
     session: Session,
     /// By rule.
     rules: Vec<Known>,
-    /// It does not run, and cannot be started before this ends.
-    aside: bool,
 }
 
 /// What is known of the files of one rule in a container.
@@ -143,6 +143,7 @@ impl Worker {
             left,
             open: HashMap::new(),
             failed: 0,
+            stopped: false,
         }
     }
 
@@ -150,7 +151,7 @@ impl Worker {
     pub(super) async fn run(mut self, mut batches: mpsc::UnboundedReceiver<Batch>) -> Left {
         if self.rules.iter().any(|rule| rule.action.copies()) {
             // The first change shall not wait for the connection.
-            let _ = self.connect(None).await;
+            let _ = self.connect().await;
         }
         let mut waiting = std::mem::take(&mut self.left.waiting);
         loop {
@@ -226,11 +227,13 @@ impl Worker {
                 _ => {}
             }
         }
-        // What does not run cannot be started before.
-        self.open.retain(|_, open| !open.aside);
         self.tell(why, &waiting);
+        let stopped = std::mem::take(&mut self.stopped);
         if let Some((began, action, changes)) = restart {
             self.restart(began, action, &changes).await;
+        } else if stopped {
+            // It was its policy's turn before.
+            let _ = self.act(Verb::Start).await;
         }
         for exec in commands {
             self.command(&exec).await;
@@ -261,88 +264,73 @@ impl Worker {
             let touched = &mut self.left.touched[batch.rule];
             touched.insert(change.path.clone(), change.now.clone());
         }
-        self.connect(Some(batch)).await?;
         let mut sum = Outcome::default();
         let mut copied = true;
-        for open in self.open.values_mut() {
-            let known = &mut open.rules[batch.rule];
-            let mut changes = match known.current {
-                true => known.with_unwritten(&batch.changes),
-                false => self.left.touched[batch.rule].clone().into_iter().collect(),
-            };
-            if batch.initial || !known.current {
-                changes = without_same(&mut open.session, copying, changes).await?;
+        let runs = !running(&self.client, &self.stack, &self.service)
+            .await?
+            .is_empty();
+        if !runs && !batch.initial {
+            let first = self.left.touched[batch.rule].clone();
+            self.open.clear();
+            for container in self.at_rest(batch).await? {
+                // One after the other: each has the stack for itself.
+                let number = container.number;
+                let (client, stack, service) = (&self.client, &self.stack, &self.service);
+                let session = session::open(client, stack, service, number, true).await?;
+                let mut open = Open::new(session, self.rules.len());
+                copied &= open.write((copying, batch, &first), &mut sum).await?;
             }
-            let mut steps: Vec<Step> = changes
-                .into_iter()
-                .map(|(path, now)| Step {
-                    expected: known.written.get(&path).copied(),
-                    path,
-                    now,
-                })
-                .collect();
-            if !steps.is_empty() {
-                let outcome = open
-                    .session
-                    .apply(&copying.root, &copying.target, &mut steps)
-                    .await
-                    .map_err(lost)?;
-                known.note(steps, &outcome);
-                sum.written = sum.written.max(outcome.written);
-                sum.removed = sum.removed.max(outcome.removed);
-                sum.conflicts.extend(outcome.conflicts);
-                sum.failures.extend(outcome.failures);
+        } else {
+            self.connect().await?;
+            let first = &self.left.touched[batch.rule];
+            for open in self.open.values_mut() {
+                copied &= open.write((copying, batch, first), &mut sum).await?;
             }
-            known.current = true;
-            let unwritten = |change: &Change| known.unwritten.contains_key(&change.path);
-            copied &= !batch.changes.iter().any(unwritten);
         }
         let rule = &self.rules[batch.rule];
         report::copied(self.ui, rule, batch, &sum, self.quiet);
         Ok(copied)
     }
 
-    /// Opens sessions to containers that have none. For a batch that is not
-    /// an initial one, to those that do not run, when none runs.
-    async fn connect(&mut self, batch: Option<&Batch>) -> Result<(), Error> {
-        let mut wanted = running(&self.client, &self.stack, &self.service).await?;
-        let aside = wanted.is_empty();
-        if let Some(batch) = batch.filter(|batch| aside && !batch.initial) {
-            let restarts = self.rules[batch.rule].action == WatchAction::SyncRestart;
-            wanted = self.at_rest(restarts).await?;
-        }
+    /// Opens sessions to containers that run and have none.
+    async fn connect(&mut self) -> Result<(), Error> {
+        let wanted = running(&self.client, &self.stack, &self.service).await?;
         if wanted.is_empty() {
-            return Err(Error::Lost(format!("{} does not run", self.service)));
+            return Err(self.does_not_run());
         }
         self.open
             .retain(|id, _| wanted.iter().any(|container| container.id == *id));
         for container in wanted {
-            if self.open.contains_key(&container.id) {
-                continue;
+            if !self.open.contains_key(&container.id) {
+                let number = container.number;
+                let (client, stack, service) = (&self.client, &self.stack, &self.service);
+                let session = session::open(client, stack, service, number, false).await?;
+                let open = Open::new(session, self.rules.len());
+                self.open.insert(container.id.clone(), open);
             }
-            let (client, stack) = (&self.client, &self.stack);
-            let session =
-                super::session::open(client, stack, &self.service, container.number).await?;
-            let open = Open {
-                session,
-                rules: vec![Known::default(); self.rules.len()],
-                aside,
-            };
-            self.open.insert(container.id.clone(), open);
         }
         Ok(())
     }
 
+    fn does_not_run(&self) -> Error {
+        Error::Lost(format!("{} does not run", self.service))
+    }
+
     /// The containers that do not run. What is to be restarted anyway, and
     /// ends again and again, is stopped for it.
-    async fn at_rest(&mut self, restarts: bool) -> Result<Vec<Container>, Error> {
+    async fn at_rest(&mut self, batch: &Batch) -> Result<Vec<Container>, Error> {
+        let restarts = self.rules[batch.rule].action == WatchAction::SyncRestart;
         let mut list = all(&self.client, &self.stack, &self.service).await?;
         if restarts && list.iter().any(|c| c.state == State::Restarting) {
+            self.stopped = true;
             self.act(Verb::Stop).await?;
             list = all(&self.client, &self.stack, &self.service).await?;
         }
-        list.retain(|container| !container.state.is_live());
-        Ok(list)
+        list.retain(|container| !container.goes_on());
+        match list.is_empty() {
+            true => Err(self.does_not_run()),
+            false => Ok(list),
+        }
     }
 
     async fn act(&mut self, verb: Verb) -> Result<(), Error> {
@@ -393,6 +381,55 @@ impl Worker {
     }
 }
 
+impl Open {
+    fn new(session: Session, rules: usize) -> Open {
+        Open {
+            session,
+            rules: vec![Known::default(); rules],
+        }
+    }
+
+    /// Writes a batch, or for the first time `all` that was ever copied. Gives
+    /// whether all of the batch is there.
+    async fn write(
+        &mut self,
+        (copying, batch, all): (&Copying, &Batch, &Copied),
+        sum: &mut Outcome,
+    ) -> Result<bool, Error> {
+        let known = &mut self.rules[batch.rule];
+        let mut changes = match known.current {
+            true => known.with_unwritten(&batch.changes),
+            false => all.clone().into_iter().collect(),
+        };
+        if batch.initial || !known.current {
+            changes = without_same(&mut self.session, copying, changes).await?;
+        }
+        let mut steps: Vec<Step> = changes
+            .into_iter()
+            .map(|(path, now)| Step {
+                expected: known.written.get(&path).copied(),
+                path,
+                now,
+            })
+            .collect();
+        if !steps.is_empty() {
+            let outcome = self
+                .session
+                .apply(&copying.root, &copying.target, &mut steps)
+                .await
+                .map_err(lost)?;
+            known.note(steps, &outcome);
+            sum.written = sum.written.max(outcome.written);
+            sum.removed = sum.removed.max(outcome.removed);
+            sum.conflicts.extend(outcome.conflicts);
+            sum.failures.extend(outcome.failures);
+        }
+        known.current = true;
+        let unwritten = |change: &Change| known.unwritten.contains_key(&change.path);
+        Ok(!batch.changes.iter().any(unwritten))
+    }
+}
+
 impl Known {
     /// The changes, and before them what others have left.
     fn with_unwritten(&self, changes: &[Change]) -> Vec<(String, Option<Kind>)> {
@@ -409,8 +446,12 @@ impl Known {
     /// Notes what came of a batch.
     fn note(&mut self, steps: Vec<Step>, outcome: &Outcome) {
         let failures = &outcome.failures;
-        // The rest of the failures is not told.
-        let every = failures.len() >= MOST_TOLD || failures.iter().any(|(path, _)| path.is_empty());
+        // The rest of the failures is not told, or a guest from before an upgrade
+        // has put nothing into its place.
+        let nothing = !failures.is_empty() && outcome.written + outcome.removed == 0;
+        let every = nothing
+            || failures.len() >= MOST_TOLD
+            || failures.iter().any(|(path, _)| path.is_empty());
         let failed: HashSet<&str> = failures.iter().map(|(path, _)| path.as_str()).collect();
         for step in steps {
             if every || failed.contains(step.path.as_str()) {
@@ -428,7 +469,7 @@ impl Known {
 
 async fn all(client: &Client, stack: &str, service: &str) -> Result<Vec<Container>, Error> {
     let mut list = containers(client, stack).await?;
-    list.retain(|container| container.service == service);
+    list.retain(|container| container.service == service && !container.one_off);
     Ok(list)
 }
 
@@ -519,6 +560,7 @@ mod tests {
                 .iter()
                 .map(|path| ((*path).to_owned(), "no space".to_owned()))
                 .collect(),
+            written: 1,
             ..Outcome::default()
         };
         let change = |path: &str| Change {

@@ -25,7 +25,7 @@ pub(super) struct Stream {
     said: String,
 }
 
-/// Begins a conversation.
+/// Begins a conversation; with `at_rest` also with a container that does not run.
 ///
 /// # Errors
 /// The container does not run.
@@ -34,12 +34,14 @@ pub(super) async fn open(
     stack: &str,
     service: &str,
     number: u32,
+    at_rest: bool,
 ) -> Result<Session, Error> {
     let request = ExecRequest {
         service: service.to_owned(),
         index: Some(number),
         stdin: true,
         sync: true,
+        at_rest,
         ..ExecRequest::default()
     };
     let (io, connection) = client.exec(stack, &request).await?;

@@ -57,6 +57,8 @@ pub(super) struct Flow {
     pub(super) kind: Kind,
     pub(super) connection: Connection,
     pub(super) lingers: bool,
+    /// Another one has made place for its descriptor.
+    pub(super) waited: bool,
 }
 
 /// All flows.
@@ -90,9 +92,19 @@ impl Flows {
     }
 
     /// Some of whoever has most.
-    pub(super) fn oldest_of_most(&self) -> Vec<FlowId> {
+    fn oldest_of_most(&self) -> Vec<FlowId> {
         let most = self.per_port.iter().max_by_key(|(_, count)| **count);
         most.map(|(port, _)| self.oldest(*port)).unwrap_or_default()
+    }
+
+    /// Of whoever has most, the one that is connected and was silent longest.
+    pub(super) fn oldest_open_of_most(&self) -> Option<FlowId> {
+        let (victim, _) = self.per_port.iter().max_by_key(|(_, count)| **count)?;
+        let own = self.by_id.iter().filter(|(_, flow)| {
+            flow.key.port == *victim && !flow.lingers && flow.connection.is_open()
+        });
+        own.min_by_key(|(_, flow)| flow.connection.heard())
+            .map(|(id, _)| *id)
     }
 
     fn oldest(&self, victim: PortId) -> Vec<FlowId> {

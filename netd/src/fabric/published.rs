@@ -51,6 +51,7 @@ impl Fabric {
                 kind: Kind::Published(publish, second),
                 connection,
                 lingers: false,
+                waited: false,
             },
         );
         Some(flow)
@@ -98,6 +99,7 @@ impl Fabric {
                 kind: Kind::Published(publish, None),
                 connection,
                 lingers: false,
+                waited: false,
             },
         );
         true

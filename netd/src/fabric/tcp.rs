@@ -119,6 +119,7 @@ impl Fabric {
                 kind,
                 connection,
                 lingers: false,
+                waited: false,
             },
         );
     }
@@ -198,17 +199,19 @@ impl Fabric {
     /// for its way to `to`. Whether somebody makes place for it; it is asked
     /// for once more then.
     pub(crate) fn make_place_for(&mut self, flow: FlowId, to: SocketAddr, now: Instant) -> bool {
-        let mut others = self.flows.oldest_of_most();
-        others.retain(|other| *other != flow);
-        for other in &others {
-            self.drop(DropReason::TooMany);
-            self.abort(*other, now);
-            self.flush(*other, now);
+        let waited = self.flows.get(flow).map(|flow| &mut flow.waited);
+        if waited.is_none_or(|waited| std::mem::replace(waited, true)) {
+            return false;
         }
-        if !others.is_empty() {
-            self.events.push_back(Event::Connect { flow, to });
-        }
-        !others.is_empty()
+        // Handshakes have no descriptor, or only just got one.
+        let Some(other) = self.flows.oldest_open_of_most() else {
+            return false;
+        };
+        self.drop(DropReason::TooMany);
+        self.abort(other, now);
+        self.flush(other, now);
+        self.events.push_back(Event::Connect { flow, to });
+        true
     }
 
     /// Forgets a flow without telling the guest.

@@ -230,6 +230,10 @@ impl Loop {
             changes.drain();
         }
         self.host_seen = None;
+        // A resolver's address may name an interface that is another one now.
+        if let Some((_, seen)) = &mut self.resolv_conf {
+            *seen = None;
+        }
     }
 
     fn refresh_host(&mut self, now: Instant) {
@@ -466,6 +470,10 @@ impl Loop {
     fn connect(&mut self, flow: FlowId, to: SocketAddr, now: Instant) {
         // The second try of a flow whose first place refused.
         self.close_stream(flow, true);
+        // It may have ended since.
+        if self.fabric.connection(flow).is_none() {
+            return;
+        }
         if !self.has_descriptor() {
             if !self.fabric.make_place_for(flow, to, now) {
                 let failure = HostFailure::HostUnreachable;

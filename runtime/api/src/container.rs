@@ -73,6 +73,17 @@ pub struct Container {
     /// again; only while it is [`State::Restarting`].
     #[serde(default)]
     pub next_start_ms: Option<u64>,
+    /// It is stopped for a moment, and starts again by itself: what it has is
+    /// needed without it.
+    #[serde(default)]
+    pub halted: bool,
+}
+
+impl Container {
+    /// Its service goes on: it has a VM, or is about to.
+    pub fn goes_on(&self) -> bool {
+        self.state.is_live() || self.halted
+    }
 }
 
 /// Where a container is in its life.

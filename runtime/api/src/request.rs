@@ -175,9 +175,12 @@ pub struct ExecRequest {
     pub detach: bool,
     /// Instead of a program: the conversation of `stack_protocol::sync` on
     /// the process's streams. `args` is not used; new files belong to `user`.
-    /// A container that does not run gets a VM for the time.
     #[serde(default)]
     pub sync: bool,
+    /// For `sync`: with a container that does not run, which gets a VM for the
+    /// time. Nothing else can be done in its stack meanwhile.
+    #[serde(default)]
+    pub at_rest: bool,
 }
 
 /// Control frames of an exec client.

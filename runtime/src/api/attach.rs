@@ -202,7 +202,9 @@ async fn output(
         // Asked first: what was written until then is read below.
         let over = has_ended(&changes.borrow_and_update(), before) || *gone.borrow_and_update();
         let mut frames = Vec::new();
+        let mut any = false;
         while let Some(entry) = reader.next_raw() {
+            any = true;
             encode(entry, &mut frames);
             if frames.len() > 64 << 10 {
                 send(to, &std::mem::take(&mut frames)).await?;
@@ -212,7 +214,10 @@ async fn output(
         if !frames.is_empty() {
             send(to, &frames).await?;
         }
-        handle.passed.notify_waiters();
+        // Who waits for that tells of more: without news it would never end.
+        if any {
+            handle.passed.notify_waiters();
+        }
         if over {
             return Ok(());
         }

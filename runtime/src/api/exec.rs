@@ -37,8 +37,7 @@ pub(super) async fn exec(
     let request: ExecRequest = serde_json::from_slice(&body)
         .map_err(|error| ApiError::new("bad_request", error.to_string()))?;
     let handle = find(&app, &name, &request)?;
-    let access = match request.sync {
-        // Files can be written whether it runs or not.
+    let access = match request.sync && request.at_rest {
         true => Access::open(&app, &handle).await?,
         false => {
             let agent = handle.answering().await;
@@ -78,8 +77,8 @@ fn find(app: &App, project: &str, request: &ExecRequest) -> Result<Arc<Handle>, 
     let states = || handles.iter().map(|handle| handle.container().state);
     let is_paused = states().any(|state| state == Life::Paused);
     let running = states().position(|state| state == Life::Running);
-    let any = (request.sync && !handles.is_empty()).then_some(0);
-    let found = running.or(any).and_then(|at| handles.get(at));
+    let at_rest = (request.at_rest && !handles.is_empty()).then_some(0);
+    let found = running.or(at_rest).and_then(|at| handles.get(at));
     found
         .cloned()
         .ok_or_else(|| not_running(request, handles.is_empty(), is_paused))

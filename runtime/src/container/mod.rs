@@ -180,7 +180,9 @@ pub struct Handle {
 
 impl Handle {
     /// A handle for a record; the caller starts the [`driver`].
-    pub fn new(record: Record, ledger: Arc<Ledger>) -> Arc<Handle> {
+    pub fn new(mut record: Record, ledger: Arc<Ledger>) -> Arc<Handle> {
+        // Whoever was to start it again is gone.
+        record.wanted |= std::mem::take(&mut record.container.halted);
         // A daemon that was killed in the middle of a stop had it so.
         let wish = match record.wanted {
             true => Wish::Run(0),

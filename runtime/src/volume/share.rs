@@ -211,10 +211,10 @@ impl Halted {
     async fn add(&mut self, progress: &Progress, handle: Arc<Handle>, grace: Option<u64>) {
         progress.step("container", &handle.container().name, "stopping");
         self.0.push(Arc::clone(&handle));
+        // A daemon that is started in the middle of it starts it, too.
+        handle.update(|record| record.container.halted = true);
         handle.stop(grace);
         handle.stopped().await;
-        // A daemon that is started in the middle of it starts it, too.
-        handle.update(|record| record.wanted = true);
     }
 
     async fn go_on(self, progress: &Progress) {
@@ -235,6 +235,7 @@ impl Drop for Halted {
         for handle in &self.0 {
             if !*handle.ended.borrow() {
                 handle.start();
+                handle.update(|record| record.container.halted = false);
             }
         }
     }

@@ -30,6 +30,9 @@ pub(super) enum Record {
     Absent { parent: u64, name: Vec<u8> },
     /// The guest has forgotten the node.
     Forget { node: u64 },
+    /// The request with this number, for a file that must not be there yet, has
+    /// made it.
+    Made { request: u64 },
     /// All locks of this owner on this file.
     Locks {
         identity: Identity,
@@ -132,6 +135,7 @@ fn encode(record: &Record) -> Vec<u8> {
         Record::Unname { parent, name } => put(b'u', &[*parent], name),
         Record::Absent { parent, name } => put(b'a', &[*parent], name),
         Record::Forget { node } => put(b'f', &[*node], b""),
+        Record::Made { request } => put(b'm', &[*request], b""),
         Record::Locks {
             identity: Identity { dev, ino, born },
             owner,
@@ -200,6 +204,7 @@ fn first(bytes: &[u8]) -> Option<(Record, usize)> {
             name: name.to_vec(),
         },
         (b'f', &[node]) => Record::Forget { node },
+        (b'm', &[request]) => Record::Made { request },
         (b'l', &[dev, ino, born, owner, flock]) => Record::Locks {
             identity: Identity { dev, ino, born },
             owner,
@@ -257,6 +262,7 @@ mod tests {
                 parent: 9,
                 name: b"none".to_vec(),
             },
+            Record::Made { request: 12 },
             Record::Forget { node: 9 },
         ];
         let memory = rustix::fs::memfd_create("j", MemfdFlags::CLOEXEC).unwrap();
@@ -271,11 +277,11 @@ mod tests {
         let size = rustix::fs::fstat(&memory).unwrap().st_size as u64;
         rustix::fs::ftruncate(&memory, size - 1).unwrap();
         let (mut journal, read) = Journal::open(memory.try_clone().unwrap()).unwrap();
-        assert_eq!(read, records[..4]);
+        assert_eq!(read, records[..5]);
         // And the next record goes over the torn one.
         journal.add(&records[1]).unwrap();
         let (_, read) = Journal::open(memory).unwrap();
-        assert_eq!(read.len(), 5);
-        assert_eq!(read[4], records[1]);
+        assert_eq!(read.len(), 6);
+        assert_eq!(read[5], records[1]);
     }
 }

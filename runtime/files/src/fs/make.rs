@@ -2,13 +2,15 @@
 //! the host; what it is for the guests is in its attribute.
 //!
 //! `again`: an earlier server took the request and may have carried it out:
-//! what it would have made is then taken for the result.
+//! what it would have made is then taken for the result. A file that must not be
+//! there yet is only where that server has noted that it made it.
 
 use std::os::fd::OwnedFd;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 
 use super::Fs;
+use super::journal::Record;
 use super::resolve::{Found, by_descriptor, errno, look, open_name, reopen, stat};
 use crate::fuse::{Args, Header, Res};
 use crate::spec::Kind;
@@ -139,15 +141,23 @@ impl Fs {
         let bits = if volume { FILE } else { mode & 0o777 };
         let exclusive = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
         let made = self.with_room(|| open_name(&dir.fd, name, exclusive, bits));
+        // The guest does not look first whether it is there: that it is says
+        // nothing about who has made it.
+        let alone = flags & libc::O_EXCL as u32 != 0;
+        let own = again && (!alone || self.made.contains(&header.unique));
         let found = match made {
             Ok(fd) => {
+                if alone {
+                    let request = header.unique;
+                    self.note([Record::Made { request }])?;
+                }
                 if volume {
                     self.born(&fd, &dir, libc::S_IFREG | mode & 0o7777, 0, header)?;
                 }
                 let stat = stat(&fd)?;
                 Found { fd, stat }
             }
-            Err(libc::EEXIST) if again || flags & libc::O_EXCL as u32 == 0 => {
+            Err(libc::EEXIST) if own || !alone => {
                 let found = look(&dir.fd, name)?;
                 // The guest's kernel looks again and opens what is there.
                 if !super::resolve::is_kind(&found.stat, libc::S_IFREG) {

@@ -18,7 +18,7 @@ mod resolve;
 mod tree;
 mod xattr;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::AtomicU64;
@@ -58,6 +58,8 @@ pub(crate) struct Fs {
     held: Vec<Arc<Lease>>,
     looker: Looker,
     changes: Arc<Changes>,
+    /// Requests of an earlier server's that have made a new file.
+    made: HashSet<u64>,
 }
 
 /// What the file systems of all VMs have together.
@@ -88,7 +90,11 @@ impl Fs {
         let mut tree = Tree::new(shares.len());
         let used = !records.is_empty();
         let changes = Arc::new(Changes::new(used)?);
+        let mut made = HashSet::new();
         for record in &records {
+            if let Record::Made { request } = record {
+                made.insert(*request);
+            }
             tree.replay(record);
             changes.replay(record);
             if let Record::Locks {
@@ -128,6 +134,7 @@ impl Fs {
             held,
             looker: Looker::default(),
             changes,
+            made,
         })
     }
 

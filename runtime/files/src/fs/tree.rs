@@ -286,7 +286,7 @@ impl Tree {
                 self.unname(*parent, name);
             }
             Record::Forget { node } => self.drop_node(*node),
-            Record::Locks { .. } | Record::Absent { .. } => {}
+            Record::Locks { .. } | Record::Absent { .. } | Record::Made { .. } => {}
         }
     }
 

@@ -11,12 +11,14 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FallocateFlags, fallocate, fstatfs, syncfs};
 
 /// Without another batch, the disk is written.
 const PAUSE: Duration = Duration::from_secs(1);
+/// With others all the time, too.
+const LATEST: Duration = Duration::from_secs(5);
 /// overlayfs and ext4 (linux/magic.h).
 const ON_DISK: [i64; 2] = [0x794c_7630, 0xef53];
 
@@ -24,7 +26,8 @@ const ON_DISK: [i64; 2] = [0x794c_7630, 0xef53];
 /// cannot be, writing tells.
 pub(super) fn reserve(file: &File, size: u64) {
     if size > 0 && is_on_disk(file) {
-        let _ = fallocate(file, FallocateFlags::empty(), 0, size);
+        // What is cut off in the middle is short then, and not as long as the whole.
+        let _ = fallocate(file, FallocateFlags::KEEP_SIZE, 0, size);
     }
 }
 
@@ -50,7 +53,10 @@ impl Settler {
             while let Ok(disk) = disks.recv() {
                 let mut disks_written = vec![disk];
                 // Who waits for the files has the processor first.
-                while let Ok(disk) = disks.recv_timeout(PAUSE) {
+                let latest = Instant::now() + LATEST;
+                while Instant::now() < latest
+                    && let Ok(disk) = disks.recv_timeout(PAUSE)
+                {
                     let is_new = |known: &File| device(known) != device(&disk);
                     if disks_written.iter().all(is_new) {
                         disks_written.push(disk);

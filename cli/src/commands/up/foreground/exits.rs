@@ -38,7 +38,7 @@ impl Exits {
             );
             let Some(at) = container
                 .finished_ms
-                .filter(|at| ended && *at >= self.since_ms)
+                .filter(|at| ended && !container.halted && *at >= self.since_ms)
             else {
                 continue;
             };
@@ -75,6 +75,9 @@ mod tests {
         assert_eq!(news(&container), 1);
         assert_eq!(news(&container), 0);
         container.finished_ms = Some(300);
+        container.halted = true;
+        assert_eq!(news(&container), 0, "it only makes way for a moment");
+        container.halted = false;
         assert_eq!(news(&container), 1);
     }
 }

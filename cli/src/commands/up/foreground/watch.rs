@@ -169,7 +169,7 @@ impl<'a> Watch<'a> {
                 code: exit::clamp(first.code),
             }));
         }
-        let live: Vec<&Container> = list.iter().filter(|c| c.state.is_live()).collect();
+        let live: Vec<&Container> = list.iter().filter(|c| c.goes_on()).collect();
         if !self.open
             && live
                 .iter()
