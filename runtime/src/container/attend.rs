@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use stack_api::container::{Health, State};
+use stack_api::container::{Container, Health, State};
 use stack_protocol::log::Stream;
 use stack_protocol::message::{Command, Event, Exit, Health as GuestHealth};
 use stack_vmm::{AgentEvent, Backend};
@@ -152,7 +152,12 @@ pub(super) async fn attend(
 
 /// Is its VM halted, because the host's disk is full?
 pub(super) fn is_halted(handle: &Handle) -> bool {
-    handle.container().error.as_deref() == Some(HALTED)
+    says_halted(&handle.container())
+}
+
+/// Is a VM halted, by what is known of it?
+pub(super) fn says_halted(container: &Container) -> bool {
+    container.error.as_deref() == Some(HALTED)
 }
 
 /// The VM was halted because the host's disk is full, or is not any more.

@@ -137,6 +137,8 @@ pub enum Wish {
 
 /// A VM that runs is taken over within this time.
 const TAKEN_OVER: Duration = Duration::from_secs(5);
+/// How long after a halted VM went on that is known at the latest.
+const GOES_ON: Duration = Duration::from_secs(1);
 
 /// The last word of a health check.
 #[derive(Debug, Clone)]
@@ -328,13 +330,16 @@ impl Handle {
         time.saturating_sub(ran)
     }
 
-    /// The conversation with its VM, if that runs and is not halted. A daemon that
+    /// The conversation with its VM, if that runs and is not halted for more than
+    /// a moment. A daemon that
     /// has just been started takes over the VMs that it finds, which is waited for.
     pub async fn answering(&self) -> Option<Agent> {
-        if attend::is_halted(self) {
+        let mut changes = self.changes();
+        // It may go on already, and it not be known yet.
+        let goes_on = changes.wait_for(|record| !attend::says_halted(&record.container));
+        if tokio::time::timeout(GOES_ON, goes_on).await.is_err() {
             return None;
         }
-        let mut changes = self.changes();
         let mut agent = self.agent.subscribe();
         let over = changes.wait_for(|record| !record.container.state.is_live());
         let there = async { agent.wait_for(Option::is_some).await.ok()?.clone() };
