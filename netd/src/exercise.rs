@@ -207,18 +207,23 @@ fn network() -> Network {
     }
 }
 
+/// Numbers that are the same ones every time (xorshift64).
+#[cfg(test)]
+fn numbers(mut state: u64) -> impl FnMut() -> u64 {
+    move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    }
+}
+
 #[cfg(test)]
 mod tests {
     /// Inputs of fixed seeds: the same ones every time.
     #[test]
     fn frames_of_any_content_are_survived() {
-        let mut state = 0x2545_f491_4f6c_dd1d_u64;
-        let mut next = || {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state
-        };
+        let mut next = super::numbers(0x2545_f491_4f6c_dd1d);
         for _ in 0..2000 {
             let mut input = Vec::new();
             for _ in 0..next() % 24 {

@@ -49,7 +49,7 @@ impl Images {
         if self.quiet {
             let mut seen = Vec::new();
             for one in &used {
-                let id = bare(&one.image_id);
+                let id = human::bare_id(&one.image_id);
                 if !seen.contains(&id) {
                     ui::print_line(id)?;
                     seen.push(id);
@@ -95,10 +95,6 @@ impl Images {
 fn form(text: &str) -> Result<Form, String> {
     let details = Details::default();
     Form::parse(text, &row(&Container::default(), Some(&details)))
-}
-
-fn bare(id: &str) -> &str {
-    id.strip_prefix("sha256:").unwrap_or(id)
 }
 
 /// Repository and tag, as the stack file has them.

@@ -83,8 +83,13 @@ pub(crate) fn now_ms() -> u64 {
 
 /// The first twelve digits of an id, without the name of its hash.
 pub(crate) fn short_id(id: &str) -> &str {
-    let bare = id.strip_prefix("sha256:").unwrap_or(id);
+    let bare = bare_id(id);
     bare.get(..12).unwrap_or(bare)
+}
+
+/// An id without the name of its hash.
+pub(crate) fn bare_id(id: &str) -> &str {
+    id.strip_prefix("sha256:").unwrap_or(id)
 }
 
 #[cfg(test)]

@@ -220,6 +220,16 @@ fn a_reader_that_pauses_stops_the_sender_and_wakes_it() {
     assert_eq!(pair.heard[1], say[0]);
 }
 
+/// What ends the handshake of a guest and us that both begin with 0.
+fn first_ack() -> Header {
+    Header {
+        seq: Seq(1),
+        ack: Some(Seq(1)),
+        window: 60_000,
+        ..Header::default()
+    }
+}
+
 #[test]
 fn a_lost_segment_is_repeated_long_before_the_timer() {
     let now = Instant::now();
@@ -232,12 +242,7 @@ fn a_lost_segment_is_repeated_long_before_the_timer() {
     let mut sender = Connection::asked(&syn, Seq(0), LIMIT, now);
     sender.accept(now);
     sender.pop(Some(0), now).unwrap();
-    let ack = Header {
-        seq: Seq(1),
-        ack: Some(Seq(1)),
-        window: 60_000,
-        ..Header::default()
-    };
+    let ack = first_ack();
     sender.handle(&ack, &[], now);
     sender.supply(&bytes(5000, 1));
     while sender.pop(Some(0), now).is_some() {}
@@ -279,12 +284,7 @@ fn silence_counts_from_what_is_not_answered() {
     );
     end.accept(start);
     end.pop(Some(0), start).unwrap();
-    let ack = Header {
-        seq: Seq(1),
-        ack: Some(Seq(1)),
-        window: 60_000,
-        ..Header::default()
-    };
+    let ack = first_ack();
     end.handle(&ack, &[], start);
     // Both are silent for longer than an answer may take.
     let late = start + Duration::from_secs(1200);

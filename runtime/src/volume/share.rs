@@ -71,13 +71,8 @@ pub(crate) async fn with_one_off(
     service: &ServiceSpec,
     detach: bool,
 ) -> Result<(), ApiError> {
-    for wanted in service
-        .volume_keys()
-        .filter_map(|key| spec.volumes.get(key))
-    {
-        let Some(volume) = disk(daemon, &wanted.name)? else {
-            continue;
-        };
+    for volume in disks(daemon, spec, service) {
+        let volume = volume?;
         let users = users(daemon, &volume.path);
         if detach || users.iter().any(|h| h.container().state.is_live()) {
             share(daemon, progress, &spec.name, &volume, None).await?;
@@ -125,13 +120,9 @@ pub(crate) async fn all_vacated(
     spec: &StackSpec,
     service: &ServiceSpec,
 ) -> Result<(), ApiError> {
-    for wanted in service
-        .volume_keys()
-        .filter_map(|key| spec.volumes.get(key))
-    {
-        if let Some(volume) = disk(daemon, &wanted.name)? {
-            vacated(daemon, progress, &volume.path, None).await;
-        }
+    for volume in disks(daemon, spec, service) {
+        let volume = volume?;
+        vacated(daemon, progress, &volume.path, None).await;
     }
     Ok(())
 }
@@ -140,6 +131,17 @@ pub(crate) async fn all_vacated(
 fn disk(daemon: &Daemon, name: &str) -> Result<Option<Volume>, ApiError> {
     let known: Option<Volume> = daemon.ledger.get(Table::Volumes, name)?;
     Ok(known.filter(|volume| volume.kind == VolumeKind::Disk))
+}
+
+/// The volumes of a service that are disks, each as it is when its turn comes.
+fn disks<'a>(
+    daemon: &'a Daemon,
+    spec: &'a StackSpec,
+    service: &'a ServiceSpec,
+) -> impl Iterator<Item = Result<Volume, ApiError>> + 'a {
+    let keys = service.volume_keys();
+    let wanted = keys.filter_map(|key| spec.volumes.get(key));
+    wanted.filter_map(|wanted| disk(daemon, &wanted.name).transpose())
 }
 
 /// The containers that have the disk, or get it when they are started.

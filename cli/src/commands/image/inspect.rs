@@ -5,6 +5,7 @@ use stack_api::image::Details;
 
 use crate::context::Context;
 use crate::error::Error;
+use crate::ui::human;
 use crate::{exit, ui};
 
 /// Show all that is known of images, as JSON
@@ -45,7 +46,7 @@ fn find<'a>(all: &'a [Details], word: &str) -> Result<&'a Details, Error> {
     if let Some(image) = all.iter().find(is_named) {
         return Ok(image);
     }
-    let digits = word.strip_prefix("sha256:").unwrap_or(word);
+    let digits = human::bare_id(word);
     let has = |digest: &String| digits.len() >= 4 && digest["sha256:".len()..].starts_with(digits);
     let mut found = all
         .iter()
