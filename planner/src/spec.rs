@@ -2,6 +2,7 @@
 
 mod attachment;
 pub(crate) mod build;
+mod disguise;
 mod files;
 mod health;
 mod hooks;
@@ -11,6 +12,7 @@ pub(crate) mod machine;
 mod mounts;
 mod names;
 mod network;
+mod nfs;
 mod ports;
 mod restart;
 mod rollout;
@@ -47,8 +49,14 @@ pub(crate) fn stack(parts: &Parts, report: &mut Report) -> StackSpec {
             .insert(key.clone(), network::network(key, network, report));
     }
     for (key, node) in entries(model.get("volumes")) {
-        // A volume that is a directory or a tmpfs in truth is no volume.
-        if mounts::disguised(node).is_none() {
+        // A volume that is something else in truth is no volume.
+        let kind = node
+            .at(&["driver_opts", "type"])
+            .and_then(Node::as_str)
+            .unwrap_or_default();
+        if nfs::is(kind) {
+            nfs::check(node, report);
+        } else if disguise::disguised(node).is_none() {
             spec.volumes.insert(key.clone(), volume(key, node, report));
         }
     }
@@ -105,8 +113,8 @@ fn volume(key: &str, node: &Node, report: &mut Report) -> VolumeSpec {
                 let mut problem = problem.at(value.place(), "not supported");
                 if option == "type" {
                     problem = problem.help(
-                        "a local volume can be a directory (`type: none`, `o: bind`, `device`) or \
-                         a tmpfs; mount what is elsewhere on the host, and bind mount that",
+                        "a local volume can be a directory (`type: none`, `o: bind`, `device`), a \
+                         tmpfs or NFS; mount what is elsewhere on the host, and bind mount that",
                     );
                 }
                 report.push(problem);

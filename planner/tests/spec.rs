@@ -250,6 +250,8 @@ volumes:
     let bind = |path: &str, create| MountSource::Bind {
         path: path.into(),
         create,
+        // What is a volume in the file begins with the image's content.
+        copy: path.ends_with("/there"),
     };
     let volume = |nocopy, subpath: Option<&str>| MountSource::Volume {
         volume: "data".into(),

@@ -88,7 +88,7 @@ fn hosts(config: &VmConfig) -> String {
 }
 
 /// Empty without name servers: the image's own file stays.
-fn resolv_conf(config: &VmConfig) -> String {
+pub(crate) fn resolv_conf(config: &VmConfig) -> String {
     let mut text = String::new();
     if config.nameservers.is_empty() {
         return text;

@@ -21,6 +21,7 @@ mod health;
 mod init;
 mod input;
 mod net;
+mod nfs;
 mod output;
 mod port;
 mod process;

@@ -15,7 +15,7 @@ use nix::mount::{MsFlags, mount};
 use stack_protocol::config::{Mount, MountSource, VmConfig};
 
 use crate::within::Root;
-use crate::{changes, devices, files, relay, volume};
+use crate::{changes, devices, files, nfs, relay, volume};
 
 /// Where the root is until the service's own namespace moves it to `/`.
 pub(crate) const ROOT: &str = "/run/root";
@@ -30,7 +30,7 @@ pub(crate) fn build(config: &VmConfig) -> io::Result<()> {
     let root = Root::open(ROOT)?;
     devices::make(config, &root)?;
     for (n, mount) in config.mounts.iter().enumerate() {
-        one(mount, n, &root, &disks)
+        one(config, n, &root, &disks)
             .map_err(|error| io::Error::other(format!("mount at {}: {error}", mount.target)))?;
     }
     files::make(config, &root)?;
@@ -100,7 +100,8 @@ impl Disks {
             .iter()
             .filter_map(|mount| match &mount.source {
                 MountSource::Disk { serial, .. } => Some(serial),
-                MountSource::Share { .. }
+                MountSource::Nfs { .. }
+                | MountSource::Share { .. }
                 | MountSource::Socket { .. }
                 | MountSource::Tmpfs { .. } => None,
             });
@@ -200,7 +201,9 @@ fn layers(config: &VmConfig, disks: &Disks) -> io::Result<()> {
     )
 }
 
-fn one(wanted: &Mount, n: usize, root: &Root, disks: &Disks) -> io::Result<()> {
+/// Makes the mount with the number `n`.
+fn one(config: &VmConfig, n: usize, root: &Root, disks: &Disks) -> io::Result<()> {
+    let wanted: &Mount = &config.mounts[n];
     let mut shown = match &wanted.source {
         MountSource::Disk {
             serial,
@@ -232,6 +235,26 @@ fn one(wanted: &Mount, n: usize, root: &Root, disks: &Disks) -> io::Result<()> {
             let source = relay::start(n, SocketAddr::new(*address, *port))?;
             let target = root.file(&wanted.target)?;
             return bind(&source, &target.path(), wanted.read_only);
+        }
+        MountSource::Nfs {
+            server,
+            path,
+            options,
+            copy_image_content,
+        } => {
+            let source = nfs::mount(
+                &nfs::Export {
+                    server,
+                    path,
+                    options,
+                },
+                n,
+                config,
+            )?;
+            if *copy_image_content && wanted.subpath.is_empty() {
+                volume::fill(&source, &root.directory(&wanted.target)?)?;
+            }
+            source
         }
         MountSource::Tmpfs {
             size,

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use nix::mount::MsFlags;
 use rustix::fs::XattrFlags;
+use rustix::io::Errno;
 
 use crate::copy;
 use crate::rootfs::{Disks, on};
@@ -73,8 +74,13 @@ fn fill_from(top: &Path, image: &Path) -> io::Result<()> {
     set_mark(top, b"done")
 }
 
+/// What has no such attributes (NFS, some directories of the host) goes without: there a
+/// copy that was cut off stays as it is.
 fn set_mark(top: &Path, value: &[u8]) -> io::Result<()> {
-    Ok(rustix::fs::setxattr(top, MARK, value, XattrFlags::empty())?)
+    match rustix::fs::setxattr(top, MARK, value, XattrFlags::empty()) {
+        Err(Errno::NOTSUP | Errno::PERM | Errno::ACCESS) => Ok(()),
+        other => Ok(other?),
+    }
 }
 
 fn clear(top: &Path) -> io::Result<()> {

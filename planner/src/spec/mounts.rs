@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use stack_api::spec::{MountSource, MountSpec};
 
+use super::disguise::{disguised, is_mount_option};
 use super::{flag, items, text, unusable};
 use crate::bind::quantity::parse_bytes;
 use crate::canonical::clean_path;
@@ -49,6 +50,7 @@ fn volume(model: &Node, node: &Node, report: &mut Report) -> Option<MountSpec> {
         }
     };
     let kind = node.get("type")?;
+    let mut always_read_only = false;
     let source = match kind.as_str() {
         Some("bind") => MountSource::Bind {
             path: PathBuf::from(text(node, "source")?),
@@ -56,21 +58,26 @@ fn volume(model: &Node, node: &Node, report: &mut Report) -> Option<MountSpec> {
                 .at(&["bind", "create_host_path"])
                 .and_then(Node::as_bool)
                 .unwrap_or(true),
+            copy: false,
         },
         Some("volume") => match text(node, "source") {
             None => MountSource::Anonymous,
-            Some(volume) => match model.at(&["volumes", &volume]).and_then(disguised) {
-                Some(source) => source,
-                None => MountSource::Volume {
-                    volume,
-                    nocopy: node
-                        .get("volume")
-                        .is_some_and(|options| flag(options, "nocopy")),
-                    subpath: node
-                        .get("volume")
-                        .and_then(|options| text(options, "subpath")),
-                },
-            },
+            Some(volume) => {
+                let options = node.get("volume");
+                let nocopy = options.is_some_and(|options| flag(options, "nocopy"));
+                let subpath = options.and_then(|options| text(options, "subpath"));
+                match model.at(&["volumes", &volume]).and_then(disguised) {
+                    Some(disguise) => {
+                        always_read_only = disguise.read_only;
+                        disguise.source(!nocopy, subpath)
+                    }
+                    None => MountSource::Volume {
+                        volume,
+                        nocopy,
+                        subpath,
+                    },
+                }
+            }
         },
         Some("tmpfs") => MountSource::Tmpfs {
             size: node
@@ -94,47 +101,9 @@ fn volume(model: &Node, node: &Node, report: &mut Report) -> Option<MountSpec> {
     };
     Some(MountSpec {
         target,
-        read_only: flag(node, "read_only"),
+        read_only: flag(node, "read_only") || always_read_only,
         source,
     })
-}
-
-/// A local volume whose options make it a directory of the host or a tmpfs.
-pub(super) fn disguised(volume: &Node) -> Option<MountSource> {
-    let options = volume.get("driver_opts")?;
-    let device = text(options, "device")?;
-    let flags = text(options, "o").unwrap_or_default();
-    match text(options, "type").as_deref() {
-        None | Some("none" | "")
-            if flags
-                .split(',')
-                .any(|flag| flag == "bind" || flag == "rbind") =>
-        {
-            Some(MountSource::Bind {
-                path: PathBuf::from(device),
-                create: false,
-            })
-        }
-        Some("tmpfs") => {
-            let option = |name: &str| {
-                flags
-                    .split(',')
-                    .find_map(|flag| flag.strip_prefix(name)?.strip_prefix('='))
-            };
-            Some(MountSource::Tmpfs {
-                size: option("size")
-                    .and_then(parse_bytes)
-                    .and_then(|size| u64::try_from(size).ok()),
-                mode: option("mode").and_then(|mode| u32::from_str_radix(mode, 8).ok()),
-                options: flags
-                    .split(',')
-                    .filter(|flag| is_mount_option(flag))
-                    .map(str::to_owned)
-                    .collect(),
-            })
-        }
-        _ => None,
-    }
 }
 
 /// `/path[:options]`
@@ -183,16 +152,4 @@ fn tmpfs(node: &Node, report: &mut Report) -> Option<MountSpec> {
             options: more,
         },
     })
-}
-
-/// Other options of a tmpfs that the guest's kernel takes (tmpfs(5)).
-fn is_mount_option(option: &str) -> bool {
-    let flags = [
-        "exec", "noexec", "suid", "nosuid", "dev", "nodev", "noatime",
-    ];
-    match option.split_once('=') {
-        Some(("uid" | "gid", id)) => id.parse::<u32>().is_ok(),
-        Some(("nr_inodes" | "nr_blocks", count)) => count.parse::<u64>().is_ok(),
-        _ => flags.contains(&option),
-    }
 }

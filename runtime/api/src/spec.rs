@@ -245,7 +245,10 @@ impl ServiceSpec {
     pub fn volume_keys(&self) -> impl Iterator<Item = &String> {
         self.mounts.iter().filter_map(|mount| match &mount.source {
             MountSource::Volume { volume, .. } => Some(volume),
-            MountSource::Anonymous | MountSource::Bind { .. } | MountSource::Tmpfs { .. } => None,
+            MountSource::Anonymous
+            | MountSource::Bind { .. }
+            | MountSource::Nfs { .. }
+            | MountSource::Tmpfs { .. } => None,
         })
     }
 
@@ -421,6 +424,23 @@ pub enum MountSource {
         path: PathBuf,
         /// Make the directory when it does not exist.
         create: bool,
+        /// If it is an empty directory, first copy what the image has at the target:
+        /// it is a named volume in the file.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        copy: bool,
+    },
+    /// A directory of an NFS server, mounted by the guest.
+    Nfs {
+        /// Host name or address.
+        server: String,
+        /// Absolute path there.
+        path: String,
+        /// Options of nfs(5).
+        options: Vec<String>,
+        /// If it is empty, first copy what the image has at the target.
+        copy: bool,
+        /// Directory in it.
+        subpath: Option<String>,
     },
     /// A tmpfs.
     Tmpfs {

@@ -84,7 +84,25 @@ impl Parts {
                 }
                 MountSource::Anonymous => continue,
                 MountSource::Bind { path, .. } if is_socket(path) => self.socket(path, n)?,
-                MountSource::Bind { path, create } => self.bind(path, *create, mount.read_only)?,
+                MountSource::Bind { path, create, copy } => {
+                    let copy = *copy && !mount.read_only;
+                    self.bind(path, *create, mount.read_only, copy)?
+                }
+                MountSource::Nfs {
+                    server,
+                    path,
+                    options,
+                    copy,
+                    subpath,
+                } => {
+                    subpath_of = subpath.clone().unwrap_or_default();
+                    GuestSource::Nfs {
+                        server: self.reachable(server)?,
+                        path: path.clone(),
+                        options: options.clone(),
+                        copy_image_content: *copy && !mount.read_only,
+                    }
+                }
                 MountSource::Tmpfs {
                     size,
                     mode,
@@ -162,7 +180,27 @@ impl Parts {
         Ok(GuestSource::Socket { address, port })
     }
 
-    fn bind(&mut self, path: &Path, create: bool, ro: bool) -> Result<GuestSource, ApiError> {
+    /// The host's loopback is the router's address in a guest.
+    fn reachable(&self, server: &str) -> Result<String, ApiError> {
+        let address: Option<IpAddr> = server.parse().ok();
+        let of_host = server == "localhost" || address.is_some_and(|a| a.is_loopback());
+        match self.router {
+            Some(router) if of_host => Ok(router.to_string()),
+            Some(_) => Ok(server.to_owned()),
+            None => Err(ApiError::new(
+                "network",
+                format!("NFS server {server}: a service without a network cannot reach it"),
+            )),
+        }
+    }
+
+    fn bind(
+        &mut self,
+        path: &Path,
+        create: bool,
+        ro: bool,
+        copy: bool,
+    ) -> Result<GuestSource, ApiError> {
         if !path.exists() && create {
             std::fs::create_dir_all(path).map_err(|error| {
                 ApiError::new("bind", format!("cannot make {}: {error}", path.display()))
@@ -190,7 +228,7 @@ impl Parts {
             read_only: ro,
             cache_ms: BIND_MS,
         };
-        Ok(self.share(share, false))
+        Ok(self.share(share, copy))
     }
 }
 

@@ -218,7 +218,7 @@ fn mounts(
                 volumes.insert(volume.clone(), (made.path, made.kind));
             }
             MountSource::Anonymous => nameless.push(&mount.target),
-            MountSource::Bind { .. } | MountSource::Tmpfs { .. } => {}
+            MountSource::Bind { .. } | MountSource::Nfs { .. } | MountSource::Tmpfs { .. } => {}
         }
     }
     let clean = |path: &str| path.trim_end_matches('/').to_owned();

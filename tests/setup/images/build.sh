@@ -122,7 +122,7 @@ build() {
 }
 
 if [ $# = 0 ]; then
-    set -- base buildah busybox mariadb nginx postgres python redis
+    set -- base buildah busybox mariadb nfs nginx postgres python redis
 fi
 for image in "$@"; do
     [ -f "$here/$image/image.json" ] || { echo "images: there is no description of $image" >&2; exit 2; }

@@ -119,6 +119,18 @@ pub enum MountSource {
         /// Its port.
         port: u16,
     },
+    /// A directory of an NFS server.
+    Nfs {
+        /// Host name or address.
+        server: String,
+        /// Absolute path there.
+        path: String,
+        /// Options of nfs(5) and flags of mount(8).
+        options: Vec<String>,
+        /// If the directory is empty, first copy what the image has at the
+        /// target.
+        copy_image_content: bool,
+    },
     /// A tmpfs.
     Tmpfs {
         /// Bytes at most.

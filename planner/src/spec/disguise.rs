@@ -1,0 +1,106 @@
+//! Volumes that are something else in truth, by the `driver_opts` of Docker's
+//! local driver: a directory of the host, a tmpfs, a directory of an NFS server.
+
+use std::path::PathBuf;
+
+use stack_api::spec::MountSource;
+
+use super::{nfs, text};
+use crate::bind::quantity::parse_bytes;
+use crate::tree::Node;
+
+/// What such a volume is.
+pub(super) struct Disguise {
+    what: What,
+    /// `ro` is among its options.
+    pub read_only: bool,
+}
+
+enum What {
+    Directory(PathBuf),
+    Tmpfs {
+        size: Option<u64>,
+        mode: Option<u32>,
+        options: Vec<String>,
+    },
+    Nfs(nfs::Export),
+}
+
+impl Disguise {
+    /// The mount of it; `copy`: an empty one begins with what the image has there.
+    pub(super) fn source(self, copy: bool, subpath: Option<String>) -> MountSource {
+        match self.what {
+            What::Directory(path) => MountSource::Bind {
+                path: match subpath {
+                    Some(subpath) => path.join(subpath.trim_start_matches('/')),
+                    None => path,
+                },
+                create: false,
+                copy,
+            },
+            What::Tmpfs {
+                size,
+                mode,
+                options,
+            } => MountSource::Tmpfs {
+                size,
+                mode,
+                options,
+            },
+            What::Nfs(export) => MountSource::Nfs {
+                server: export.server,
+                path: export.path,
+                options: export.options,
+                copy,
+                subpath,
+            },
+        }
+    }
+}
+
+/// What a volume is in truth. `None`: a volume.
+pub(super) fn disguised(volume: &Node) -> Option<Disguise> {
+    let options = volume.get("driver_opts")?;
+    let device = text(options, "device")?;
+    let flags = text(options, "o").unwrap_or_default();
+    let has = |name: &str| flags.split(',').any(|flag| flag == name);
+    let what = match text(options, "type").as_deref() {
+        None | Some("none" | "") if has("bind") || has("rbind") => {
+            What::Directory(PathBuf::from(device))
+        }
+        Some("tmpfs") => {
+            let option = |name: &str| {
+                flags
+                    .split(',')
+                    .find_map(|flag| flag.strip_prefix(name)?.strip_prefix('='))
+            };
+            What::Tmpfs {
+                size: option("size")
+                    .and_then(parse_bytes)
+                    .and_then(|size| u64::try_from(size).ok()),
+                mode: option("mode").and_then(|mode| u32::from_str_radix(mode, 8).ok()),
+                options: flags
+                    .split(',')
+                    .filter(|flag| is_mount_option(flag))
+                    .map(str::to_owned)
+                    .collect(),
+            }
+        }
+        Some(kind) if nfs::is(kind) => What::Nfs(nfs::export(kind, &device, &flags).ok()?),
+        _ => return None,
+    };
+    let read_only = has("ro");
+    Some(Disguise { what, read_only })
+}
+
+/// Other options of a tmpfs that the guest's kernel takes (tmpfs(5)).
+pub(super) fn is_mount_option(option: &str) -> bool {
+    let flags = [
+        "exec", "noexec", "suid", "nosuid", "dev", "nodev", "noatime",
+    ];
+    match option.split_once('=') {
+        Some(("uid" | "gid", id)) => id.parse::<u32>().is_ok(),
+        Some(("nr_inodes" | "nr_blocks", count)) => count.parse::<u64>().is_ok(),
+        _ => flags.contains(&option),
+    }
+}
