@@ -1,11 +1,13 @@
 //! Looks names of the host's files up again that have changed there, past
 //! everything that the kernel remembers: virtio-fs cannot be told of changes.
 //!
-//! A made-up file beside the shares gives the names, in answer to a read that
-//! waits for them (`runtime/files/src/fs/changes.rs`). Making a directory asks
-//! for its name with `LOOKUP_EXCL`, which no kernel answers from memory; in a
-//! view of the files that is read-only nothing is made. So it is asked, and
-//! fails.
+//! A made-up file beside the shares gives the names, and what has happened to
+//! each, in answer to a read that waits for them
+//! (`runtime/files/src/fs/changes.rs`). Our kernel takes both, looks the name up
+//! and tells whoever watches it (inotify(7), `kernel/patches/0003`). Any other
+//! kernel is brought to look it up: making a directory asks for its name with
+//! `LOOKUP_EXCL`, which no kernel answers from memory; in a view of the files
+//! that is read-only nothing is made. So it is asked, and fails.
 //!
 //! It is this program again, in a process beside the agent, which starts it
 //! again when it is killed.
@@ -17,9 +19,10 @@ use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use rustix::fd::AsFd;
 use rustix::fs::{Mode, OFlags};
 
-use crate::rootfs;
+use crate::{rootfs, sys};
 
 /// Where the process finds the view.
 const VARIABLE: &str = "VMINIT_CHANGES";
@@ -28,8 +31,12 @@ const AGAIN: &str = "VMINIT_CHANGES_AGAIN";
 /// How long that one waits before it begins: whatever ended the one before may
 /// end it, too.
 const PACE: Duration = Duration::from_secs(1);
-/// The made-up file.
-const FILE: &str = "changes";
+/// The made-up file: 4 bytes of what has happened, a path, NUL, and so on.
+const EVENTS: &str = "events";
+/// An old file server's, without the 4 bytes.
+const CHANGES: &str = "changes";
+/// Bytes of what has happened.
+const MASK: usize = 4;
 /// Names that come at once.
 const ROOM: usize = 64 << 10;
 /// Longest path for one call (`PATH_MAX`, less the final NUL).
@@ -91,10 +98,15 @@ pub(crate) fn serve(view: &Path) {
     if std::env::var_os(AGAIN).is_some() {
         std::thread::sleep(PACE);
     }
-    let Ok(mut file) = File::open(view.join(FILE)) else {
-        return;
+    let (mut file, mask) = match File::open(view.join(EVENTS)) {
+        Ok(file) => (file, MASK),
+        Err(_) => match File::open(view.join(CHANGES)) {
+            Ok(file) => (file, 0),
+            Err(_) => return,
+        },
     };
-    let Ok(view) = rustix::fs::open(view, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()) else {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+    let Ok(view) = rustix::fs::open(view, flags, Mode::empty()) else {
         return;
     };
     let mut names = vec![0; ROOM];
@@ -108,12 +120,24 @@ pub(crate) fn serve(view: &Path) {
                 continue;
             }
         };
-        for path in names[..length].split(|byte| *byte == 0) {
-            if !path.is_empty() {
+        for (mask, path) in entries(&names[..length], mask) {
+            if !sys::changed(view.as_fd(), mask, path) {
                 again(&view, path);
             }
         }
     }
+}
+
+/// What has happened, and paths.
+fn entries(mut bytes: &[u8], mask: usize) -> impl Iterator<Item = (u32, &[u8])> {
+    std::iter::from_fn(move || {
+        let (number, rest) = bytes.split_at_checked(mask)?;
+        let end = rest.iter().position(|byte| *byte == 0)?;
+        bytes = &rest[end + 1..];
+        let number = number.try_into().map_or(0, u32::from_ne_bytes);
+        Some((number, &rest[..end]))
+    })
+    .filter(|(_, path)| !path.is_empty())
 }
 
 /// Looks a path up: whatever the answer is, the kernel has it.
@@ -132,4 +156,18 @@ fn again(view: impl rustix::fd::AsFd, mut path: &[u8]) {
     }
     let at = dir.as_ref().map_or(view.as_fd(), rustix::fd::AsFd::as_fd);
     let _ = rustix::fs::mkdirat(at, path, Mode::empty());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_happened_comes_before_each_path() {
+        let told = b"\x02\0\0\0a/b\0\0\x01\0\0c\0\0\0";
+        let found: Vec<_> = entries(told, MASK).collect();
+        assert_eq!(found, [(2, &b"a/b"[..]), (0x100, b"c")]);
+        let found: Vec<_> = entries(b"a/b\0c\0", 0).collect();
+        assert_eq!(found, [(0, &b"a/b"[..]), (0, b"c")]);
+    }
 }

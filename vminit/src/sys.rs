@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 fn check(result: libc::c_int) -> io::Result<libc::c_int> {
     if result < 0 {
@@ -47,6 +47,33 @@ pub(crate) fn wait_any() -> Option<(i32, i32)> {
 pub(crate) fn kill(pid: i32, signal: i32) {
     // SAFETY: numbers only.
     unsafe { libc::kill(pid, signal) };
+}
+
+/// `struct fuse_changed` of `kernel/patches/0003-fuse-tell-watchers-of-changes.patch`
+#[repr(C)]
+struct FuseChanged {
+    mask: u32,
+    path: [u8; 4092],
+}
+
+/// Has the kernel look a path below `dir` up anew, and tell watchers what has
+/// happened there (`IN_*` of inotify(7)). `false`: it cannot.
+pub(crate) fn changed(dir: BorrowedFd<'_>, mask: u32, path: &[u8]) -> bool {
+    let mut wanted = FuseChanged {
+        mask,
+        path: [0; 4092],
+    };
+    // The last byte stays NUL.
+    let Some(room) = wanted.path[..4091].get_mut(..path.len()) else {
+        return false;
+    };
+    room.copy_from_slice(path);
+    let request = nix::request_code_write!(229, 64, size_of::<FuseChanged>());
+    // SAFETY: the kernel reads as many bytes as the request's number says.
+    let done = unsafe { libc::ioctl(dir.as_raw_fd(), request as _, &raw const wanted) };
+    let error = io::Error::last_os_error().raw_os_error();
+    // Whatever else it says, it has looked.
+    done == 0 || !matches!(error, Some(libc::ENOTTY | libc::ENOSYS | libc::EXDEV))
 }
 
 /// Blocks every signal in this process.

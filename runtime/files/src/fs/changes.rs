@@ -3,9 +3,10 @@
 //! the shares; it gets names, looks each up again past everything its kernel
 //! remembers, and reads on, which says that it has done so. While it listens,
 //! a guest may rely on what it knows for [`LONG`]: whatever goes wrong, what it
-//! knows is not older.
+//! knows is not older. With each name it gets what has happened, so that its
+//! kernel tells those who watch (inotify(7)).
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -24,9 +25,12 @@ use crate::fuse::{Attr, Header};
 use crate::server::Answer;
 use crate::spec::Kind;
 
-/// Node and name of the file.
-pub(super) const NODE: u64 = u64::MAX;
-pub(super) const NAME: &[u8] = b"changes";
+/// Node and name of the file, for guests that do not ask what has happened.
+const NODE: u64 = u64::MAX;
+const NAME: &[u8] = b"changes";
+/// Where there is a number before each name (native order): what has happened.
+const EVENTS_NODE: u64 = u64::MAX - 1;
+const EVENTS_NAME: &[u8] = b"events";
 /// How long a guest that listens may rely on what it knows, in milliseconds.
 /// Not every change is told: one by a mapping on the host when the mapping's
 /// file is closed, one by another name of a file or of a directory never.
@@ -45,6 +49,30 @@ const PENDING: usize = 1 << 16;
 const GATHER: Duration = Duration::from_millis(2);
 /// Until all that was promised is over.
 pub(super) const OVER: Duration = Duration::from_millis(LONG + SLACK);
+
+/// A directory and a name in it.
+type Name = (u64, Vec<u8>);
+/// What has happened to names; 0: nothing that is known of.
+type Pending = BTreeMap<Name, u32>;
+
+/// The node is one of the made-up files.
+pub(super) fn is_file(node: u64) -> bool {
+    matches!(node, NODE | EVENTS_NODE)
+}
+
+/// The made-up file of this name.
+pub(super) fn file(name: &[u8]) -> Option<u64> {
+    match name {
+        NAME => Some(NODE),
+        EVENTS_NAME => Some(EVENTS_NODE),
+        _ => None,
+    }
+}
+
+/// Notes that these things have happened to a name.
+fn add(pending: &mut Pending, name: Name, mask: u32) {
+    *pending.entry(name).or_default() |= mask;
+}
 
 /// What one VM has to be told.
 #[derive(Debug)]
@@ -65,10 +93,11 @@ struct State {
     reader: Option<Answer>,
     /// Everything that it knows is to be looked up again.
     all: bool,
-    /// Directory and name.
-    pending: BTreeSet<(u64, Vec<u8>)>,
+    /// Numbers go with the names.
+    events: bool,
+    pending: Pending,
     /// What it was told last, until it asks for more.
-    told: Vec<(u64, Vec<u8>)>,
+    told: Vec<(Name, u32)>,
     /// Names that it takes for not there.
     absent: Absent,
     ended: bool,
@@ -93,6 +122,11 @@ impl Changes {
     /// The guest listens and may rely on what it is told.
     pub(super) fn is_relied(&self) -> bool {
         self.relied.load(Ordering::SeqCst)
+    }
+
+    /// Somebody listens, or did until a moment ago.
+    fn has_listener(&self) -> bool {
+        self.listener.load(Ordering::Relaxed) != 0
     }
 
     /// It is the process that looks names up again.
@@ -138,8 +172,11 @@ impl Changes {
         self.listener.store(header.pid, Ordering::Relaxed);
         let mut state = guard(&self.state);
         let told = std::mem::take(&mut state.told);
+        state.events = header.node == EVENTS_NODE;
         if again {
-            state.pending.extend(told);
+            for (name, mask) in told {
+                add(&mut state.pending, name, mask);
+            }
         }
         let earlier = state.reader.replace(answer);
         self.settle(&state);
@@ -152,7 +189,7 @@ impl Changes {
     }
 
     fn settle(&self, state: &State) {
-        let heard = self.listener.load(Ordering::Relaxed) != 0 && !state.ended;
+        let heard = self.has_listener() && !state.ended;
         let near = !state.all && state.pending.len() < BEHIND;
         self.relied.store(heard && near, Ordering::SeqCst);
     }
@@ -218,9 +255,9 @@ impl Changes {
 
 impl Fs {
     /// What the file looks like.
-    pub(super) fn changes_attr() -> Attr {
+    pub(super) fn changes_attr(node: u64) -> Attr {
         Attr {
-            ino: NODE,
+            ino: node,
             mode: libc::S_IFREG | 0o400,
             nlink: 1,
             ..Attr::default()
@@ -273,11 +310,13 @@ impl Fs {
         let mut state = guard(&changes.state);
         state.all |= seen.lost;
         // While nobody listens, everything is looked up later.
-        if changes.listener.load(Ordering::Relaxed) != 0 {
-            state.pending.extend(seen.names);
+        if changes.has_listener() {
             let tree = self.tree();
             let own = seen.dirs.iter().filter_map(|dir| tree.name_of(*dir));
-            state.pending.extend(own);
+            let own = own.map(|name| (name, 0));
+            for (name, mask) in seen.names.into_iter().chain(own) {
+                add(&mut state.pending, name, mask);
+            }
             // So many are pending when everything is, and some more.
             if state.pending.len() > tree.count() + 2 * ABSENT + PENDING {
                 state.pending.clear();
@@ -287,16 +326,22 @@ impl Fs {
         if state.all && state.reader.is_some() {
             state.all = false;
             let absent = std::mem::take(&mut state.absent);
-            state.pending.extend(absent.all());
-            state.pending.extend(self.tree().all_names());
+            for name in absent.all().into_iter().chain(self.tree().all_names()) {
+                add(&mut state.pending, name, 0);
+            }
         }
         changes.settle(&state);
         if !state.pending.is_empty()
             && let Some(reader) = state.reader.take()
         {
             let room = reader.data_bytes();
-            let State { pending, told, .. } = &mut *state;
-            let bytes = self.batch(pending, told, room);
+            let State {
+                pending,
+                told,
+                events,
+                ..
+            } = &mut *state;
+            let bytes = self.batch(pending, told, *events, room);
             match bytes.is_empty() {
                 // None of it has a place any more.
                 true => state.reader = Some(reader),
@@ -310,29 +355,33 @@ impl Fs {
     /// Takes paths out, each with a NUL behind it, as many as there is room.
     fn batch(
         &self,
-        pending: &mut BTreeSet<(u64, Vec<u8>)>,
-        told: &mut Vec<(u64, Vec<u8>)>,
+        pending: &mut Pending,
+        told: &mut Vec<(Name, u32)>,
+        events: bool,
         room: usize,
     ) -> Vec<u8> {
         let mut bytes = Vec::new();
         let tree = self.tree();
         while told.len() < BATCH
-            && let Some((parent, name)) = pending.pop_first()
+            && let Some((name, mask)) = pending.pop_first()
         {
-            let Some(path) = path(&tree, parent, &name) else {
+            let Some(path) = path(&tree, name.0, &name.1) else {
                 continue;
             };
-            if path.len() >= room {
+            let number = if events { &mask.to_ne_bytes()[..] } else { &[] };
+            let length = number.len() + path.len();
+            if length >= room {
                 // There is no place for it in any answer.
                 continue;
             }
-            if bytes.len() + path.len() >= room {
-                pending.insert((parent, name));
+            if bytes.len() + length >= room {
+                pending.insert(name, mask);
                 break;
             }
+            bytes.extend(number);
             bytes.extend(path);
             bytes.push(0);
-            told.push((parent, name));
+            told.push((name, mask));
         }
         bytes
     }
@@ -340,7 +389,7 @@ impl Fs {
     /// Watches a directory that the guest looks into. `true`: from now on.
     pub(super) fn watch(&self, share: u32, node: u64, dir: impl AsFd) -> bool {
         let marks = &self.changes.marks;
-        if self.kind(share) == Kind::File || !self.changes.is_relied() || marks.has(node) {
+        if self.kind(share) == Kind::File || !self.changes.has_listener() || marks.has(node) {
             return false;
         }
         if marks.is_full() {

@@ -27,11 +27,11 @@ fn root_attr(shares: usize) -> Attr {
 impl Fs {
     pub(super) fn lookup(&self, header: &Header, mut args: Args<'_>) -> Res<Vec<u8>> {
         let name = args.name()?;
-        if header.node == ROOT && name == changes::NAME {
-            let attr = Fs::changes_attr();
-            return Ok(Out::default()
-                .entry_out(changes::NODE, &attr, (1000, 1000))
-                .0);
+        if header.node == ROOT
+            && let Some(node) = changes::file(name)
+        {
+            let attr = Fs::changes_attr(node);
+            return Ok(Out::default().entry_out(node, &attr, (1000, 1000)).0);
         }
         if header.node == ROOT {
             let share = std::str::from_utf8(name)
@@ -123,8 +123,9 @@ impl Fs {
                 .attr_out(&root_attr(self.shares.len()), 1000)
                 .0);
         }
-        if header.node == changes::NODE {
-            return Ok(Out::default().attr_out(&Fs::changes_attr(), 1000).0);
+        if changes::is_file(header.node) {
+            let attr = Fs::changes_attr(header.node);
+            return Ok(Out::default().attr_out(&attr, 1000).0);
         }
         let share = self.tree().share(header.node)?;
         let attr = match self

@@ -24,9 +24,9 @@ fn number(error: std::io::Error) -> i32 {
 impl Fs {
     pub(super) fn open_file(&self, header: &Header, mut args: Args<'_>) -> Res<Vec<u8>> {
         let flags = args.u32()? as i32;
-        if header.node == changes::NODE {
+        if changes::is_file(header.node) {
             let flags = OPEN_DIRECT_IO | OPEN_NOFLUSH;
-            return Ok(Out::default().u64(changes::NODE).u32(flags).u32(0).0);
+            return Ok(Out::default().u64(header.node).u32(flags).u32(0).0);
         }
         let share = self.tree().share(header.node)?;
         let write = flags & libc::O_ACCMODE != libc::O_RDONLY;
@@ -48,7 +48,7 @@ impl Fs {
     pub(super) fn release(&self, header: &Header, mut args: Args<'_>) -> Res<Vec<u8>> {
         let (_handle, _flags, release) = (args.u64()?, args.u32()?, args.u32()?);
         let owner = args.u64()?;
-        if header.node == changes::NODE {
+        if changes::is_file(header.node) {
             self.leave_changes();
             return Ok(Vec::new());
         }

@@ -4,7 +4,7 @@
 
 #![expect(unsafe_code, reason = "no crate has fanotify with names")]
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::Mutex;
 
@@ -71,8 +71,9 @@ struct Known {
 /// What was seen.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Seen {
-    /// Directory and name.
-    pub(super) names: Vec<(u64, Vec<u8>)>,
+    /// Directory and name, and what has happened, in the terms of fanotify(7), which
+    /// are inotify(7)'s.
+    pub(super) names: BTreeMap<(u64, Vec<u8>), u32>,
     /// Directories that have changed themselves.
     pub(super) dirs: Vec<u64>,
     /// There was more than the host keeps.
@@ -193,8 +194,6 @@ impl Marks {
                 break;
             }
         }
-        seen.names.sort_unstable();
-        seen.names.dedup();
         seen.dirs.sort_unstable();
         seen.dirs.dedup();
         seen
@@ -217,10 +216,11 @@ impl Marks {
                     continue;
                 };
                 let itself = name == b".";
+                let mask = number(event, 8);
                 if !itself {
-                    seen.names.push((node, name.to_vec()));
+                    *seen.names.entry((node, name.to_vec())).or_default() |= mask;
                 }
-                if itself || number(event, 8) & LISTS as u32 != 0 {
+                if itself || mask & LISTS as u32 != 0 {
                     seen.dirs.push(node);
                 }
             }
@@ -299,13 +299,19 @@ mod tests {
             .stderr(std::process::Stdio::null())
             .status();
         sh.unwrap();
-        let names = |list: &[(u64, &str)]| -> Vec<(u64, Vec<u8>)> {
-            let one = |(node, name): &(u64, &str)| (*node, name.as_bytes().to_vec());
-            list.iter().map(one).collect()
-        };
         let seen = marks.read();
-        let expected = [(7, "new"), (7, "old"), (7, "own"), (8, "moved")];
-        assert_eq!(seen.names, names(&expected));
+        let expected = [
+            (7, "new", libc::FAN_CREATE | libc::FAN_MOVED_FROM),
+            (7, "old", libc::FAN_MODIFY | libc::FAN_CLOSE_WRITE),
+            (7, "own", libc::FAN_ATTRIB),
+            (8, "moved", libc::FAN_MOVED_TO),
+        ];
+        for (node, name, mask) in expected {
+            let mask = mask as u32;
+            let found = seen.names[&(node, name.as_bytes().to_vec())];
+            assert_eq!(found & mask, mask, "{name}: {found:x}");
+        }
+        assert_eq!(seen.names.len(), expected.len());
         assert_eq!(seen.dirs, [7, 8]);
         assert!(!seen.lost);
         marks.forget(8);
@@ -339,7 +345,7 @@ mod tests {
         };
         let mut seen = Seen::default();
         marks.take(&event(&own), &mut seen);
-        assert_eq!(seen.names, [(7, b"name".to_vec())]);
+        assert!(seen.names.keys().eq([&(7, b"name".to_vec())]));
         let mut other = own;
         other[0] ^= 1;
         let mut seen = Seen::default();
@@ -356,6 +362,6 @@ mod tests {
             marks.take(&vec![2; length], &mut seen);
             marks.take(&vec![0; length], &mut seen);
         }
-        assert_eq!(seen.names, []);
+        assert!(seen.names.is_empty());
     }
 }

@@ -300,7 +300,7 @@ impl Fs {
                 return answer.none();
             }
             op::INTERRUPT => return answer.none(),
-            op::READ if header.node == changes::NODE => {
+            op::READ if changes::is_file(header.node) => {
                 return self.read_changes(header, again, answer);
             }
             op::READ => return self.read(header, args, answer),
