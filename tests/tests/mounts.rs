@@ -182,3 +182,59 @@ fn volumes_without_a_name_go_with_their_container() {
     project.stack(&["down", "-v"]).ok();
     assert_eq!(names(), "");
 }
+
+const NFS: &str = r#"services:
+  server:
+    image: nfs:4
+    cap_add: [DAC_READ_SEARCH, SYS_RESOURCE]
+    stop_grace_period: 0s
+    volumes: [exported:/srv/nfs]
+    healthcheck: {test: [CMD, bash, -c, "</dev/tcp/127.0.0.1/2049"], interval: 1s}
+  web:
+    image: busybox:1
+    command: sleep 1000
+    init: true
+    stop_grace_period: 0s
+    depends_on: {server: {condition: service_healthy}}
+    volumes:
+      - remote:/etc
+      - {type: volume, source: remote, target: /part, volume: {subpath: sub, nocopy: true}}
+      - look:/look
+  none:
+    image: busybox:1
+    profiles: [none]
+    command: sleep 1000
+    volumes: [none:/none]
+volumes:
+  exported: {}
+  remote: {driver_opts: {type: nfs, o: "addr=server,rw,nfsvers=4.1,soft", device: ":/data"}}
+  look: {driver_opts: {type: nfs, o: "addr=server,ro", device: ":/data"}}
+  none: {driver_opts: {type: nfs4, o: addr=server, device: ":/none"}}
+"#;
+
+#[test]
+fn a_volume_is_a_directory_of_an_nfs_server() {
+    let home = Home::new();
+    let project = home.project("remote", NFS);
+    project.stack(&["up", "-d", "server", "--wait"]).ok();
+    inside(&project, "server", "mkdir -m 777 /srv/nfs/sub");
+    project.stack(&["up", "-d"]).ok();
+    let script = r"
+        grep -c ^root: /etc/passwd; touch /look/x 2>&1; echo web > /part/f; chown 33:34 /part/f
+        grep -c ' /look nfs4 ro,' /proc/mounts; cat /look/sub/f; flock /part/f echo locked
+    ";
+    let said = inside(&project, "web", script);
+    // A server with files in it keeps them: the image's content is for an empty one.
+    assert_eq!(
+        said,
+        "0\ntouch: /look/x: Read-only file system\n1\nweb\nlocked\n"
+    );
+    let said = inside(
+        &project,
+        "server",
+        "stat -c %u:%g /srv/nfs/sub/f; cat /srv/nfs/sub/f",
+    );
+    assert_eq!(said, "33:34\nweb\n");
+    let failed = project.stack(&["up", "-d", "none"]).fails();
+    failed.says("NFS server server: it has no directory /none");
+}
