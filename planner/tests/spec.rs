@@ -252,6 +252,7 @@ volumes:
         create,
         // What is a volume in the file begins with the image's content.
         copy: path.ends_with("/there"),
+        subpath: None,
     };
     let volume = |nocopy, subpath: Option<&str>| MountSource::Volume {
         volume: "data".into(),

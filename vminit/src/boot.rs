@@ -3,9 +3,12 @@
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::reboot::{RebootMode, reboot};
+
+use crate::nfs;
 
 /// Mounts that every VM has.
 pub(crate) fn mounts() -> io::Result<()> {
@@ -68,23 +71,44 @@ fn make(source: &str, target: &str, kind: &str, flags: MsFlags, data: &str) -> i
         .map_err(|error| io::Error::other(format!("{target}: {error}")))
 }
 
-/// Writes everything back and unmounts what holds data.
+/// How long servers of files have for what is left to be written, at the end.
+const SERVERS: Duration = Duration::from_secs(5);
+
+/// Writes everything back and unmounts what holds data: disks first, for a server of
+/// files (`nfs.rs`) may not answer any more.
 pub(crate) fn unmount_all() {
-    rustix::fs::sync();
     let table = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     // Last mounted first.
-    let targets: Vec<&str> = table
+    let targets: Vec<String> = table
         .lines()
         .rev()
-        .filter_map(|l| l.split(' ').nth(1))
+        .filter_map(|line| line.split(' ').nth(1))
+        .map(|target| target.replace("\\040", " "))
+        .filter(|target| target.starts_with("/run/"))
         .collect();
-    for target in targets.iter().filter(|target| target.starts_with("/run/")) {
-        let target = target.replace("\\040", " ");
-        if umount2(Path::new(&target), MntFlags::empty()).is_err() {
-            let _ = umount2(Path::new(&target), MntFlags::MNT_DETACH);
-        }
+    let (servers, disks): (Vec<String>, Vec<String>) = targets
+        .into_iter()
+        .partition(|target| target.starts_with(nfs::DIRECTORY));
+    if servers.is_empty() {
+        rustix::fs::sync();
     }
-    rustix::fs::sync();
+    disks.iter().for_each(|target| unmount(target));
+    if servers.is_empty() {
+        rustix::fs::sync();
+        return;
+    }
+    let (done, ended) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        servers.iter().for_each(|target| unmount(target));
+        let _ = done.send(());
+    });
+    let _ = ended.recv_timeout(SERVERS);
+}
+
+fn unmount(target: &str) {
+    if umount2(Path::new(target), MntFlags::empty()).is_err() {
+        let _ = umount2(Path::new(target), MntFlags::MNT_DETACH);
+    }
 }
 
 /// Ends the VM: `microvm` has no power button, but the VMM was told not to

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
 
 use stack_protocol::config::VmConfig;
@@ -37,7 +37,16 @@ pub(crate) fn make(config: &VmConfig, root: &Root) -> io::Result<()> {
         fs::set_permissions(&file, fs::Permissions::from_mode(wanted.mode))?;
         show(&file, &wanted.path, root, true)?;
     }
+    mount_table(root);
     Ok(())
+}
+
+/// As Docker does, for programs that look for `/etc/mtab` (getmntent(3)). One that the
+/// image has stays.
+fn mount_table(root: &Root) {
+    if let Ok(etc) = root.directory("/etc") {
+        let _ = symlink("/proc/mounts", etc.path().join("mtab"));
+    }
 }
 
 /// Writes those of the service's own files again that are shown, in place:

@@ -14,6 +14,9 @@ use crate::files;
 /// RFC 7530, section 3.1
 const PORT: u16 = 2049;
 
+/// Where all of them are mounted first.
+pub(crate) const DIRECTORY: &str = "/run/nfs/";
+
 /// What is mounted.
 pub(crate) struct Export<'a> {
     /// Host name or address.
@@ -26,8 +29,9 @@ pub(crate) struct Export<'a> {
 
 /// Mounts it, for the mount with the number `n`.
 pub(crate) fn mount(export: &Export<'_>, n: usize, config: &VmConfig) -> io::Result<PathBuf> {
-    let dir = PathBuf::from(format!("/run/nfs/{n}"));
+    let dir = PathBuf::from(format!("{DIRECTORY}{n}"));
     fs::create_dir_all(&dir)?;
+    be_another_client()?;
     let address = resolve(export.server, config)?;
     let (flags, data) = options(export.options);
     let mut why = Errno::EPROTONOSUPPORT;
@@ -79,6 +83,15 @@ fn attempt(
     )
 }
 
+/// A server knows its clients by a name that all guests have in common, and machines
+/// of one template have the time of their boot in common, too: two of them would be one
+/// client, with the same locks (RFC 8881, section 2.4).
+fn be_another_client() -> io::Result<()> {
+    let name = fs::read_to_string("/proc/sys/kernel/random/uuid")?;
+    fs::write("/sys/module/nfs/parameters/nfs4_unique_id", name.trim())
+        .map_err(|error| io::Error::other(format!("NFS client's name: {error}")))
+}
+
 /// In the order to try them.
 fn versions(options: &[String]) -> &'static [&'static str] {
     match options
@@ -90,7 +103,8 @@ fn versions(options: &[String]) -> &'static [&'static str] {
         Some("4.2") => &["4.2"],
         Some("4.1") => &["4.1"],
         Some("4.0") => &["4.0"],
-        Some(_) => &["3"],
+        Some("3") => &["3"],
+        Some(_) => &[],
     }
 }
 
@@ -130,6 +144,10 @@ fn options(options: &[String]) -> (MsFlags, String) {
 /// The server's address, IPv4 first: by the name servers of the service.
 fn resolve(server: &str, config: &VmConfig) -> io::Result<IpAddr> {
     if let Ok(address) = server.parse() {
+        return Ok(address);
+    }
+    let known = config.hosts.iter().find(|(_, name)| name == server);
+    if let Some(address) = known.and_then(|(address, _)| address.parse().ok()) {
         return Ok(address);
     }
     fs::create_dir_all("/etc")?;

@@ -104,6 +104,14 @@ fn socket(fields: &Map<String, Value>) -> String {
     format!("{target}: {}", text(fields, "path").unwrap_or_default())
 }
 
+/// `data/sub`
+fn within(name: &str, source: &Map<String, Value>) -> String {
+    match text(source, "subpath") {
+        Some(subpath) => format!("{name}/{subpath}"),
+        None => name.to_owned(),
+    }
+}
+
 /// `source:target:ro`
 fn mount(fields: &Map<String, Value>) -> String {
     let target = text(fields, "target").unwrap_or_default();
@@ -113,13 +121,21 @@ fn mount(fields: &Map<String, Value>) -> String {
         .and_then(Value::as_object)
         .unwrap_or(&empty);
     let mut out = match text(source, "type") {
-        Some("bind") => format!("{}:{target}", text(source, "path").unwrap_or_default()),
+        Some("bind") => {
+            let path = text(source, "path").unwrap_or_default();
+            format!("{}:{target}", within(path, source))
+        }
+        Some("nfs") => {
+            let server = text(source, "server").unwrap_or_default();
+            let path = within(text(source, "path").unwrap_or_default(), source);
+            let options = source.get("options").and_then(Value::as_array);
+            let options = options.into_iter().flatten().filter_map(Value::as_str);
+            let options: String = options.map(|option| format!(":{option}")).collect();
+            format!("{server}:{path}:{target}{options}")
+        }
         Some("volume") => {
-            let mut name = text(source, "volume").unwrap_or_default().to_owned();
-            if let Some(subpath) = text(source, "subpath") {
-                name = format!("{name}/{subpath}");
-            }
-            format!("{name}:{target}")
+            let name = text(source, "volume").unwrap_or_default();
+            format!("{}:{target}", within(name, source))
         }
         Some("tmpfs") => {
             let size = number(source, "size").map(size);

@@ -31,12 +31,10 @@ impl Disguise {
     pub(super) fn source(self, copy: bool, subpath: Option<String>) -> MountSource {
         match self.what {
             What::Directory(path) => MountSource::Bind {
-                path: match subpath {
-                    Some(subpath) => path.join(subpath.trim_start_matches('/')),
-                    None => path,
-                },
+                path,
                 create: false,
                 copy,
+                subpath,
             },
             What::Tmpfs {
                 size,
@@ -63,24 +61,21 @@ pub(super) fn disguised(volume: &Node) -> Option<Disguise> {
     let options = volume.get("driver_opts")?;
     let device = text(options, "device")?;
     let flags = text(options, "o").unwrap_or_default();
-    let has = |name: &str| flags.split(',').any(|flag| flag == name);
+    let each = || flags.split(',').map(str::trim);
+    let has = |name: &str| each().any(|flag| flag == name);
     let what = match text(options, "type").as_deref() {
         None | Some("none" | "") if has("bind") || has("rbind") => {
             What::Directory(PathBuf::from(device))
         }
         Some("tmpfs") => {
-            let option = |name: &str| {
-                flags
-                    .split(',')
-                    .find_map(|flag| flag.strip_prefix(name)?.strip_prefix('='))
-            };
+            let option =
+                |name: &str| each().find_map(|flag| flag.strip_prefix(name)?.strip_prefix('='));
             What::Tmpfs {
                 size: option("size")
                     .and_then(parse_bytes)
                     .and_then(|size| u64::try_from(size).ok()),
                 mode: option("mode").and_then(|mode| u32::from_str_radix(mode, 8).ok()),
-                options: flags
-                    .split(',')
+                options: each()
                     .filter(|flag| is_mount_option(flag))
                     .map(str::to_owned)
                     .collect(),

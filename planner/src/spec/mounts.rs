@@ -59,6 +59,7 @@ fn volume(model: &Node, node: &Node, report: &mut Report) -> Option<MountSpec> {
                 .and_then(Node::as_bool)
                 .unwrap_or(true),
             copy: false,
+            subpath: None,
         },
         Some("volume") => match text(node, "source") {
             None => MountSource::Anonymous,

@@ -1,5 +1,7 @@
 //! Volumes of an NFS server: `driver_opts: {type: nfs, o: "addr=…", device: ":/…"}`
 
+use std::ops::RangeInclusive;
+
 use super::{text, unusable};
 use crate::diagnostic::{Problem, Report, codes};
 use crate::tree::Node;
@@ -24,23 +26,38 @@ pub(super) fn is(kind: &str) -> bool {
 #[derive(Debug)]
 pub(super) struct Wrong(&'static str, String, &'static str);
 
-/// Options of nfs(5) with a number.
-const NUMBERS: [&str; 14] = [
-    "acdirmax",
-    "acdirmin",
-    "acregmax",
-    "acregmin",
-    "actimeo",
-    "max_connect",
-    "mountport",
-    "namlen",
-    "nconnect",
-    "port",
-    "retrans",
-    "rsize",
-    "timeo",
-    "wsize",
+/// Options of nfs(5) with a number, and what it may be (`fs/nfs/fs_context.c`).
+const NUMBERS: [(&str, RangeInclusive<u32>); 14] = [
+    ("acdirmax", 0..=u32::MAX),
+    ("acdirmin", 0..=u32::MAX),
+    ("acregmax", 0..=u32::MAX),
+    ("acregmin", 0..=u32::MAX),
+    ("actimeo", 0..=u32::MAX),
+    ("max_connect", 1..=16),
+    ("mountport", 0..=65535),
+    ("namlen", 0..=u32::MAX),
+    ("nconnect", 1..=16),
+    ("port", 0..=65535),
+    ("retrans", 0..=u32::MAX),
+    ("rsize", 0..=u32::MAX),
+    ("timeo", 1..=u32::MAX),
+    ("wsize", 0..=u32::MAX),
 ];
+
+/// Options of nfs(5) with one of these words.
+const WORDS: [(&str, &[&str]); 3] = [
+    ("local_lock", &["all", "flock", "posix", "none"]),
+    ("lookupcache", &["all", "positive", "pos", "none"]),
+    ("write", &["lazy", "eager", "wait"]),
+];
+
+/// The option has such a value.
+fn has_value(name: &str, value: &str) -> bool {
+    let number = |range: &RangeInclusive<u32>| value.parse().is_ok_and(|n| range.contains(&n));
+    let fits = |(known, range): &(&str, _)| *known == name && number(range);
+    let is_one = |(known, words): &(&str, &[&str])| *known == name && words.contains(&value);
+    NUMBERS.iter().any(fits) || WORDS.iter().any(is_one)
+}
 
 /// Options without a value, of nfs(5) and mount(8).
 const FLAGS: [&str; 33] = [
@@ -80,14 +97,16 @@ const FLAGS: [&str; 33] = [
 ];
 
 /// Of mount.nfs(8) and fstab(5), for programs that there are none of here.
-const NO_EFFECT: [&str; 18] = [
+const NO_EFFECT: [&str; 24] = [
     "_netdev",
     "auto",
     "bg",
     "defaults",
     "fg",
     "intr",
+    "lazytime",
     "migration",
+    "noalignwrite",
     "noauto",
     "nofail",
     "nofsc",
@@ -95,11 +114,21 @@ const NO_EFFECT: [&str; 18] = [
     "nomigration",
     "nosoftreval",
     "nouser",
+    "posix",
     "ro",
     "rw",
+    "sloppy",
+    "strictatime",
     "tcp",
+    "trunkdiscovery",
     "user",
 ];
+
+/// Why, and what there is.
+const IMPOSSIBLE: &str = "is not possible";
+const TCP: &str = "the guest's kernel has NFS over TCP only";
+const SECURITY: &str = "without Kerberos there are `sec=sys` and `sec=none`";
+const CACHE: &str = "the guest has no cache of files on a disk";
 
 /// Takes `type`, `device` and `o` apart.
 pub(super) fn export(kind: &str, device: &str, options: &str) -> Result<Export, Wrong> {
@@ -118,58 +147,36 @@ pub(super) fn export(kind: &str, device: &str, options: &str) -> Result<Export, 
     let mut server = host.to_owned();
     let mut kept = Vec::new();
     let mut version = (kind == "nfs4").then(|| "4".to_owned());
+    let mut minor = None;
     for option in options.split(',').map(str::trim).filter(|o| !o.is_empty()) {
         let (name, value) = option.split_once('=').unwrap_or((option, ""));
         let wrong = |why: &str, help| Err(Wrong("o", format!("`{option}` {why}"), help));
-        match name {
-            "addr" | "mounthost" | "mountaddr" if !value.is_empty() => {
-                if name == "addr" || server.is_empty() {
+        match (name, value) {
+            ("addr", _) if !value.is_empty() => value.clone_into(&mut server),
+            ("mounthost" | "mountaddr", _) if !value.is_empty() => {
+                if server.is_empty() {
                     value.clone_into(&mut server);
                 }
             }
-            "vers" | "nfsvers" => match value {
-                "3" | "4" | "4.0" | "4.1" | "4.2" => version = Some(value.to_owned()),
-                _ => {
-                    return wrong(
-                        "is no version of NFS that there is",
-                        "3, 4, 4.0, 4.1 or 4.2",
-                    );
-                }
-            },
-            "minorversion" => version = Some(format!("4.{value}")),
-            "proto" | "mountproto" => match value {
-                "tcp" | "tcp6" => {}
-                _ => {
-                    return wrong(
-                        "is not possible",
-                        "the guest's kernel has NFS over TCP only",
-                    );
-                }
-            },
-            "udp" | "rdma" => {
+            ("vers" | "nfsvers", "3" | "4" | "4.0" | "4.1" | "4.2") => {
+                version = Some(value.to_owned());
+            }
+            ("v3" | "v4" | "v4.0" | "v4.1" | "v4.2", "") => version = Some(name[1..].to_owned()),
+            ("minorversion", "0" | "1" | "2") => minor = Some(value.to_owned()),
+            ("vers" | "nfsvers" | "minorversion", _) => {
                 return wrong(
-                    "is not possible",
-                    "the guest's kernel has NFS over TCP only",
+                    "is no version of NFS that there is",
+                    "3, 4, 4.0, 4.1 or 4.2",
                 );
             }
-            "sec" if value != "sys" && value != "none" => {
-                return wrong(
-                    "is not possible",
-                    "without Kerberos there are `sec=sys` and `sec=none`",
-                );
-            }
-            "sec" | "lookupcache" | "local_lock" | "write" => kept.push(option.to_owned()),
-            "clientaddr" | "mountvers" | "retry" => {}
-            "fsc" => {
-                return wrong(
-                    "is not possible",
-                    "the guest has no cache of files on a disk",
-                );
-            }
-            _ if NUMBERS.contains(&name) && value.parse::<u32>().is_ok() => {
-                kept.push(option.to_owned());
-            }
-            _ if FLAGS.contains(&option) => kept.push(option.to_owned()),
+            // The first is of the request for the first handle alone.
+            ("mountproto", "udp") | ("proto" | "mountproto", "tcp" | "tcp6") => {}
+            ("proto" | "mountproto" | "udp" | "rdma", _) => return wrong(IMPOSSIBLE, TCP),
+            ("sec", "sys" | "none") => kept.push(option.to_owned()),
+            ("sec", _) => return wrong(IMPOSSIBLE, SECURITY),
+            ("fsc", _) => return wrong(IMPOSSIBLE, CACHE),
+            ("clientaddr" | "mountvers" | "retry" | "bsize", _) => {}
+            _ if has_value(name, value) || FLAGS.contains(&option) => kept.push(option.to_owned()),
             _ if NO_EFFECT.contains(&option) => {}
             _ => return wrong("is no option of NFS", "they are in nfs(5)"),
         }
@@ -177,6 +184,13 @@ pub(super) fn export(kind: &str, device: &str, options: &str) -> Result<Export, 
     if server.is_empty() {
         let help = "write `addr=` with its name or address into `o`";
         return Err(Wrong("o", "the NFS server is not named".to_owned(), help));
+    }
+    if let Some(minor) = minor.filter(|_| version.as_deref() != Some("3")) {
+        version = Some(format!("4.{minor}"));
+    }
+    if version.as_deref() == Some("3") {
+        // Locks of version 3 need a daemon that the guest does not have.
+        kept.retain(|option| option != "lock");
     }
     kept.extend(version.map(|version| format!("vers={version}")));
     Ok(Export {
@@ -234,6 +248,17 @@ mod tests {
         assert_eq!((made.server.as_str(), made.path.as_str()), ("nas.lan", "/"));
         assert_eq!(made.options, ["vers=4"]);
         assert_eq!(export("nfs", "[fd00::1]:/x", "").unwrap().server, "fd00::1");
+        let options = |o: &str| {
+            export("nfs", ":/x", &format!("addr=a,{o}"))
+                .unwrap()
+                .options
+        };
+        assert_eq!(
+            options("minorversion=1,nfsvers=4,proto=tcp,hard,nointr"),
+            ["hard", "vers=4.1"]
+        );
+        assert_eq!(options("v4.2"), ["vers=4.2"]);
+        assert_eq!(options("nfsvers=3,lock, ro"), ["vers=3"]);
         // The address counts, the name is for the server's own eyes.
         assert_eq!(
             export("nfs", "nas:/x", "addr=10.0.0.9").unwrap().server,
@@ -252,6 +277,9 @@ mod tests {
             (":/x", "addr=a,vers=2", "vers=2"),
             (":/x", "addr=a,sfot", "sfot"),
             (":/x", "addr=a,timeo=soon", "timeo"),
+            (":/x", "addr=a,nconnect=17", "nconnect"),
+            (":/x", "addr=a,minorversion=3", "minorversion"),
+            (":/x", "addr=a,lookupcache=foo", "lookupcache"),
         ] {
             let Wrong(_, why, _) = export("nfs", device, options).unwrap_err();
             assert!(why.contains(word), "{why}");

@@ -428,6 +428,9 @@ pub enum MountSource {
         /// it is a named volume in the file.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         copy: bool,
+        /// Directory in it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        subpath: Option<String>,
     },
     /// A directory of an NFS server, mounted by the guest.
     Nfs {

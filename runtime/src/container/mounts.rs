@@ -84,7 +84,14 @@ impl Parts {
                 }
                 MountSource::Anonymous => continue,
                 MountSource::Bind { path, .. } if is_socket(path) => self.socket(path, n)?,
-                MountSource::Bind { path, create, copy } => {
+                MountSource::Bind {
+                    path,
+                    create,
+                    copy,
+                    subpath,
+                } => {
+                    // The guest looks for it: what it has made of it leads nowhere else.
+                    subpath_of = subpath.clone().unwrap_or_default();
                     let copy = *copy && !mount.read_only;
                     self.bind(path, *create, mount.read_only, copy)?
                 }

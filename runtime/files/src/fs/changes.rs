@@ -169,8 +169,10 @@ impl Changes {
     /// The guest has done what it was told, and waits for more. `again`: it has
     /// not, for it was halted or the server was another.
     fn listen(&self, header: &Header, again: bool, answer: Answer) {
-        self.listener.store(header.pid, Ordering::Relaxed);
+        let earlier = self.listener.swap(header.pid, Ordering::Relaxed);
         let mut state = guard(&self.state);
+        // What was looked up before is not watched.
+        state.all |= earlier != header.pid;
         let told = std::mem::take(&mut state.told);
         state.events = header.node == EVENTS_NODE;
         if again {
@@ -363,7 +365,8 @@ impl Fs {
         let mut bytes = Vec::new();
         let tree = self.tree();
         while told.len() < BATCH
-            && let Some((name, mask)) = pending.pop_first()
+            // What is in a directory before the directory, which may be gone.
+            && let Some((name, mask)) = pending.pop_last()
         {
             let Some(path) = path(&tree, name.0, &name.1) else {
                 continue;

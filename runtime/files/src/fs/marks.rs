@@ -62,7 +62,8 @@ pub(super) struct Marks {
 struct Known {
     /// File system, type and bytes of the handle: two file systems have the same
     /// handles.
-    nodes: HashMap<Vec<u8>, u64>,
+    /// A directory that is in two shares has a node in each.
+    nodes: HashMap<Vec<u8>, Vec<u64>>,
     handles: HashMap<u64, Vec<u8>>,
     /// How many the host watches: those that are forgotten, too.
     made: usize,
@@ -137,9 +138,10 @@ impl Marks {
         if done != 0 {
             return false;
         }
-        if known.nodes.insert(handle.clone(), node).is_none() {
-            known.made += 1;
-        }
+        let nodes = known.nodes.entry(handle.clone()).or_default();
+        nodes.push(node);
+        let news = nodes.len() == 1;
+        known.made += usize::from(news);
         known.handles.insert(node, handle);
         true
     }
@@ -148,9 +150,14 @@ impl Marks {
     /// to end that would need a name that it still has.
     pub(super) fn forget(&self, node: u64) {
         let mut known = guard(&self.known);
-        if let Some(handle) = known.handles.remove(&node)
-            && known.nodes.get(&handle) == Some(&node)
-        {
+        let Some(handle) = known.handles.remove(&node) else {
+            return;
+        };
+        let Some(nodes) = known.nodes.get_mut(&handle) else {
+            return;
+        };
+        nodes.retain(|other| *other != node);
+        if nodes.is_empty() {
             known.nodes.remove(&handle);
         }
     }
@@ -212,16 +219,16 @@ impl Marks {
             } else if number(event, 20) != own
                 && let Some((handle, name)) = event.get(METADATA..).and_then(name_in)
             {
-                let Some(node) = guard(&self.known).nodes.get(&handle).copied() else {
-                    continue;
-                };
+                let nodes = guard(&self.known).nodes.get(&handle).cloned();
                 let itself = name == b".";
                 let mask = number(event, 8);
-                if !itself {
-                    *seen.names.entry((node, name.to_vec())).or_default() |= mask;
-                }
-                if itself || mask & LISTS as u32 != 0 {
-                    seen.dirs.push(node);
+                for node in nodes.unwrap_or_default() {
+                    if !itself {
+                        *seen.names.entry((node, name.to_vec())).or_default() |= mask;
+                    }
+                    if itself || mask & LISTS as u32 != 0 {
+                        seen.dirs.push(node);
+                    }
                 }
             }
         }
