@@ -4,6 +4,7 @@
 use std::os::fd::AsFd;
 use std::sync::{Arc, Weak};
 
+use super::handles::Open;
 use super::resolve::{identity, is_kind, look, stat};
 use super::tree::Identity;
 use super::{Fs, guard};
@@ -51,11 +52,12 @@ impl Fs {
                         fs: Arc::clone(&fs),
                         node,
                     }),
-                    Err(error) if own => {
+                    Err(error) if own && self.is_open(node) => {
                         give_back(kept);
                         return Err(error);
                     }
-                    // What another VM has too many of is its own loss.
+                    // What another VM has too many of is its own loss, and what an
+                    // earlier server knew is seldom open.
                     Ok(false) | Err(_) => {}
                 }
             }
@@ -76,10 +78,11 @@ impl Fs {
     }
 
     fn may_be_open(&self, node: u64) -> bool {
-        let is_open = guard(&self.files)
-            .get(&node)
-            .is_some_and(super::handles::Open::is_used);
-        is_open || self.tree().is_recovered(node)
+        self.is_open(node) || self.tree().is_recovered(node)
+    }
+
+    fn is_open(&self, node: u64) -> bool {
+        guard(&self.files).get(&node).is_some_and(Open::is_used)
     }
 
     /// Gives the file to the keeper. `false`: it has it, or there is none.

@@ -158,5 +158,8 @@ fn after(queues: Vec<Running>, act: impl FnOnce() + Send + 'static) {
         }
         act();
     };
-    std::thread::spawn(wait);
+    // Without room for a thread the keeper waits for a while, and goes on.
+    if let Err(error) = std::thread::Builder::new().spawn(wait) {
+        tracing::error!(%error, "nobody waits for a queue's end");
+    }
 }
