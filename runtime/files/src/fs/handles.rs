@@ -60,7 +60,11 @@ impl Open {
     }
 
     fn descriptors(&self) -> usize {
-        usize::from(self.read.is_some()) + usize::from(self.write.is_some())
+        match (&self.read, &self.write) {
+            (None, None) => 0,
+            (Some(read), Some(write)) if !Arc::ptr_eq(read, write) => 2,
+            (Some(_), _) | (_, Some(_)) => 1,
+        }
     }
 
     pub(super) fn get(&self, write: bool) -> Option<Arc<OwnedFd>> {
