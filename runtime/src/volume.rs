@@ -6,6 +6,7 @@ pub(crate) mod convert;
 mod lone;
 mod manage;
 pub(crate) mod share;
+pub(crate) mod tree;
 mod turn;
 
 pub(crate) use manage::Reach;

@@ -339,8 +339,14 @@ fn a_disk_becomes_a_tree_when_a_second_service_comes() {
     begun.kill();
     drop(begun.finish(10));
     eventually("its end", 10, || home.vms().is_empty().then_some(()));
-    project.stack(&["up", "-d"]).ok();
+    project.stack(&["up", "-d", "two"]).ok();
     form("tree");
+    // The first one, which does not run, was made when it was a disk.
+    let out = project.dir().join("out");
+    let out = out.to_str().unwrap();
+    project.stack(&["cp", "one:/v/d/f", out]).ok();
+    assert_eq!(std::fs::read_to_string(out).unwrap(), "content\n");
+    project.stack(&["up", "-d"]).ok();
     for service in ["one", "two"] {
         let look = "cat /v/l; stat -c '%u:%g %a' /v/d/f";
         let said = project
@@ -421,6 +427,21 @@ fn a_guest_cannot_leave_what_is_shared_with_it() {
         std::fs::rename(dir.join("in/aside"), dir.join("in/sub")).unwrap();
     }
     assert_eq!(busy.finish(120).ok(), "end\n");
+    // A directory that has another name for a while.
+    let (here, there) = (dir.join("in/here"), dir.join("in/there"));
+    std::fs::create_dir(&here).unwrap();
+    std::fs::write(here.join("f"), "below").unwrap();
+    assert_eq!(run("cat /in/here/f").ok(), "below");
+    std::fs::rename(&here, &there).unwrap();
+    let wait = |path: &str| {
+        let script = format!(
+            "n=0; until cat {path} 2>/dev/null; do sleep 0.1; n=$((n+1)); test $n -lt 100 || exit 1; done"
+        );
+        assert_eq!(run(&script).ok(), "below");
+    };
+    wait("/in/there/f");
+    std::fs::rename(&there, &here).unwrap();
+    wait("/in/here/f");
     // An editor's way to save: the mount shows the new file.
     std::fs::write(dir.join("single/new"), "saved").unwrap();
     std::fs::rename(dir.join("single/new"), dir.join("single/f")).unwrap();

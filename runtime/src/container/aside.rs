@@ -91,7 +91,9 @@ impl Aside {
             .await;
         let mut turns = daemon.volume_turns(&handle.record().blueprint).await?;
         turns.push(Arc::new(turn));
-        let record = handle.record();
+        let mut record = handle.record();
+        // A volume of its may have become a tree since it was made.
+        crate::volume::convert::follow(&mut record.blueprint);
         if record.container.state.is_live() || record.process.is_some() {
             let message = format!("{} has just been started", record.container.name);
             return Err(ApiError::new("not_running", message));

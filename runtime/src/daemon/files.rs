@@ -1,7 +1,7 @@
 //! The user's file server, `stack-fsd`: started when the first VM needs it.
 //! It ends by itself when there is none any more.
 
-use std::io::ErrorKind::{ConnectionRefused, NotFound};
+use std::io::ErrorKind::{BrokenPipe, ConnectionRefused, ConnectionReset, NotFound, UnexpectedEof};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -55,13 +55,22 @@ impl FileServer {
     async fn open(&self, session: Session) -> Result<(), ApiError> {
         let _turn = self.turn.lock().await;
         let request = Request::Open(session);
-        let response = match self.call(&request).await {
-            Ok(response) => response,
-            Err(_) => {
-                self.start().await?;
-                self.call(&request).await.map_err(|error| failed(&error))?
-            }
-        };
+        let mut said = self.call(&request).await;
+        if let Err(error) = &said
+            && matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
+        {
+            // One that had nothing to do has just ended.
+            tokio::time::sleep(AGAIN).await;
+            said = self.call(&request).await;
+        }
+        // Only where there is none: a second one would end the VMs of the first.
+        if let Err(error) = &said
+            && matches!(error.kind(), ConnectionRefused | NotFound)
+        {
+            self.start().await?;
+            said = self.call(&request).await;
+        }
+        let response = said.map_err(|error| failed(&error))?;
         match response {
             Response::Done => {
                 self.used.notify_one();

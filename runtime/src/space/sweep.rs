@@ -43,10 +43,9 @@ fn each(dir: &Path, goes: impl Fn(&str) -> bool) {
         }
         let path = entry.path();
         tracing::info!(path = %path.display(), "left behind: deleted");
-        let _ = match entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            true => fs::remove_dir_all(&path),
-            false => fs::remove_file(&path),
-        };
+        if let Err(error) = crate::volume::tree::delete(&path) {
+            tracing::warn!(%error, path = %path.display(), "it stays");
+        }
     }
 }
 

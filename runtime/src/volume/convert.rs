@@ -78,12 +78,7 @@ pub(crate) fn settle(daemon: &Daemon) {
 
 /// Deletes a disk or a tree, if it is there.
 pub(super) fn delete(path: &Path) -> std::io::Result<()> {
-    let deleted = match std::fs::symlink_metadata(path) {
-        Ok(meta) if meta.is_dir() => std::fs::remove_dir_all(path),
-        Ok(_) => std::fs::remove_file(path),
-        Err(error) => Err(error),
-    };
-    match deleted {
+    match super::tree::delete(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }

@@ -1,6 +1,5 @@
 //! What `stack volume` does.
 
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,7 +10,7 @@ use stack_protocol::config::MountSource;
 use stack_vmm::Agent;
 
 use super::lone::{self, PLACE};
-use super::{Volume, VolumeKind, WantedVolume};
+use super::{Volume, VolumeKind, WantedVolume, tree};
 use crate::container::Handle;
 use crate::container::aside::Lone;
 use crate::daemon::Daemon;
@@ -66,7 +65,7 @@ impl Daemon {
                 VolumeKind::Tree => Form::Tree,
             },
             path: volume.path.display().to_string(),
-            size: size(&volume.path),
+            size: tree::size(&volume.path),
             anonymous: volume.anonymous_of.is_some() || volume.awaits.is_some(),
             labels: volume.labels.clone(),
             created_ms: volume.created_ms,
@@ -207,17 +206,4 @@ fn inside(handle: &Handle, disk: &Path) -> Option<(Reach, String)> {
         matches!(&mount.source, MountSource::Disk { serial, .. } if *serial == used.serial) && whole
     })?;
     Some((Reach::Own(agent), mount.target.clone()))
-}
-
-/// Bytes on the host's disk.
-fn size(path: &Path) -> u64 {
-    let Ok(meta) = std::fs::symlink_metadata(path) else {
-        return 0;
-    };
-    let own = meta.blocks() * 512;
-    if !meta.is_dir() {
-        return own;
-    }
-    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
-    own + entries.map(|entry| size(&entry.path())).sum::<u64>()
 }

@@ -18,7 +18,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use super::absent::Absent;
 use super::journal::Record;
 use super::leases::SLACK;
-use super::marks::{Marks, Seen};
+use super::marks::{Marks, Seen, removes};
 use super::tree::{ROOT, Tree};
 use super::{Fs, guard};
 use crate::fuse::{Attr, Header};
@@ -301,6 +301,9 @@ impl Fs {
             let seen = changes.marks.read();
             if guard(&changes.state).ended {
                 return;
+            }
+            for ((parent, name), _) in seen.names.iter().filter(|(_, mask)| removes(**mask)) {
+                self.after_removal_elsewhere(*parent, name);
             }
             self.tell(seen);
         }

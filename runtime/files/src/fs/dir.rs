@@ -20,8 +20,6 @@ const ENTRY: usize = 24;
 const ENTRY_OUT: usize = 128;
 /// Bytes that are read of the host's list at least: more than its largest entry.
 const FEWEST: usize = 512;
-/// Directories that are open at most.
-const OPEN: usize = 65_536;
 
 impl Fs {
     pub(super) fn dir_file(&self, node: u64) -> Res<Arc<OwnedFd>> {
@@ -35,7 +33,7 @@ impl Fs {
         if header.node != ROOT {
             let dir = self.dir_file(header.node)?;
             let mut dirs = guard(&self.dirs);
-            if dirs.len() >= OPEN {
+            if dirs.len() >= self.common.room.0 {
                 return Err(libc::EMFILE);
             }
             dirs.insert(handle, dir);
@@ -61,7 +59,11 @@ impl Fs {
             // An earlier server had it open.
             None => {
                 let dir = self.dir_file(header.node)?;
-                guard(&self.dirs).insert(handle, Arc::clone(&dir));
+                let mut dirs = guard(&self.dirs);
+                if dirs.len() >= self.common.room.0 {
+                    return Err(libc::EMFILE);
+                }
+                dirs.insert(handle, Arc::clone(&dir));
                 dir
             }
         };

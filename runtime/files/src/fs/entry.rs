@@ -54,7 +54,7 @@ impl Fs {
         let dir = self.find_dir(header.node)?;
         let share = self.tree().share(header.node)?;
         self.watch(share, header.node, &dir.fd);
-        match look(&dir.fd, name) {
+        match self.with_room(|| look(&dir.fd, name)) {
             // There is none, and for a while there will be none.
             Err(libc::ENOENT) => match self.absent_ms(header, share, name)? {
                 0 => Err(libc::ENOENT),

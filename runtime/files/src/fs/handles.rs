@@ -1,18 +1,37 @@
 //! Open files. A file is opened once for all that have it open in the VM, and
 //! again when it is needed: so it does not matter if descriptors run out, or
-//! if an earlier server had it open. What cannot be opened again, for it has
-//! no name any more, is in the keeper's hands, too.
+//! if an earlier server had it open.
 
 use std::collections::HashMap;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use rustix::fs::OFlags;
 
-use super::resolve::{is_kind, look, reopen, stat};
+use super::resolve::{is_kind, reopen, stat};
 use super::{Fs, guard};
 use crate::fuse::Res;
-use crate::link::ToKeeper;
+
+/// The most that [`Room`] is.
+const MOST: usize = 16_384;
+/// So many times as much this process may have open.
+const OTHERS: u64 = 16;
+
+/// By node.
+pub(super) type Files = HashMap<u64, Open>;
+
+/// Descriptors of files that one VM may have on the host, and of directories: so
+/// that it takes nothing from the others.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Room(pub(super) usize);
+
+impl Default for Room {
+    fn default() -> Room {
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        let share = limit.map_or(MOST, |limit| (limit / OTHERS) as usize);
+        Room(share.clamp(1, MOST))
+    }
+}
 
 /// A file that the guest has open.
 #[derive(Debug, Default)]
@@ -20,7 +39,7 @@ pub(super) struct Open {
     read: Option<Arc<OwnedFd>>,
     write: Option<Arc<OwnedFd>>,
     count: u32,
-    held: bool,
+    pub(super) held: bool,
 }
 
 impl Open {
@@ -35,11 +54,20 @@ impl Open {
         }
     }
 
-    pub(super) fn is_held(&self) -> bool {
-        self.held
+    /// The guest has it open.
+    pub(super) fn is_used(&self) -> bool {
+        self.count > 0
     }
 
-    fn get(&self, write: bool) -> Option<Arc<OwnedFd>> {
+    fn descriptors(&self) -> usize {
+        match (&self.read, &self.write) {
+            (None, None) => 0,
+            (Some(read), Some(write)) if !Arc::ptr_eq(read, write) => 2,
+            (Some(_), _) | (_, Some(_)) => 1,
+        }
+    }
+
+    pub(super) fn get(&self, write: bool) -> Option<Arc<OwnedFd>> {
         let read = self.read.as_ref().filter(|_| !write);
         self.write.as_ref().or(read).cloned()
     }
@@ -61,6 +89,7 @@ impl Fs {
         if !is_kind(&found.stat, libc::S_IFREG) {
             return Err(libc::EINVAL);
         }
+        self.make_room()?;
         let file = Arc::new(self.with_room(|| {
             let flags = if write { OFlags::RDWR } else { OFlags::RDONLY };
             reopen(&found, flags)
@@ -79,13 +108,44 @@ impl Fs {
         }) = Some(file);
     }
 
+    /// Room for one more descriptor: what can be opened again is closed for it.
+    /// `EMFILE`: the guest has too many files open that cannot.
+    pub(super) fn make_room(&self) -> Res<()> {
+        let mut files = guard(&self.files);
+        let Room(most) = self.common.room;
+        // Each has two at most.
+        if files.len() * 2 < most {
+            return Ok(());
+        }
+        let count = |files: &Files| files.values().map(Open::descriptors).sum::<usize>();
+        if count(&files) < most {
+            return Ok(());
+        }
+        self.purge(&mut files);
+        match count(&files) < most {
+            true => Ok(()),
+            false => Err(libc::EMFILE),
+        }
+    }
+
+    /// Closes what can be opened again.
+    fn purge(&self, files: &mut Files) {
+        for (node, open) in files.iter_mut().filter(|(_, open)| !open.held) {
+            let named = open.get(false).is_some_and(|file| {
+                let linked = stat(&*file).is_ok_and(|stat| stat.stx_nlink > 0);
+                linked && self.tree().place(*node).is_ok()
+            });
+            if named {
+                (open.read, open.write) = (None, None);
+            }
+        }
+    }
+
     /// Tries again after closing what can be opened again.
     pub(super) fn with_room<T>(&self, act: impl Fn() -> Res<T>) -> Res<T> {
         match act() {
             Err(libc::EMFILE | libc::ENFILE) => {
-                for open in guard(&self.files).values_mut().filter(|open| !open.held) {
-                    (open.read, open.write) = (None, None);
-                }
+                self.purge(&mut guard(&self.files));
                 act()
             }
             other => other,
@@ -94,7 +154,7 @@ impl Fs {
 
     /// The guest has opened the file once more.
     pub(super) fn opened(&self, node: u64) {
-        let mut files: std::sync::MutexGuard<'_, HashMap<u64, Open>> = guard(&self.files);
+        let mut files = guard(&self.files);
         let open = files.entry(node).or_default();
         open.count = open.count.saturating_add(1);
     }
@@ -122,47 +182,5 @@ impl Fs {
         let file = guard(&self.files).get(&node)?.get(false)?;
         let stat = stat(&*file).ok()?;
         Some((file, stat))
-    }
-
-    /// A name of the file is about to go. If the guest may have it open, it is
-    /// opened now, while it can be.
-    pub(super) fn before_removal(
-        &self,
-        node: Option<u64>,
-        dir: impl AsFd,
-        name: &[u8],
-    ) -> Option<u64> {
-        let node = node?;
-        let is_open = guard(&self.files)
-            .get(&node)
-            .is_some_and(|open| open.count > 0);
-        if !is_open && !self.tree().is_recovered(node) {
-            return None;
-        }
-        let found = look(dir, name).ok()?;
-        if !is_kind(&found.stat, libc::S_IFREG) || found.stat.stx_nlink > 1 {
-            return None;
-        }
-        self.file(node, true)
-            .or_else(|_| self.file(node, false))
-            .ok()?;
-        Some(node)
-    }
-
-    /// It has gone: the keeper gets the file, so that it outlives this server.
-    pub(super) fn after_removal(&self, node: Option<u64>) {
-        let Some(node) = node else {
-            return;
-        };
-        let mut files = guard(&self.files);
-        let Some(open) = files.get_mut(&node).filter(|open| !open.held) else {
-            return;
-        };
-        if let Some(file) = open.get(false) {
-            open.held = true;
-            let session = self.session;
-            self.keeper
-                .send(&ToKeeper::Hold { session, node }, Some(file.as_fd()));
-        }
     }
 }

@@ -1,8 +1,10 @@
 //! What is in files.
 
+use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{FallocateFlags, SeekFrom};
+use rustix::fs::{FallocateFlags, SeekFrom, Timespec, Timestamps};
 
 use super::resolve::{errno, stat};
 use super::{Fs, changes, guard};
@@ -12,10 +14,6 @@ use crate::fuse::{
 };
 use crate::server::{Answer, Request};
 use crate::spec::Kind;
-
-/// One append at a time, of all VMs: where the end is must not change before
-/// the data is there.
-static APPENDING: Mutex<()> = Mutex::new(());
 
 fn number(error: std::io::Error) -> i32 {
     error.raw_os_error().unwrap_or(libc::EIO)
@@ -52,8 +50,9 @@ impl Fs {
             self.leave_changes();
             return Ok(Vec::new());
         }
+        // Of flock(2), and of open file descriptions (fcntl(2)).
         if release & RELEASE_FLOCK_UNLOCK != 0 {
-            self.unlock_all(header.node, owner, true);
+            self.unlock_everywhere(owner);
         }
         self.closed(header.node);
         Ok(Vec::new())
@@ -63,7 +62,7 @@ impl Fs {
         let (_handle, _unused, _padding) = (args.u64()?, args.u32()?, args.u32()?);
         let owner = args.u64()?;
         // close(2) of any descriptor gives up all of a process's locks.
-        self.unlock_all(header.node, owner, false);
+        self.unlock_all(header.node, owner);
         Ok(Vec::new())
     }
 
@@ -94,30 +93,48 @@ impl Fs {
         if request.bytes.len() < HEADER + WRITE_IN {
             return Err(libc::EINVAL);
         }
-        let (_handle, mut offset, size) = (args.u64()?, args.u64()?, args.u32()?);
+        let (_handle, offset, size) = (args.u64()?, args.u64()?, args.u32()?);
         let (how, _owner, flags) = (args.u32()?, args.u64()?, args.u32()?);
         let share = self.writable(header.node)?;
         let file = self.file(header.node, true)?;
         let length = size.min(super::LARGEST) as usize;
-        let append = flags & libc::O_APPEND as u32 != 0;
-        let turn = append.then(|| guard(&APPENDING));
-        if append {
-            let end = stat(&*file)?.stx_size;
+        let mut append = flags & libc::O_APPEND as u32 != 0;
+        if append && request.again {
             // If it is done already, it ends where the guest meant it to.
-            let done = request.again && end == offset.saturating_add(length as u64);
-            if !done {
-                offset = end;
-            }
+            append = stat(&*file)?.stx_size != offset.saturating_add(length as u64);
         }
         let written = answer
             .memory()
-            .to_file(&request.data, length, &*file, offset, false);
-        drop(turn);
+            .to_file(&request.data, length, &*file, offset, append);
+        self.stamp(share, &*file);
         if how & WRITE_KILL_SUIDGID != 0 {
             self.kill_privileges(share, &*file)?;
         }
         let written = written.map_err(number)?;
         Ok(Out::default().u32(written as u32).u32(0).0)
+    }
+
+    /// After a change of a file that others have, too: their kernels tell by its
+    /// time that what they have read is old, and the host's clock for files stands
+    /// still for some milliseconds.
+    pub(super) fn stamp(&self, share: u32, file: impl AsFd) {
+        if !self.held[share as usize].is_shared() {
+            return;
+        }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = now.unwrap_or_default();
+        let times = Timestamps {
+            last_access: Timespec {
+                tv_sec: 0,
+                tv_nsec: libc::UTIME_OMIT,
+            },
+            last_modification: Timespec {
+                tv_sec: now.as_secs() as i64,
+                tv_nsec: now.subsec_nanos().into(),
+            },
+        };
+        // A file of another user takes none.
+        let _ = rustix::fs::futimens(file, &times);
     }
 
     /// A thread waits for the disk, so that nobody else does.
@@ -155,9 +172,11 @@ impl Fs {
     pub(super) fn fallocate(&self, header: &Header, mut args: Args<'_>) -> Res<Vec<u8>> {
         let (_handle, offset, length) = (args.u64()?, args.u64()?, args.u64()?);
         let mode = args.u32()?;
+        let share = self.writable(header.node)?;
         let file = self.file(header.node, true)?;
         let mode = FallocateFlags::from_bits(mode).ok_or(libc::EOPNOTSUPP)?;
         rustix::fs::fallocate(&*file, mode, offset, length).map_err(errno)?;
+        self.stamp(share, &*file);
         Ok(Vec::new())
     }
 
@@ -178,10 +197,11 @@ impl Fs {
         let (_handle, mut from) = (args.u64()?, args.u64()?);
         let (target, _handle_out, mut to) = (args.u64()?, args.u64()?, args.u64()?);
         let length = args.u64()?.min(64 << 20) as usize;
-        self.writable(target)?;
+        let share = self.writable(target)?;
         let (source, target) = (self.file(header.node, false)?, self.file(target, true)?);
         let (from, to) = (Some(&mut from), Some(&mut to));
         let copied = rustix::fs::copy_file_range(&*source, from, &*target, to, length);
+        self.stamp(share, &*target);
         Ok(Out::default().u32(copied.map_err(errno)? as u32).u32(0).0)
     }
 }

@@ -33,6 +33,9 @@ pub(super) enum Record {
     /// The request with this number, for a file that must not be there yet, has
     /// made it.
     Made { request: u64 },
+    /// The request with this number makes two names change places, of which the first
+    /// one stood for this file.
+    Exchange { request: u64, identity: Identity },
     /// All locks of this owner on this file.
     Locks {
         identity: Identity,
@@ -77,6 +80,11 @@ impl Journal {
         }
         self.end += bytes.len() as u64;
         Ok(())
+    }
+
+    #[cfg(test)]
+    pub(super) fn size(&self) -> u64 {
+        self.end
     }
 
     /// Nothing is known any more.
@@ -136,6 +144,10 @@ fn encode(record: &Record) -> Vec<u8> {
         Record::Absent { parent, name } => put(b'a', &[*parent], name),
         Record::Forget { node } => put(b'f', &[*node], b""),
         Record::Made { request } => put(b'm', &[*request], b""),
+        Record::Exchange {
+            request,
+            identity: Identity { dev, ino, born },
+        } => put(b'x', &[*request, *dev, *ino, *born], b""),
         Record::Locks {
             identity: Identity { dev, ino, born },
             owner,
@@ -205,6 +217,10 @@ fn first(bytes: &[u8]) -> Option<(Record, usize)> {
         },
         (b'f', &[node]) => Record::Forget { node },
         (b'm', &[request]) => Record::Made { request },
+        (b'x', &[request, dev, ino, born]) => Record::Exchange {
+            request,
+            identity: Identity { dev, ino, born },
+        },
         (b'l', &[dev, ino, born, owner, flock]) => Record::Locks {
             identity: Identity { dev, ino, born },
             owner,
@@ -263,6 +279,10 @@ mod tests {
                 name: b"none".to_vec(),
             },
             Record::Made { request: 12 },
+            Record::Exchange {
+                request: 14,
+                identity,
+            },
             Record::Forget { node: 9 },
         ];
         let memory = rustix::fs::memfd_create("j", MemfdFlags::CLOEXEC).unwrap();
@@ -277,11 +297,11 @@ mod tests {
         let size = rustix::fs::fstat(&memory).unwrap().st_size as u64;
         rustix::fs::ftruncate(&memory, size - 1).unwrap();
         let (mut journal, read) = Journal::open(memory.try_clone().unwrap()).unwrap();
-        assert_eq!(read, records[..5]);
+        assert_eq!(read, records[..6]);
         // And the next record goes over the torn one.
         journal.add(&records[1]).unwrap();
         let (_, read) = Journal::open(memory).unwrap();
-        assert_eq!(read.len(), 6);
-        assert_eq!(read[5], records[1]);
+        assert_eq!(read.len(), 7);
+        assert_eq!(read[6], records[1]);
     }
 }

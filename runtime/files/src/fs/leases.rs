@@ -42,6 +42,13 @@ pub(crate) struct Leases {
     all: Mutex<Vec<Arc<Lease>>>,
 }
 
+impl Lease {
+    /// Another VM has these files, too, or this one by another mount.
+    pub(super) fn is_shared(&self) -> bool {
+        self.shared.load(Ordering::SeqCst)
+    }
+}
+
 impl Default for Leases {
     fn default() -> Leases {
         Leases {
@@ -94,7 +101,7 @@ impl Leases {
     /// For how many milliseconds what is told now may be relied on. `told`:
     /// the guest will hear if it changes.
     pub(super) fn grant(&self, lease: &Lease, told: bool) -> u64 {
-        if lease.ttl == 0 || lease.shared.load(Ordering::SeqCst) {
+        if lease.ttl == 0 || lease.is_shared() {
             return 0;
         }
         let (over, ms) = match told {
@@ -103,7 +110,7 @@ impl Leases {
         };
         over.fetch_max(self.now() + ms + SLACK, Ordering::SeqCst);
         // Somebody may have come since.
-        match lease.shared.load(Ordering::SeqCst) {
+        match lease.is_shared() {
             true => 0,
             false => ms,
         }

@@ -1,7 +1,8 @@
 //! Locks of all VMs: flock(2) and the record locks of fcntl(2). A lock lasts
 //! until its owner gives it up, its file is closed, or its VM is gone. A lock
 //! that is waited for is answered when it is free: the guest's kernel cannot
-//! take the request back, so the process waits until then, come what may.
+//! take the request back, so the process waits until then, come what may. Two that
+//! wait for each other are not noticed.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,6 +24,13 @@ pub(super) struct Range {
     pub(super) end: u64,
     pub(super) write: bool,
 }
+
+/// All of a file.
+const WHOLE: Range = Range {
+    start: 0,
+    end: u64::MAX,
+    write: false,
+};
 
 impl Range {
     fn meets(&self, other: &Range) -> bool {
@@ -184,6 +192,17 @@ struct LockIn {
     kind: i32,
 }
 
+impl LockIn {
+    /// The owner wants nothing of the file any more.
+    fn none(owner: Owner) -> LockIn {
+        LockIn {
+            owner,
+            range: WHOLE,
+            kind: libc::F_UNLCK,
+        }
+    }
+}
+
 impl Fs {
     fn lock_in(&self, args: &mut Args<'_>) -> Res<LockIn> {
         let (_handle, owner) = (args.u64()?, args.u64()?);
@@ -277,12 +296,7 @@ impl Fs {
                 let file = all.entry(identity).or_default();
                 if wanted.owner.2 {
                     // flock(2): what one has is given up before one waits.
-                    let whole = Range {
-                        start: 0,
-                        end: u64::MAX,
-                        write: false,
-                    };
-                    let given = file.set(wanted.owner, whole, Want::Unlock);
+                    let given = file.set(wanted.owner, WHOLE, Want::Unlock);
                     let noted = given
                         .and_then(|ranges| self.note([record(identity, wanted.owner, ranges)]));
                     if let Err(error) = noted {
@@ -301,9 +315,23 @@ impl Fs {
         }
     }
 
-    /// The owner gives up all it has in this file.
-    pub(super) fn unlock_all(&self, node: u64, owner: u64, flock: bool) {
-        let owner = (self.session, owner, flock);
+    /// An open file is closed: whatever it has locked is free.
+    pub(super) fn unlock_everywhere(&self, owner: u64) {
+        let mut all = self.common.locks.all();
+        for flock in [true, false] {
+            let owner = (self.session, owner, flock);
+            let of = all
+                .iter()
+                .filter(|(_, file)| file.held.contains_key(&owner));
+            for identity in of.map(|(identity, _)| *identity).collect::<Vec<_>>() {
+                let _ = self.take(&mut all, identity, &LockIn::none(owner));
+            }
+        }
+    }
+
+    /// A process gives up all it has in this file by fcntl(2).
+    pub(super) fn unlock_all(&self, node: u64, owner: u64) {
+        let owner = (self.session, owner, false);
         if !self
             .common
             .locks
@@ -316,19 +344,9 @@ impl Fs {
         let Ok(identity) = self.lock_identity(node) else {
             return;
         };
-        let range = Range {
-            start: 0,
-            end: u64::MAX,
-            write: false,
-        };
-        let unlock = LockIn {
-            owner,
-            range,
-            kind: libc::F_UNLCK,
-        };
         let mut all = self.common.locks.all();
         if all.contains_key(&identity) {
-            let _ = self.take(&mut all, identity, &unlock);
+            let _ = self.take(&mut all, identity, &LockIn::none(owner));
         }
     }
 }

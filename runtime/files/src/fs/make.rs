@@ -26,6 +26,14 @@ fn unless_again(result: Res<()>, again: bool) -> Res<()> {
     }
 }
 
+/// What could not be made whole does not stay.
+fn or_remove(made: Res<()>, dir: &Found, name: &[u8], flags: AtFlags) -> Res<()> {
+    if made.is_err() {
+        let _ = rustix::fs::unlinkat(&dir.fd, name, flags);
+    }
+    made
+}
+
 impl Fs {
     fn is_volume(&self, share: u32) -> bool {
         self.kind(share) == Kind::Volume
@@ -42,7 +50,8 @@ impl Fs {
         unless_again(made, again)?;
         let found = look(&dir.fd, name)?;
         if volume {
-            self.born(&found.fd, &dir, libc::S_IFDIR | mode & 0o7777, 0, header)?;
+            let born = self.born(&found.fd, &dir, libc::S_IFDIR | mode & 0o7777, 0, header);
+            or_remove(born, &dir, name, AtFlags::REMOVEDIR)?;
         }
         self.told(header, header.node, name, &found)
     }
@@ -88,7 +97,8 @@ impl Fs {
         let flags = OFlags::RDWR | OFlags::CREATE;
         let flags = if again { flags } else { flags | OFlags::EXCL };
         let file = open_name(&dir.fd, name, flags, FILE)?;
-        self.born(&file, dir, mode & (libc::S_IFMT | 0o7777), rdev, header)?;
+        let born = self.born(&file, dir, mode & (libc::S_IFMT | 0o7777), rdev, header);
+        or_remove(born, dir, name, AtFlags::empty())?;
         Ok(file)
     }
 
@@ -99,7 +109,12 @@ impl Fs {
         let dir = self.find_dir(header.node)?;
         if self.is_volume(share) {
             let file = self.plain(&dir, name, libc::S_IFLNK | 0o777, 0, header, again)?;
-            rustix::io::pwrite(&file, target, 0).map_err(errno)?;
+            let written = match rustix::io::pwrite(&file, target, 0) {
+                Ok(length) if length == target.len() => Ok(()),
+                Ok(_) => Err(libc::ENOSPC),
+                Err(error) => Err(errno(error)),
+            };
+            or_remove(written, &dir, name, AtFlags::empty())?;
         } else {
             let made = rustix::fs::symlinkat(target, &dir.fd, name).map_err(errno);
             unless_again(made, again)?;
@@ -140,20 +155,25 @@ impl Fs {
         let volume = self.is_volume(share);
         let bits = if volume { FILE } else { mode & 0o777 };
         let exclusive = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
+        self.make_room()?;
         let made = self.with_room(|| open_name(&dir.fd, name, exclusive, bits));
         // The guest does not look first whether it is there: that it is says
         // nothing about who has made it.
         let alone = flags & libc::O_EXCL as u32 != 0;
-        let own = again && (!alone || self.made.contains(&header.unique));
+        let own = again && (!alone || self.earlier.contains_key(&header.unique));
         let found = match made {
             Ok(fd) => {
-                if alone {
-                    let request = header.unique;
-                    self.note([Record::Made { request }])?;
-                }
-                if volume {
-                    self.born(&fd, &dir, libc::S_IFREG | mode & 0o7777, 0, header)?;
-                }
+                let noted = || match alone {
+                    true => self.begin(Record::Made {
+                        request: header.unique,
+                    }),
+                    false => Ok(()),
+                };
+                let born = || match volume {
+                    true => self.born(&fd, &dir, libc::S_IFREG | mode & 0o7777, 0, header),
+                    false => Ok(()),
+                };
+                or_remove(noted().and_then(|()| born()), &dir, name, AtFlags::empty())?;
                 let stat = stat(&fd)?;
                 Found { fd, stat }
             }

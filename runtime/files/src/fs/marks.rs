@@ -23,6 +23,8 @@ const CHANGES: u64 = libc::FAN_ATTRIB
     | libc::FAN_EVENT_ON_CHILD;
 /// What changes the directory's own time stamps.
 const LISTS: u64 = libc::FAN_CREATE | libc::FAN_DELETE | libc::FAN_MOVED_FROM | libc::FAN_MOVED_TO;
+/// What takes a file's name away, or gives it to another.
+const REMOVALS: u64 = libc::FAN_DELETE | libc::FAN_MOVED_TO;
 /// Bytes of `fanotify_event_metadata`.
 const METADATA: usize = 24;
 /// Bytes of `fanotify_event_info_fid` up to the handle: header and file system.
@@ -79,6 +81,11 @@ pub(super) struct Seen {
     pub(super) dirs: Vec<u64>,
     /// There was more than the host keeps.
     pub(super) lost: bool,
+}
+
+/// What has happened may have removed the file that had the name.
+pub(super) fn removes(mask: u32) -> bool {
+    u64::from(mask) & REMOVALS != 0
 }
 
 impl Default for Marks {

@@ -9,9 +9,9 @@
 use std::os::fd::AsFd;
 
 use rustix::fs::{Mode, Statx, XattrFlags};
-use rustix::io::Errno;
 
 use super::Fs;
+use super::permission::{get_attribute, own, remove_attribute, set_attribute, turn};
 use super::resolve::{Found, by_descriptor, errno};
 use crate::fuse::{Attr, Header, Res};
 use crate::spec::Kind;
@@ -56,7 +56,7 @@ impl Stat {
 /// Reads the attribute.
 pub(super) fn read(fd: impl AsFd) -> Option<Stat> {
     let mut buffer = [0; 64];
-    let length = rustix::fs::getxattr(by_descriptor(fd), OVERRIDE, &mut buffer[..]).ok()?;
+    let length = get_attribute(fd, OVERRIDE.as_bytes(), &mut buffer).ok()?;
     Stat::parse(buffer.get(..length)?)
 }
 
@@ -79,14 +79,8 @@ fn read_both(fd: impl AsFd) -> (Option<Stat>, bool) {
 
 /// Writes the attribute.
 pub(super) fn write(fd: impl AsFd, stat: Stat) -> Res<()> {
-    let text = stat.text();
-    let path = by_descriptor(fd);
-    rustix::fs::setxattr(path, OVERRIDE, text.as_bytes(), XattrFlags::empty()).map_err(errno)
-}
-
-/// Whether the file is this user's.
-fn own(stat: &Statx) -> bool {
-    stat.stx_uid == rustix::process::geteuid().as_raw()
+    let (name, text) = (OVERRIDE.as_bytes(), stat.text());
+    set_attribute(fd, name, text.as_bytes(), XattrFlags::empty())
 }
 
 impl Fs {
@@ -231,6 +225,7 @@ impl Fs {
         }
         if mode.is_some() {
             let bits = Mode::from_raw_mode(wanted.mode & 0o777);
+            let _turn = turn(stat);
             rustix::fs::chmod(by_descriptor(fd), bits).map_err(errno)?;
         }
         let kept = read(fd);
@@ -264,9 +259,9 @@ impl Fs {
             }
         }
         let capability = self.host_attribute(share, b"security.capability")?;
-        match rustix::fs::removexattr(by_descriptor(fd), capability) {
-            Ok(()) | Err(Errno::NODATA | Errno::NOTSUP) => Ok(()),
-            Err(error) => Err(errno(error)),
+        match remove_attribute(fd, &capability) {
+            Err(libc::ENODATA | libc::EOPNOTSUPP) => Ok(()),
+            other => other,
         }
     }
 }

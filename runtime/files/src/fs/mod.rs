@@ -13,29 +13,33 @@ mod looker;
 mod make;
 mod marks;
 mod meta;
+mod nameless;
+mod permission;
 mod remove;
 mod resolve;
+#[cfg(test)]
+mod tests;
 mod tree;
 mod xattr;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::fuse::{Args, Attr, HEADER, Header, Out, Res, init, op};
 use crate::link::ToKeeper;
 use crate::server::{Answer, Request, ToTheKeeper};
 use crate::spec::{Kind, Share};
 use changes::Changes;
-use handles::Open;
+use handles::{Files, Open, Room};
 use journal::{Journal, Record};
 use leases::Lease;
 pub(crate) use leases::Leases;
 pub(crate) use locks::Locks;
 use looker::Looker;
-use tree::Tree;
+use tree::{Identity, Tree};
 
 /// Largest read or write, in bytes.
 const LARGEST: u32 = 1 << 20;
@@ -50,7 +54,7 @@ pub(crate) struct Fs {
     devices: Vec<u64>,
     tree: Mutex<Tree>,
     journal: Mutex<Journal>,
-    files: Mutex<HashMap<u64, Open>>,
+    files: Mutex<Files>,
     dirs: Mutex<HashMap<u64, Arc<OwnedFd>>>,
     next_handle: AtomicU64,
     keeper: ToTheKeeper,
@@ -58,15 +62,23 @@ pub(crate) struct Fs {
     held: Vec<Arc<Lease>>,
     looker: Looker,
     changes: Arc<Changes>,
-    /// Requests of an earlier server's that have made a new file.
-    made: HashSet<u64>,
+    /// Requests that cannot be done twice and are not answered yet.
+    begun: Mutex<Begun>,
+    /// Those of an earlier server.
+    earlier: Begun,
 }
+
+/// Requests that have made a file that must not be there yet, or that make two names
+/// change places: then with what the first one stood for.
+type Begun = HashMap<u64, Option<Identity>>;
 
 /// What the file systems of all VMs have together.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Common {
     locks: Arc<Locks>,
     leases: Arc<Leases>,
+    room: Room,
+    all: Arc<Mutex<BTreeMap<u64, Weak<Fs>>>>,
 }
 
 fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -82,7 +94,7 @@ impl Fs {
         journal: OwnedFd,
         keeper: ToTheKeeper,
         common: Common,
-    ) -> std::io::Result<Fs> {
+    ) -> std::io::Result<Arc<Fs>> {
         if roots.len() != shares.len() {
             return Err(std::io::Error::other("a root is missing"));
         }
@@ -90,11 +102,9 @@ impl Fs {
         let mut tree = Tree::new(shares.len());
         let used = !records.is_empty();
         let changes = Arc::new(Changes::new(used)?);
-        let mut made = HashSet::new();
+        let mut earlier = Begun::new();
         for record in &records {
-            if let Record::Made { request } = record {
-                made.insert(*request);
-            }
+            earlier.extend(begun(record));
             tree.replay(record);
             changes.replay(record);
             if let Record::Locks {
@@ -119,7 +129,7 @@ impl Fs {
         let first = std::time::SystemTime::now()
             .duration_since(std::time::UNIX_EPOCH)
             .map_or(1, |since| since.as_nanos() as u64);
-        Ok(Fs {
+        let fs = Arc::new(Fs {
             session,
             shares,
             roots,
@@ -134,8 +144,11 @@ impl Fs {
             held,
             looker: Looker::default(),
             changes,
-            made,
-        })
+            begun: Mutex::default(),
+            earlier,
+        });
+        guard(&fs.common.all).insert(session, Arc::downgrade(&fs));
+        Ok(fs)
     }
 
     /// An open file without a name that an earlier server left.
@@ -145,6 +158,7 @@ impl Fs {
 
     /// The VM is gone.
     pub(crate) fn close(&self) {
+        guard(&self.common.all).remove(&self.session);
         self.common.locks.end(self.session);
         self.common.leases.close(self.session);
         self.changes.clear(true);
@@ -163,6 +177,12 @@ impl Fs {
         Ok(())
     }
 
+    /// Notes that a request begins that cannot be done twice, until it is answered.
+    fn begin(&self, record: Record) -> Res<()> {
+        guard(&self.begun).extend(begun(&record));
+        self.note([record])
+    }
+
     /// Writes the journal anew when most of it is history.
     fn tidy(&self) {
         if !guard(&self.journal).is_large() {
@@ -171,19 +191,29 @@ impl Fs {
         let session = self.session;
         let absent = self.changes.records();
         // The order in which they are locked everywhere: locks, tree, journal.
-        let renewed = self.common.locks.with_records(session, |locks| {
+        self.common.locks.with_records(session, |locks| {
             let tree = self.tree();
+            let mut journal = guard(&self.journal);
+            // Another thread may have done it.
+            if !journal.is_large() {
+                return;
+            }
             let mut records = tree.records();
             records.extend(locks);
             records.extend(absent);
-            guard(&self.journal).renew(&records)
+            let begun = guard(&self.begun).clone();
+            records.extend(begun.into_iter().map(|(request, identity)| match identity {
+                Some(identity) => Record::Exchange { request, identity },
+                None => Record::Made { request },
+            }));
+            match journal.renew(&records) {
+                // Before anybody writes to it.
+                Ok(file) => self
+                    .keeper
+                    .send(&ToKeeper::Journal { session }, Some(file.as_fd())),
+                Err(error) => tracing::warn!(%error, "a journal cannot be written anew"),
+            }
         });
-        match renewed {
-            Ok(file) => self
-                .keeper
-                .send(&ToKeeper::Journal { session }, Some(file.as_fd())),
-            Err(error) => tracing::warn!(%error, "a journal cannot be written anew"),
-        }
     }
 
     /// The share of a node that something is to change.
@@ -292,6 +322,14 @@ impl Fs {
     }
 
     fn act(self: &Arc<Self>, header: &Header, request: Request, answer: Answer) {
+        self.carry_out(header, request, answer);
+        if matches!(header.opcode, op::CREATE | op::RENAME2) {
+            guard(&self.begun).remove(&header.unique);
+        }
+        self.tidy();
+    }
+
+    fn carry_out(self: &Arc<Self>, header: &Header, request: Request, answer: Answer) {
         let args = Args(&request.bytes[HEADER..]);
         let again = request.again;
         let result = match header.opcode {
@@ -395,7 +433,11 @@ impl Fs {
     fn forget_all(&self) -> Res<()> {
         self.common.locks.end(self.session);
         self.tree().clear();
-        guard(&self.files).clear();
+        let files = std::mem::take(&mut *guard(&self.files));
+        for (node, _) in files.into_iter().filter(|(_, open)| open.held) {
+            let session = self.session;
+            self.keeper.send(&ToKeeper::Release { session, node }, None);
+        }
         guard(&self.dirs).clear();
         self.changes.clear(false);
         guard(&self.journal).clear().map_err(|_| libc::EIO)
@@ -409,7 +451,7 @@ impl Fs {
             let _ = self.note([Record::Forget { node }]);
             self.changes.marks.forget(node);
             let open = guard(&self.files).remove(&node);
-            if open.is_some_and(|open| open.is_held()) {
+            if open.is_some_and(|open| open.held) {
                 let session = self.session;
                 self.keeper.send(&ToKeeper::Release { session, node }, None);
             }
@@ -428,6 +470,18 @@ impl Fs {
                 one(node, times);
             }
         }
-        self.tidy();
+    }
+}
+
+/// The request that a record says has begun.
+fn begun(record: &Record) -> Option<(u64, Option<Identity>)> {
+    match record {
+        Record::Made { request } => Some((*request, None)),
+        Record::Exchange { request, identity } => Some((*request, Some(*identity))),
+        Record::Name { .. }
+        | Record::Unname { .. }
+        | Record::Absent { .. }
+        | Record::Forget { .. }
+        | Record::Locks { .. } => None,
     }
 }

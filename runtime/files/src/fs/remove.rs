@@ -3,7 +3,9 @@
 use rustix::fs::{AtFlags, RenameFlags};
 
 use super::Fs;
-use super::resolve::{errno, look};
+use super::journal::Record;
+use super::nameless::give_back;
+use super::resolve::{Found, errno, identity, look};
 use crate::fuse::{Args, Header, Res};
 
 /// Flags of renameat2(2) that are known.
@@ -22,15 +24,17 @@ impl Fs {
     }
 
     fn remove(&self, parent: u64, name: &[u8], flags: AtFlags, again: bool) -> Res<Vec<u8>> {
-        self.writable(parent)?;
+        let share = self.writable(parent)?;
         let dir = self.find_dir(parent)?;
-        let node = self.tree().child(parent, name);
-        let kept = self.before_removal(node, &dir.fd, name);
+        let kept = self.before_removal(share, parent, &dir.fd, name)?;
         match rustix::fs::unlinkat(&dir.fd, name, flags).map_err(errno) {
             Err(libc::ENOENT) if again => {}
-            other => other?,
+            Err(error) => {
+                give_back(kept);
+                return Err(error);
+            }
+            Ok(()) => {}
         }
-        self.after_removal(kept);
         let record = self.tree().unname(parent, name);
         self.note(record)?;
         Ok(Vec::new())
@@ -53,22 +57,61 @@ impl Fs {
             return Err(libc::EINVAL);
         }
         let from = header.node;
-        if self.writable(from)? != self.writable(to)? {
+        let share = self.writable(from)?;
+        if share != self.writable(to)? {
             return Err(libc::EXDEV);
         }
         let (from_dir, to_dir) = (self.find_dir(from)?, self.find_dir(to)?);
-        let replaced = self.tree().child(to, new);
-        let replaced = replaced.filter(|_| flags & EXCHANGE == 0);
-        let kept = self.before_removal(replaced, &to_dir.fd, new);
+        if flags & EXCHANGE != 0 {
+            let places = ((from, old), (to, new));
+            return self.exchange(header, (&from_dir, &to_dir), places, again);
+        }
+        let kept = self.before_removal(share, to, &to_dir.fd, new)?;
         let how = RenameFlags::from_bits_retain(flags);
         match rustix::fs::renameat_with(&from_dir.fd, old, &to_dir.fd, new, how).map_err(errno) {
             Err(libc::ENOENT) if again && look(&to_dir.fd, new).is_ok() => {}
-            other => other?,
+            Err(error) => {
+                give_back(kept);
+                return Err(error);
+            }
+            Ok(()) => {}
         }
-        self.after_removal(kept);
-        let records = match flags & EXCHANGE != 0 {
-            true => self.tree().exchanged((from, old), (to, new)),
-            false => self.tree().moved((from, old), (to, new)),
+        let records = self.tree().moved((from, old), (to, new));
+        self.note(records)?;
+        Ok(Vec::new())
+    }
+
+    /// To do it twice would undo it: so it is noted what had the first name.
+    fn exchange(
+        &self,
+        header: &Header,
+        (from_dir, to_dir): (&Found, &Found),
+        (first, second): ((u64, &[u8]), (u64, &[u8])),
+        again: bool,
+    ) -> Res<Vec<u8>> {
+        let request = header.unique;
+        let now = identity(&look(&from_dir.fd, first.1)?.stat);
+        let noted = self.earlier.get(&request).copied().flatten();
+        let before = noted.filter(|_| again).unwrap_or(now);
+        if now == before {
+            let identity = before;
+            self.begin(Record::Exchange { request, identity })?;
+            let how = RenameFlags::EXCHANGE;
+            rustix::fs::renameat_with(&from_dir.fd, first.1, &to_dir.fd, second.1, how)
+                .map_err(errno)?;
+        }
+        let records = {
+            let mut tree = self.tree();
+            let of = |(parent, name)| {
+                let node = tree.child(parent, name)?;
+                tree.get(node).map(|node| node.identity)
+            };
+            // An earlier server may have noted that it was carried out.
+            let noted = of(second) == Some(before) || of(first).is_some_and(|is| is != before);
+            match noted {
+                true => Vec::new(),
+                false => tree.exchanged(first, second),
+            }
         };
         self.note(records)?;
         Ok(Vec::new())

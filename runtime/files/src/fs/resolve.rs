@@ -8,6 +8,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Statx, StatxFlags};
 use rustix::io::Errno;
 
 use super::Fs;
+use super::permission::allowed;
 use super::tree::Identity;
 use crate::fuse::Res;
 use crate::spec::Kind;
@@ -34,7 +35,7 @@ pub(super) fn by_descriptor(fd: impl AsFd) -> String {
 
 pub(super) fn stat(fd: impl AsFd) -> Res<Statx> {
     let want = StatxFlags::BASIC_STATS | StatxFlags::BTIME;
-    let flags = AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW | AtFlags::STATX_DONT_SYNC;
+    let flags = AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW;
     rustix::fs::statx(fd, "", flags, want).map_err(errno)
 }
 
@@ -114,8 +115,12 @@ impl Fs {
         }
         let wanted = self.tree().get(node).map(|node| node.identity);
         for path in paths {
-            let Ok(fd) = walk(root.as_fd(), &path, OFlags::PATH) else {
-                continue;
+            let walked = || walk(root.as_fd(), &path, OFlags::PATH).map_err(errno);
+            let fd = match self.with_room(walked) {
+                Ok(fd) => fd,
+                // That says nothing about the file.
+                Err(error @ (libc::EMFILE | libc::ENFILE | libc::ENOMEM)) => return Err(error),
+                Err(_) => continue,
             };
             let stat = stat(&fd)?;
             if wanted.is_none_or(|wanted| wanted == identity(&stat)) {
@@ -161,17 +166,5 @@ pub(super) fn reopen(found: &Found, flags: OFlags) -> Res<OwnedFd> {
         let flags = flags | OFlags::CLOEXEC | OFlags::NOCTTY;
         rustix::fs::open(by_descriptor(&found.fd), flags, Mode::empty())
     };
-    match open() {
-        Err(Errno::ACCESS) if found.stat.stx_uid == rustix::process::geteuid().as_raw() => {
-            // The owner took its own permission away; the guest's kernel has
-            // checked that whoever asks may have it.
-            let mode = u32::from(found.stat.stx_mode) & 0o7777;
-            let all = Mode::from_raw_mode(mode | 0o700);
-            rustix::fs::chmod(by_descriptor(&found.fd), all).map_err(errno)?;
-            let opened = open();
-            let _ = rustix::fs::chmod(by_descriptor(&found.fd), Mode::from_raw_mode(mode));
-            opened.map_err(errno)
-        }
-        other => other.map_err(errno),
-    }
+    allowed(&found.fd, 0o700, open).map_err(errno)
 }

@@ -33,8 +33,10 @@ pub(super) struct Node {
     pub(super) identity: Identity,
     /// Parent and name.
     names: Vec<(u64, Vec<u8>)>,
-    /// How often the guest was told of it; `None`: told by an earlier server.
-    lookups: Option<u64>,
+    /// How often this server has told the guest of it.
+    lookups: u64,
+    /// An earlier server has told the guest, too, nobody knows how often.
+    recovered: bool,
 }
 
 /// All nodes of a VM.
@@ -143,10 +145,8 @@ impl Tree {
             None => self.next,
         };
         let news = self.name(node, share, identity, parent, name);
-        if let Some(known) = self.nodes.get_mut(&node)
-            && let Some(lookups) = &mut known.lookups
-        {
-            *lookups += 1;
+        if let Some(known) = self.nodes.get_mut(&node) {
+            known.lookups += 1;
         }
         let record = news.then(|| Record::Name {
             node,
@@ -158,11 +158,19 @@ impl Tree {
         Ok((node, record))
     }
 
-    /// Adds a name. `true`: it is new.
+    /// Adds a name, which is the last one from now on. `true`: it was not.
     fn name(&mut self, id: u64, share: u32, identity: Identity, parent: u64, name: &[u8]) -> bool {
         let key = (parent, name.to_vec());
         match self.children.insert(key, id) {
-            Some(old) if old == id => return false,
+            Some(old) if old == id => {
+                let names = self.nodes.get(&id).map(|node| &node.names);
+                let last = names.and_then(|names| names.last());
+                if last.is_some_and(|(p, n)| *p == parent && n == name) {
+                    return false;
+                }
+                // What is below it is found by this name again.
+                self.unlist(id, parent, name);
+            }
             Some(old) => self.unlist(old, parent, name),
             None => {}
         }
@@ -171,7 +179,8 @@ impl Tree {
             share,
             identity,
             names: Vec::new(),
-            lookups: Some(0),
+            lookups: 0,
+            recovered: false,
         });
         node.names.push((parent, name.to_vec()));
         self.by_identity.insert((share, identity), id);
@@ -198,10 +207,13 @@ impl Tree {
         (from, old): (u64, &[u8]),
         (to, new): (u64, &[u8]),
     ) -> Vec<Record> {
-        let node = self.child(from, old);
+        let Some(node) = self.child(from, old) else {
+            // An earlier server has noted it.
+            return Vec::new();
+        };
         let mut records: Vec<Record> = self.unname(from, old).into_iter().collect();
         records.extend(self.unname(to, new));
-        records.extend(node.and_then(|node| self.rename(node, to, new)));
+        records.extend(self.rename(node, to, new));
         records
     }
 
@@ -241,9 +253,15 @@ impl Tree {
         let Some(node) = self.nodes.get_mut(&id) else {
             return false;
         };
-        if let Some(lookups) = &mut node.lookups {
-            *lookups = lookups.saturating_sub(times);
-            if *lookups > 0 {
+        if std::mem::take(&mut node.recovered) {
+            // It is what the guest knew of the earlier server, for it forgets
+            // all at once; it may have looked it up again meanwhile.
+            if node.lookups > 0 && !node.names.is_empty() {
+                return false;
+            }
+        } else {
+            node.lookups = node.lookups.saturating_sub(times);
+            if node.lookups > 0 {
                 return false;
             }
         }
@@ -279,14 +297,17 @@ impl Tree {
             } => {
                 self.name(*node, *share, *identity, *parent, name);
                 if let Some(node) = self.nodes.get_mut(node) {
-                    node.lookups = None;
+                    node.recovered = true;
                 }
             }
             Record::Unname { parent, name } => {
                 self.unname(*parent, name);
             }
             Record::Forget { node } => self.drop_node(*node),
-            Record::Locks { .. } | Record::Absent { .. } | Record::Made { .. } => {}
+            Record::Locks { .. }
+            | Record::Absent { .. }
+            | Record::Made { .. }
+            | Record::Exchange { .. } => {}
         }
     }
 
@@ -327,9 +348,16 @@ impl Tree {
 
     /// An earlier server told the guest of it.
     pub(super) fn is_recovered(&self, node: u64) -> bool {
-        self.nodes
-            .get(&node)
-            .is_some_and(|node| node.lookups.is_none())
+        self.nodes.get(&node).is_some_and(|node| node.recovered)
+    }
+
+    /// The guest's nodes of this file, one for each share that shows it, each
+    /// with the number of its names.
+    pub(super) fn of_identity(&self, identity: Identity) -> Vec<(u64, usize)> {
+        let known = |share| self.by_identity.get(&(share, identity)).copied();
+        let nodes = (0..self.shares as u32).filter_map(known);
+        let names = |node: u64| self.nodes.get(&node).map_or(0, |node| node.names.len());
+        nodes.map(|node| (node, names(node))).collect()
     }
 }
 
@@ -364,6 +392,50 @@ mod tests {
         tree.moved((root, b"a"), (root, b"b"));
         assert_eq!(path(&tree, file), "b/f");
         assert_eq!(tree.child(root, b"a"), None);
+    }
+
+    #[test]
+    fn a_directory_that_is_moved_there_and_back_is_found() {
+        let mut tree = Tree::new(1);
+        let root = Tree::root_of(0);
+        let (dir, first) = tree.found(root, b"a", 0, identity(10)).unwrap();
+        let (file, below) = tree.found(dir, b"f", 0, identity(11)).unwrap();
+        let (_, there) = tree.found(root, b"b", 0, identity(10)).unwrap();
+        assert_eq!(path(&tree, file), "b/f");
+        let (_, back) = tree.found(root, b"a", 0, identity(10)).unwrap();
+        assert_eq!(path(&tree, file), "a/f");
+        assert_eq!(tree.found(root, b"a", 0, identity(10)).unwrap().1, None);
+        // The next server finds it, too.
+        let mut next = Tree::new(1);
+        let records = [first, below, there, back];
+        records
+            .iter()
+            .flatten()
+            .for_each(|record| next.replay(record));
+        assert_eq!(path(&next, file), "a/f");
+    }
+
+    #[test]
+    fn what_is_looked_up_again_is_not_forgotten_with_what_an_earlier_server_said() {
+        let mut earlier = Tree::new(1);
+        let root = Tree::root_of(0);
+        let (file, record) = earlier.found(root, b"f", 0, identity(10)).unwrap();
+        let mut tree = Tree::new(1);
+        tree.replay(&record.unwrap());
+        tree.found(root, b"f", 0, identity(10)).unwrap();
+        assert!(!tree.forget(file, 1));
+        assert_eq!(path(&tree, file), "f");
+        assert!(tree.forget(file, 1));
+    }
+
+    #[test]
+    fn what_was_renamed_and_noted_is_not_unnamed_the_second_time() {
+        let mut tree = Tree::new(1);
+        let root = Tree::root_of(0);
+        let (file, _) = tree.found(root, b"a", 0, identity(10)).unwrap();
+        assert_eq!(tree.moved((root, b"a"), (root, b"b")).len(), 2);
+        assert_eq!(tree.moved((root, b"a"), (root, b"b")), []);
+        assert_eq!(path(&tree, file), "b");
     }
 
     #[test]

@@ -1,11 +1,15 @@
 //! Extended attributes. A guest's root may set those that the host's user may
 //! not: they are kept under a prefix of ours.
 
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
 use rustix::fs::XattrFlags;
 
 use super::Fs;
 use super::meta::OVERRIDE;
-use super::resolve::{Found, by_descriptor, errno};
+use super::permission::{get_attribute, remove_attribute, set_attribute};
+use super::resolve::{by_descriptor, errno};
 use crate::fuse::{Args, Header, Out, Res};
 use crate::spec::Kind;
 
@@ -13,6 +17,8 @@ use crate::spec::Kind;
 const PREFIX: &[u8] = b"user.stack.x.";
 /// What is ours.
 const OURS: &[u8] = b"user.stack.";
+/// Names of attributes that mean something to the kernel: POSIX ACLs.
+const SYSTEM: &[u8] = b"system.";
 /// Longest name (`XATTR_NAME_MAX`).
 const NAME: usize = 255;
 /// Longest value and longest list (`XATTR_SIZE_MAX`, `XATTR_LIST_MAX`).
@@ -23,6 +29,10 @@ impl Fs {
     pub(super) fn host_attribute(&self, share: u32, name: &[u8]) -> Res<Vec<u8>> {
         if name.is_empty() || name.len() > NAME {
             return Err(libc::ERANGE);
+        }
+        // Nobody would keep to an access control list.
+        if name.starts_with(SYSTEM) {
+            return Err(libc::EOPNOTSUPP);
         }
         let plain = self.kind(share) != Kind::Volume && name.starts_with(b"user.");
         let host = match plain {
@@ -36,9 +46,17 @@ impl Fs {
         }
     }
 
+    /// The same of one that is only asked for: what cannot be set is not there.
+    fn known_attribute(&self, share: u32, name: &[u8]) -> Res<Vec<u8>> {
+        match self.host_attribute(share, name) {
+            Err(libc::EOPNOTSUPP) => Err(libc::EOPNOTSUPP),
+            other => other.map_err(|_| libc::ENODATA),
+        }
+    }
+
     fn guest_attribute(&self, share: u32, name: &[u8]) -> Option<Vec<u8>> {
         if let Some(rest) = name.strip_prefix(PREFIX) {
-            return Some(rest.to_vec());
+            return (!rest.starts_with(SYSTEM)).then(|| rest.to_vec());
         }
         let plain = self.kind(share) != Kind::Volume
             && name.starts_with(b"user.")
@@ -47,16 +65,16 @@ impl Fs {
         plain.then(|| name.to_vec())
     }
 
-    /// A path to the file, open or by its name.
-    fn attribute_path(&self, node: u64) -> Res<(String, Box<dyn std::any::Any>)> {
+    /// The file, open or by its name.
+    fn with_attributes(&self, node: u64) -> Res<Arc<OwnedFd>> {
         if let Some((file, _)) = self.open_stat(node) {
-            return Ok((by_descriptor(&*file), Box::new(file)));
+            return Ok(file);
         }
-        let found: Found = self.find(node)?;
-        if super::resolve::is_kind(&found.stat, libc::S_IFLNK) {
-            return Err(libc::EOPNOTSUPP);
+        let found = self.find(node)?;
+        match super::resolve::is_kind(&found.stat, libc::S_IFLNK) {
+            true => Err(libc::EOPNOTSUPP),
+            false => Ok(Arc::new(found.fd)),
         }
-        Ok((by_descriptor(&found.fd), Box::new(found)))
     }
 
     pub(super) fn set_xattr(&self, header: &Header, mut args: Args<'_>) -> Res<Vec<u8>> {
@@ -66,8 +84,7 @@ impl Fs {
         let share = self.writable(header.node)?;
         let host = self.host_attribute(share, name)?;
         let flags = XattrFlags::from_bits(flags).ok_or(libc::EINVAL)?;
-        let (path, _open) = self.attribute_path(header.node)?;
-        rustix::fs::setxattr(path, host, value, flags).map_err(errno)?;
+        set_attribute(self.with_attributes(header.node)?, &host, value, flags)?;
         Ok(Vec::new())
     }
 
@@ -75,12 +92,9 @@ impl Fs {
         let (size, _padding) = (args.u32()? as usize, args.u32()?);
         let name = args.string()?;
         let share = self.tree().share(header.node)?;
-        let host = self
-            .host_attribute(share, name)
-            .map_err(|_| libc::ENODATA)?;
-        let (path, _open) = self.attribute_path(header.node)?;
+        let host = self.known_attribute(share, name)?;
         let mut value = vec![0; VALUE];
-        let length = rustix::fs::getxattr(path, host, &mut value[..]).map_err(errno)?;
+        let length = get_attribute(self.with_attributes(header.node)?, &host, &mut value)?;
         value.truncate(length);
         sized(value, size)
     }
@@ -88,9 +102,10 @@ impl Fs {
     pub(super) fn list_xattr(&self, header: &Header, mut args: Args<'_>) -> Res<Vec<u8>> {
         let size = args.u32()? as usize;
         let share = self.tree().share(header.node)?;
-        let (path, _open) = self.attribute_path(header.node)?;
+        let file = self.with_attributes(header.node)?;
         let mut names = vec![0; VALUE];
-        let length = rustix::fs::listxattr(path, &mut names[..]).map_err(errno)?;
+        let length = rustix::fs::listxattr(by_descriptor(&*file), &mut names[..]);
+        let length = length.map_err(errno)?;
         let names = names[..length].split(|byte| *byte == 0);
         let mut list = Vec::new();
         for name in names.filter_map(|name| self.guest_attribute(share, name)) {
@@ -103,11 +118,8 @@ impl Fs {
     pub(super) fn remove_xattr(&self, header: &Header, mut args: Args<'_>) -> Res<Vec<u8>> {
         let name = args.string()?;
         let share = self.writable(header.node)?;
-        let host = self
-            .host_attribute(share, name)
-            .map_err(|_| libc::ENODATA)?;
-        let (path, _open) = self.attribute_path(header.node)?;
-        rustix::fs::removexattr(path, host).map_err(errno)?;
+        let host = self.known_attribute(share, name)?;
+        remove_attribute(self.with_attributes(header.node)?, &host)?;
         Ok(Vec::new())
     }
 }

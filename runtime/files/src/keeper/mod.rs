@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::Child;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -68,6 +68,10 @@ impl State {
 /// The control socket or the server's process cannot be made.
 pub fn run(socket: &Path) -> io::Result<()> {
     raise_limit();
+    // Whoever took its socket away would end its VMs.
+    if UnixStream::connect(socket).is_ok() {
+        return Err(io::Error::from(io::ErrorKind::AddrInUse));
+    }
     let _ = std::fs::remove_file(socket);
     let listener = UnixListener::bind(socket)?;
     std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o600))?;

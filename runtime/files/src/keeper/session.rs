@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rustix::fs::{MemfdFlags, Mode, OFlags};
+use rustix::fs::{MemfdFlags, Mode, OFlags, ResolveFlags};
 use vhost::vhost_user::BackendReqHandler;
 
 use super::device::{Device, Rings};
@@ -132,8 +132,22 @@ fn root(share: &spec::Share) -> io::Result<OwnedFd> {
         Kind::File => share.path.parent(),
     };
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    rustix::fs::open(path.unwrap_or(&share.path), flags, Mode::empty())
-        .map_err(|error| io::Error::other(format!("{}: {error}", share.path.display())))
+    // Where the user's links lead has been decided. One that is there now may be
+    // a guest's that has the directory above.
+    let how = match share.kind {
+        Kind::Volume => ResolveFlags::empty(),
+        Kind::Bind | Kind::File => ResolveFlags::NO_SYMLINKS,
+    };
+    let path = path.unwrap_or(&share.path);
+    rustix::fs::openat2(rustix::fs::CWD, path, flags, Mode::empty(), how).map_err(|error| {
+        let path = share.path.display();
+        io::Error::other(match error {
+            rustix::io::Errno::LOOP => format!(
+                "{path}: there is a symbolic link in it now: `stack up --force-recreate` follows it"
+            ),
+            error => format!("{path}: {error}"),
+        })
+    })
 }
 
 fn serve(keeper: &Arc<Keeper>, id: u64, listener: &UnixListener, stops: Receiver<(u32, u16)>) {
@@ -312,5 +326,34 @@ impl Rings for ToTheServer {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_in_place_of_a_directory_is_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path().canonicalize().unwrap();
+        std::fs::create_dir_all(top.join("secret/data")).unwrap();
+        std::os::unix::fs::symlink("secret", top.join("app")).unwrap();
+        let open = |path: &str, kind| {
+            root(&spec::Share {
+                path: top.join(path),
+                kind,
+                read_only: false,
+                cache_ms: 0,
+            })
+        };
+        for path in ["app", "app/data"] {
+            let error = open(path, Kind::Bind).unwrap_err().to_string();
+            assert!(error.contains("symbolic link"), "{error}");
+        }
+        assert!(open("app/file", Kind::File).is_err());
+        assert!(open("secret/data", Kind::Bind).is_ok());
+        // Ours may be reached by a link of the user's.
+        assert!(open("app/data", Kind::Volume).is_ok());
     }
 }

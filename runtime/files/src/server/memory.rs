@@ -30,6 +30,9 @@ fn bad(error: impl std::fmt::Display) -> io::Error {
 impl Memory {
     /// Maps the regions, each from its file.
     pub(crate) fn map(regions: &[Region], files: Vec<OwnedFd>) -> io::Result<Memory> {
+        if files.len() != regions.len() {
+            return Err(bad("a region's descriptor is missing"));
+        }
         let mut mapped = Vec::new();
         for (region, file) in regions.iter().zip(files) {
             let size = usize::try_from(region.size).map_err(bad)?;

@@ -30,6 +30,12 @@ struct Vm {
 pub(crate) struct ToTheKeeper(Arc<OwnedFd>);
 
 impl ToTheKeeper {
+    /// One that ends here.
+    #[cfg(test)]
+    pub(crate) fn new(link: OwnedFd) -> ToTheKeeper {
+        ToTheKeeper(Arc::new(link))
+    }
+
     /// Sends a message, with a descriptor if there is one.
     pub(crate) fn send(&self, message: &ToKeeper, fd: Option<std::os::fd::BorrowedFd<'_>>) {
         let fds: Vec<_> = fd.into_iter().collect();
@@ -81,7 +87,6 @@ fn take(
                 keeper.clone(),
                 common.clone(),
             )?;
-            let fs = Arc::new(fs);
             fs.follow()?;
             let vm = Vm {
                 fs,
@@ -114,8 +119,9 @@ fn take(
         }
         ToServer::Stop { session, index } => {
             let vm = vms.get_mut(&session).ok_or_else(gone)?;
-            let base = match vm.queues.remove(&index) {
-                Some(running) => running.stop(),
+            let running = vm.queues.remove(&index);
+            let base = match &running {
+                Some(running) => running.halt(),
                 None => vm.table.next(index as usize),
             };
             let stopped = ToKeeper::Stopped {
@@ -123,15 +129,37 @@ fn take(
                 index,
                 base,
             };
-            keeper.send(&stopped, None);
+            let keeper = keeper.clone();
+            after(running.into_iter().collect(), move || {
+                keeper.send(&stopped, None);
+            });
         }
         ToServer::Close { session } => {
             let vm = vms.remove(&session).ok_or_else(gone)?;
-            for running in vm.queues.into_values() {
-                running.stop();
+            let queues: Vec<Running> = vm.queues.into_values().collect();
+            for running in &queues {
+                running.halt();
             }
+            // Others need not wait for a request that hangs; what it does in the
+            // end goes, too.
             vm.fs.close();
+            after(queues, move || vm.fs.close());
         }
     }
     Ok(())
+}
+
+/// Waits for the end of halted queues on a thread, for a request may hang with a
+/// file system of the host's, and does something then.
+fn after(queues: Vec<Running>, act: impl FnOnce() + Send + 'static) {
+    let wait = move || {
+        for running in queues {
+            running.join();
+        }
+        act();
+    };
+    // Without room for a thread the keeper waits for a while, and goes on.
+    if let Err(error) = std::thread::Builder::new().spawn(wait) {
+        tracing::error!(%error, "nobody waits for a queue's end");
+    }
 }

@@ -56,6 +56,20 @@ impl Shared {
 }
 
 impl Answer {
+    /// To a guest that does not look.
+    #[cfg(test)]
+    pub(crate) fn unread() -> Answer {
+        let (ring, memory, _) = super::ring::tests::ring();
+        let ring = Mutex::new(ring);
+        Answer {
+            shared: Arc::new(Shared { ring, memory }),
+            head: 0,
+            unique: 1,
+            awaited: false,
+            room: vec![(0, 256)],
+        }
+    }
+
     /// The guest's memory.
     pub(crate) fn memory(&self) -> &Memory {
         &self.shared.memory
@@ -160,12 +174,16 @@ impl Running {
         })
     }
 
-    /// Ends it and gives the queue's position.
-    pub(crate) fn stop(self) -> u16 {
+    /// Takes and answers no request any more; gives the queue's position.
+    pub(crate) fn halt(&self) -> u16 {
         let base = self.shared.ring().stop();
         let _ = rustix::io::write(&*self.end, &1u64.to_ne_bytes());
-        let _ = self.thread.join();
         base
+    }
+
+    /// Waits for the requests that it has taken.
+    pub(crate) fn join(self) {
+        let _ = self.thread.join();
     }
 }
 

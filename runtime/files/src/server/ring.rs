@@ -247,7 +247,7 @@ fn broken(why: &str) -> io::Error {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::os::fd::{AsFd, OwnedFd};
 
     use rustix::event::{EventfdFlags, eventfd};
@@ -259,7 +259,7 @@ mod tests {
     const USED: u64 = 0x2000;
 
     /// A queue in a page each, and what its driver hears.
-    fn ring() -> (Ring, Arc<Memory>, OwnedFd) {
+    pub(in crate::server) fn ring() -> (Ring, Arc<Memory>, OwnedFd) {
         let file = tempfile::tempfile().unwrap();
         file.set_len(0x3000).unwrap();
         let region = link::Region {
