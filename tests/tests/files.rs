@@ -316,13 +316,13 @@ fn a_disk_becomes_a_tree_when_a_second_service_comes() {
         );
     };
     form("disk");
-    let fill =
-        "mkdir -p /v/d; echo content > /v/d/f; ln -s d/f /v/l; chown 7:8 /v/d/f; chmod 4750 /v/d/f";
+    let fill = "mkdir -p /v/d; echo content > /v/d/f; ln -s d/f /v/l; chown 7:8 /v/d/f; \
+                chmod 4750 /v/d/f; ln /v/d/f /v/same; chown 9:8 /v; chmod 1770 /v";
     project.stack(&["exec", "-T", "one", "sh", "-c", fill]).ok();
     let both = format!(
-        "services:\n{}{}volumes: {{ vol: {{}} }}\n",
+        "services:\n{}{}volumes: {{ vol: {{}}, small: {{ driver_opts: {{ size: 64m }} }} }}\n",
         service("one"),
-        service("two")
+        service("two").replace("'vol:/v'", "'vol:/v', 'small:/s'")
     );
     std::fs::write(project.dir().join("stack.yaml"), both).unwrap();
     // Cut off in the middle of it: the VM that copies ends, the disk counts.
@@ -347,12 +347,13 @@ fn a_disk_becomes_a_tree_when_a_second_service_comes() {
     project.stack(&["cp", "one:/v/d/f", out]).ok();
     assert_eq!(std::fs::read_to_string(out).unwrap(), "content\n");
     project.stack(&["up", "-d"]).ok();
+    let look = "cat /v/l; stat -c '%h %u:%g %a' /v/d/f; stat -c '%u:%g %a' /v";
+    let wanted = "content\n2 7:8 4750\n9:8 1770\n";
     for service in ["one", "two"] {
-        let look = "cat /v/l; stat -c '%u:%g %a' /v/d/f";
         let said = project
             .stack(&["exec", "-T", service, "sh", "-c", look])
             .ok();
-        assert_eq!(said, "content\n7:8 4750\n");
+        assert_eq!(said, wanted);
     }
     // Out and in again as a tar stream.
     let copy = project.dir().join("copy.tar");
@@ -361,12 +362,28 @@ fn a_disk_becomes_a_tree_when_a_second_service_comes() {
     project.stack(&["volume", "export", "-o", path, "vol"]).ok();
     beside.finish(60).ok();
     project
-        .stack(&["exec", "-T", "one", "rm", "-r", "/v/d", "/v/l"])
+        .stack(&[
+            "exec",
+            "-T",
+            "one",
+            "sh",
+            "-c",
+            "rm -r /v/*; chown 0:0 /v; chmod 755 /v",
+        ])
         .ok();
     project.stack(&["volume", "import", "-i", path, "vol"]).ok();
-    let look = "cat /v/l; stat -c '%u:%g %a' /v/d/f";
     let said = project.stack(&["exec", "-T", "two", "sh", "-c", look]).ok();
-    assert_eq!(said, "content\n7:8 4750\n");
+    assert_eq!(said, wanted);
+    // What does not fit is told, and what did stays.
+    project
+        .shell(
+            "dd if=/dev/urandom of=big bs=1M count=80 2>/dev/null; tar -cf big.tar stack.yaml big",
+        )
+        .ok();
+    let full = project.stack(&["volume", "import", "-i", "big.tar", "small"]);
+    full.fails().says("No space left").says("big");
+    let left = project.shell("$STACK volume export small | tar -t").ok();
+    assert!(left.contains("stack.yaml"), "{left}");
     project
         .stack(&["volume", "rm", "vol"])
         .fails()

@@ -180,6 +180,27 @@ fn files_go_in_and_out_of_what_runs_and_what_does_not() {
         inside(&project, "box", "stat -c %u:%g /data/tree/sub/file"),
         "0:0\n"
     );
+    // Where one is: what is in it. What a link leads to: with a slash.
+    project.shell("cd tree && $STACK cp . box:/data/new").ok();
+    let script = "cat /data/new/link; ls /data/new | wc -l; ln -s /data/tree /ln; mkdir /to; \
+                  touch /to/file; ln -s /to/file /to/link";
+    assert_eq!(inside(&project, "box", script).trim(), "deep2");
+    project.stack(&["cp", "box:/ln/", "by-slash"]).ok();
+    project.stack(&["cp", "box:/ln/.", "by-dot"]).ok();
+    project.stack(&["cp", "box:/ln", "link-itself"]).ok();
+    for name in ["by-slash", "by-dot"] {
+        assert!(here(name).join("sub/file").is_file(), "{name}");
+    }
+    assert_eq!(
+        std::fs::read_link(here("link-itself")).unwrap(),
+        std::path::Path::new("/data/tree")
+    );
+    project.stack(&["cp", "added", "box:/to/link"]).ok();
+    let script = "cat /to/file; stat -c %F /to/link";
+    assert_eq!(
+        inside(&project, "box", script),
+        "before the start\nsymbolic link\n"
+    );
     project.stack(&["cp", "box:/data/tree", "back"]).ok();
     assert_eq!(std::fs::read_to_string(here("back/link")).unwrap(), "deep");
     project.stack(&["cp", "box:/etc/hostname", "."]).ok();
@@ -220,6 +241,13 @@ fn files_go_in_and_out_of_what_runs_and_what_does_not() {
         "last words\n"
     );
     assert_eq!(project.field("box", "State"), "exited");
+    // A stream can be read only once, and is for all of them.
+    project.stack(&["create", "--scale", "box=2"]).ok();
+    project.shell("tar -c added | $STACK cp - box:/tmp").ok();
+    project
+        .stack(&["cp", "--index", "2", "box:/tmp/added", "second"])
+        .ok();
+    assert!(here("second").is_file());
     assert!(home.vms().is_empty(), "no VM stays for it");
 }
 

@@ -29,6 +29,8 @@ const KINDS: &str = r#"services:
       - ./host:/host
       - ./one:/one:ro
       - given:/given
+      - sticky:/tmp
+      - tools:/usr/sbin:ro
     configs:
       - {source: written, target: /conf/written}
       - {source: file, target: /conf/file, uid: "33", gid: "34", mode: 0o400}
@@ -46,6 +48,8 @@ volumes:
   copied: {}
   bare: {}
   shared: {}
+  sticky: {}
+  tools: {}
   real: {driver: local, driver_opts: {type: none, o: bind, device: ./real}}
   memory: {driver_opts: {type: tmpfs, device: tmpfs, o: "size=3m,mode=711"}}
   given: {external: true, name: mine}
@@ -90,6 +94,8 @@ fn mounts_are_as_they_were_asked_for() {
         cat /run/secrets/file /memory/variable; echo
         stat -f -c %T /run/secrets/file /memory/variable
         stat -c %F /host/theirs
+        stat -c %a /tmp; touch /usr/sbin/new 2>&1
+        test $(stat -c %h /usr/sbin/chroot) -gt 1 && echo linked
     ";
     let said = inside(&project, "box", script);
     let wanted = [
@@ -111,6 +117,10 @@ fn mounts_are_as_they_were_asked_for() {
         "tmpfs",
         "tmpfs",
         "socket",
+        // What the image has there: nothing but a mode, and names of one file.
+        "1777",
+        "touch: /usr/sbin/new: Read-only file system",
+        "linked",
     ];
     assert_eq!(said.lines().collect::<Vec<_>>(), wanted, "{said}");
     let bare = inside(&project, "empty", "ls /etc; sync; cat /all/a/b/g");
@@ -131,6 +141,14 @@ fn mounts_are_as_they_were_asked_for() {
             .file_type()
             .is_socket()
     );
+    // What is mounted in a volume, or in the container, is not taken out with it.
+    let copied = project
+        .shell("$STACK volume export copied > v.tar; tar -xOf v.tar hosts; tar -xOf v.tar passwd")
+        .ok();
+    assert!(copied.starts_with("root:x:0:0"), "{copied}");
+    let export = "$STACK export box > e.tar; tar -xOf e.tar conf/file; tar -xOf e.tar one; \
+                  tar -xOf e.tar run/secrets/file; tar -xOf e.tar etc/hosts; tar -tf e.tar one";
+    assert_eq!(project.shell(export).ok(), "one\n");
     // Secrets are on no disk of a machine.
     inside(&project, "box", "sync");
     // With tar, which does not read the holes.

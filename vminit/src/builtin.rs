@@ -1,6 +1,6 @@
 //! What the agent does itself in place of a program, in a child that has
-//! entered the service's namespaces (but for a look at what the service has
-//! changed, which is below what it sees): files go in and out of images that have
+//! entered the service's namespaces (but for what is below what the service sees: what
+//! it has changed, and its volumes' disks): files go in and out of images that have
 //! neither a shell nor tar.
 
 mod listen;
@@ -8,7 +8,7 @@ mod sync;
 
 use std::io::{self, BufReader, BufWriter};
 
-use stack_archive::{Pack, Unpack, changes, pack, unpack};
+use stack_archive::{Pack, Unpack, Which, changes, pack, unpack};
 use stack_protocol::config::{Builtin, Exec};
 
 use crate::child::Refusal;
@@ -37,12 +37,16 @@ pub(crate) fn run(builtin: &Builtin, exec: &Exec) -> Refusal {
             name,
             follow,
             one_file_system,
+            top,
+            outside: _,
         } => {
             let order = Pack {
                 path: path.into(),
                 name: name.clone(),
                 follow: *follow,
                 one_file_system: *one_file_system,
+                top: *top,
+                attributes: Which::All,
             };
             pack(&order, BufWriter::with_capacity(BUFFER, io::stdout()))
         }
@@ -59,12 +63,18 @@ pub(crate) fn run(builtin: &Builtin, exec: &Exec) -> Refusal {
             tree,
             contents,
             owners,
+            directories,
+            outside: _,
         } => {
             let order = Unpack {
                 path: path.into(),
                 tree: *tree,
                 contents: *contents,
                 owners: *owners,
+                directories: *directories,
+                attributes: Which::All,
+                // What comes was packed by the host.
+                name: None,
             };
             let mut stream = BufReader::with_capacity(BUFFER, io::stdin());
             unpack(&order, &mut stream).and_then(|()| {

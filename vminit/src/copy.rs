@@ -1,58 +1,114 @@
 //! Copies a tree with everything that makes it what it is: owners, modes,
-//! times, links, devices and extended attributes.
+//! times, links, holes, devices and extended attributes.
 
+use std::collections::HashMap;
 use std::ffi::CString;
-use std::fs::{self, Metadata};
-use std::io;
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, lchown, symlink};
-use std::path::Path;
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, PermissionsExt, lchown, symlink};
+use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, SeekFrom, Timespec, Timestamps, XattrFlags};
+
+/// Bytes that are read at once from a file with holes.
+const PIECE: usize = 256 << 10;
 
 /// Copies what is in `from` into `to`, and gives `to` the attributes of
 /// `from`.
 pub(crate) fn contents(from: &Path, to: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        one(&entry.path(), &to.join(entry.file_name()))?;
-    }
-    let meta = fs::metadata(from)?;
-    attributes(from, to, &meta)
+    Copy::default().contents(from, to)
 }
 
-fn one(from: &Path, to: &Path) -> io::Result<()> {
-    let meta = fs::symlink_metadata(from)?;
-    let kind = meta.file_type();
-    if kind.is_dir() {
-        fs::create_dir(to)?;
-        return contents(from, to);
+#[derive(Default)]
+struct Copy {
+    /// Where the first name of a file with several went: by device and inode.
+    links: HashMap<(u64, u64), PathBuf>,
+}
+
+impl Copy {
+    fn contents(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        for entry in fs::read_dir(from)? {
+            let entry = entry?;
+            self.one(&entry.path(), &to.join(entry.file_name()))?;
+        }
+        let meta = fs::metadata(from)?;
+        attributes(from, to, &meta)
     }
-    if kind.is_symlink() {
-        symlink(fs::read_link(from)?, to)?;
-        return lchown(to, Some(meta.uid()), Some(meta.gid()));
+
+    fn one(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        let meta = fs::symlink_metadata(from)?;
+        let kind = meta.file_type();
+        if kind.is_dir() {
+            fs::create_dir(to)?;
+            return self.contents(from, to);
+        }
+        if meta.nlink() > 1 {
+            let inode = (meta.dev(), meta.ino());
+            if let Some(first) = self.links.get(&inode) {
+                return fs::hard_link(first, to);
+            }
+            self.links.insert(inode, to.to_path_buf());
+        }
+        if kind.is_symlink() {
+            symlink(fs::read_link(from)?, to)?;
+            return lchown(to, Some(meta.uid()), Some(meta.gid()));
+        }
+        if kind.is_file() {
+            file(from, to)?;
+        } else {
+            let node = match () {
+                () if kind.is_fifo() => FileType::Fifo,
+                () if kind.is_char_device() => FileType::CharacterDevice,
+                () if kind.is_block_device() => FileType::BlockDevice,
+                () => FileType::Socket,
+            };
+            rustix::fs::mknodat(
+                CWD,
+                to,
+                node,
+                Mode::from_raw_mode(meta.mode() & 0o7777),
+                meta.rdev(),
+            )?;
+        }
+        attributes(from, to, &meta)
     }
-    if kind.is_file() {
-        fs::copy(from, to)?;
-    } else {
-        let node = match () {
-            () if kind.is_fifo() => FileType::Fifo,
-            () if kind.is_char_device() => FileType::CharacterDevice,
-            () if kind.is_block_device() => FileType::BlockDevice,
-            () => FileType::Socket,
+}
+
+/// The content of a file: holes stay holes.
+fn file(from: &Path, to: &Path) -> io::Result<()> {
+    let source = File::open(from)?;
+    let length = source.metadata()?.len();
+    // Without holes, or without such an answer, the kernel copies it at once.
+    if !matches!(rustix::fs::seek(&source, SeekFrom::Hole(0)), Ok(end) if end < length) {
+        return fs::copy(from, to).map(drop);
+    }
+    let target = File::create(to)?;
+    let mut buffer = vec![0; PIECE];
+    let mut at = 0;
+    while at < length {
+        let Ok(start) = rustix::fs::seek(&source, SeekFrom::Data(at)) else {
+            // Only a hole is left.
+            break;
         };
-        rustix::fs::mknodat(
-            CWD,
-            to,
-            node,
-            Mode::from_raw_mode(meta.mode() & 0o7777),
-            meta.rdev(),
-        )?;
+        let end = rustix::fs::seek(&source, SeekFrom::Hole(start))?;
+        rustix::fs::seek(&source, SeekFrom::Start(start))?;
+        let mut data = (&source).take(end - start);
+        at = start;
+        loop {
+            match data.read(&mut buffer)? {
+                0 => break,
+                read => target.write_all_at(&buffer[..read], at)?,
+            }
+            at = end - data.limit();
+        }
+        at = at.max(end);
     }
-    attributes(from, to, &meta)
+    target.set_len(length)
 }
 
-fn attributes(from: &Path, to: &Path, meta: &Metadata) -> io::Result<()> {
+/// Gives `to` owner, mode, extended attributes and times of `from`.
+pub(crate) fn attributes(from: &Path, to: &Path, meta: &Metadata) -> io::Result<()> {
     lchown(to, Some(meta.uid()), Some(meta.gid()))?;
     fs::set_permissions(to, fs::Permissions::from_mode(meta.mode() & 0o7777))?;
     let mut names = vec![0u8; 64 << 10];
@@ -83,4 +139,37 @@ fn attributes(from: &Path, to: &Path, meta: &Metadata) -> io::Result<()> {
     let path = CString::new(to.as_os_str().as_bytes())?;
     rustix::fs::utimensat(CWD, path.as_c_str(), &times, AtFlags::empty())?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_one_file_and_holes_stay() {
+        let dir = std::env::temp_dir().join(format!("stack-copy-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&dir);
+        let (from, to) = (dir.join("from"), dir.join("to"));
+        fs::create_dir_all(from.join("sub")).unwrap();
+        fs::create_dir(&to).unwrap();
+        fs::write(from.join("one"), "text").unwrap();
+        fs::hard_link(from.join("one"), from.join("sub/two")).unwrap();
+        let sparse = File::create(from.join("sparse")).unwrap();
+        sparse.write_all_at(b"begin", 0).unwrap();
+        sparse.write_all_at(b"middle", 8 << 20).unwrap();
+        sparse.set_len(64 << 20).unwrap();
+        fs::set_permissions(&from, fs::Permissions::from_mode(0o751)).unwrap();
+        contents(&from, &to).unwrap();
+        let meta = |path: &str| fs::metadata(to.join(path)).unwrap();
+        assert_eq!(meta("one").ino(), meta("sub/two").ino());
+        assert_eq!(meta("").mode() & 0o7777, 0o751);
+        assert_eq!(meta("sparse").len(), 64 << 20);
+        // Some file systems have no holes that they tell of.
+        if fs::metadata(from.join("sparse")).unwrap().blocks() < 4096 {
+            assert!(meta("sparse").blocks() < 4096, "{:?}", meta("sparse"));
+        }
+        let same = fs::read(from.join("sparse")).unwrap() == fs::read(to.join("sparse")).unwrap();
+        fs::remove_dir_all(&dir).unwrap();
+        assert!(same);
+    }
 }

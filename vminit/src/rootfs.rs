@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::mount::{MsFlags, mount};
-use stack_protocol::config::{Mount, MountSource, VmConfig};
+use stack_protocol::config::{Mount, MountSource, VmConfig, share_dir};
 
 use crate::within::Root;
 use crate::{changes, devices, files, nfs, relay, volume};
@@ -220,6 +220,7 @@ fn one(config: &VmConfig, n: usize, root: &Root, disks: &Disks) -> io::Result<()
             tag,
             name,
             copy_image_content,
+            foreign,
         } => {
             let source = share(tag)?.join(name);
             if !source.is_dir() {
@@ -227,7 +228,11 @@ fn one(config: &VmConfig, n: usize, root: &Root, disks: &Disks) -> io::Result<()
                 return bind(&source, &target.path(), wanted.read_only);
             }
             if *copy_image_content && wanted.subpath.is_empty() {
-                volume::fill(&source, &root.directory(&wanted.target)?)?;
+                let image = root.directory(&wanted.target)?;
+                match foreign {
+                    true => volume::fill_foreign(&source, &image)?,
+                    false => volume::fill_shared(&source, &image)?,
+                }
             }
             source
         }
@@ -252,7 +257,7 @@ fn one(config: &VmConfig, n: usize, root: &Root, disks: &Disks) -> io::Result<()
                 config,
             )?;
             if *copy_image_content && wanted.subpath.is_empty() {
-                volume::fill(&source, &root.directory(&wanted.target)?)?;
+                volume::fill_foreign(&source, &root.directory(&wanted.target)?)?;
             }
             source
         }
@@ -283,7 +288,7 @@ fn one(config: &VmConfig, n: usize, root: &Root, disks: &Disks) -> io::Result<()
 
 /// Mounts the file system of the host's files, once.
 fn share(tag: &str) -> io::Result<PathBuf> {
-    let dir = PathBuf::from(format!("/run/share/{tag}"));
+    let dir = PathBuf::from(share_dir(tag));
     if !dir.exists() {
         fs::create_dir_all(&dir)?;
         on(tag, &dir, "virtiofs", MsFlags::MS_NODEV, "")?;

@@ -105,7 +105,7 @@ fn in_child(
         setsid()?;
         // In the service's group it would stand still with it, and in its
         // namespaces the upper layer cannot be seen.
-        let outside = matches!(exec.builtin, Some(Builtin::Changes { .. }));
+        let outside = exec.builtin.as_ref().is_some_and(Builtin::is_outside);
         if !outside {
             fs::write(format!("{CGROUP}/cgroup.procs"), "0")?;
         }

@@ -1,6 +1,7 @@
 //! Tar streams from and to containers.
 
-use std::io::{self, Read, Write};
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, StreamBody};
@@ -166,13 +167,30 @@ impl Client {
         self.put(archive_of(stack, query), packing, path).await
     }
 
-    /// Unpacks a tar stream from standard input in a container.
+    /// Unpacks a tar stream in a container: standard input, or a file that has it.
     ///
     /// # Errors
     /// It cannot be read, or a file cannot be written there.
-    pub(crate) async fn send_stream(&self, stack: &str, query: &Archive) -> Result<(), Error> {
+    pub(crate) async fn send_stream(
+        &self,
+        stack: &str,
+        query: &Archive,
+        spool: Option<&File>,
+    ) -> Result<(), Error> {
         let (uri, name) = (archive_of(stack, query), "standard input".into());
-        self.send_from(uri, || io::stdin().lock(), name).await
+        let Some(spool) = spool else {
+            return self.send_from(uri, || io::stdin().lock(), name).await;
+        };
+        let file = spool.try_clone().and_then(|mut file| {
+            file.rewind()?;
+            Ok(file)
+        });
+        let file = file.map_err(|source| Error::File {
+            doing: "cannot read",
+            path: "standard input".into(),
+            source,
+        })?;
+        self.send_from(uri, || file, name).await
     }
 
     /// Sends the daemon a tar stream. `name` is for an error.

@@ -2,7 +2,8 @@
 
 mod place;
 
-use std::io::{self, IsTerminal};
+use std::fs::File;
+use std::io::{self, IsTerminal, Seek};
 use std::path::{Path, PathBuf};
 
 use stack_api::container::Container;
@@ -18,7 +19,7 @@ use place::Place;
 /// Copy files between a container and this machine
 ///
 /// Paths in the container are absolute. A directory is copied with its name
-/// into one that exists, DIR/. copies what is in it. `-` is a tar stream on
+/// into one that exists, DIR/. and . copy what is in it. `-` is a tar stream on
 /// standard input or output. The container need not run: what is copied into
 /// one that was only created is there when it starts. Without --index, files
 /// go to all containers of the service, and come from the first.
@@ -89,13 +90,28 @@ impl Cp {
                 self.out(&client, stack, of, path, to).await?;
             }
             (from, Place::Service { path, .. }) => {
-                for name in self.containers(&service, &existing)? {
+                let names = self.containers(&service, &existing)?;
+                // A stream can be read only once.
+                let spool = match from {
+                    Place::Stream if names.len() > 1 => Some(spool().map_err(|source| {
+                        let path = "standard input".into();
+                        let doing = "cannot read";
+                        Error::File {
+                            doing,
+                            path,
+                            source,
+                        }
+                    })?),
+                    _ => None,
+                };
+                for name in names {
                     let of = Archive {
                         index: None,
                         container: Some(name),
                         ..of.clone()
                     };
-                    self.put(&client, stack, of, from, path).await?;
+                    self.put(&client, stack, of, (from, spool.as_ref()), path)
+                        .await?;
                 }
             }
             _ => {}
@@ -125,7 +141,7 @@ impl Cp {
         Archive {
             path: path.path.clone(),
             name: path.name.clone(),
-            follow: self.follow_link,
+            follow: self.follow_link || path.follows(),
             owners: self.archive,
             ..of
         }
@@ -161,12 +177,15 @@ impl Cp {
         to: &Path,
     ) -> Result<(), Error> {
         let to = place::absolute(to)?;
-        let stream = client.fetch_archive(stack, &self.query(of, from)).await?;
+        let query = self.query(of, from);
+        let stream = client.fetch_archive(stack, &query).await?;
         let order = Unpack {
             path: to.clone(),
             tree: true,
+            name: Some(query.name.into()),
             contents: from.contents,
             owners: self.archive,
+            ..Unpack::default()
         };
         stream.unpack(order).await.map_err(|source| Error::File {
             doing: "cannot write",
@@ -180,7 +199,7 @@ impl Cp {
         client: &Client,
         stack: &str,
         of: Archive,
-        from: &Place,
+        (from, spool): (&Place, Option<&File>),
         to: &place::Within,
     ) -> Result<(), Error> {
         let mut query = Archive {
@@ -188,10 +207,11 @@ impl Cp {
             ..self.query(of, to)
         };
         let Place::Here(path) = from else {
-            return client.send_stream(stack, &query).await;
+            return client.send_stream(stack, &query, spool).await;
         };
-        let contents = path.as_os_str().as_encoded_bytes().ends_with(b"/.");
+        let contents = place::means_contents(&path.to_string_lossy());
         let path: PathBuf = place::absolute(path)?;
+        let slash = path.as_os_str().as_encoded_bytes().ends_with(b"/");
         query.tree = true;
         query.contents = contents;
         let name = path.file_name().map_or_else(
@@ -201,9 +221,17 @@ impl Cp {
         let order = Pack {
             path,
             name,
-            follow: self.follow_link,
-            one_file_system: false,
+            follow: self.follow_link || contents || slash,
+            ..Pack::default()
         };
         client.send_archive(stack, &query, order).await
     }
+}
+
+/// Standard input, in a file without a name.
+fn spool() -> io::Result<File> {
+    let mut file = tempfile::tempfile()?;
+    io::copy(&mut io::stdin().lock(), &mut file)?;
+    file.rewind()?;
+    Ok(file)
 }

@@ -70,7 +70,7 @@ fn volume(model: &Node, node: &Node, report: &mut Report) -> Option<MountSpec> {
                 match model.at(&["volumes", &volume]).and_then(disguised) {
                     Some(disguise) => {
                         always_read_only = disguise.read_only;
-                        disguise.source(!nocopy, subpath)
+                        disguise.source(!nocopy && !always_read_only, subpath)
                     }
                     None => MountSource::Volume {
                         volume,

@@ -5,7 +5,7 @@ use crate::assemble::Stack;
 use crate::config::ConfigFile;
 use crate::error::Error;
 use crate::options::PullOptions;
-use crate::pull::credentials;
+use crate::pull::credentials::{self, Who};
 use crate::record::LayerFile;
 use crate::reference::Reference;
 use crate::store::Store;
@@ -51,13 +51,35 @@ impl PullOptions {
         })
     }
 
-    /// User and password for a registry, from Docker's configuration.
-    pub async fn credentials(&self, host: &str) -> Option<(String, String)> {
+    /// How to log in at a registry, from Docker's configuration.
+    pub async fn credentials(&self, host: &str) -> Option<Login> {
         match credentials::find(host, self.docker_config.as_deref()).await {
-            oci_client::secrets::RegistryAuth::Basic(user, password) => Some((user, password)),
-            _ => None,
+            Who::User { name, password } => Some(Login {
+                user: name,
+                password,
+                identity_token: None,
+            }),
+            Who::Identity(token) => Some(Login {
+                user: NO_USER.to_owned(),
+                password: String::new(),
+                identity_token: Some(token),
+            }),
+            Who::Nobody => None,
         }
     }
+}
+
+/// What Azure's registries call whoever has an identity token.
+const NO_USER: &str = "00000000-0000-0000-0000-000000000000";
+
+/// A login at a registry.
+pub struct Login {
+    /// User.
+    pub user: String,
+    /// Empty with an identity token.
+    pub password: String,
+    /// A token that the registry's token service gives others for.
+    pub identity_token: Option<String>,
 }
 
 impl Store {

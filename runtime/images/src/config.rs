@@ -31,6 +31,10 @@ pub struct ImageConfig {
     pub labels: BTreeMap<String, String>,
     /// Docker's health check.
     pub healthcheck: Option<ImageHealthcheck>,
+    /// What runs commands that are written as text (Docker's `SHELL`); empty for
+    /// the usual one.
+    #[serde(default)]
+    pub shell: Vec<String>,
 }
 
 /// Docker's health check. A duration of 0 means its default.
@@ -92,6 +96,8 @@ struct Raw {
     #[serde(deserialize_with = "or_default")]
     labels: BTreeMap<String, String>,
     healthcheck: Option<RawHealthcheck>,
+    #[serde(deserialize_with = "or_default")]
+    shell: Vec<String>,
 }
 
 // Durations in nanoseconds.
@@ -183,6 +189,7 @@ impl ConfigFile {
             stop_signal: raw.stop_signal.filter(|signal| !signal.is_empty()),
             exposed_ports: raw.exposed_ports.into_keys().collect(),
             labels: raw.labels,
+            shell: raw.shell,
             healthcheck: raw
                 .healthcheck
                 .filter(|check| !check.test.0.is_empty())
@@ -208,12 +215,14 @@ mod tests {
             "Entrypoint":["/e"],"Cmd":["a","b"],"Env":["A=1"],"WorkingDir":"/w","User":"u:g",
             "Volumes":{"/v":{}},"StopSignal":"SIGINT","ExposedPorts":{"80/tcp":{}},
             "Labels":{"k":"v"},"Healthcheck":{"Test":["CMD","x"],"Interval":5000000000,
-            "Timeout":1500000,"Retries":4,"StartPeriod":-1}},"rootfs":{"diff_ids":[]}}"#;
+            "Timeout":1500000,"Retries":4,"StartPeriod":-1},
+            "Shell":["/bin/bash","-c"]},"rootfs":{"diff_ids":[]}}"#;
         let file = ConfigFile::parse(raw).unwrap();
         assert_eq!(file.platform().unwrap().to_string(), "linux/arm64/v8");
         let config = file.image_config();
         assert_eq!(config.volumes, ["/v"]);
         assert_eq!(config.exposed_ports, ["80/tcp"]);
+        assert_eq!(config.shell, ["/bin/bash", "-c"]);
         let check = config.healthcheck.unwrap();
         assert_eq!(
             (check.interval_ms, check.timeout_ms, check.retries),
@@ -225,7 +234,7 @@ mod tests {
     #[test]
     fn nulls_and_old_forms() {
         let raw = br#"{"config":{"Entrypoint":"/bin/sh","Cmd":null,"Env":null,"Volumes":null,
-            "Labels":null,"Healthcheck":null},"rootfs":{"diff_ids":null}}"#;
+            "Labels":null,"Healthcheck":null,"Shell":null},"rootfs":{"diff_ids":null}}"#;
         let file = ConfigFile::parse(raw).unwrap();
         assert!(file.platform().is_none());
         let config = file.image_config();

@@ -109,6 +109,8 @@ pub(super) async fn get(
         name: query.name,
         follow: query.follow,
         one_file_system: query.one_file_system,
+        outside: false,
+        top: false,
     };
     stream(access, builtin).await
 }
@@ -186,6 +188,8 @@ pub(super) async fn put(
         tree: query.tree,
         contents: query.contents,
         owners: query.owners,
+        directories: false,
+        outside: false,
     };
     take(access, builtin, body).await
 }

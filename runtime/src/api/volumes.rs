@@ -45,12 +45,14 @@ pub(super) async fn export(
     State(app): State<App>,
     Path(name): Path<String>,
 ) -> Result<Response, Failure> {
-    let (reach, path) = app.daemon.reach_volume(&name).await?;
+    let reach = app.daemon.reach_volume(&name).await?;
     let builtin = Builtin::Pack {
-        path,
+        path: reach.path().to_owned(),
         name: String::new(),
         follow: false,
         one_file_system: true,
+        outside: true,
+        top: true,
     };
     archive::stream(archive::Access::Volume(reach), builtin).await
 }
@@ -61,12 +63,14 @@ pub(super) async fn import(
     Path(name): Path<String>,
     body: Body,
 ) -> Result<(), Failure> {
-    let (reach, path) = app.daemon.reach_volume(&name).await?;
+    let reach = app.daemon.reach_volume(&name).await?;
     let builtin = Builtin::Unpack {
-        path,
+        path: reach.path().to_owned(),
         tree: false,
         contents: true,
         owners: true,
+        directories: true,
+        outside: true,
     };
     archive::take(archive::Access::Volume(reach), builtin, body).await
 }

@@ -50,7 +50,9 @@ fn socket_port(mount: usize) -> u16 {
 impl Parts {
     fn disk(&mut self, path: PathBuf, read_only: bool) -> String {
         let serial = format!("vol{}", self.disks.len());
-        if let Some(known) = self.disks.iter().find(|disk| disk.path == path) {
+        if let Some(known) = self.disks.iter_mut().find(|disk| disk.path == path) {
+            // Each mount is read-only for itself, too.
+            known.read_only &= read_only;
             return known.serial.clone();
         }
         self.disks.push(DiskUse {
@@ -79,8 +81,7 @@ impl Parts {
                 } => {
                     let (path, kind) = resolved.volumes.get(volume).cloned().unwrap_or_default();
                     subpath_of = subpath.clone().unwrap_or_default();
-                    let copy = !nocopy && !mount.read_only;
-                    self.volume(path, kind, mount.read_only, copy)
+                    self.volume(path, kind, mount.read_only, !nocopy)
                 }
                 MountSource::Anonymous => continue,
                 MountSource::Bind { path, .. } if is_socket(path) => self.socket(path, n)?,
@@ -92,8 +93,7 @@ impl Parts {
                 } => {
                     // The guest looks for it: what it has made of it leads nowhere else.
                     subpath_of = subpath.clone().unwrap_or_default();
-                    let copy = *copy && !mount.read_only;
-                    self.bind(path, *create, mount.read_only, copy)?
+                    self.bind(path, *create, mount.read_only, *copy)?
                 }
                 MountSource::Nfs {
                     server,
@@ -107,7 +107,7 @@ impl Parts {
                         server: self.reachable(server)?,
                         path: path.clone(),
                         options: options.clone(),
-                        copy_image_content: *copy && !mount.read_only,
+                        copy_image_content: *copy,
                     }
                 }
                 MountSource::Tmpfs {
@@ -143,7 +143,14 @@ impl Parts {
         Ok(mounts)
     }
 
+    /// What has to be filled is attached writable; the mount is read-only all the same.
     fn volume(&mut self, path: PathBuf, kind: VolumeKind, ro: bool, copy: bool) -> GuestSource {
+        let fill = copy
+            && match kind {
+                VolumeKind::Disk => stack_vmm::disk::is_unused(&path),
+                VolumeKind::Tree => is_empty(&path),
+            };
+        let (ro, copy) = (ro && !fill, copy && (fill || !ro));
         match kind {
             VolumeKind::Disk => GuestSource::Disk {
                 serial: self.disk(path, ro),
@@ -163,6 +170,7 @@ impl Parts {
 
     /// A mount of files of the host.
     fn share(&mut self, share: Share, copy_image_content: bool) -> GuestSource {
+        let foreign = share.kind != Kind::Volume;
         let known = self.files.iter().position(|other| *other == share);
         let index = known.unwrap_or_else(|| {
             self.files.push(share);
@@ -172,6 +180,7 @@ impl Parts {
             tag: stack_files::TAG.to_owned(),
             name: index.to_string(),
             copy_image_content,
+            foreign,
         }
     }
 
@@ -229,16 +238,110 @@ impl Parts {
             let message = format!("bind mount {}: {what}", path.display());
             return Err(ApiError::new("bind", message));
         };
+        let fill = copy && is_empty(&real);
         let share = Share {
             path: real,
             kind,
-            read_only: ro,
+            read_only: ro && !fill,
             cache_ms: BIND_MS,
         };
-        Ok(self.share(share, copy))
+        Ok(self.share(share, copy && (fill || !ro)))
     }
+}
+
+fn is_empty(dir: &Path) -> bool {
+    std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none())
 }
 
 fn is_socket(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|found| found.file_type().is_socket())
+}
+
+#[cfg(test)]
+mod tests {
+    use stack_api::spec::MountSpec;
+
+    use super::*;
+
+    fn parts() -> Parts {
+        Parts {
+            disks: Vec::new(),
+            files: Vec::new(),
+            router: None,
+        }
+    }
+
+    /// A service that mounts the volume `v` at these targets, each read-only or not.
+    fn service(mounts: &[(&str, bool)]) -> ServiceSpec {
+        let mount = |(target, read_only): &(&str, bool)| MountSpec {
+            target: (*target).to_owned(),
+            read_only: *read_only,
+            source: MountSource::Volume {
+                volume: "v".to_owned(),
+                nocopy: false,
+                subpath: None,
+            },
+        };
+        ServiceSpec {
+            mounts: mounts.iter().map(mount).collect(),
+            ..ServiceSpec::default()
+        }
+    }
+
+    fn resolved(path: &Path, kind: VolumeKind) -> Resolved {
+        Resolved {
+            volumes: [("v".to_owned(), (path.to_path_buf(), kind))].into(),
+            anonymous: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn one_volume_at_two_places_is_written_at_the_second() {
+        let mut parts = parts();
+        let disk = resolved(Path::new("/none/v.ext4"), VolumeKind::Disk);
+        let mounts = parts.mounts(&service(&[("/a", true), ("/b", false)]), &disk);
+        let read_only = mounts
+            .unwrap()
+            .iter()
+            .map(|m| m.read_only)
+            .collect::<Vec<_>>();
+        assert_eq!(read_only, [true, false]);
+        assert_eq!(parts.disks.len(), 1);
+        assert!(!parts.disks[0].read_only);
+    }
+
+    #[test]
+    fn what_has_to_be_filled_is_attached_writable() {
+        let dir = tempfile::tempdir().unwrap();
+        let service = service(&[("/a", true)]);
+        let attached = |path: &Path, kind| {
+            let mut parts = parts();
+            let mounts = parts.mounts(&service, &resolved(path, kind)).unwrap();
+            assert!(mounts[0].read_only);
+            let copies = match &mounts[0].source {
+                GuestSource::Disk {
+                    copy_image_content, ..
+                }
+                | GuestSource::Share {
+                    copy_image_content, ..
+                } => *copy_image_content,
+                other => panic!("{other:?}"),
+            };
+            let disks = parts.disks.iter().map(|disk| disk.read_only);
+            let read_only = disks.chain(parts.files.iter().map(|share| share.read_only));
+            (copies, read_only.collect::<Vec<_>>())
+        };
+        let disk = dir.path().join("v.ext4");
+        stack_vmm::disk::create_volume(&disk, 64 << 20).unwrap();
+        assert_eq!(attached(&disk, VolumeKind::Disk), (true, vec![false]));
+        // As the kernel does when it is mounted.
+        let file = std::fs::File::options().write(true).open(&disk).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, &[1], 1024 + 0x2c).unwrap();
+        assert_eq!(attached(&disk, VolumeKind::Disk), (false, vec![true]));
+        let tree = dir.path().join("v.tree");
+        std::fs::create_dir(&tree).unwrap();
+        assert_eq!(attached(&tree, VolumeKind::Tree), (true, vec![false]));
+        std::fs::write(tree.join("file"), "").unwrap();
+        assert_eq!(attached(&tree, VolumeKind::Tree), (false, vec![true]));
+    }
 }

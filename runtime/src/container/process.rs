@@ -160,9 +160,17 @@ pub(super) fn healthcheck(spec: &ServiceSpec, image: &ImageConfig) -> Option<Hea
     }
     let base = image.healthcheck.as_ref();
     let test = own.test.or_else(|| base.map(|b| b.test.clone()))?;
-    if test.is_empty() || test[0] == "NONE" {
-        return None;
-    }
+    let test = match test.split_first() {
+        None => return None,
+        Some((kind, _)) if kind == "NONE" => return None,
+        // As Docker: the image's shell, whoever has written the test.
+        Some((kind, command)) if kind == "CMD-SHELL" && !image.shell.is_empty() => {
+            let words = ["CMD".to_owned()].into_iter();
+            let words = words.chain(image.shell.iter().cloned());
+            words.chain(command.iter().cloned()).collect()
+        }
+        Some(_) => test,
+    };
     let pick = |own: Option<u64>, image: Option<u64>, default: u64| {
         own.or(image.filter(|ms| *ms > 0)).unwrap_or(default)
     };
@@ -208,5 +216,25 @@ mod tests {
         assert_eq!(args(Some(""), Some("own")), "own");
         assert_eq!(args(Some("/own"), None), "/own");
         assert_eq!(args(None, Some("own")), "/entry own");
+    }
+
+    #[test]
+    fn a_health_check_is_run_by_the_shell_of_the_image() {
+        let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let image = |shell: Vec<String>| ImageConfig {
+            shell,
+            healthcheck: Some(stack_images::ImageHealthcheck {
+                test: words("CMD-SHELL check"),
+                ..Default::default()
+            }),
+            ..ImageConfig::default()
+        };
+        let spec = ServiceSpec::default();
+        let test = |shell| healthcheck(&spec, &image(shell)).unwrap().test;
+        assert_eq!(test(Vec::new()), words("CMD-SHELL check"));
+        assert_eq!(
+            test(words("/bin/bash -o pipefail -c")),
+            words("CMD /bin/bash -o pipefail -c check")
+        );
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use stack_api::event::ApiError;
 use stack_files::spec::{Kind, Share, VOLUME_MS};
-use stack_protocol::config::{Mount, MountSource, VmConfig};
+use stack_protocol::config::{Mount, MountSource, VmConfig, disk_dir, share_dir};
 use stack_vmm::{Disk, VmSpec};
 
 use super::{Turn, Volume, VolumeKind};
@@ -14,7 +14,7 @@ use crate::container::aside::Lone;
 use crate::daemon::Daemon;
 
 /// Where the volume is in the VM.
-pub(super) const PLACE: &str = "/volume";
+const PLACE: &str = "/volume";
 /// Its memory: bytes.
 const MEMORY: u64 = 256 << 20;
 
@@ -33,6 +33,14 @@ impl From<&Volume> for Shown {
             VolumeKind::Disk => Shown::Disk(volume.path.clone()),
             VolumeKind::Tree => Shown::Tree(volume.path.clone()),
         }
+    }
+}
+
+/// Where the agent of a VM with this volume alone has it.
+pub(super) fn path(kind: VolumeKind) -> String {
+    match kind {
+        VolumeKind::Disk => disk_dir("vol0"),
+        VolumeKind::Tree => format!("{}/0", share_dir(stack_files::TAG)),
     }
 }
 
@@ -72,6 +80,7 @@ pub(super) async fn start(
                     tag: stack_files::TAG.to_owned(),
                     name,
                     copy_image_content: true,
+                    foreign: false,
                 }
             }
         };

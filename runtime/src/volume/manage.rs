@@ -6,10 +6,10 @@ use std::sync::Arc;
 use stack_api::event::ApiError;
 use stack_api::spec::VolumeSpec;
 use stack_api::volume::{CreateVolume, Form, PruneVolumes, VolumeInfo};
-use stack_protocol::config::MountSource;
+use stack_protocol::config;
 use stack_vmm::Agent;
 
-use super::lone::{self, PLACE};
+use super::lone;
 use super::{Volume, VolumeKind, WantedVolume, tree};
 use crate::container::Handle;
 use crate::container::aside::Lone;
@@ -18,8 +18,16 @@ use crate::ledger::Table;
 
 /// A way to a volume's files: by the VM that has it, or one for the time.
 #[derive(Debug)]
-pub(crate) enum Reach {
-    /// A service's VM.
+pub(crate) struct Reach {
+    vm: Vm,
+    /// Where the whole volume is in the agent's own view: nothing of the service
+    /// is mounted there.
+    path: String,
+}
+
+#[derive(Debug)]
+enum Vm {
+    /// A service's.
     Own(Agent),
     /// One that has nothing else.
     Lone(Lone),
@@ -28,15 +36,20 @@ pub(crate) enum Reach {
 impl Reach {
     /// The conversation with it.
     pub(crate) fn agent(&self) -> &Agent {
-        match self {
-            Reach::Own(agent) => agent,
-            Reach::Lone(lone) => lone.agent(),
+        match &self.vm {
+            Vm::Own(agent) => agent,
+            Vm::Lone(lone) => lone.agent(),
         }
+    }
+
+    /// Where the volume is there, outside of what a service sees.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
     }
 
     /// It is not needed any more.
     pub(crate) async fn close(self) {
-        if let Reach::Lone(lone) = self {
+        if let Vm::Lone(lone) = self.vm {
             lone.close().await;
         }
     }
@@ -160,15 +173,11 @@ impl Daemon {
         Ok(removed)
     }
 
-    /// A way to a volume's files, and where they are there.
+    /// A way to a volume's files.
     ///
     /// # Errors
-    /// There is none of that name, or its disk is in a VM that does not show
-    /// all of it.
-    pub(crate) async fn reach_volume(
-        self: &Arc<Self>,
-        name: &str,
-    ) -> Result<(Reach, String), ApiError> {
+    /// There is none of that name, or its disk is in a VM that does not answer.
+    pub(crate) async fn reach_volume(self: &Arc<Self>, name: &str) -> Result<Reach, ApiError> {
         // One such VM at a time; and nobody starts another one with the disk,
         // makes a tree of it or removes it.
         self.volume_named(name)?;
@@ -184,26 +193,28 @@ impl Daemon {
                 }
                 if handle.container().state.is_live() {
                     let container = handle.container().name;
-                    let message = format!("{container} has volume {name} and does not show it");
+                    let message = format!("{container} has volume {name} and does not answer yet");
                     return Err(
-                        ApiError::new("volume_in_use", message).help("stop the container first")
+                        ApiError::new("volume_in_use", message).help("try again when it runs")
                     );
                 }
             }
         }
         let lone = lone::start(self, name, vec![lone::Shown::from(&volume)], turn).await?;
-        Ok((Reach::Lone(lone), PLACE.to_owned()))
+        Ok(Reach {
+            vm: Vm::Lone(lone),
+            path: lone::path(volume.kind),
+        })
     }
 }
 
 /// The whole disk as a running container has it.
-fn inside(handle: &Handle, disk: &Path) -> Option<(Reach, String)> {
+fn inside(handle: &Handle, disk: &Path) -> Option<Reach> {
     let agent = handle.agent.borrow().clone()?;
     let blueprint = handle.record().blueprint;
     let used = blueprint.disks.iter().find(|used| used.path == disk)?;
-    let mount = blueprint.config.mounts.iter().find(|mount| {
-        let whole = mount.subpath.is_empty() && !mount.read_only;
-        matches!(&mount.source, MountSource::Disk { serial, .. } if *serial == used.serial) && whole
-    })?;
-    Some((Reach::Own(agent), mount.target.clone()))
+    Some(Reach {
+        vm: Vm::Own(agent),
+        path: config::disk_dir(&used.serial),
+    })
 }

@@ -93,7 +93,7 @@ mod tests {
             ..CreateVolume::default()
         };
         daemon.create_volume(&wanted).unwrap();
-        let (reach, _) = daemon.reach_volume("v").await.unwrap();
+        let reach = daemon.reach_volume("v").await.unwrap();
         let all = PruneVolumes {
             all: true,
             dry_run: false,

@@ -122,6 +122,16 @@ fn make(path: &Path, size: u64, kind: &Kind) -> Result<(), Error> {
     std::fs::rename(&partial, path).map_err(Error::io(what))
 }
 
+/// Nobody has ever mounted the disk and written to it: the time of that is in the
+/// superblock (kernel, `Documentation/filesystems/ext4/super.rst`, `s_mtime`). What
+/// cannot be read counts as written.
+pub fn is_unused(path: &Path) -> bool {
+    const MOUNTED: u64 = 1024 + 0x2c;
+    let mut time = [0xff; 4];
+    let read = File::open(path).and_then(|disk| disk.read_exact_at(&mut time, MOUNTED));
+    read.is_ok() && time == [0; 4]
+}
+
 /// Copies a file; holes stay holes (lseek(2), SEEK_DATA).
 fn copy_sparse(from: &Path, to: &Path) -> io::Result<()> {
     let source = File::open(from)?;

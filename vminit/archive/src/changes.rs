@@ -2,21 +2,18 @@
 //! (OCI image specification, layer.md; kernel,
 //! `Documentation/filesystems/overlayfs.rst`).
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::fs::{self, File, Metadata};
+use std::fs::{self, Metadata};
 use std::io::{self, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use tar::{Builder, EntryType, Header};
+use crate::attributes::Which;
+use crate::entry::Entries;
 
-use crate::pack::Exactly;
-
-/// The kernel's own notes.
-const OVERLAY: &str = "trusted.overlay.";
-/// Attributes of PAX headers, by GNU tar and everybody since.
-const PAX_XATTR: &str = "SCHILY.xattr.";
+/// The kernel's note that nothing below shows through.
+const OPAQUE: &str = "trusted.overlay.opaque";
 
 /// Writes the layer. `places` are absolute paths that are left out when there
 /// is nothing in them.
@@ -28,27 +25,16 @@ pub fn changes(upper: &Path, places: &[String], to: impl Write) -> io::Result<()
         .iter()
         .map(|place| upper.join(place.trim_matches('/')))
         .collect();
-    let mut builder = Builder::new(to);
-    match fill(&mut builder, upper, &places) {
-        Ok(()) => {
-            builder.finish()?;
-            builder.get_mut().flush()
-        }
-        Err(error) => {
-            // Dropping it would write an end, and half a stream would pass
-            // for a whole one.
-            std::mem::forget(builder);
-            Err(error)
-        }
-    }
+    let mut entries = Entries::new(to, Which::All);
+    let filled = fill(&mut entries, upper, &places);
+    entries.end(filled)
 }
 
 fn fill(
-    builder: &mut Builder<impl Write>,
+    entries: &mut Entries<impl Write>,
     upper: &Path,
     places: &BTreeSet<PathBuf>,
 ) -> io::Result<()> {
-    let mut links: HashMap<u64, PathBuf> = HashMap::new();
     // The root directory is the image's.
     let mut ahead = children(upper)?;
     while let Some(path) = ahead.pop() {
@@ -63,25 +49,14 @@ fn fill(
             continue;
         }
         if meta.file_type().is_char_device() && meta.rdev() == 0 {
-            mark(builder, &meta, whiteout(name)).map_err(explain)?;
+            entries.mark(&whiteout(name), &meta).map_err(explain)?;
             continue;
         }
-        if !meta.is_dir() && meta.nlink() > 1 {
-            if let Some(first) = links.get(&meta.ino()) {
-                let mut header = header(&meta);
-                header.set_entry_type(EntryType::Link);
-                header.set_size(0);
-                builder
-                    .append_link(&mut header, name, first)
-                    .map_err(explain)?;
-                continue;
-            }
-            links.insert(meta.ino(), name.to_path_buf());
-        }
-        entry(builder, &path, name, &meta).map_err(explain)?;
+        entries.put(&path, name, &meta).map_err(explain)?;
         if meta.is_dir() {
             if is_opaque(&path) {
-                mark(builder, &meta, name.join(".wh..wh..opq")).map_err(explain)?;
+                let opaque = name.join(".wh..wh..opq");
+                entries.mark(&opaque, &meta).map_err(explain)?;
             }
             ahead.extend(children(&path).map_err(explain)?);
         }
@@ -108,8 +83,7 @@ fn is_empty(path: &Path, meta: &Metadata) -> bool {
 
 fn is_opaque(path: &Path) -> bool {
     let mut value = [0; 1];
-    let name = format!("{OVERLAY}opaque");
-    rustix::fs::lgetxattr(path, name.as_str(), &mut value).is_ok_and(|len| &value[..len] == b"y")
+    rustix::fs::lgetxattr(path, OPAQUE, &mut value).is_ok_and(|len| &value[..len] == b"y")
 }
 
 /// `a/b` as `a/.wh.b`.
@@ -117,88 +91,6 @@ fn whiteout(name: &Path) -> PathBuf {
     let mut hidden = OsString::from(".wh.");
     hidden.push(name.file_name().unwrap_or_default());
     name.with_file_name(hidden)
-}
-
-fn header(meta: &Metadata) -> Header {
-    let mut header = Header::new_gnu();
-    header.set_metadata(meta);
-    header
-}
-
-fn mark(builder: &mut Builder<impl Write>, meta: &Metadata, name: PathBuf) -> io::Result<()> {
-    let mut header = Header::new_gnu();
-    header.set_entry_type(EntryType::Regular);
-    header.set_mode(0o600);
-    header.set_size(0);
-    header.set_mtime(meta.mtime().max(0).cast_unsigned());
-    builder.append_data(&mut header, name, io::empty())
-}
-
-fn entry(
-    builder: &mut Builder<impl Write>,
-    path: &Path,
-    name: &Path,
-    meta: &Metadata,
-) -> io::Result<()> {
-    let xattrs = xattrs(path)?;
-    let file = match meta.is_file() {
-        true => Some(File::open(path)?),
-        false => None,
-    };
-    if !xattrs.is_empty() {
-        let pairs = xattrs
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_slice()));
-        builder.append_pax_extensions(pairs)?;
-    }
-    let mut header = header(meta);
-    let kind = meta.file_type();
-    if let Some(file) = file {
-        return builder.append_data(&mut header, name, Exactly::new(file, meta.len()));
-    }
-    header.set_size(0);
-    if kind.is_symlink() {
-        return builder.append_link(&mut header, name, fs::read_link(path)?);
-    }
-    if kind.is_dir() {
-        return builder.append_data(&mut header, name.join(""), io::empty());
-    }
-    if kind.is_fifo() {
-        header.set_entry_type(EntryType::Fifo);
-    } else {
-        header.set_entry_type(match kind.is_char_device() {
-            true => EntryType::Char,
-            false => EntryType::Block,
-        });
-        header.set_device_major(rustix::fs::major(meta.rdev()))?;
-        header.set_device_minor(rustix::fs::minor(meta.rdev()))?;
-    }
-    builder.append_data(&mut header, name, io::empty())
-}
-
-/// Attributes that are the service's, by their names in PAX headers.
-fn xattrs(path: &Path) -> io::Result<Vec<(String, Vec<u8>)>> {
-    let mut names = vec![0; 64 << 10];
-    let len = match rustix::fs::llistxattr(path, &mut names) {
-        Ok(len) => len,
-        Err(rustix::io::Errno::OPNOTSUPP) => 0,
-        Err(error) => return Err(error.into()),
-    };
-    let mut found = Vec::new();
-    for name in names[..len].split(|byte| *byte == 0) {
-        let Ok(name) = std::str::from_utf8(name) else {
-            continue;
-        };
-        if name.is_empty() || name.starts_with(OVERLAY) {
-            continue;
-        }
-        let mut value = vec![0; 64 << 10];
-        let len = rustix::fs::lgetxattr(path, name, &mut value)?;
-        value.truncate(len);
-        found.push((format!("{PAX_XATTR}{name}"), value));
-    }
-    found.sort();
-    Ok(found)
 }
 
 #[cfg(test)]

@@ -5,10 +5,14 @@
 //! directory that it was meant for, whatever its name, its links or the links
 //! that other entries have made.
 
+mod attributes;
 mod changes;
+mod entry;
 mod pack;
+mod stream;
 mod unpack;
 
+pub use attributes::Which;
 pub use changes::changes;
 pub use pack::{Pack, pack};
 pub use unpack::{Unpack, unpack};

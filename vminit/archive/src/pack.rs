@@ -1,11 +1,14 @@
 //! From a tree to a stream.
 
-use std::fs::{self, File, Metadata};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-use tar::{Builder, EntryType, Header};
+use rustix::fs::{AtFlags, CWD, StatxFlags};
+
+use crate::attributes::Which;
+use crate::entry::Entries;
 
 /// What is packed.
 #[derive(Debug, Clone, Default)]
@@ -15,50 +18,65 @@ pub struct Pack {
     /// What it is called in the stream; empty for the contents of a
     /// directory.
     pub name: String,
+    /// The contents of a directory begin with the directory itself, as `./`.
+    pub top: bool,
     /// When it is a symbolic link, what that leads to is packed.
     pub follow: bool,
-    /// Directories on other file systems are packed without what is in them.
+    /// What is mounted somewhere in it is packed empty: directories and files.
     pub one_file_system: bool,
+    /// Extended attributes that go along.
+    pub attributes: Which,
 }
 
 /// Packs; sockets are left out, as nobody could use them elsewhere.
 ///
 /// # Errors
-/// A file cannot be read, or the stream cannot be written.
+/// A file cannot be read, the stream cannot be written, or there is no
+/// directory whose contents are asked for.
 pub fn pack(order: &Pack, to: impl Write) -> io::Result<()> {
-    let mut builder = Builder::new(to);
-    match fill(&mut builder, order) {
-        Ok(()) => {
-            builder.finish()?;
-            builder.get_mut().flush()
-        }
-        Err(error) => {
-            // Dropping it would write an end, and half a stream would pass
-            // for a whole one.
-            std::mem::forget(builder);
-            Err(error)
-        }
-    }
+    let mut entries = Entries::new(to, order.attributes);
+    let filled = fill(&mut entries, order);
+    entries.end(filled)
 }
 
-fn fill(builder: &mut Builder<impl Write>, order: &Pack) -> io::Result<()> {
-    builder.follow_symlinks(false);
+fn fill(entries: &mut Entries<impl Write>, order: &Pack) -> io::Result<()> {
     let meta = if order.follow {
         fs::metadata(&order.path)
     } else {
         fs::symlink_metadata(&order.path)
     };
     let meta = meta.map_err(|error| explain(&order.path, error))?;
-    let device = order.one_file_system.then(|| meta.dev());
+    if order.name.is_empty() && !meta.is_dir() {
+        return Err(explain(
+            &order.path,
+            io::Error::new(io::ErrorKind::NotADirectory, "it is not a directory"),
+        ));
+    }
+    let own = match order.one_file_system {
+        true => Some(mount(&order.path, AtFlags::empty())?),
+        false => None,
+    };
     let mut ahead = vec![(order.path.clone(), PathBuf::from(&order.name), meta)];
     while let Some((path, name, meta)) = ahead.pop() {
+        let is_top = path == order.path;
         if meta.file_type().is_socket() {
             continue;
         }
-        if !name.as_os_str().is_empty() {
-            entry(builder, &path, &name, &meta).map_err(|error| explain(&path, error))?;
-        }
-        if !meta.is_dir() || device.is_some_and(|device| device != meta.dev()) {
+        let elsewhere = match own {
+            Some(own) if !is_top => match mount(&path, AtFlags::SYMLINK_NOFOLLOW) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                other => other.map_err(|error| explain(&path, error))? != own,
+            },
+            _ => false,
+        };
+        let put = match name.as_os_str().is_empty() {
+            true if !order.top => Ok(()),
+            true => entries.put(&path, Path::new("."), &meta),
+            false if elsewhere && !meta.is_dir() => entries.put_empty(&name, &meta),
+            false => entries.put(&path, &name, &meta),
+        };
+        put.map_err(|error| explain(&path, error))?;
+        if !meta.is_dir() || elsewhere {
             continue;
         }
         let mut inside = Vec::new();
@@ -82,77 +100,8 @@ fn explain(path: &Path, error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
-fn entry(
-    builder: &mut Builder<impl Write>,
-    path: &Path,
-    name: &Path,
-    meta: &Metadata,
-) -> io::Result<()> {
-    let mut header = Header::new_gnu();
-    header.set_metadata(meta);
-    let kind = meta.file_type();
-    if kind.is_file() {
-        let file = match File::open(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            other => other?,
-        };
-        let data = Exactly {
-            file,
-            left: meta.len(),
-        };
-        return builder.append_data(&mut header, name, data);
-    }
-    header.set_size(0);
-    if kind.is_symlink() {
-        return builder.append_link(&mut header, name, fs::read_link(path)?);
-    }
-    if kind.is_fifo() {
-        header.set_entry_type(EntryType::Fifo);
-    } else if kind.is_char_device() || kind.is_block_device() {
-        header.set_entry_type(if kind.is_char_device() {
-            EntryType::Char
-        } else {
-            EntryType::Block
-        });
-        header.set_device_major(rustix::fs::major(meta.rdev()))?;
-        header.set_device_minor(rustix::fs::minor(meta.rdev()))?;
-    }
-    if kind.is_dir() {
-        // With a slash at its end, as every tar writes it.
-        return builder.append_data(&mut header, name.join(""), io::empty());
-    }
-    builder.append_data(&mut header, name, io::empty())
-}
-
-/// As many bytes as were announced: a file may grow or shrink while it is
-/// read. What is missing is zero.
-pub(crate) struct Exactly {
-    file: File,
-    left: u64,
-}
-
-impl Exactly {
-    pub(crate) fn new(file: File, left: u64) -> Exactly {
-        Exactly { file, left }
-    }
-}
-
-impl Read for Exactly {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let most = usize::try_from(self.left).unwrap_or(usize::MAX);
-        let most = most.min(buffer.len());
-        let buffer = &mut buffer[..most];
-        if buffer.is_empty() {
-            return Ok(0);
-        }
-        let read = match self.file.read(buffer)? {
-            0 => {
-                buffer.fill(0);
-                buffer.len()
-            }
-            read => read,
-        };
-        self.left -= read as u64;
-        Ok(read)
-    }
+/// The mount that something is in, or is itself.
+fn mount(path: &Path, flags: AtFlags) -> io::Result<u64> {
+    let stat = rustix::fs::statx(CWD, path, flags, StatxFlags::MNT_ID)?;
+    Ok(stat.stx_mnt_id)
 }

@@ -1,6 +1,7 @@
 //! Trees that go into a tar stream and come out of it.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
@@ -180,4 +181,231 @@ fn rubbish_is_an_error() {
     };
     assert!(unpack(&any, [0x55u8; 2000].as_slice()).is_err());
     unpack(&any, [0u8; 1024].as_slice()).unwrap();
+}
+
+#[test]
+fn what_was_not_asked_for_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let to = dir.path().join("to");
+    fs::create_dir(&to).unwrap();
+    let asked = Unpack {
+        name: Some("hosts".into()),
+        ..tree(&to)
+    };
+    let contents = Unpack {
+        contents: true,
+        ..asked.clone()
+    };
+    for hostile in [
+        stream(&[(".bashrc", None, "theirs")]),
+        stream(&[("hosts/x", None, ""), (".bashrc", None, "theirs")]),
+        stream(&[("./", Some("/"), ""), ("./.bashrc", None, "theirs")]),
+        stream(&[("/", None, ""), (".bashrc/x", None, "theirs")]),
+    ] {
+        for order in [&asked, &contents] {
+            let error = unpack(order, hostile.as_slice()).unwrap_err();
+            assert!(error.to_string().contains("not asked for"), "{error}");
+        }
+    }
+    assert!(!to.join(".bashrc").exists());
+    unpack(&asked, stream(&[("./hosts", None, "good")]).as_slice()).unwrap_err();
+    fs::remove_dir_all(to.join("hosts")).unwrap();
+    unpack(&asked, stream(&[("./hosts", None, "good")]).as_slice()).unwrap();
+    assert_eq!(fs::read_to_string(to.join("hosts")).unwrap(), "good");
+}
+
+/// Some file systems have no attributes of users.
+fn attribute(path: &Path, value: &str) -> bool {
+    let flags = rustix::fs::XattrFlags::empty();
+    rustix::fs::setxattr(path, "user.mine", value.as_bytes(), flags).is_ok()
+}
+
+fn attribute_of(path: &Path, name: &str) -> String {
+    let mut value = [0; 64];
+    let length = rustix::fs::getxattr(path, name, &mut value).unwrap_or(0);
+    String::from_utf8_lossy(&value[..length]).into_owned()
+}
+
+#[test]
+fn names_of_one_file_attributes_and_holes_come_along() {
+    let dir = tempfile::tempdir().unwrap();
+    let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+    fs::create_dir_all(from.join("sub")).unwrap();
+    fs::write(from.join("one"), "text").unwrap();
+    fs::hard_link(from.join("one"), from.join("sub/two")).unwrap();
+    let kept = attribute(&from.join("one"), "value") && attribute(&from.join("sub"), "dir");
+    let flags = rustix::fs::XattrFlags::empty();
+    // The file server's notes mean something else where they arrive.
+    let _ = rustix::fs::setxattr(from.join("one"), "user.stack.owner", b"0", flags);
+    let sparse = File::create(from.join("sparse")).unwrap();
+    sparse.set_len(8 << 20).unwrap();
+    unpack(&tree(&to), packed(&from, "from").as_slice()).unwrap();
+    let meta = |path: &str| fs::metadata(to.join(path)).unwrap();
+    assert_eq!(meta("one").ino(), meta("sub/two").ino());
+    assert_eq!(
+        (meta("sparse").len(), meta("sparse").blocks()),
+        (8 << 20, 0)
+    );
+    if kept {
+        assert_eq!(attribute_of(&to.join("one"), "user.mine"), "value");
+        assert_eq!(attribute_of(&to.join("sub"), "user.mine"), "dir");
+        assert_eq!(attribute_of(&to.join("one"), "user.stack.owner"), "");
+    }
+}
+
+#[test]
+fn the_top_of_a_directory_comes_along() {
+    let dir = tempfile::tempdir().unwrap();
+    let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+    for made in [&from, &to] {
+        fs::create_dir(made).unwrap();
+        fs::create_dir(made.join("sub")).unwrap();
+    }
+    let modes = |top, sub| {
+        fs::set_permissions(&from, fs::Permissions::from_mode(top)).unwrap();
+        fs::set_permissions(from.join("sub"), fs::Permissions::from_mode(sub)).unwrap();
+    };
+    modes(0o2750, 0o700);
+    let mut out = Vec::new();
+    let order = Pack {
+        path: from.clone(),
+        top: true,
+        ..Pack::default()
+    };
+    pack(&order, &mut out).unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o7777;
+    let any = Unpack {
+        path: to.clone(),
+        ..Unpack::default()
+    };
+    let before = mode(&to);
+    unpack(&any, out.as_slice()).unwrap();
+    assert_eq!(mode(&to), before);
+    let all = Unpack {
+        directories: true,
+        ..any
+    };
+    unpack(&all, out.as_slice()).unwrap();
+    assert_eq!((mode(&to), mode(&to.join("sub"))), (0o2750, 0o700));
+    // Only directories have contents.
+    fs::write(from.join("file"), "").unwrap();
+    let file = Pack {
+        path: from.join("file"),
+        ..Pack::default()
+    };
+    assert!(pack(&file, &mut Vec::new()).is_err());
+}
+
+#[test]
+fn a_file_in_use_is_replaced_and_not_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    fs::write(at("program"), "old").unwrap();
+    fs::hard_link(at("program"), at("other")).unwrap();
+    let mut open = File::open(at("program")).unwrap();
+    let order = tree(&at("program"));
+    unpack(&order, stream(&[("new", None, "new one")]).as_slice()).unwrap();
+    let mut text = String::new();
+    open.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "old");
+    assert_eq!(fs::read_to_string(at("other")).unwrap(), "old");
+    assert_eq!(fs::read_to_string(at("program")).unwrap(), "new one");
+    // Nothing is left beside it.
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+}
+
+#[test]
+fn a_link_that_is_the_target_leads_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    fs::write(at("real"), "old").unwrap();
+    symlink("real", at("link")).unwrap();
+    symlink("later", at("dangling")).unwrap();
+    for (link, real) in [("link", "real"), ("dangling", "later")] {
+        let file = stream(&[("f", None, "new")]);
+        unpack(&tree(&at(link)), file.as_slice()).unwrap();
+        assert!(fs::symlink_metadata(at(link)).unwrap().is_symlink());
+        assert_eq!(fs::read_to_string(at(real)).unwrap(), "new");
+    }
+    // One in a directory is replaced.
+    fs::create_dir(at("dir")).unwrap();
+    symlink("../real", at("dir/f")).unwrap();
+    let file = stream(&[("f", None, "other")]);
+    unpack(&tree(&at("dir")), file.as_slice()).unwrap();
+    assert!(fs::symlink_metadata(at("dir/f")).unwrap().is_file());
+    assert_eq!(fs::read_to_string(at("real")).unwrap(), "new");
+}
+
+#[test]
+fn a_hard_link_over_what_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let from = dir.path().join("from");
+    fs::create_dir(&from).unwrap();
+    fs::write(from.join("a"), "text").unwrap();
+    fs::hard_link(from.join("a"), from.join("b")).unwrap();
+    let packed = packed(&from, "from");
+    // Twice: the second time, both are there already.
+    let order = Unpack {
+        contents: true,
+        ..tree(&dir.path().join("to"))
+    };
+    for _ in 0..2 {
+        unpack(&order, packed.as_slice()).unwrap();
+        let inode = |name: &str| fs::metadata(order.path.join(name)).unwrap().ino();
+        assert_eq!(inode("a"), inode("b"));
+        assert_eq!(fs::read_dir(&order.path).unwrap().count(), 2);
+    }
+    let mut builder = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(tar::EntryType::Link);
+    header.set_size(0);
+    builder
+        .append_link(&mut header, "from/a", "from/a")
+        .unwrap();
+    let itself = builder.into_inner().unwrap();
+    unpack(&order, itself.as_slice()).unwrap();
+    assert_eq!(fs::read_to_string(order.path.join("a")).unwrap(), "text");
+}
+
+#[test]
+fn headers_have_limits() {
+    let dir = tempfile::tempdir().unwrap();
+    for kind in [tar::EntryType::GNULongName, tar::EntryType::XHeader] {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_size(1 << 40);
+        header.set_path("long").unwrap();
+        header.set_cksum();
+        let endless = std::io::repeat(b'x');
+        let mut hostile = header.as_bytes().chain(endless);
+        let error = unpack(&tree(&dir.path().join("f")), &mut hostile).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::InvalidData, "{error}");
+    }
+}
+
+#[test]
+fn a_sparse_file_keeps_its_holes() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut builder = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(tar::EntryType::GNUSparse);
+    header.set_mode(0o644);
+    header.set_size(512);
+    header.set_path("f").unwrap();
+    let gnu = header.as_gnu_mut().unwrap();
+    gnu.set_real_size(1 << 30);
+    gnu.sparse[0].set_offset(1 << 20);
+    gnu.sparse[0].set_length(512);
+    header.set_cksum();
+    builder.append(&header, [7u8; 512].as_slice()).unwrap();
+    let sparse = builder.into_inner().unwrap();
+    let to = dir.path().join("f");
+    unpack(&tree(&to), sparse.as_slice()).unwrap();
+    let meta = fs::metadata(&to).unwrap();
+    assert_eq!(meta.len(), 1 << 30);
+    assert!(meta.blocks() < 4096, "{meta:?}");
+    let mut byte = [0];
+    let file = File::open(&to).unwrap();
+    std::os::unix::fs::FileExt::read_exact_at(&file, &mut byte, (1 << 20) + 5).unwrap();
+    assert_eq!(byte, [7]);
 }

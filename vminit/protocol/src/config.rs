@@ -110,6 +110,9 @@ pub enum MountSource {
         /// If the directory is empty, first copy what the image has at the
         /// target.
         copy_image_content: bool,
+        /// It is the user's own: nothing in it is removed for that.
+        #[serde(default)]
+        foreign: bool,
     },
     /// A stream socket of the host: what connects to a socket at the target
     /// is connected to a TCP port of a network's gateway.
@@ -264,8 +267,15 @@ pub enum Builtin {
         name: String,
         /// A symbolic link at the path is followed.
         follow: bool,
-        /// Directories on other file systems are left empty.
+        /// What is mounted below the path is left empty.
         one_file_system: bool,
+        /// The path is one of the agent's own view, below that of the service:
+        /// the service's mounts are not there.
+        #[serde(default)]
+        outside: bool,
+        /// The contents of a directory begin with the directory itself, as `./`.
+        #[serde(default)]
+        top: bool,
     },
     /// Writes what the service has changed of its image to standard output, as
     /// the archive of a layer (OCI image specification, layer.md). Runs while
@@ -286,10 +296,39 @@ pub enum Builtin {
         contents: bool,
         /// Owners are those of the stream, else root.
         owners: bool,
+        /// Directories that are there get what the stream says of them.
+        #[serde(default)]
+        directories: bool,
+        /// As of `Pack`.
+        #[serde(default)]
+        outside: bool,
     },
     /// Makes files what they are on the host, in the conversation of
     /// [`sync`](crate::sync). New files belong to the session's `user`.
     Sync,
+}
+
+/// Where the agent mounts the disk with this serial number, below what the
+/// service sees.
+pub fn disk_dir(serial: &str) -> String {
+    format!("/run/volume/{serial}")
+}
+
+/// Where the agent mounts the host's files with this tag.
+pub fn share_dir(tag: &str) -> String {
+    format!("/run/share/{tag}")
+}
+
+impl Builtin {
+    /// It does not enter the service's namespaces: it works below what the service
+    /// sees, and also while that is frozen.
+    pub fn is_outside(&self) -> bool {
+        match self {
+            Builtin::Changes { .. } => true,
+            Builtin::Pack { outside, .. } | Builtin::Unpack { outside, .. } => *outside,
+            Builtin::Idle | Builtin::Listen { .. } | Builtin::Sync => false,
+        }
+    }
 }
 
 /// A health check (compose spec `healthcheck`, Dockerfile `HEALTHCHECK`).

@@ -170,7 +170,7 @@ impl Agent {
             return Err(Refusal::not_running());
         }
         // It looks from outside, best while nothing moves.
-        let outside = matches!(exec.builtin, Some(Builtin::Changes { .. }));
+        let outside = exec.builtin.as_ref().is_some_and(Builtin::is_outside);
         if service.frozen && !outside {
             return Err(Refusal::new(128, "the service is paused: unpause it first"));
         }

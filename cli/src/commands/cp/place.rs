@@ -26,8 +26,21 @@ pub(super) struct Within {
     pub(super) path: String,
     /// Its last part.
     pub(super) name: String,
-    /// It ends with `/.`: what is in the directory is meant.
+    /// What is in the directory is meant.
     pub(super) contents: bool,
+}
+
+impl Within {
+    /// What a symbolic link leads to is meant, for only directories have
+    /// something in them.
+    pub(super) fn follows(&self) -> bool {
+        self.contents || self.written.ends_with('/')
+    }
+}
+
+/// Does the path end with `.`, so that what is in the directory is meant?
+pub(super) fn means_contents(path: &str) -> bool {
+    path.trim_end_matches('/').rsplit('/').next() == Some(".")
 }
 
 impl FromStr for Place {
@@ -68,7 +81,7 @@ impl Within {
                 path.clone()
             },
             name: (*parts.last().unwrap_or(&"root")).to_owned(),
-            contents: text.ends_with("/.") || text == ".",
+            contents: means_contents(text),
             path,
         }
     }
@@ -122,7 +135,14 @@ mod tests {
         assert_eq!(log.path, "/var/x.log");
         assert_eq!(log.name, "x.log");
         assert!(!log.contents);
-        assert!(within("web:/etc/.").contents);
+        for contents in ["web:/etc/.", "web:/etc/./", "web:.", "web:./"] {
+            assert!(within(contents).contents, "{contents}");
+            assert!(within(contents).follows(), "{contents}");
+        }
+        assert!(within("web:/var/run/").follows());
+        for name in ["web:/etc/", "web:/etc/.conf", "web:/etc/..", "web:/a."] {
+            assert!(!within(name).contents, "{name}");
+        }
         assert_eq!(within("web:/etc/.").name, "etc");
         assert_eq!(within("web:/../..").path, "/");
         assert_eq!(within("web:/etc/").written, "/etc/");

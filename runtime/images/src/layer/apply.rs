@@ -1,11 +1,13 @@
 //! Puts the entries of an archive into a tree.
 
+use std::collections::HashMap;
 use std::io::Read;
 
 use super::entry::{Entry, What};
 use super::path::{self, Place, shown};
 use super::sparse::{self, Map};
 use super::tarball::{Tarball, copy};
+use super::way::Way;
 use super::{LayerError, Limits};
 use crate::erofs::{Attributes, Content, Contents, NodeId, ROOT, Tree};
 use crate::recipe::Notes;
@@ -13,9 +15,11 @@ use crate::recipe::Notes;
 /// Reads a whole archive.
 ///
 /// Rules where archives disagree with file systems: the last entry of a name
-/// counts; a directory over a directory keeps its children; a path below
-/// something that is no directory replaces that by one, so no link is ever
-/// followed.
+/// counts; a directory over a directory keeps its children; a path below a
+/// symbolic link of the same archive is where that leads, within the root; one below
+/// anything else that is no directory replaces that by one. Links of lower layers are
+/// not known here and hidden by the directory, as with Docker's and containerd's
+/// overlays.
 ///
 /// Gives the notes about the archive.
 ///
@@ -33,6 +37,7 @@ pub(super) fn apply<R: Read>(
         tree,
         contents,
         limits,
+        links: HashMap::new(),
         memory: 0,
         logical: 0,
     };
@@ -46,6 +51,8 @@ struct Layer<'a> {
     tree: &'a mut Tree,
     contents: &'a mut Contents,
     limits: &'a Limits,
+    // Where symbolic links lead. A node's number is never used again.
+    links: HashMap<NodeId, Vec<u8>>,
     // Bytes of names and attributes that were ever kept.
     memory: u64,
     // Bytes of files as they seem, holes included.
@@ -86,6 +93,7 @@ impl Layer<'_> {
             }
             Place::Ignored => return self.leave_out(stored, archive),
         };
+        let mut leads = None;
         let content = match what {
             What::Unknown => return self.leave_out(stored, archive),
             What::Directory => {
@@ -109,7 +117,10 @@ impl Layer<'_> {
             }
             What::Special(kind, device) => Content::Special(kind, device),
             What::Symlink(target) => {
-                Content::Symlink(self.contents.store(&target, &attributes.xattrs)?)
+                self.remember(target.len())?;
+                let stored = self.contents.store(&target, &attributes.xattrs)?;
+                leads = Some(target);
+                Content::Symlink(stored)
             }
             What::File => {
                 let size = map.map_or(stored, |map| map.size);
@@ -141,6 +152,9 @@ impl Layer<'_> {
         };
         let dir = self.directory(&parents)?;
         let id = self.tree.place(dir, name, attributes, content);
+        if let Some(target) = leads {
+            self.links.insert(id, target);
+        }
         let Some(extent) = extent else {
             return Ok(());
         };
@@ -186,11 +200,12 @@ impl Layer<'_> {
 
     // The directory of these names, made as far as it is missing.
     fn directory(&mut self, names: &[&[u8]]) -> Result<NodeId, LayerError> {
-        let mut dir = ROOT;
-        for name in names {
-            dir = self.subdirectory(dir, name)?;
+        let mut way = Way::new(names);
+        while let Some(name) = way.next(self.tree, &self.links)? {
+            let dir = self.subdirectory(way.here(), &name)?;
+            way.enter(dir);
         }
-        Ok(dir)
+        Ok(way.here())
     }
 
     fn subdirectory(&mut self, dir: NodeId, name: &[u8]) -> Result<NodeId, LayerError> {
@@ -249,14 +264,20 @@ impl Layer<'_> {
             let (path, target) = (shown(path), shown(target));
             LayerError::bad(format!("hard link {path} to {target}: {why}"))
         };
-        let names = path::components(target).map_err(|_| refuse("it leads out of the root"))?;
-        let mut id = ROOT;
-        for name in names {
-            id = self
-                .tree
-                .child(id, name)
-                .ok_or_else(|| refuse("there is no such file"))?;
+        let mut names = path::components(target).map_err(|_| refuse("it leads out of the root"))?;
+        let last = names.pop();
+        let mut way = Way::new(&names);
+        while let Some(name) = way.next(self.tree, &self.links)? {
+            let dir = self.tree.child(way.here(), &name);
+            way.enter(dir.ok_or_else(|| refuse("there is no such file"))?);
         }
+        let id = match last {
+            None => ROOT,
+            Some(name) => self
+                .tree
+                .child(way.here(), name)
+                .ok_or_else(|| refuse("there is no such file"))?,
+        };
         let node = self
             .tree
             .get(id)

@@ -17,6 +17,7 @@ mod path;
 mod sparse;
 mod tarball;
 mod unpack;
+mod way;
 
 pub(crate) use decode::{Compression, decompress, sniff};
 pub(crate) use error::LayerError;

@@ -3,7 +3,7 @@
 use super::LayerError;
 
 /// Longest name of a file, `NAME_MAX`.
-const NAME_MAX: usize = 255;
+pub(super) const NAME_MAX: usize = 255;
 
 /// What an entry's path means, by the OCI image specification (layer.md,
 /// "Representing Changes").

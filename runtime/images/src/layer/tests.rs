@@ -174,28 +174,47 @@ fn nothing_leaves_the_root() {
 }
 
 #[test]
-fn links_are_not_followed() {
+fn links_of_the_archive_are_followed_within_its_root() {
     let archive = Archive::new()
-        .symlink("etc", "/tmp/evil")
+        .symlink("etc", "/tmp/../../evil")
         .file("etc/passwd", b"x")
+        .symlink("lib", "usr/lib")
         .file("lib/a", b"1")
-        .symlink("l", "lib");
+        .symlink("usr/lib64", "../lib/./")
+        .file("usr/lib64/deep/b", b"2")
+        .hard_link("same", "usr/lib64/a");
     becomes(
         archive,
         &[
-            "/ directory 755 0:0 0.0 links 4",
-            "/etc directory 755 0:0 0.000000001 links 2",
-            "/etc/passwd file 644 0:0 1700000000.0 \"x\"",
-            "/l symlink 777 0:0 1700000000.0 -> lib",
-            "/lib directory 755 0:0 0.000000001 links 2",
-            "/lib/a file 644 0:0 1700000000.0 \"1\"",
+            "/ directory 755 0:0 0.0 links 5",
+            "/etc symlink 777 0:0 1700000000.0 -> /tmp/../../evil",
+            "/evil directory 755 0:0 0.000000001 links 2",
+            "/evil/passwd file 644 0:0 1700000000.0 \"x\"",
+            "/lib symlink 777 0:0 1700000000.0 -> usr/lib",
+            "/same file 644 0:0 1700000000.0 links 2 \"1\"",
+            "/tmp directory 755 0:0 0.000000001 links 2",
+            "/usr directory 755 0:0 0.000000001 links 3",
+            "/usr/lib directory 755 0:0 0.000000001 links 3",
+            "/usr/lib/a file 644 0:0 1700000000.0 links 2 \"1\"",
+            "/usr/lib/deep directory 755 0:0 0.000000001 links 2",
+            "/usr/lib/deep/b file 644 0:0 1700000000.0 \"2\"",
+            "/usr/lib64 symlink 777 0:0 1700000000.0 -> ../lib/./",
         ],
     );
-    let through = Archive::new()
-        .file("lib/a", b"1")
-        .symlink("l", "lib")
-        .hard_link("x", "l/a");
-    refused(through.finish(), "no such file");
+    // A directory that is named takes the link's place.
+    becomes(
+        Archive::new()
+            .symlink("l", "lib")
+            .dir("l")
+            .file("l/a", b"1"),
+        &[
+            "/ directory 755 0:0 0.0 links 3",
+            "/l directory 755 0:0 1700000000.0 links 2",
+            "/l/a file 644 0:0 1700000000.0 \"1\"",
+        ],
+    );
+    let circle = Archive::new().symlink("a", "b").symlink("b", "a");
+    refused(circle.file("a/x", b"").finish(), "too many");
 }
 
 #[test]

@@ -10,6 +10,7 @@ pub(crate) mod registry;
 mod resolve;
 #[cfg(test)]
 mod tests;
+mod token;
 mod upload;
 
 use std::collections::BTreeMap;

@@ -12,7 +12,8 @@ use oci_client::{Reference as OciReference, RegistryOperation};
 use reqwest::StatusCode;
 use reqwest::header::ACCEPT;
 
-use super::credentials;
+use super::credentials::{self, Who};
+use super::token::{Challenge, Refusal};
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::manifest::{Descriptor, MAX_DOCUMENT, MEDIA_TYPES};
@@ -93,7 +94,7 @@ impl Registry {
         let endpoint = own
             .endpoint(reference)
             .map_err(|why| Error::bad(&image, why))?;
-        let auth = credentials::find(&endpoint.host, options.docker_config.as_deref()).await;
+        let who = credentials::find(&endpoint.host, options.docker_config.as_deref()).await;
         let (host, repository) = (endpoint.host.clone(), endpoint.repository.clone());
         let tag = reference.tag.clone().unwrap_or_else(|| "latest".to_owned());
         let failed = |why: String| Error::Registry {
@@ -124,25 +125,103 @@ impl Registry {
             endpoint,
             client,
             http,
-            auth,
+            auth: RegistryAuth::Anonymous,
             token: None,
             reference: oci,
         };
-        let log_in = async || {
-            let (client, oci) = (&registry.client, &registry.reference);
-            let operation = match purpose {
-                Use::Pull => RegistryOperation::Pull,
-                Use::Push => RegistryOperation::Push,
-            };
-            let token = client.auth(oci, &registry.auth, operation).await;
-            token.map_err(|error| registry.failure(error))
-        };
-        let token = log_in
+        let log_in = async || registry.log_in(&who, purpose).await;
+        let logged_in = log_in
             .retry(backoff(2))
             .when(|failure| failure.transient)
             .await;
-        registry.token = token.map_err(|failure| failure.error)?;
+        let (auth, token) = logged_in.map_err(|failure| failure.error)?;
+        (registry.auth, registry.token) = (auth, token);
         Ok(registry)
+    }
+
+    /// How to say who asks from now on, and a token if the registry wants one.
+    async fn log_in(
+        &self,
+        who: &Who,
+        purpose: Use,
+    ) -> Result<(RegistryAuth, Option<String>), Failure> {
+        let auth = match who {
+            Who::Nobody => RegistryAuth::Anonymous,
+            Who::User { name, password } => RegistryAuth::Basic(name.clone(), password.clone()),
+            Who::Identity(token) => {
+                let exchanged = self.exchange(token, purpose).await;
+                match exchanged.map_err(|refusal| self.refused(refusal))? {
+                    Some(token) => RegistryAuth::Bearer(token),
+                    None => RegistryAuth::Anonymous,
+                }
+            }
+        };
+        let operation = match purpose {
+            Use::Pull => RegistryOperation::Pull,
+            Use::Push => RegistryOperation::Push,
+        };
+        match self.client.auth(&self.reference, &auth, operation).await {
+            Ok(token) => Ok((auth, token)),
+            // Why is not told.
+            Err(OciDistributionError::AuthenticationFailure(_)) => {
+                let why = self.check(who, purpose).await;
+                Err(self.refused(why.err().unwrap_or(Refusal::Status(503))))
+            }
+            Err(error) => Err(self.failure(error)),
+        }
+    }
+
+    fn base(&self) -> String {
+        let scheme = match self.endpoint.plain_http {
+            true => "http",
+            false => "https",
+        };
+        format!("{scheme}://{}", self.reference.resolve_registry())
+    }
+
+    fn scope(&self, purpose: Use) -> String {
+        let actions = match purpose {
+            Use::Pull => "pull",
+            Use::Push => "pull,push",
+        };
+        format!("repository:{}:{actions}", self.endpoint.repository)
+    }
+
+    async fn exchange(&self, identity: &str, purpose: Use) -> Result<Option<String>, Refusal> {
+        let Some(challenge) = Challenge::ask(&self.http, &self.base()).await? else {
+            return Ok(None);
+        };
+        let scope = self.scope(purpose);
+        let exchanged = challenge.exchange(&self.http, &scope, identity).await;
+        exchanged.map(Some)
+    }
+
+    async fn check(&self, who: &Who, purpose: Use) -> Result<(), Refusal> {
+        let Some(challenge) = Challenge::ask(&self.http, &self.base()).await? else {
+            return Ok(());
+        };
+        let login = match who {
+            Who::User { name, password } => Some((name.as_str(), password.as_str())),
+            Who::Nobody | Who::Identity(_) => None,
+        };
+        challenge
+            .check(&self.http, &self.scope(purpose), login)
+            .await
+    }
+
+    /// What the token service's refusal means.
+    fn refused(&self, refusal: Refusal) -> Failure {
+        match refusal {
+            Refusal::Unreachable(error) => self.unreachable(&error),
+            Refusal::Status(status @ (429 | 500..)) => self.status(status, "of the token service"),
+            // Also what it calls a bad request.
+            Refusal::Status(_) => self.status(401, "the credentials were refused"),
+            Refusal::Bad(why) => last(Error::Registry {
+                image: self.image.clone(),
+                registry: self.host(),
+                why,
+            }),
+        }
     }
 
     /// The name of the host, for errors.
@@ -167,18 +246,13 @@ impl Registry {
     }
 
     async fn try_manifest(&self, digest: Option<&Digest>) -> Result<(Digest, Vec<u8>), Failure> {
-        let scheme = if self.endpoint.plain_http {
-            "http"
-        } else {
-            "https"
-        };
-        let host = self.reference.resolve_registry();
         let what = match digest {
             Some(digest) => digest.to_string(),
             None => self.reference.tag().unwrap_or("latest").to_owned(),
         };
         let url = format!(
-            "{scheme}://{host}/v2/{}/manifests/{what}",
+            "{}/v2/{}/manifests/{what}",
+            self.base(),
             self.endpoint.repository
         );
         let mut request = self.http.get(url).header(ACCEPT, MEDIA_TYPES.join(", "));

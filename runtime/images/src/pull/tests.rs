@@ -363,6 +363,61 @@ async fn credentials() {
 }
 
 #[tokio::test]
+async fn an_identity_token_is_given_for_another_one() {
+    let registry = TestRegistry::start().await;
+    registry.add("v1", &TestImage::new(&[layer(0, 100)]));
+    registry.set(Faults {
+        identity: Some("an-identity".to_owned()),
+        ..Faults::default()
+    });
+    let (dir, store) = store();
+    let reference = registry.reference("x:v1");
+    let options = PullOptions {
+        docker_config: Some(dir.path().to_owned()),
+        ..PullOptions::default()
+    };
+    // `:` in base64, as `docker login` writes it.
+    let write = |token: &str| {
+        let entry = json!({"auth": "Og==", "identitytoken": token});
+        let config = json!({"auths": {registry.host(): entry}}).to_string();
+        fs::write(dir.path().join("config.json"), config).unwrap();
+    };
+    write("another");
+    let refused = store.pull(&reference, &options, |_| {}).await.unwrap_err();
+    assert_eq!(refused.code(), "unauthorized");
+    write("an-identity");
+    store.pull(&reference, &options, |_| {}).await.unwrap();
+    let login = options.credentials(&registry.host()).await.unwrap();
+    assert_eq!(login.identity_token.as_deref(), Some("an-identity"));
+}
+
+#[tokio::test]
+async fn a_token_service_in_trouble_is_asked_again() {
+    let registry = TestRegistry::start().await;
+    registry.add("v1", &TestImage::new(&[layer(0, 100)]));
+    let (_dir, store) = store();
+    let reference = registry.reference("x:v1");
+    let trouble = |times, status| Faults {
+        anonymous_token: true,
+        token_errors: times,
+        status,
+        ..Faults::default()
+    };
+    // One attempt is two requests: the second tells why.
+    for status in [429, 503] {
+        registry.set(trouble(2, status));
+        pull(&store, &reference).await.unwrap();
+    }
+    registry.set(trouble(1000, 429));
+    assert_eq!(code(pull(&store, &reference).await), "rate_limited");
+    registry.set(trouble(1000, 503));
+    let refused = pull(&store, &reference).await.unwrap_err();
+    assert!(refused.to_string().contains("503"), "{refused}");
+    registry.set(trouble(1000, 403));
+    assert_eq!(code(pull(&store, &reference).await), "unauthorized");
+}
+
+#[tokio::test]
 async fn errors_have_names() {
     let registry = TestRegistry::start().await;
     let good = TestImage::new(&[layer(0, 10_000)]);

@@ -34,6 +34,10 @@ pub(crate) struct Faults {
     pub token: Option<String>,
     /// The token is given to everybody.
     pub anonymous_token: bool,
+    /// The token is given for this identity token.
+    pub identity: Option<String>,
+    /// Requests for a token that are answered with `status` first.
+    pub token_errors: u32,
 }
 
 #[derive(Debug, Default)]
@@ -150,6 +154,12 @@ impl TestRegistry {
         Some(faults.status)
     }
 
+    fn take_token_error(&self) -> Option<u16> {
+        let faults = &mut self.0.lock().unwrap().faults;
+        faults.token_errors = faults.token_errors.checked_sub(1)?;
+        Some(faults.status)
+    }
+
     fn take_cut(&self) -> Option<usize> {
         let faults = &mut self.0.lock().unwrap().faults;
         faults.cuts = faults.cuts.checked_sub(1)?;
@@ -178,6 +188,23 @@ async fn answer(State(registry): State<TestRegistry>, request: Request) -> Respo
         (content.faults.clone(), content.host.clone())
     };
     if path == "/token" {
+        if let Some(code) = registry.take_token_error() {
+            return status(code);
+        }
+        if request.method() == Method::POST {
+            let body = axum::body::to_bytes(request.into_body(), 1 << 20).await;
+            let form = String::from_utf8(body.unwrap().to_vec()).unwrap();
+            let has = |field: &str| form.split('&').any(|own| own == field);
+            let identity = faults.identity.as_ref();
+            let known = identity.is_some_and(|own| has(&format!("refresh_token={own}")));
+            let right = has("grant_type=refresh_token")
+                && has("service=test")
+                && has("scope=repository%3Ax%3Apull");
+            return match known && right {
+                true => Response::new(Body::from(format!(r#"{{"access_token":"{TOKEN}"}}"#))),
+                false => status(401),
+            };
+        }
         let basic = faults
             .token
             .as_ref()
@@ -193,7 +220,7 @@ async fn answer(State(registry): State<TestRegistry>, request: Request) -> Respo
     {
         return challenge(r#"Basic realm="test""#);
     }
-    let wants_token = faults.token.is_some() || faults.anonymous_token;
+    let wants_token = faults.token.is_some() || faults.anonymous_token || faults.identity.is_some();
     if wants_token && !registry.authorized(&request, &format!("Bearer {TOKEN}")) {
         return challenge(&format!(
             r#"Bearer realm="http://{host}/token",service="test""#

@@ -59,12 +59,16 @@ pub(super) fn reached(place: &str) -> String {
 pub(super) async fn auth(options: &PullOptions, images: &[String]) -> Option<Vec<u8>> {
     let mut auths = serde_json::Map::new();
     for (named, upstream) in upstreams(options, images) {
-        let Some((user, password)) = options.credentials(&upstream.host).await else {
+        let Some(login) = options.credentials(&upstream.host).await else {
             continue;
         };
-        let auth = base64(format!("{user}:{password}").as_bytes());
+        let auth = base64(format!("{}:{}", login.user, login.password).as_bytes());
+        let mut entry = serde_json::json!({ "auth": auth });
+        if let Some(token) = login.identity_token {
+            entry["identitytoken"] = token.into();
+        }
         for name in [named, seen_from_a_vm(&upstream.host)] {
-            auths.insert(name, serde_json::json!({ "auth": auth }));
+            auths.insert(name, entry.clone());
         }
     }
     let file = serde_json::json!({ "auths": auths });
