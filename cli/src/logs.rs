@@ -2,14 +2,15 @@
 //! container, the bars one below the other.
 
 use std::collections::BTreeMap;
-use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
+use std::io::{self, BufWriter, IsTerminal, Stderr, Stdout, Write};
 
 use anstyle::AnsiColor;
 use stack_api::container::Container;
 use stack_api::logs::LogLine;
 
 use crate::error::Error;
-use crate::ui::{Paint, palette, untrusted};
+use crate::exits::Exited;
+use crate::ui::{Paint, Ui, palette, untrusted};
 
 /// The colours of the prefixes, in turn.
 const COLOURS: [AnsiColor; 10] = [
@@ -28,20 +29,39 @@ const COLOURS: [AnsiColor; 10] = [
 /// How lines are shown.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Look {
-    /// Colour of prefixes.
+    /// Colour of prefixes on standard output.
     pub(crate) paint: Paint,
+    /// The same, on standard error.
+    pub(crate) paint_err: Paint,
     /// Say which container a line is from.
     pub(crate) prefix: bool,
     /// Say when it was written.
     pub(crate) timestamps: bool,
 }
 
-/// Writes lines to standard output.
+impl Look {
+    /// As this user wants it, without colours unless `colour`.
+    pub(crate) fn new(ui: Ui, colour: bool) -> Look {
+        Look {
+            paint: Paint(colour && ui.out.0),
+            paint_err: Paint(colour && ui.err.0),
+            prefix: true,
+            timestamps: false,
+        }
+    }
+}
+
+/// Writes lines to the stream that they came from: standard output or standard
+/// error.
 #[derive(Debug)]
-pub(crate) struct Printer<W: Write = BufWriter<Stdout>> {
+pub(crate) struct Printer<W: Write = BufWriter<Stdout>, E: Write = BufWriter<Stderr>> {
     out: W,
+    err: E,
+    /// The last line went to standard error.
+    to_err: bool,
     look: Look,
-    terminal: bool,
+    /// Standard output and standard error are terminals.
+    terminals: (bool, bool),
     project: String,
     colours: BTreeMap<String, AnsiColor>,
     width: usize,
@@ -50,18 +70,27 @@ pub(crate) struct Printer<W: Write = BufWriter<Stdout>> {
 impl Printer {
     /// A printer; containers that are known give the width of the prefix.
     pub(crate) fn new(look: Look, project: &str, known: &[Container]) -> Printer {
-        let terminal = io::stdout().is_terminal();
-        Printer::to(BufWriter::new(io::stdout()), terminal, look, project, known)
+        let terminals = (io::stdout().is_terminal(), io::stderr().is_terminal());
+        let streams = (BufWriter::new(io::stdout()), BufWriter::new(io::stderr()));
+        Printer::to(streams, terminals, look, project, known)
     }
 }
 
-impl<W: Write> Printer<W> {
-    fn to(out: W, terminal: bool, look: Look, project: &str, known: &[Container]) -> Self {
+impl<W: Write, E: Write> Printer<W, E> {
+    fn to(
+        (out, err): (W, E),
+        terminals: (bool, bool),
+        look: Look,
+        project: &str,
+        known: &[Container],
+    ) -> Self {
         let project = project.to_owned();
         let mut printer = Printer {
             out,
+            err,
+            to_err: false,
             look,
-            terminal,
+            terminals,
             project,
             colours: BTreeMap::new(),
             width: 0,
@@ -75,35 +104,50 @@ impl<W: Write> Printer<W> {
     /// Prints a line; it may stay in a buffer until [`flush`](Self::flush).
     ///
     /// # Errors
-    /// Standard output is closed.
+    /// Its stream is closed.
     pub(crate) fn line(&mut self, line: &LogLine) -> Result<(), Error> {
+        let (paint, terminal) = match line.stderr {
+            true => (self.look.paint_err, self.terminals.1),
+            false => (self.look.paint, self.terminals.0),
+        };
         let mut text = String::new();
         if self.look.prefix {
-            text.push_str(&self.prefix(&line.container));
+            text.push_str(&self.prefix(&line.container, paint));
         }
         if self.look.timestamps {
-            text.push_str(&self.look.paint.paint(palette::DIM, timestamp(line.time_ns)));
+            text.push_str(&paint.paint(palette::DIM, timestamp(line.time_ns)));
             text.push(' ');
         }
-        if self.terminal {
+        if terminal {
             text.push_str(&untrusted::for_terminal(&line.line));
         } else {
             text.push_str(&line.line);
         }
-        writeln!(self.out, "{text}").map_err(Error::Output)
+        self.write(line.stderr, &text)
     }
 
-    /// A remark about a container in place of a line of it.
+    /// Says how a container has ended, in place of a line of it.
     ///
     /// # Errors
     /// As [`line`](Self::line).
-    pub(crate) fn remark(&mut self, container: &str, remark: &str) -> Result<(), Error> {
-        let name = self.short(container).to_owned();
-        let text = self
-            .look
-            .paint
-            .paint(palette::DIM, format_args!("{name} {remark}"));
-        writeln!(self.out, "{text}").map_err(Error::Output)
+    pub(crate) fn exited(&mut self, exited: &Exited) -> Result<(), Error> {
+        let name = self.short(&exited.name);
+        let remark = format_args!("{name} exited with code {}", exited.code);
+        let text = self.look.paint.paint(palette::DIM, remark);
+        self.write(false, &text)
+    }
+
+    /// Both streams may lead to one place, where the order of lines is kept.
+    fn write(&mut self, to_err: bool, text: &str) -> Result<(), Error> {
+        if self.to_err != to_err {
+            self.flush()?;
+            self.to_err = to_err;
+        }
+        let written = match to_err {
+            true => writeln!(self.err, "{text}"),
+            false => writeln!(self.out, "{text}"),
+        };
+        written.map_err(Error::Output)
     }
 
     /// Brings everything to the user's eyes.
@@ -111,16 +155,17 @@ impl<W: Write> Printer<W> {
     /// # Errors
     /// As [`line`](Self::line).
     pub(crate) fn flush(&mut self) -> Result<(), Error> {
-        self.out.flush().map_err(Error::Output)
+        let flushed = match self.to_err {
+            true => self.err.flush(),
+            false => self.out.flush(),
+        };
+        flushed.map_err(Error::Output)
     }
 
-    fn prefix(&mut self, container: &str) -> String {
+    fn prefix(&mut self, container: &str, paint: Paint) -> String {
         let colour = self.meet(container);
         let (name, width) = (self.short(container), self.width);
-        let prefix = self
-            .look
-            .paint
-            .paint(colour.on_default(), format_args!("{name:<width$}  |"));
+        let prefix = paint.paint(colour.on_default(), format_args!("{name:<width$}  |"));
         format!("{prefix} ")
     }
 
@@ -162,17 +207,26 @@ mod tests {
     }
 
     fn print(terminal: bool, look: Look, lines: &[LogLine]) -> String {
+        let (out, err) = print_both(terminal, look, lines);
+        assert_eq!(err, "");
+        out
+    }
+
+    fn print_both(terminal: bool, look: Look, lines: &[LogLine]) -> (String, String) {
         let known = [Container {
             name: "shop-database-1".to_owned(),
             ..Container::default()
         }];
-        let mut printer = Printer::to(Vec::new(), terminal, look, "shop", &known);
+        let streams = (Vec::new(), Vec::new());
+        let mut printer = Printer::to(streams, (terminal, terminal), look, "shop", &known);
         lines.iter().for_each(|line| printer.line(line).unwrap());
-        String::from_utf8(printer.out).unwrap()
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (text(printer.out), text(printer.err))
     }
 
     const PLAIN: Look = Look {
         paint: Paint(false),
+        paint_err: Paint(false),
         prefix: true,
         timestamps: false,
     };
@@ -185,6 +239,17 @@ mod tests {
             &[line("shop-web-1", "hello"), line("own-name", "x")],
         );
         assert_eq!(out, "web-1       | hello\nown-name    | x\n");
+    }
+
+    #[test]
+    fn each_line_goes_to_its_own_stream() {
+        let wrong = LogLine {
+            stderr: true,
+            ..line("shop-web-1", "wrong")
+        };
+        let (out, err) = print_both(false, PLAIN, &[line("shop-web-1", "well"), wrong]);
+        assert_eq!(out, "web-1       | well\n");
+        assert_eq!(err, "web-1       | wrong\n");
     }
 
     #[test]

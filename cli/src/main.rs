@@ -13,6 +13,7 @@ mod context;
 mod detach;
 mod error;
 mod exit;
+mod exits;
 mod interrupt;
 mod logs;
 mod output;

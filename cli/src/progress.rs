@@ -19,7 +19,7 @@ use stack_api::event::Event;
 use crate::client::Lines;
 use crate::error::Error;
 use crate::interrupt::Interrupts;
-use crate::ui::{self, Ui};
+use crate::ui::{self, Ui, untrusted};
 use live::Live;
 use plain::Plain;
 
@@ -171,7 +171,7 @@ impl Progress {
             }
             (Show::Live(live), event) => live.event(event),
             (Show::Plain(plain), event) => plain.event(event),
-            (Show::Quiet, Event::Warning { message }) => self.ui.warn(message),
+            (Show::Quiet, Event::Warning { message }) => self.ui.warn(untrusted::plain(message)),
             (Show::Quiet, _) => {}
         }
         Ok(())

@@ -145,7 +145,18 @@ impl Context {
         Ok(self.spec_and_project(services, LockUse::Advise)?.0)
     }
 
-    /// The same, with the lock as strict as asked for, and the project that
+    /// The stack as the files have it, for a remark: without a word about what is
+    /// wrong with them, which is `None`.
+    pub(crate) fn wanted(&self) -> Option<StackSpec> {
+        let settings = Settings::new(&self.global).ok()?;
+        let source = Files::with(settings.remotes());
+        let files = settings.files(&source).ok()?;
+        let profiles = settings.profiles.clone();
+        let loaded = self.load(&source, &settings, files, &[], Phases::default(), profiles);
+        loaded.project?.spec().ok()
+    }
+
+    /// As [`spec`](Self::spec), with the lock as strict as asked for, and the project that
     /// knows the lines.
     ///
     /// # Errors

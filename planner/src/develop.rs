@@ -4,7 +4,8 @@
 use std::path::PathBuf;
 
 use crate::Project;
-use crate::tree::{Node, entries, items, text};
+use crate::spec::variables;
+use crate::tree::{Node, items, text};
 
 /// One entry of a service's `develop.watch`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,7 +76,7 @@ pub struct WatchExec {
     pub privileged: bool,
     /// Directory; default the service's.
     pub working_dir: Option<String>,
-    /// `NAME=value`.
+    /// `NAME=value`, or the `NAME` of one that is taken away.
     pub environment: Vec<String>,
 }
 
@@ -128,10 +129,6 @@ fn rule(service: &str, node: &Node) -> Option<Rule> {
 
 fn exec(node: &Node) -> WatchExec {
     let optional = |key| node.get(key).and_then(Node::as_str).map(str::to_owned);
-    let pair = |(name, value): (&String, &Node)| match value.scalar_text() {
-        Some(value) => format!("{name}={value}"),
-        None => name.clone(),
-    };
     WatchExec {
         command: texts(node.get("command")),
         user: optional("user"),
@@ -140,7 +137,7 @@ fn exec(node: &Node) -> WatchExec {
             .and_then(Node::as_bool)
             .unwrap_or(false),
         working_dir: optional("working_dir"),
-        environment: entries(node.get("environment")).map(pair).collect(),
+        environment: variables(node),
     }
 }
 

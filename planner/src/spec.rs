@@ -6,6 +6,7 @@ mod disguise;
 mod files;
 mod health;
 mod hooks;
+mod kernel;
 mod limits;
 mod logging;
 pub(crate) mod machine;
@@ -143,6 +144,16 @@ fn texts(node: &Node, key: &str) -> Vec<String> {
     items(node.get(key))
         .iter()
         .filter_map(Node::scalar_text)
+        .collect()
+}
+
+/// `environment` as `NAME=value`; a bare `NAME` is one that is taken away.
+pub(crate) fn variables(node: &Node) -> Vec<String> {
+    entries(node.get("environment"))
+        .map(|(name, value)| match value.scalar_text() {
+            Some(value) => format!("{name}={value}"),
+            None => name.clone(),
+        })
         .collect()
 }
 

@@ -231,6 +231,12 @@ const REFUSED: &[Refused] = &[
         "devices such as `/dev/fuse` and `/dev/net/tun` are there without being named",
     ),
     (
+        &["services", "*", "devices", "*"],
+        renamed,
+        "devices have the names in the guest that its kernel gives them",
+        "leave the device out, and use it under its own name",
+    ),
+    (
         &["services", "*", "gpus"],
         always,
         "a GPU cannot be passed on",
@@ -462,6 +468,13 @@ fn not_local(node: &Node) -> bool {
     node.as_str() != Some("local")
 }
 
+/// A device that is there, at another place.
+fn renamed(node: &Node) -> bool {
+    let target = node.get("target").and_then(Node::as_str);
+    let source = node.get("source").and_then(Node::as_str);
+    !not_in_guest(node) && target.is_some_and(|target| Some(target) != source)
+}
+
 /// Devices that every guest has are there without being passed on.
 fn not_in_guest(node: &Node) -> bool {
     let source = node
@@ -469,7 +482,7 @@ fn not_in_guest(node: &Node) -> bool {
         .and_then(Node::as_str)
         .unwrap_or_default();
     let there = [
-        "fuse", "net/tun", "null", "zero", "full", "random", "urandom", "tty", "ptmx", "console",
+        "fuse", "net/tun", "null", "zero", "full", "random", "urandom", "tty", "ptmx",
     ];
     !source
         .strip_prefix("/dev/")

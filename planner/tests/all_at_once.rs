@@ -65,7 +65,7 @@ volumes: {data: }
     let inner =
         "services:\n  inner:\n    image: i\n    ports: ['1:2:3:4']\n    restart: sometimes\n";
     let base = "services:\n  base:\n    image: i\n    restrat: always\n    gpus: all\n";
-    let over = "services:\n  web:\n    cap_add: [A]\n  database:\n    tty: [1]\n";
+    let over = "services:\n  web:\n    cap_add: [KILL]\n  database:\n    tty: [1]\n";
     let loaded = loaded(&[
         ("compose.yaml", main),
         ("compose.over.yaml", over),

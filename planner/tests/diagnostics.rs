@@ -142,7 +142,7 @@ fn every_code_and_its_place() {
         ),
         (
             codes::CANNOT_MERGE,
-            "services: {a: {image: i, cap_add: [X]}}\n---\nservices: {a: {cap_add: {}}}".into(),
+            "services: {a: {image: i, cap_add: [KILL]}}\n---\nservices: {a: {cap_add: {}}}".into(),
             &[],
             "cap_add",
         ),

@@ -87,6 +87,8 @@ fn a_service_with_everything() {
         .map(|(k, v)| format!("{k}={v}"))
         .collect();
     assert_eq!(environment, ["A=b", "TOKEN=t0k"]);
+    // Named without a value, and not set here: taken from the image's.
+    assert!(a.environment_unset.iter().eq(["EMPTY"]));
     assert_eq!(
         (a.working_dir.as_deref(), a.user.as_deref()),
         (Some("/w"), Some("1:2"))
@@ -139,6 +141,10 @@ fn limits_of_deploy_and_quotas() {
     );
     assert_eq!(service("    cpu_quota: 50000\n").cpus, Some(0.5));
     assert_eq!(service("    cpu_count: 4\n").cpus, Some(4.0));
+    assert_eq!(
+        service("    restart: on-failure:0\n").restart,
+        Restart::OnFailure { max: None }
+    );
     assert_eq!(
         service("    restart: unless-stopped\n").restart,
         Restart::UnlessStopped
@@ -401,6 +407,14 @@ fn what_cannot_be_honoured() {
         "uts: host",
         "gpus: all",
         "devices: ['/dev/sda']",
+        "devices: ['/dev/console']",
+        "devices: ['/dev/net/tun:/dev/tun']",
+        "cap_add: [NET_RAWW]",
+        "cap_drop: ['']",
+        "stop_signal: SIGQIUT",
+        "stop_signal: '65'",
+        "ulimits: {nofiles: 10}",
+        "hostname: a234567890123456789012345678901234567890123456789012345678901234x",
         "use_api_socket: true",
         "volumes_from: [b]",
         "provider: {type: x}",
@@ -447,12 +461,31 @@ fn what_cannot_be_honoured() {
         "network_mode: none",
         "ipc: private",
         "devices: ['/dev/fuse']",
+        "devices: ['/dev/net/tun:/dev/net/tun:rwm']",
+        "cap_add: [cap_net_raw, ALL, SYS_PTRACE]",
+        "stop_signal: SIGRTMAX-3",
+        "stop_signal: '15'",
+        "hostname: a23456789012345678901234567890123456789012345678901234567890123",
         "uts: ''",
         "use_api_socket: false",
     ];
     for rest in fine {
         let (spec, found) = made(&format!("services: {{a: {{image: i, {rest}}}}}"));
         assert!(spec.is_ok() && found.is_empty(), "{rest}: {found:#?}");
+    }
+}
+
+#[test]
+fn names_of_the_kernel_are_known_by_heart() {
+    for (rest, wanted) in [
+        ("cap_drop: [CAP_NET_RAWW]", "did you mean `NET_RAW`?"),
+        ("stop_signal: SIGQIUT", "did you mean `SIGQUIT`?"),
+        ("ulimits: {nofiles: 1}", "did you mean `nofile`?"),
+    ] {
+        let (spec, _) = made(&format!("services: {{a: {{image: i, {rest}}}}}"));
+        let found = spec.expect_err(rest);
+        assert_eq!(found[0].code, "E0702", "{rest}");
+        assert_eq!(found[0].help.as_deref(), Some(wanted), "{rest}");
     }
 }
 

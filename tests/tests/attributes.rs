@@ -25,7 +25,8 @@ const FILE: &str = r#"services:
     pids_limit: 55
     shm_size: 8m
     read_only: true
-    tmpfs: ["/scratch:size=4m,mode=700", /tmp]
+    tmpfs: ["/scratch:size=4m,mode=700", "/tmp:mode=1777", /root, /other]
+    working_dir: /root
     stop_signal: USR1
     devices: ["/dev/fuse"]
     extra_hosts: ["db.local:10.9.8.7"]
@@ -45,6 +46,11 @@ const FILE: &str = r#"services:
     init: true
     privileged: true
     stop_grace_period: 1s
+    ulimits: {nofile: 2000000}
+    network_mode: none
+    storage_opt: {size: 1G}
+    userns_mode: host
+    label_file: own.labels
 configs:
   conf: {content: "a=b"}
 secrets:
@@ -55,8 +61,13 @@ secrets:
 fn what_a_service_asks_for_is_so_in_its_machine() {
     let home = Home::new();
     let project = home.project("attributes", FILE).env("WORD", "sesame");
+    std::fs::write(project.dir().join("own.labels"), "team=red\n").expect("a file");
     let up = project.stack(&["up", "-d", "--wait"]);
-    assert!(!up.stderr.contains("no effect"), "{up}");
+    for name in ["storage_opt", "userns_mode"] {
+        let told = format!("`services.big.{name}` has no effect");
+        assert!(up.stderr.contains(&told), "{up}");
+    }
+    assert_eq!(up.stderr.matches("no effect:").count(), 2, "{up}");
     up.ok();
     let script = r"
         hostname; cat /proc/sys/kernel/domainname; id -u; id -G
@@ -65,7 +76,7 @@ fn what_a_service_asks_for_is_so_in_its_machine() {
         ulimit -Sn; ulimit -Hn; ulimit -c; cat /proc/1/oom_score_adj
         cd /sys/fs/cgroup; cat memory.max cpu.max pids.max
         touch /x 2>&1; df -k /dev/shm /scratch | awk 'NR>1 {print $2}'
-        stat -c %a /scratch; touch /tmp/x && echo written
+        stat -c %a /scratch /root /other; touch /tmp/x && echo written
         cat /etc/app.conf; echo; stat -c '%a %u' /etc/app.conf
         cat /run/secrets/word; echo; stat -c '%a %u:%g' /run/secrets/word
         stat -f -c %T /run/secrets/word; ls /dev/fuse; grep db.local /etc/hosts
@@ -91,6 +102,8 @@ fn what_a_service_asks_for_is_so_in_its_machine() {
         "8192",
         "4096",
         "700",
+        "700",
+        "1777",
         "written",
         "a=b",
         "440 33",
@@ -111,6 +124,25 @@ fn what_a_service_asks_for_is_so_in_its_machine() {
         .stack(&["exec", "-T", "big", "sh", "-c", script])
         .ok();
     assert_eq!(said, "CapBnd:\t000001ffffffffff\nmounted\ndropped\n");
+    // More open files than the kernel grants by itself, and a file of name servers
+    // of its own, for networks that it joins later.
+    let script = "ulimit -Hn; grep -c ' /etc/resolv.conf ' /proc/mounts";
+    let said = project.stack(&["exec", "-T", "big", "sh", "-c", script]);
+    assert_eq!(said.ok(), "2000000\n1\n");
+    assert!(project.field("big", "Labels").contains("team=red"));
+    // Nobody will ever read what a detached command writes, which harms it not.
+    let script = "readlink /proc/self/fd/2 > /mnt/out; mv /mnt/out /mnt/told";
+    project
+        .stack(&["exec", "-d", "big", "sh", "-c", script])
+        .ok();
+    let script = "until [ -e /mnt/told ]; do sleep 0.1; done; cat /mnt/told";
+    let told = project.stack(&["exec", "-T", "big", "sh", "-c", script]);
+    assert_eq!(told.ok(), "/dev/null\n");
+    let users = ["4294967295", "2147483648"];
+    for user in users {
+        let said = project.stack(&["exec", "-T", "-u", user, "big", "id"]);
+        said.fails().says("is not a number from 0 to 2147483647");
+    }
     assert!(
         project.container("box")["Labels"]
             .as_str()

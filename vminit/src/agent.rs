@@ -17,7 +17,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use stack_protocol::frame::{Frame, Kind};
+use stack_protocol::frame::{Frame, Kind, MAX_PAYLOAD};
 use stack_protocol::log::Stream;
 use stack_protocol::message::{Event, FromGuest, Outcome, Reply};
 
@@ -71,6 +71,19 @@ pub(crate) struct Agent {
     template: bool,
     inwards: Inwards,
     cards: Cards,
+}
+
+/// The frame of an answer. The host hangs up on one that is too large.
+fn answer(id: u64, outcome: Outcome) -> Frame {
+    let frame = |outcome| Frame::control(&FromGuest::Reply(Reply { id, outcome }));
+    let whole = frame(outcome);
+    match whole.payload.len() <= MAX_PAYLOAD {
+        true => whole,
+        false => frame(Outcome::Error {
+            message: "the answer is too large".to_owned(),
+            code: 128,
+        }),
+    }
 }
 
 impl Agent {
@@ -189,6 +202,10 @@ impl Agent {
                 // Nobody is there to take their output: the descriptors are
                 // closed, as when a terminal goes away.
                 self.sessions.clear();
+                if let Stage::Running(service) = &mut self.stage {
+                    // Nor for this answer; its number may be another's soon.
+                    service.request = None;
+                }
             }
             Received::Frame(frame) => match frame.kind {
                 Kind::Control => match serde_json::from_slice(&frame.payload) {
@@ -205,8 +222,7 @@ impl Agent {
     }
 
     fn reply(&mut self, id: u64, outcome: Outcome) {
-        self.port
-            .send(&Frame::control(&FromGuest::Reply(Reply { id, outcome })));
+        self.port.send(&answer(id, outcome));
     }
 
     /// Before `Hello` there is nobody to tell; `Hello` says what is so.
@@ -349,5 +365,25 @@ impl Agent {
             sys::drain_signals(&self.children);
             while sys::wait_any().is_some() {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_is_too_large_is_an_error() {
+        let outcome = Outcome::Error {
+            message: "x".repeat(MAX_PAYLOAD),
+            code: 1,
+        };
+        let frame = answer(7, outcome);
+        assert!(frame.payload.len() <= MAX_PAYLOAD);
+        let said = String::from_utf8(frame.payload).unwrap();
+        assert!(
+            said.contains("too large") && said.contains("\"id\":7"),
+            "{said}"
+        );
     }
 }

@@ -16,6 +16,9 @@ use crate::{caps, sys, users};
 /// Open files of a process for which none are asked: soft, hard.
 const OPEN_FILES: (u64, u64) = (1024, 524_288);
 
+/// Open files of a process at most, whatever its limit says.
+const NR_OPEN: &str = "/proc/sys/fs/nr_open";
+
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Why a process could not be started.
@@ -44,6 +47,24 @@ impl From<io::Error> for Refusal {
 impl From<nix::Error> for Refusal {
     fn from(error: nix::Error) -> Refusal {
         Refusal::new(128, error.to_string())
+    }
+}
+
+/// Raises what the kernel grants to a process to the open files that this one
+/// is to have. What does not work is told when the limit is set.
+pub(crate) fn allow_open_files(exec: &Exec) {
+    let granted = fs::read_to_string(NR_OPEN).ok();
+    let granted = granted.and_then(|text| text.trim().parse::<u64>().ok());
+    let wanted = exec
+        .rlimits
+        .iter()
+        .filter(|(name, ..)| name == "nofile")
+        .map(|(_, _, hard)| *hard)
+        .max();
+    if let (Some(granted), Some(wanted)) = (granted, wanted)
+        && wanted > granted
+    {
+        let _ = fs::write(NR_OPEN, wanted.to_string());
     }
 }
 
@@ -165,11 +186,27 @@ fn prepare(exec: &Exec) -> Result<Prepared, Refusal> {
     for (name, soft, hard) in &exec.rlimits {
         let resource = limit_number(name)
             .ok_or_else(|| Refusal::new(128, format!("unknown limit `{name}`")))?;
-        sys::set_limit(resource, *soft, *hard)?;
+        sys::set_limit(resource, *soft, *hard).map_err(|error| {
+            let shown = |limit: u64| match limit {
+                u64::MAX => "unlimited".to_owned(),
+                limit => limit.to_string(),
+            };
+            let (soft, hard) = (shown(*soft), shown(*hard));
+            Refusal::new(128, format!("the limit {name}={soft}:{hard}: {error}"))
+        })?;
     }
     if let Some(score) = exec.oom_score_adj {
         fs::write("/proc/self/oom_score_adj", score.to_string())?;
     }
+    // As runc: a directory that only root may enter is entered as root, one
+    // that root may not (of a network file system) as the user.
+    let cwd = if exec.cwd.is_empty() { "/" } else { &exec.cwd };
+    let entered = match unistd::chdir(cwd) {
+        Err(nix::Error::EACCES | nix::Error::EPERM) => false,
+        other => other
+            .map(|()| true)
+            .map_err(|error| not_entered(cwd, error))?,
+    };
     let who = users::look_up(&exec.user, &exec.groups).map_err(|m| Refusal::new(126, m))?;
     let groups: Vec<Gid> = who.groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
     own_streams(who.uid)?;
@@ -199,14 +236,9 @@ fn prepare(exec: &Exec) -> Result<Prepared, Refusal> {
     if exec.no_new_privileges {
         sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1)?;
     }
-    let cwd = if exec.cwd.is_empty() { "/" } else { &exec.cwd };
-    unistd::chdir(cwd).map_err(|error| {
-        let why = error.desc().to_lowercase();
-        Refusal::new(
-            126,
-            format!("chdir to the working directory \"{cwd}\": {why}"),
-        )
-    })?;
+    if !entered {
+        unistd::chdir(cwd).map_err(|error| not_entered(cwd, error))?;
+    }
     let env = environment(exec, &who.home);
     let search = env
         .iter()
@@ -223,6 +255,12 @@ fn prepare(exec: &Exec) -> Result<Prepared, Refusal> {
         filter(exec)?;
     }
     Ok((program, args, env))
+}
+
+fn not_entered(cwd: &str, error: nix::Error) -> Refusal {
+    let why = error.desc().to_lowercase();
+    let message = format!("chdir to the working directory \"{cwd}\": {why}");
+    Refusal::new(126, message)
 }
 
 fn filter(exec: &Exec) -> Result<(), Refusal> {

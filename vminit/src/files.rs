@@ -22,7 +22,7 @@ pub(crate) fn make(config: &VmConfig, root: &Root) -> io::Result<()> {
         // A mount or a config of the stack file goes first.
         let taken = config.mounts.iter().any(|mount| mount.target == target)
             || config.files.iter().any(|file| file.path == target);
-        if taken || text.is_empty() {
+        if taken {
             continue;
         }
         let file = held.join(format!("own{n}"));
@@ -96,7 +96,8 @@ fn hosts(config: &VmConfig) -> String {
     text
 }
 
-/// Empty without name servers: the image's own file stays.
+/// Empty without name servers: those that an image names cannot be reached
+/// then, and the service may join a network later.
 pub(crate) fn resolv_conf(config: &VmConfig) -> String {
     let mut text = String::new();
     if config.nameservers.is_empty() {

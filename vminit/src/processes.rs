@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 
+use stack_protocol::frame::MAX_PAYLOAD;
 use stack_protocol::message::ProcessInfo;
 
 use crate::rootfs::ROOT;
@@ -13,6 +14,8 @@ use crate::spawn::CGROUP;
 const MOST: usize = 4096;
 /// Bytes of a command that are told at most.
 const COMMAND: usize = 4 << 10;
+/// Bytes of a list as JSON: one frame must hold it, with room to spare.
+const LIST: usize = MAX_PAYLOAD / 2;
 /// Bytes of `/etc/passwd` that are read at most.
 const PASSWD: u64 = 1 << 20;
 /// Units of the times in `/proc/PID/stat` per second (`USER_HZ`, 100 on every
@@ -38,7 +41,21 @@ pub(crate) fn list() -> Vec<ProcessInfo> {
     });
     let mut list: Vec<ProcessInfo> = found.collect();
     list.sort_by_key(|process| process.pid);
+    list.truncate(how_many_fit(&list));
     list
+}
+
+/// How many of the list's first ones can be told.
+fn how_many_fit(list: &[ProcessInfo]) -> usize {
+    let mut room = LIST;
+    list.iter()
+        .take_while(|process| {
+            let bytes = serde_json::to_vec(process).map_or(0, |text| text.len() + 1);
+            let fits = bytes <= room;
+            room = room.saturating_sub(bytes);
+            fits
+        })
+        .count()
 }
 
 /// Numbers and names, from the service's own `/etc/passwd`. The image is not
@@ -133,6 +150,22 @@ fn command(arguments: &[u8], name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_fits_into_a_frame() {
+        let one = |command: &str| ProcessInfo {
+            state: 'S',
+            command: command.to_owned(),
+            ..ProcessInfo::default()
+        };
+        let small = vec![one("sleep 1"); 1000];
+        assert_eq!(how_many_fit(&small), 1000);
+        // Each of them is six bytes as JSON.
+        let large = vec![one(&"\u{1}".repeat(COMMAND)); MOST];
+        let told = &large[..how_many_fit(&large)];
+        assert!(!told.is_empty());
+        assert!(serde_json::to_vec(told).unwrap().len() < MAX_PAYLOAD);
+    }
 
     #[test]
     fn fields_of_the_kernels_files() {

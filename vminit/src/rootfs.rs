@@ -14,7 +14,7 @@ use std::time::Duration;
 use nix::mount::{MsFlags, mount};
 use stack_protocol::config::{Mount, MountSource, VmConfig, share_dir};
 
-use crate::within::Root;
+use crate::within::{Root, Target};
 use crate::{changes, devices, files, nfs, relay, volume};
 
 /// Where the root is until the service's own namespace moves it to `/`.
@@ -171,7 +171,7 @@ fn layers(config: &VmConfig, disks: &Disks) -> io::Result<()> {
     fs::set_permissions(&upper, fs::Permissions::from_mode(0o755))?;
     let mut lower = Vec::new();
     for (n, serial) in config.root.layers.iter().enumerate() {
-        let dir = format!("/run/l{n}");
+        let dir = layer(n);
         fs::create_dir_all(&dir)?;
         on(
             &disks.node(serial)?,
@@ -267,7 +267,11 @@ fn one(config: &VmConfig, n: usize, root: &Root, disks: &Disks) -> io::Result<()
             options,
         } => {
             let target = root.directory(&wanted.target)?;
-            let (mut flags, data) = tmpfs(*size, *mode, options);
+            let mode = match mode {
+                None if is_in_image(config, &wanted.target) => Some(mode_of(&target)?),
+                mode => *mode,
+            };
+            let (mut flags, data) = tmpfs(*size, mode, options);
             flags.set(MsFlags::MS_RDONLY, wanted.read_only);
             return on("tmpfs", &target.path(), "tmpfs", flags, &data);
         }
@@ -312,7 +316,26 @@ fn read_ahead(dir: &Path) {
     );
 }
 
-/// Flags and data of mount(2) for a tmpfs. As with Docker, nothing in it is
+/// The image has a directory there. What an earlier start made does not count.
+fn is_in_image(config: &VmConfig, path: &str) -> bool {
+    (0..config.root.layers.len()).any(|n| {
+        let found = Root::open(layer(n)).and_then(|layer| layer.existing(path));
+        found.is_ok_and(|found| found.path().is_dir())
+    })
+}
+
+/// Permissions of a directory, with the sticky bit and its like.
+fn mode_of(target: &Target) -> io::Result<u32> {
+    Ok(fs::metadata(target.path())?.mode() & 0o7777)
+}
+
+/// Where a layer of the image is mounted.
+fn layer(n: usize) -> String {
+    format!("/run/l{n}")
+}
+
+/// Flags and data of mount(2) for a tmpfs. Without a mode it has that of the
+/// image's directory in its place, as with runc, or everybody may write. As with Docker, nothing in it is
 /// executed, unless the options say so.
 fn tmpfs(size: Option<u64>, mode: Option<u32>, options: &[String]) -> (MsFlags, String) {
     let mut data = format!("mode={:o}", mode.unwrap_or(0o1777));

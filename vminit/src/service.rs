@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use stack_protocol::config::{Exec, VmConfig};
 use stack_protocol::message::Exit;
 
+use crate::child::Refusal;
 use crate::process::Process;
 use crate::spawn::CGROUP;
 use crate::sys;
@@ -72,8 +73,21 @@ impl Service {
         more
     }
 
+    /// Its program could not be run, and nobody waits for that answer.
+    pub(crate) fn refused(&mut self, refusal: Refusal) {
+        self.exit = Some(Exit {
+            code: refusal.code,
+            error: Some(refusal.message),
+            ..Exit::default()
+        });
+        self.kill_at = None;
+    }
+
     /// The main process has ended.
     pub(crate) fn ended(&mut self, status: i32) {
+        if self.exit.is_some() {
+            return;
+        }
         let oom = self.oom_kills_now() > 0;
         self.exit = Some(Exit {
             oom,

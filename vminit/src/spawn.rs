@@ -38,7 +38,7 @@ pub(crate) fn spawn(exec: &Exec, place: &Place<'_>) -> Result<Process, Refusal> 
     let streams = if exec.tty {
         terminal(exec.size)?
     } else {
-        pipes(exec.stdin)?
+        pipes(exec.stdin, !exec.unheard)?
     };
     let (report, reporting) = pipe2(OFlag::O_CLOEXEC)?;
     let entered = match place {
@@ -113,10 +113,14 @@ fn in_child(
             Place::Beside(_) if outside => {}
             Place::New(config) => {
                 nix::sched::unshare(CloneFlags::CLONE_NEWCGROUP)?;
-                nix::unistd::sethostname(&config.hostname)?;
+                nix::unistd::sethostname(&config.hostname).map_err(|error| {
+                    let name = &config.hostname;
+                    Refusal::new(128, format!("the host name {name}: {error}"))
+                })?;
                 if !config.domainname.is_empty() {
                     fs::write("/proc/sys/kernel/domainname", &config.domainname)?;
                 }
+                child::allow_open_files(exec);
                 child::enter_root(ROOT, config.privileged, &config.sysctls)?;
             }
             Place::Beside(_) => {
@@ -155,9 +159,17 @@ fn namespace_files(pid: i32) -> io::Result<Vec<File>> {
         .collect()
 }
 
-fn pipes(input: bool) -> Result<Streams, Refusal> {
-    let (out_r, out_w) = pipe2(OFlag::O_CLOEXEC)?;
-    let (err_r, err_w) = pipe2(OFlag::O_CLOEXEC)?;
+fn pipes(input: bool, outputs: bool) -> Result<Streams, Refusal> {
+    let output = || -> Result<_, Refusal> {
+        if !outputs {
+            let null = File::options().write(true).open("/dev/null")?;
+            return Ok((None, OwnedFd::from(null)));
+        }
+        let (r, w) = pipe2(OFlag::O_CLOEXEC)?;
+        Ok((Some(r), w))
+    };
+    let (out_ours, out_theirs) = output()?;
+    let (err_ours, err_theirs) = output()?;
     let (in_ours, in_theirs) = if input {
         let (r, w) = pipe2(OFlag::O_CLOEXEC)?;
         (Some(w), r)
@@ -166,8 +178,8 @@ fn pipes(input: bool) -> Result<Streams, Refusal> {
     };
     Ok(Streams {
         input: in_ours,
-        outputs: [Some(out_r), Some(err_r)],
-        theirs: [in_theirs, out_w, err_w],
+        outputs: [out_ours, err_ours],
+        theirs: [in_theirs, out_theirs, err_theirs],
     })
 }
 

@@ -7,6 +7,8 @@ use std::os::unix::fs::OpenOptionsExt;
 
 /// Longer files are read up to here.
 const LIMIT: u64 = 4 << 20;
+/// The highest id that can be asked for (as with runc).
+const HIGHEST: i64 = i32::MAX as i64;
 
 /// Who a process runs as.
 #[derive(Debug, PartialEq, Eq)]
@@ -43,25 +45,24 @@ fn resolve(user: &str, extra: &[String], passwd: &str, group: &str) -> Result<Id
         None => (user, None),
     };
     let user = if user.is_empty() { "0" } else { user };
-    let entries = || {
-        passwd
-            .lines()
-            .map(|line| line.split(':').collect::<Vec<_>>())
-    };
-    let named = entries().find(|f| f.len() >= 6 && f[0] == user);
-    let number: Option<u32> = user.parse().ok();
-    let entry = named.or_else(|| {
-        entries().find(|f| f.len() >= 6 && number.is_some() && f[2].parse().ok() == number)
+    // A number is a number, also where somebody has it for a name.
+    let number = number(user, "user")?;
+    let entry = entries(passwd).find(|entry| match number {
+        Some(number) => entry.number(2) == Some(number),
+        None => entry.field(0) == user,
     });
     let (name, uid, gid, home) = match (&entry, number) {
-        (Some(f), _) => {
-            let bad = |_| format!("bad line for user {user} in /etc/passwd");
-            (
-                f[0],
-                f[2].parse().map_err(bad)?,
-                f[3].parse().map_err(bad)?,
-                f[5].to_owned(),
-            )
+        (Some(entry), _) => {
+            let id = |n| {
+                let bad = || format!("bad line for user {user} in /etc/passwd");
+                entry.number(n).ok_or_else(bad)
+            };
+            // A line may be cut short, as in images that were made by hand.
+            let gid = match entry.field(3) {
+                "" => 0,
+                _ => id(3)?,
+            };
+            (entry.field(0), id(2)?, gid, entry.field(5).to_owned())
         }
         (None, Some(uid)) => ("", uid, 0, "/".to_owned()),
         (None, None) => {
@@ -76,11 +77,9 @@ fn resolve(user: &str, extra: &[String], passwd: &str, group: &str) -> Result<Id
     };
     let mut groups: Vec<u32> = Vec::new();
     if wanted_group.is_none() && !name.is_empty() {
-        let member = |f: &Vec<&str>| f.len() >= 4 && f[3].split(',').any(|m| m == name);
-        let of = group
-            .lines()
-            .map(|line| line.split(':').collect::<Vec<_>>());
-        groups.extend(of.filter(member).filter_map(|f| f[2].parse::<u32>().ok()));
+        let member = |entry: &Entry<'_>| entry.field(3).split(',').any(|member| member == name);
+        let of = entries(group).filter(member);
+        groups.extend(of.filter_map(|entry| entry.number(2)));
     }
     for name in extra {
         groups.push(group_id(name, group)?);
@@ -100,14 +99,45 @@ fn resolve(user: &str, extra: &[String], passwd: &str, group: &str) -> Result<Id
 }
 
 fn group_id(name: &str, group: &str) -> Result<u32, String> {
-    let found = group
-        .lines()
-        .map(|line| line.split(':').collect::<Vec<_>>())
-        .find(|f| f.len() >= 3 && f[0] == name)
-        .and_then(|f| f[2].parse().ok());
-    found
-        .or_else(|| name.parse().ok())
+    if let Some(number) = number(name, "group")? {
+        return Ok(number);
+    }
+    entries(group)
+        .find(|entry| entry.field(0) == name)
+        .and_then(|entry| entry.number(2))
         .ok_or_else(|| format!("unable to find group {name}: no matching entries in group file"))
+}
+
+/// A line of `/etc/passwd` or `/etc/group`.
+struct Entry<'a>(Vec<&'a str>);
+
+fn entries(text: &str) -> impl Iterator<Item = Entry<'_>> {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines.map(|line| Entry(line.split(':').collect()))
+}
+
+impl<'a> Entry<'a> {
+    /// A field; one that is missing is empty.
+    fn field(&self, n: usize) -> &'a str {
+        self.0.get(n).copied().unwrap_or_default()
+    }
+
+    /// A field that is an id. The largest number is none: for the kernel it
+    /// means "as before", which is root.
+    fn number(&self, n: usize) -> Option<u32> {
+        self.field(n).parse().ok().filter(|id| *id != u32::MAX)
+    }
+}
+
+/// What was asked for as a number; `None`: it is a name.
+fn number(text: &str, what: &str) -> Result<Option<u32>, String> {
+    match text.parse::<i64>() {
+        Err(_) => Ok(None),
+        Ok(id) if (0..=HIGHEST).contains(&id) => Ok(u32::try_from(id).ok()),
+        Ok(_) => Err(format!(
+            "the {what} {text} is not a number from 0 to {HIGHEST}"
+        )),
+    }
 }
 
 #[cfg(test)]
@@ -131,5 +161,34 @@ mod tests {
         assert_eq!(who("1234").uid, 1234);
         assert_eq!(who("101").home, "/var/lib/postgresql");
         assert!(resolve("nobody", &[], PASSWD, GROUP).is_err());
+    }
+
+    #[test]
+    fn a_number_is_never_a_name_and_never_as_before() {
+        let passwd = "7:x:0:0::/root:\nold:x:4294967295:4294967295::/:\nbad:x:one:1::/:\n";
+        let who = |user| resolve(user, &["33".to_owned()], passwd, "33:x:0:\n");
+        let seven = who("7").unwrap();
+        assert_eq!((seven.uid, seven.groups), (7, vec![0, 33]));
+        for user in [
+            "4294967295",
+            "2147483648",
+            "-1",
+            "0:-1",
+            "0:4294967295",
+            "old",
+            "bad",
+        ] {
+            assert!(who(user).is_err(), "{user}");
+        }
+    }
+
+    #[test]
+    fn lines_may_be_cut_short() {
+        let passwd = "app:x:1000:1001\n\nbare:x:5\n";
+        let who = |user| resolve(user, &[], passwd, "app:x:1001\n").unwrap();
+        let app = who("app");
+        assert_eq!((app.uid, app.gid, app.home.as_str()), (1000, 1001, "/"));
+        assert_eq!((who("bare").uid, who("bare").gid), (5, 0));
+        assert_eq!(who("5:app").gid, 1001);
     }
 }

@@ -27,6 +27,10 @@ const LINES: u64 = 5000;
 /// Bytes of the daemon's own log.
 const DAEMON_LOG: usize = 256 << 10;
 
+/// What is left out of the bundle of a stack that nobody can describe.
+const UNKNOWN: &str = "logs, consoles and health checks: neither the definition that was applied nor \
+     a stack file can be had, so it is not known what is secret in them";
+
 /// Gather what helps to find a problem
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: after a failure in CI\n  \
@@ -114,6 +118,7 @@ impl Bundle {
         for spec in applied.iter().chain(&wanted) {
             folder.secrets.learn(spec);
         }
+        let is_known = applied.is_some() || wanted.is_some();
         if let Some(spec) = &applied {
             folder.json("applied.json", &folder.secrets.spec(spec))?;
         }
@@ -131,9 +136,14 @@ impl Bundle {
         let list = containers(&client, &name).await?;
         folder.json("containers.json", &list)?;
         machine(&client, &mut folder).await?;
-        details(&client, &name, &mut folder).await?;
         events(&client, &name, &mut folder).await?;
-        logs(&client, &name, &list, &mut folder).await?;
+        if is_known {
+            details(&client, &name, &mut folder).await?;
+            logs(&client, &name, &list, &mut folder).await?;
+        } else {
+            context.ui.warn(UNKNOWN);
+            folder.missing.push(UNKNOWN.to_owned());
+        }
         folder.write("README", &readme(&name, &folder.missing))?;
         let output = self
             .output

@@ -1,6 +1,7 @@
 //! `stack start`, `stop`, `restart`, `kill`, `rm`, `pause` and `unpause`:
 //! one call of the daemon, seven sets of options.
 
+use stack_api::container::Container;
 use stack_api::event::ApiError;
 use stack_api::request::{Action, Verb};
 
@@ -239,6 +240,11 @@ async fn act_on(
         services,
         ..action
     };
+    // What there is gets started all the same.
+    let missing = match verb {
+        Verb::Start if request.services.is_empty() => without_container(context, &existing),
+        _ => None,
+    };
     let path = format!("/v1/stacks/{}/action", project.name);
     let summary = context.operate(&client, &path, &request, false).await?;
     let count = human::count(summary.containers(), "container");
@@ -246,5 +252,23 @@ async fn act_on(
     context
         .ui
         .note(format_args!("{}: {count} {done} in {took}", project.name));
-    Ok(exit::OK)
+    match missing {
+        None => Ok(exit::OK),
+        Some(service) => {
+            let message = format!("service \"{service}\" has no container to start");
+            let error = ApiError::new("no_containers", message);
+            Err(error.help("create it with `stack up -d`").into())
+        }
+    }
+}
+
+/// The first service of the file that is enabled and should have a container, but
+/// has none.
+fn without_container(context: &Context, existing: &[Container]) -> Option<String> {
+    let has_none = |name: &String| !existing.iter().any(|one| one.service == *name);
+    let wanted = context.wanted()?.services.into_iter();
+    wanted
+        .filter(|(_, service)| service.replicas > 0)
+        .map(|(name, _)| name)
+        .find(has_none)
 }

@@ -1,6 +1,6 @@
 //! `stack logs`
 
-use std::time::Duration;
+mod follow;
 
 use jiff::{SignedDuration, Timestamp};
 use stack_api::container::Container;
@@ -10,10 +10,6 @@ use crate::context::{Context, containers};
 use crate::error::Error;
 use crate::exit;
 use crate::logs::{Look, Printer};
-use crate::ui::{Paint, human};
-
-/// How long a new container may take to follow an old one.
-const SUCCESSOR: Duration = Duration::from_millis(600);
 
 /// Show what services wrote to standard output and standard error
 ///
@@ -93,7 +89,7 @@ impl Logs {
         {
             return Err(no_such_index(&self.services, index));
         }
-        let mut query = LogQuery {
+        let query = LogQuery {
             services: (!self.services.is_empty()).then(|| self.services.join(",")),
             follow: self.follow,
             tail: match self.tail {
@@ -106,36 +102,18 @@ impl Logs {
             index: self.index,
         };
         let look = Look {
-            paint: if self.no_color {
-                Paint(false)
-            } else {
-                context.ui.out
-            },
             prefix: !self.no_log_prefix,
             timestamps: self.timestamps,
+            ..Look::new(context.ui, !self.no_color)
         };
         let mut printer = Printer::new(look, &project.name, &known);
-        let began_ns = human::now_ms().saturating_mul(1_000_000);
-        loop {
-            let mut lines = client.logs(&project.name, &query).await?;
-            while let Some(line) = lines.next_or_idle(|| printer.flush()).await? {
-                query.since_ns = Some(line.time_ns.saturating_add(1));
-                printer.line(&line)?;
-            }
-            // The daemon follows until nothing runs, which may be the moment
-            // between an old container and the new one in its place.
-            if !self.follow || self.until.is_some() {
-                break;
-            }
-            printer.flush()?;
-            tokio::time::sleep(SUCCESSOR).await;
-            if !self.is_live(&containers(&client, &project.name).await?) {
-                break;
-            }
-            // What was there before has been passed over.
-            if query.tail.take().is_some() && query.since_ns == self.since {
-                query.since_ns = query.since_ns.max(Some(began_ns));
-            }
+        if self.follow && self.until.is_none() {
+            follow::follow(&self, &client, &project.name, query, &mut printer).await?;
+            return Ok(exit::OK);
+        }
+        let mut lines = client.logs(&project.name, &query).await?;
+        while let Some(line) = lines.next_or_idle(|| printer.flush()).await? {
+            printer.line(&line)?;
         }
         printer.flush()?;
         Ok(exit::OK)
@@ -149,12 +127,6 @@ impl Logs {
 
     fn is_named(&self, container: &Container) -> bool {
         self.services.is_empty() || self.services.contains(&container.service)
-    }
-
-    fn is_live(&self, containers: &[Container]) -> bool {
-        containers
-            .iter()
-            .any(|container| self.is_chosen(container) && container.goes_on())
     }
 }
 

@@ -24,7 +24,7 @@ use crate::interrupt::Interrupts;
 use crate::logs::Look;
 use crate::progress::{Progress, Summary};
 use crate::project::lock::LockUse;
-use crate::ui::{Paint, human, palette};
+use crate::ui::{human, palette};
 use crate::watch::{Alone, Watching};
 use crate::{exit, terminal, ui};
 use foreground::{Abort, Foreground};
@@ -409,13 +409,9 @@ impl Up {
             exit_code_from: self.exit_code_from.clone(),
             timeout: self.timeout,
             look: Look {
-                paint: if self.no_color {
-                    Paint(false)
-                } else {
-                    context.ui.out
-                },
                 prefix: !self.no_log_prefix,
                 timestamps: self.timestamps,
+                ..Look::new(context.ui, !self.no_color)
             },
         })
     }

@@ -4,16 +4,17 @@ use std::fmt::{self, Display};
 
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
 
-use super::Ui;
+use super::{Ui, untrusted};
 use crate::error::Error;
 
-/// A failed command.
+/// A failed command. What an image or a guest had to say of it may be a part of
+/// the message.
 #[derive(Debug)]
 struct Failed<'a>(&'a Error);
 
 impl Display for Failed<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Display::fmt(self.0, f)
+        f.write_str(&untrusted::lines(&self.0.to_string()))
     }
 }
 
@@ -29,7 +30,8 @@ impl Diagnostic for Failed<'_> {
     }
 
     fn help<'a>(&'a self) -> Option<Box<dyn Display + 'a>> {
-        self.0.help().map(|help| Box::new(help) as Box<dyn Display>)
+        let help = self.0.help().map(|help| untrusted::lines(&help));
+        help.map(|help| Box::new(help) as Box<dyn Display>)
     }
 }
 
@@ -69,4 +71,27 @@ pub(crate) fn is_unicode() -> bool {
                 .replace('-', "")
                 .contains("utf8")
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use stack_api::event::ApiError;
+
+    use super::*;
+    use crate::ui::Paint;
+
+    #[test]
+    fn what_a_guest_says_cannot_steer_the_terminal() {
+        let nasty = "a\u{1b}]52;c;aGk=\u{7}b\u{9b}2J";
+        let error = Error::from(ApiError::new("service_failed", nasty).help(nasty));
+        let ui = Ui {
+            out: Paint(false),
+            err: Paint(false),
+            live: false,
+            width: 80,
+        };
+        let told = failure(ui, &error);
+        assert!(told.contains("52;c;aGk="), "{told}");
+        assert!(!told.contains(['\u{1b}', '\u{7}', '\u{9b}']), "{told:?}");
+    }
 }

@@ -46,6 +46,11 @@ pub(crate) fn plain(text: &str) -> String {
         .collect()
 }
 
+/// Sentences that may have several lines: each as of [`plain`].
+pub(crate) fn lines(text: &str) -> String {
+    text.lines().map(plain).collect::<Vec<_>>().join("\n")
+}
+
 fn is_control(c: char) -> bool {
     // Bidirectional overrides reorder what stands around them.
     (c.is_control() && c != '\t') || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -132,5 +137,6 @@ mod tests {
     #[test]
     fn words_have_no_lines() {
         assert_eq!(plain("a\nb\u{1b}[31mc"), "a b [31mc");
+        assert_eq!(lines("a\n\u{1b}]0;b\u{7}\r\nc"), "a\n ]0;b \nc");
     }
 }

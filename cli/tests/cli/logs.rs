@@ -67,6 +67,29 @@ fn following_goes_on_with_the_next_container_and_ends_with_the_last() {
 }
 
 #[test]
+fn following_tells_of_ends_and_keeps_the_streams_apart() {
+    let home = Home::new();
+    let daemon = home.daemon();
+    let mut wrong = log("db", "wrong");
+    wrong["stderr"] = serde_json::json!(true);
+    daemon
+        .containers(&[container("db", "running")])
+        .on(LOGS, Answer::Hold(vec![log("db", "well"), wrong]));
+    let mut child = home.spawn(&["logs", "-f"]);
+    let mut out = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert_eq!(out.next().unwrap().unwrap(), "db-1  | well");
+    let mut ended = container("db", "exited");
+    ended["exit_code"] = serde_json::json!(3);
+    // Long after the command began.
+    ended["finished_ms"] = serde_json::json!(4_000_000_000_000_u64);
+    daemon.containers(&[ended]).end();
+    assert_eq!(out.next().unwrap().unwrap(), "db-1 exited with code 3");
+    assert!(out.next().is_none());
+    let run = Run::of(child.wait_with_output().unwrap()).ended_with(0);
+    assert_eq!(run.err, "db-1  | wrong\n");
+}
+
+#[test]
 fn always_means_colour_into_pipes_as_well() {
     let home = Home::new();
     home.daemon()

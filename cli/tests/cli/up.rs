@@ -57,6 +57,21 @@ fn nothing_to_start_is_a_failure() {
 }
 
 #[test]
+fn start_tells_of_a_service_without_a_container() {
+    let home = Home::new();
+    let daemon = home.daemon();
+    daemon
+        .containers(&[container("db", "exited")])
+        .on(ACTION, Answer::Lines(vec![done()]));
+    let run = home.run(&["start"]).ended_with(1);
+    let told = "service \"web\" has no container to start";
+    assert!(run.err.contains(told), "{}", run.err);
+    // The others are started.
+    assert_eq!(daemon.wait_for(ACTION).body["verb"], "start");
+    home.run(&["start", "db"]).ended_with(0);
+}
+
+#[test]
 fn a_failure_comes_with_the_last_words_of_the_culprit() {
     let home = Home::new();
     let daemon = home.daemon();

@@ -91,6 +91,12 @@ pub const ATTRIBUTES: &[Attribute] = &[
     same("entrypoint", Class::Recreate, PROCESS),
     same("command", Class::Recreate, PROCESS),
     same("environment", Class::Recreate, PROCESS),
+    line(
+        "environment_unset",
+        "environment without a value",
+        Class::Recreate,
+        PROCESS,
+    ),
     same("working_dir", Class::Recreate, PROCESS),
     same("user", Class::Recreate, PROCESS),
     same("group_add", Class::Recreate, PROCESS),

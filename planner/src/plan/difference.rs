@@ -14,7 +14,8 @@ use crate::hash;
 
 /// Lists whose items stand for themselves: what was inserted at the front
 /// has changed, what moved back has not.
-const ITEMS: [&str; 10] = [
+const ITEMS: [&str; 11] = [
+    "environment_unset",
     "ports",
     "sockets",
     "mounts",
@@ -214,6 +215,7 @@ fn written(path: &[&str]) -> String {
         .map(|word| word.strip_suffix("_ms").unwrap_or(word).to_owned())
         .collect();
     match path {
+        ["environment_unset"] => "environment".clone_into(&mut words[0]),
         ["mounts", ..] => "volumes".clone_into(&mut words[0]),
         ["sockets", ..] => "x-stack.sockets".clone_into(&mut words[0]),
         ["machine", ..] => "x-stack.machine".clone_into(&mut words[0]),

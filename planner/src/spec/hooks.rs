@@ -2,8 +2,8 @@
 
 use stack_api::hook::{Hook, Hooks, PreStart};
 
-use super::{flag, text, texts};
-use crate::tree::{Node, entries, items};
+use super::{flag, text, texts, variables};
+use crate::tree::{Node, items};
 
 pub(super) fn hooks(service: &Node) -> Hooks {
     let image = text(service, "image");
@@ -29,8 +29,6 @@ fn hook(node: &Node) -> Hook {
         user: text(node, "user"),
         privileged: flag(node, "privileged"),
         working_dir: text(node, "working_dir"),
-        environment: entries(node.get("environment"))
-            .filter_map(|(name, value)| Some(format!("{name}={}", value.scalar_text()?)))
-            .collect(),
+        environment: variables(node),
     }
 }

@@ -75,8 +75,11 @@ fn written(text: &str) -> Option<Restart> {
         "always" => Restart::Always,
         "unless-stopped" => Restart::UnlessStopped,
         "on-failure" => Restart::OnFailure { max: None },
-        text => Restart::OnFailure {
-            max: Some(text.strip_prefix("on-failure:")?.parse().ok()?),
-        },
+        text => {
+            let times: u32 = text.strip_prefix("on-failure:")?.parse().ok()?;
+            // As for Docker, 0 is no limit.
+            let max = Some(times).filter(|times| *times > 0);
+            Restart::OnFailure { max }
+        }
     })
 }

@@ -3,8 +3,9 @@
 use stack_api::spec::{Condition, Dependency, PullPolicy, ServiceSpec};
 
 use super::{
-    attachment, build, entries, files, flag, health, hooks, items, limits, logging, machine,
-    mounts, ports, restart, rollout, security, sockets, text, texts, texts_by_key, unusable,
+    attachment, build, entries, files, flag, health, hooks, items, kernel, limits, logging,
+    machine, mounts, ports, restart, rollout, security, sockets, text, texts, texts_by_key,
+    unusable,
 };
 use crate::bind::quantity::parse_duration;
 use crate::diagnostic::Report;
@@ -13,6 +14,7 @@ use crate::project::Parts;
 use crate::tree::Node;
 
 pub(super) fn service(parts: &Parts, name: &str, node: &Node, report: &mut Report) -> ServiceSpec {
+    kernel::check(node, report);
     let machine = machine::machine(parts, node, report);
     let replicas = replicas(node, report);
     let sockets = sockets::sockets(parts, node, replicas, report);
@@ -29,6 +31,10 @@ pub(super) fn service(parts: &Parts, name: &str, node: &Node, report: &mut Repor
         entrypoint: node.get("entrypoint").map(|_| texts(node, "entrypoint")),
         command: node.get("command").map(|_| texts(node, "command")),
         environment: texts_by_key(node, "environment"),
+        environment_unset: entries(node.get("environment"))
+            .filter(|(_, value)| value.is_null())
+            .map(|(name, _)| name.clone())
+            .collect(),
         working_dir: text(node, "working_dir"),
         user: text(node, "user"),
         group_add: texts(node, "group_add"),

@@ -73,6 +73,9 @@ pub struct Container {
     /// again; only while it is [`State::Restarting`].
     #[serde(default)]
     pub next_start_ms: Option<u64>,
+    /// What it has mounted: names of volumes and paths of the host.
+    #[serde(default)]
+    pub mounts: Vec<String>,
     /// It is stopped for a moment, and starts again by itself: what it has is
     /// needed without it.
     #[serde(default)]

@@ -1,7 +1,7 @@
 //! A stack as wanted: the planner's output, ready to run. No interpolation,
 //! no relative path and no profile is left in it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
@@ -105,6 +105,9 @@ pub struct ServiceSpec {
     pub command: Option<Vec<String>>,
     /// Environment; over the image's.
     pub environment: BTreeMap<String, String>,
+    /// Variables of the image that it does not get: named in the file, but
+    /// without a value there or here.
+    pub environment_unset: BTreeSet<String>,
     /// Overrides the image's working directory.
     pub working_dir: Option<String>,
     /// Overrides the image's user.

@@ -139,7 +139,13 @@ async fn converse(handle: Arc<Handle>, daemon: Arc<Daemon>, request: &Attach, io
     let (feed, fed) = feed(Some(Arc::clone(&to)));
     let mut agents = handle.agent.subscribe();
     let takes_input = handle.record().blueprint.config.process.stdin;
+    // The end of one client's input is not the end of a service's: others may
+    // come (Docker's `StdinOnce`).
+    let ends_with_client = container.one_off;
     let feeding = tokio::spawn(fed.each(async move |data| {
+        if data.is_empty() && !ends_with_client {
+            return;
+        }
         if takes_input && let Some(agent) = current(&mut agents).await {
             agent.service_input().write(data).await;
         }

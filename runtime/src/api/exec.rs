@@ -118,6 +118,7 @@ fn process(request: &ExecRequest, record: &Record) -> Exec {
         tty: request.tty,
         size: request.size,
         stdin: request.stdin,
+        unheard: request.detach,
         privileged: request.privileged || service.privileged,
         builtin: request.sync.then_some(Builtin::Sync),
         ..service.clone()

@@ -12,7 +12,7 @@ use stack_vmm::{AgentEvent, Backend};
 use tokio::sync::{Notify, mpsc};
 
 use super::hooks::{self, Said};
-use super::run::{Ended, Vm, connect};
+use super::run::{Ended, TAKES_OVER, Vm, connect};
 use super::{Handle, Probe, Wish, clock};
 use crate::daemon::Daemon;
 use crate::logs::{Limits, Writer};
@@ -72,7 +72,7 @@ pub(super) async fn attend(
     loop {
         tokio::select! {
             event = vm.events.recv(), if connected => {
-                let Some(event) = take(handle, vm, writer, event).await else { continue };
+                let Some(event) = take(handle, vm, writer, event) else { continue };
                 match event {
                     AgentEvent::Event(Event::Exited(exit)) => {
                         while let Ok(said) = said.try_recv() {
@@ -107,12 +107,12 @@ pub(super) async fn attend(
             () = &mut clock => {}
             () = tokio::time::sleep(AGAIN), if writer.is_behind() => {
                 flush(handle, writer);
-                acknowledge(vm, writer).await;
+                acknowledge(vm, writer);
             }
             // Somebody has read what was in the way of more output.
             () = handle.passed.notified(), if writer.is_behind() => {
                 flush(handle, writer);
-                acknowledge(vm, writer).await;
+                acknowledge(vm, writer);
             }
             () = &mut gone => return last_words(daemon, handle, vm, writer).await,
             () = tokio::time::sleep_until(end_by) => {
@@ -182,8 +182,9 @@ fn never() -> tokio::time::Instant {
     tokio::time::Instant::now() + Duration::from_secs(1 << 30)
 }
 
-/// Stores output as long as there is some; gives what else has come.
-async fn take(
+/// Stores output as long as there is some; gives what else has come. It waits
+/// for nobody, the guest least of all: a stop must get through.
+fn take(
     handle: &Handle,
     vm: &mut Vm,
     writer: &mut Writer,
@@ -202,15 +203,14 @@ async fn take(
     }
     if stored > 0 {
         flush(handle, writer);
-        acknowledge(vm, writer).await;
+        acknowledge(vm, writer);
     }
     next
 }
 
 /// The guest keeps what is not on the disk, and in the end its service waits.
-async fn acknowledge(vm: &Vm, writer: &Writer) {
-    let sequence = writer.stored();
-    let _ = vm.agent.notify(Command::LogAck { sequence }).await;
+fn acknowledge(vm: &Vm, writer: &Writer) {
+    vm.agent.acknowledge(writer.stored());
 }
 
 /// Whether it can be written is seen when it is flushed.
@@ -268,7 +268,7 @@ pub(super) async fn write_out(handle: &Handle, vm: &Vm, writer: &mut Writer, end
     loop {
         flush(handle, writer);
         if !writer.is_behind() {
-            return acknowledge(vm, writer).await;
+            return acknowledge(vm, writer);
         }
         tokio::select! {
             () = tokio::time::sleep(AGAIN) => {}
@@ -330,13 +330,14 @@ async fn last_words(
         ran: true,
         code: 137,
         error: Some(format!("the VM ended unexpectedly: {why}")),
-        oom: false,
+        ..Ended::default()
     }
 }
 
 async fn reconnect(daemon: &Arc<Daemon>, handle: &Arc<Handle>, vm: &mut Vm, sequence: u64) -> bool {
     handle.agent.send_replace(None);
-    match connect(daemon, handle, vm.process.clone(), sequence, &|| false).await {
+    let process = vm.process.clone();
+    match connect(daemon, handle, process, sequence, TAKES_OVER, &|| false).await {
         Ok((fresh, _)) => {
             vm.agent = fresh.agent;
             vm.events = fresh.events;
@@ -353,6 +354,7 @@ fn ended(exit: Exit) -> Ended {
         code: exit.code,
         error: exit.error,
         oom: exit.oom,
+        of_the_host: false,
     }
 }
 

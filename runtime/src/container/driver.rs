@@ -33,6 +33,9 @@ pub fn spawn(daemon: Arc<Daemon>, handle: Arc<Handle>) {
 async fn drive(daemon: &Arc<Daemon>, handle: &Arc<Handle>) {
     let mut wish = handle.wish.subscribe();
     let mut pause = rest_of_pause(handle, &mut wish).await;
+    // A policy has it started, or this daemon at its own start: nobody waits
+    // for an answer.
+    let mut automatic = *wish.borrow() == Wish::Run(0);
     // A VM from before the daemon's start is taken over, whatever is wished.
     let vm = daemon.paths.vm(&handle.id);
     let mut adopt = handle.record().process.is_some() || stack_vmm::leftover(&vm).is_some();
@@ -66,12 +69,13 @@ async fn drive(daemon: &Arc<Daemon>, handle: &Arc<Handle>) {
         }
         // One that comes from now on ends the pause.
         let now = wish.borrow_and_update().clone();
-        let again = matches!(now, Wish::Run(_)) && wants_restart(handle, &ended);
+        let again = matches!(now, Wish::Run(_)) && wants_restart(handle, &ended, automatic);
         record_end(handle, &ended, &serving, again.then_some(pause));
         handle.logged.notify_waiters();
         if handle.record().remove_at_end && !again {
             tokio::spawn(crate::stack::reap(Arc::clone(daemon), Arc::clone(handle)));
         }
+        automatic = again;
         if !again {
             // The wish has been served: do not start until a new one comes.
             handle.wish.send_if_modified(|wish| {
@@ -90,7 +94,10 @@ async fn drive(daemon: &Arc<Daemon>, handle: &Arc<Handle>) {
                 }
             }
             // Somebody wants something: that is no flapping.
-            _ = wish.changed() => pause = FIRST_PAUSE,
+            _ = wish.changed() => {
+                pause = FIRST_PAUSE;
+                automatic = false;
+            }
         }
     }
 }
@@ -133,10 +140,13 @@ fn settle(handle: &Handle) {
     }
 }
 
-fn wants_restart(handle: &Handle, ended: &Ended) -> bool {
+/// `automatic`: nobody has asked for the start that this was the end of.
+fn wants_restart(handle: &Handle, ended: &Ended, automatic: bool) -> bool {
     let record = handle.record();
-    if !ended.ran {
-        // It never came up: the reason will not go away by itself.
+    // What never came up will not by itself, unless it was the host: it had
+    // come up there before.
+    let may_come_up = automatic && ended.of_the_host && record.container.started_ms.is_some();
+    if (!ended.ran && !may_come_up) || record.told_to_end {
         return false;
     }
     let most = |max: Option<u32>| {

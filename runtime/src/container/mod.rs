@@ -12,7 +12,6 @@ pub mod process;
 mod redraw;
 mod run;
 mod seccomp;
-pub mod signal;
 pub mod sockets;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,6 +23,7 @@ use stack_api::container::{Container, State};
 use stack_api::event::ApiError;
 use stack_api::spec::ServiceSpec;
 use stack_protocol::message::{Command, Outcome};
+use stack_protocol::signal;
 use stack_vmm::{Agent, Process, Transport};
 use tokio::sync::{Notify, watch};
 
@@ -79,6 +79,10 @@ pub struct Record {
     /// milliseconds.
     #[serde(default)]
     pub stop_grace_ms: Option<u64>,
+    /// `kill` has sent it the signal that it ends by: its restart policy does
+    /// not count until the next start.
+    #[serde(default)]
+    pub told_to_end: bool,
 }
 
 /// The network devices of a VM.
@@ -112,9 +116,14 @@ impl Record {
     pub fn stop_wish(&self) -> Wish {
         let grace_ms = self.stop_grace_ms.or(self.spec.stop_grace_period_ms);
         Wish::Stop {
-            signal: signal::number(&self.blueprint.stop_signal).unwrap_or(libc::SIGTERM),
+            signal: self.stop_signal(),
             grace_ms: grace_ms.unwrap_or(10_000),
         }
+    }
+
+    /// The number of the signal that it ends by.
+    pub fn stop_signal(&self) -> i32 {
+        signal::number(&self.blueprint.stop_signal).unwrap_or(libc::SIGTERM)
     }
 }
 
@@ -292,6 +301,7 @@ impl Handle {
         self.update(|record| {
             record.wanted = true;
             record.stop_grace_ms = None;
+            record.told_to_end = false;
             record.container.restarts = 0;
             record.attempts = 0;
             if !record.container.state.is_live() {

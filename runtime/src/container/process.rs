@@ -27,6 +27,7 @@ pub(super) fn process(spec: &ServiceSpec, image: &ImageConfig) -> Result<Exec, A
         tty: spec.tty,
         size: None,
         stdin: spec.stdin_open,
+        unheard: false,
         capabilities: capabilities(spec),
         privileged: spec.privileged,
         rlimits: spec
@@ -98,6 +99,7 @@ fn environment(spec: &ServiceSpec, image: &ImageConfig) -> Vec<String> {
         let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
         merged.insert(name, value);
     }
+    merged.retain(|name, _| !spec.environment_unset.contains(*name));
     for (name, value) in &spec.environment {
         merged.insert(name, value);
     }
@@ -107,13 +109,16 @@ fn environment(spec: &ServiceSpec, image: &ImageConfig) -> Vec<String> {
         .collect()
 }
 
-/// `NAME=value` entries over others.
+/// `NAME=value` entries over others; a bare `NAME` takes one away, as Docker
+/// Engine has it.
 pub fn over(base: &[String], own: &[String]) -> Vec<String> {
     let name = |entry: &str| entry.split('=').next().unwrap_or_default().to_owned();
     let mut merged = base.to_vec();
     for entry in own {
         merged.retain(|old| name(old) != name(entry));
-        merged.push(entry.clone());
+        if entry.contains('=') {
+            merged.push(entry.clone());
+        }
     }
     merged
 }
@@ -236,5 +241,22 @@ mod tests {
             test(words("/bin/bash -o pipefail -c")),
             words("CMD /bin/bash -o pipefail -c check")
         );
+    }
+
+    #[test]
+    fn a_variable_without_a_value_is_taken_away() {
+        let image = ImageConfig {
+            env: vec!["PROXY=http://image".to_owned(), "PATH=/bin".to_owned()],
+            ..ImageConfig::default()
+        };
+        let spec = ServiceSpec {
+            environment: [("OWN".to_owned(), String::new())].into(),
+            environment_unset: ["PROXY".to_owned()].into(),
+            ..ServiceSpec::default()
+        };
+        let env = environment(&spec, &image);
+        assert_eq!(env, ["OWN=", "PATH=/bin"]);
+        let own = ["PATH".to_owned(), "X=1".to_owned()];
+        assert_eq!(over(&env, &own), ["OWN=", "X=1"]);
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use stack_api::container::{Health, State};
+use stack_api::container::{Container, Health, State};
 use stack_api::event::ApiError;
 use stack_protocol::config::VmConfig;
 use stack_protocol::message::{Command, Outcome};
@@ -23,7 +23,9 @@ use crate::time::{now_ms, now_ns};
 pub(super) const BOOT_LIMIT: Duration = Duration::from_secs(90);
 /// A service that is to be stopped may be running in a VM that is taken over:
 /// it is asked before it is killed.
-const TAKES_OVER: Duration = Duration::from_secs(10);
+pub(super) const TAKES_OVER: Option<Duration> = Some(Duration::from_secs(10));
+/// A VM that boots has nothing to lose.
+const AT_ONCE: Option<Duration> = None;
 /// From the shutdown request to the end of the VM's process.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
 
@@ -48,19 +50,35 @@ pub(super) struct Ended {
     pub error: Option<String>,
     /// Out of memory.
     pub oom: bool,
+    /// Its VM did not come up because of the host, where things may be better
+    /// soon.
+    pub of_the_host: bool,
 }
+
+/// Errors that the host is to blame for, and nothing that anybody wrote.
+const OF_THE_HOST: [&str; 8] = [
+    "boot_timeout",
+    "disk_full",
+    "io",
+    "log",
+    "memory",
+    "not_running",
+    "run_dir",
+    "vm_failed",
+];
 
 impl Ended {
     pub(super) fn failed(error: &ApiError) -> Ended {
-        let error = match &error.help {
+        let told = match &error.help {
             Some(help) => format!("{} ({help})", error.message),
             None => error.message.clone(),
         };
         Ended {
             ran: false,
             code: NEVER_RAN,
-            error: Some(error),
+            error: Some(told),
             oom: false,
+            of_the_host: OF_THE_HOST.contains(&error.code.as_str()),
         }
     }
 
@@ -118,7 +136,7 @@ pub(super) async fn once(daemon: &Arc<Daemon>, handle: &Arc<Handle>, adopt: bool
     };
     let adopted = known.is_some();
     let brought_up = match known {
-        Some(process) => connect_or_end(daemon, handle, process, writer.stored()).await,
+        Some(process) => connect_or_end(daemon, handle, process, writer.stored(), TAKES_OVER).await,
         None => boot(daemon, handle).await,
     };
     let (mut vm, hello) = match brought_up {
@@ -162,7 +180,7 @@ fn lost(name: &str) -> Ended {
         error: Some(format!(
             "the VM of {name} ended while stackd was not running"
         )),
-        oom: false,
+        ..Ended::default()
     }
 }
 
@@ -204,7 +222,8 @@ async fn boot(daemon: &Arc<Daemon>, handle: &Arc<Handle>) -> Result<(Vm, GuestHe
         record.container.exit_code = None;
     });
     drop(turns);
-    let connected = connect_or_end(daemon, handle, process, 0).await;
+    // Nothing of the service runs in it, so nothing is lost.
+    let connected = connect_or_end(daemon, handle, process, 0, AT_ONCE).await;
     tracing::debug!(name = spec.name, took = ?began.elapsed(), "its agent has answered");
     connected
 }
@@ -284,6 +303,7 @@ async fn connect_or_end(
     handle: &Arc<Handle>,
     process: Process,
     log_sequence: u64,
+    patience: Option<Duration>,
 ) -> Result<(Vm, GuestHello), ApiError> {
     let halted = AtomicBool::new(false);
     let dir = daemon.paths.vm(&handle.id);
@@ -294,20 +314,26 @@ async fn connect_or_end(
     });
     let is_halted = || halted.load(Ordering::Relaxed);
     let connected = tokio::select! {
-        connected = connect(daemon, handle, process.clone(), log_sequence, &is_halted) => connected,
+        connected = connect(daemon, handle, process.clone(), log_sequence, patience, &is_halted) => {
+            connected
+        }
         () = room => Err(ApiError::new("internal", "the VM's monitor is not listened to")),
     };
     if connected.is_err() {
+        // Nobody can ask it to end.
+        daemon.backend.kill(&process);
         end_process(daemon, &process).await;
     }
     connected
 }
 
+/// The conversation with a VM's agent. `patience`: as of [`called_off`].
 pub(super) async fn connect(
     daemon: &Arc<Daemon>,
     handle: &Arc<Handle>,
     process: Process,
     log_sequence: u64,
+    patience: Option<Duration>,
     is_halted: &(dyn Fn() -> bool + Sync),
 ) -> Result<(Vm, GuestHello), ApiError> {
     let limit = async {
@@ -330,7 +356,7 @@ pub(super) async fn connect(
         (agent, hello, events) = attempt => {
             Ok((Vm { process, agent, events }, hello))
         }
-        () = called_off(handle, TAKES_OVER) => {
+        () = called_off(handle, patience) => {
             Err(ApiError::new("cancelled", "stopped while its VM was booting"))
         }
         () = daemon.backend.wait(&process) => {
@@ -348,15 +374,17 @@ pub(super) async fn connect(
     }
 }
 
-/// Ends when nobody wants the VM any more, and the grace period is over. Where
-/// there is one, it is at least so long.
-async fn called_off(handle: &Handle, at_least: Duration) {
+/// Ends when nobody wants the VM any more, and the grace period is over: where
+/// there is one, it is at least so long. `None`: it does not count.
+async fn called_off(handle: &Handle, at_least: Option<Duration>) {
     let mut wish = handle.wish.subscribe();
     loop {
         let grace = match *wish.borrow_and_update() {
             Wish::Run(_) => None,
             Wish::Stop { grace_ms: 0, .. } | Wish::Gone => Some(Duration::ZERO),
-            Wish::Stop { grace_ms, .. } => Some(Duration::from_millis(grace_ms).max(at_least)),
+            Wish::Stop { grace_ms, .. } => Some(at_least.map_or(Duration::ZERO, |at_least| {
+                Duration::from_millis(grace_ms).max(at_least)
+            })),
         };
         let over = async {
             match grace {
@@ -369,6 +397,15 @@ async fn called_off(handle: &Handle, at_least: Duration) {
             changed = wish.changed() => if changed.is_err() { return },
         }
     }
+}
+
+/// Its service runs anew: how an earlier run ended is over.
+fn has_begun(container: &mut Container) {
+    container.started_ms = Some(now_ms());
+    container.finished_ms = None;
+    container.exit_code = None;
+    container.error = None;
+    container.oom = false;
 }
 
 /// Makes the VM this container's; a VM that was taken over already is.
@@ -403,6 +440,10 @@ async fn configure(
             if !begins && !ends && container.state != State::Paused {
                 container.state = State::Running;
             }
+            // The daemon that set it up could not note it any more.
+            if container.started_ms.is_none() || container.finished_ms.is_some() {
+                has_begun(container);
+            }
             container.health = api_health(hello.health);
         });
         return Ok(());
@@ -418,7 +459,7 @@ async fn configure(
     // It may take long: what an image has for a volume is copied.
     let answer = tokio::select! {
         answer = vm.agent.request(Command::Configure(Box::new(config))) => answer,
-        () = called_off(handle, Duration::ZERO) => {
+        () = called_off(handle, Some(Duration::ZERO)) => {
             daemon.backend.kill(&vm.process);
             return Err(Ended::failed(&ApiError::new(
                 "cancelled",
@@ -429,19 +470,16 @@ async fn configure(
     tracing::debug!(name = record.container.name, took = ?began.elapsed(), "configured");
     match answer {
         Ok(Outcome::Error { message, code }) => Err(Ended {
-            ran: false,
             code,
             error: Some(message),
-            oom: false,
+            ..Ended::default()
         }),
         Ok(_) => {
             handle.update(|record| {
                 if record.spec.hooks.post_start.is_empty() {
                     record.container.state = State::Running;
                 }
-                record.container.started_ms = Some(now_ms());
-                record.container.finished_ms = None;
-                record.container.exit_code = None;
+                has_begun(&mut record.container);
                 record.container.health = has_check.then_some(Health::Starting);
             });
             Ok(())

@@ -10,13 +10,17 @@ use stack_api::event::ApiError;
 use stack_api::request::{Action, Verb};
 use stack_api::spec::{Condition, StackSpec};
 use stack_protocol::message::{Command, Outcome as GuestOutcome};
+use stack_protocol::signal;
 
 use super::down::{backwards, remove, stop};
 use super::{Outcome, pre_start, turn, wait};
-use crate::container::{Handle, signal, vm_error};
+use crate::container::{Handle, vm_error};
 use crate::daemon::Daemon;
 use crate::progress::Progress;
 use crate::volume::share;
+
+/// How long a guest may take to do what it is told.
+const ANSWERS: Duration = Duration::from_secs(60);
 
 /// `POST /v1/stacks/{name}/action`.
 ///
@@ -43,7 +47,7 @@ pub async fn act(
         _ => BTreeSet::new(),
     };
     let chosen = chosen(&daemon, &project, &action, &following)?;
-    let grace = action.timeout.map(|seconds| seconds * 1000);
+    let grace = action.timeout.map(|seconds| seconds.saturating_mul(1000));
     let down = backwards(&chosen, latest.as_ref());
     let up = || down.iter().rev();
     let begin = async |handle: &Arc<Handle>| {
@@ -192,14 +196,23 @@ async fn kill(progress: &Progress, chosen: &[Arc<Handle>], name: Option<&str>) -
             handle.stop(Some(0));
             handle.stopped().await;
         } else {
-            tell(
+            // As in Docker Engine: who ends it by hand does not want it back.
+            let ends = number == handle.record().stop_signal();
+            if ends {
+                handle.update(|record| record.told_to_end = true);
+            }
+            let told = tell(
                 handle,
                 Command::Signal {
                     session: 0,
                     signal: number,
                 },
             )
-            .await?;
+            .await;
+            if ends && told.is_err() {
+                handle.update(|record| record.told_to_end = false);
+            }
+            told?;
         }
         progress.finish("container", &container.name, "killed");
     }
@@ -242,7 +255,9 @@ async fn tell(handle: &Handle, command: Command) -> Outcome {
         let message = format!("{} is not running", container.name);
         return Err(ApiError::new("not_running", message));
     };
-    match agent.request(command).await.map_err(vm_error)? {
+    // Others wait for this stack.
+    let answer = tokio::time::timeout(ANSWERS, agent.request(command)).await;
+    match answer.map_err(|_| handle.silent())?.map_err(vm_error)? {
         GuestOutcome::Error { message, .. } => Err(ApiError::new("guest", message)),
         _ => Ok(()),
     }

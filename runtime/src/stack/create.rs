@@ -11,7 +11,7 @@ use stack_images::Image;
 
 use super::Outcome;
 use super::places::places;
-use crate::container::blueprint::{self, Resolved, Site};
+use crate::container::blueprint::{self, Blueprint, Resolved, Site};
 use crate::container::{Handle, Record, news};
 use crate::daemon::Daemon;
 use crate::network::Nic;
@@ -155,6 +155,7 @@ pub(super) fn container(
             memory: blueprint.memory,
             tty: spec.tty,
             one_off: order.one_off.is_some(),
+            mounts: mounted(stack, spec, &blueprint),
             ..Container::default()
         },
         remove_at_end: order.one_off.is_some_and(|one_off| one_off.remove),
@@ -171,12 +172,28 @@ pub(super) fn container(
         cards: None,
         wanted: false,
         stop_grace_ms: None,
+        told_to_end: false,
         standby: order.standby,
     };
     let news = [news::happening(&record, "create", &[])];
     daemon.ledger.put_containers(&[&record], &news)?;
     daemon.inherited(record.blueprint.anonymous.iter().map(|(_, name)| name))?;
     Ok(daemon.insert(record))
+}
+
+/// What `ps` shows of its mounts.
+fn mounted(stack: &StackSpec, spec: &ServiceSpec, blueprint: &Blueprint) -> Vec<String> {
+    let named = spec.mounts.iter().filter_map(|mount| match &mount.source {
+        MountSource::Volume { volume, .. } => {
+            let known = stack.volumes.get(volume);
+            Some(known.map_or(volume, |volume| &volume.name).clone())
+        }
+        MountSource::Bind { path, .. } => Some(path.display().to_string()),
+        MountSource::Nfs { server, path, .. } => Some(format!("{server}:{path}")),
+        MountSource::Anonymous | MountSource::Tmpfs { .. } => None,
+    });
+    let nameless = blueprint.anonymous.iter().map(|(_, name)| name.clone());
+    named.chain(nameless).collect()
 }
 
 fn mounts(

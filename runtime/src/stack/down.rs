@@ -40,7 +40,7 @@ pub async fn down(
         turn::stop_at_once(&chosen());
     }
     let _one = turn::take(&daemon, &project, &progress).await;
-    let grace = request.timeout.map(|seconds| seconds * 1000);
+    let grace = request.timeout.map(|seconds| seconds.saturating_mul(1000));
     let handles = chosen();
     let mut failure = None;
     let latest: Option<StackSpec> = daemon.ledger.stack(&project)?;

@@ -318,7 +318,8 @@ impl Context {
     }
 
     fn grace(&self) -> Option<u64> {
-        self.request.timeout.map(|seconds| seconds * 1000)
+        let seconds = self.request.timeout;
+        seconds.map(|seconds| seconds.saturating_mul(1000))
     }
 
     /// By id or name.

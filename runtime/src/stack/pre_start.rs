@@ -145,8 +145,16 @@ fn spec(service: &ServiceSpec, hook: &PreStart) -> ServiceSpec {
     // Without a command it is the image's, not the service's.
     spec.command = (!run.command.is_empty()).then(|| run.command.clone());
     for entry in &run.environment {
-        let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
-        spec.environment.insert(name.to_owned(), value.to_owned());
+        match entry.split_once('=') {
+            Some((name, value)) => {
+                spec.environment_unset.remove(name);
+                spec.environment.insert(name.to_owned(), value.to_owned());
+            }
+            None => {
+                spec.environment.remove(entry);
+                spec.environment_unset.insert(entry.clone());
+            }
+        }
     }
     spec.user = run.user.clone().or(spec.user);
     spec.working_dir = run.working_dir.clone().or(spec.working_dir);

@@ -101,7 +101,7 @@ pub(super) async fn carry_out(
         let request = &order.request;
         plan::select(&spec.services, &request.services, !request.no_deps).unwrap_or_default()
     };
-    let grace = grace.map(|seconds| seconds * 1000);
+    let grace = grace.map(|seconds| seconds.saturating_mul(1000));
     if volume::share::with_replicas(&daemon, &progress, spec, &selected, grace).await? {
         // Another kind of volume allows another way.
         plan = plan_order(&daemon, &order)?;

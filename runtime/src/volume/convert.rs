@@ -123,6 +123,7 @@ fn replace(config: &mut VmConfig, gone: &str, index: usize) {
                 tag: stack_files::TAG.to_owned(),
                 name: index.to_string(),
                 copy_image_content: *copy_image_content,
+                foreign: false,
             };
         }
     }

@@ -16,12 +16,14 @@ use crate::world::{World, service};
 /// Less than anything here would take that waits for what never ends.
 const SOON: Duration = Duration::from_secs(20);
 
-async fn soon<T>(what: impl Future<Output = T>) -> T {
+/// What must not wait for anything that does not end.
+pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {
     let done = tokio::time::timeout(SOON, what).await;
     done.expect("it waits for what does not end")
 }
 
-fn action(verb: Verb) -> Action {
+/// A verb for all services.
+pub(crate) fn action(verb: Verb) -> Action {
     Action {
         verb,
         ..Action::default()

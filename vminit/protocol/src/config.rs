@@ -220,6 +220,10 @@ pub struct Exec {
     pub size: Option<(u16, u16)>,
     /// Keep standard input open (exec: the stdin channel is used).
     pub stdin: bool,
+    /// Nobody reads its output, now or later: it goes to `/dev/null`, where it
+    /// takes no harm when the host hangs up. Not with a terminal.
+    #[serde(default)]
+    pub unheard: bool,
     /// Capabilities (`CAP_…`); empty for Docker's default set.
     #[serde(default)]
     pub capabilities: Vec<String>,

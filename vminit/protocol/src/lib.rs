@@ -16,6 +16,7 @@ pub mod config;
 pub mod frame;
 pub mod log;
 pub mod message;
+pub mod signal;
 pub mod sync;
 pub mod template;
 pub mod tunnel;

@@ -138,22 +138,25 @@ impl Agent {
         let Some(result) = service.process.started() else {
             return;
         };
-        let request = service.request.take();
         let pid = service.process.pid as u32;
-        let outcome = match result {
-            Ok(()) => Outcome::Ok,
-            Err(refusal) => {
+        match (result, service.request.take()) {
+            (Ok(()), request) => {
+                if let Some(id) = request {
+                    self.reply(id, Outcome::Ok);
+                }
+                self.tell(Event::Started { pid });
+            }
+            (Err(refusal), Some(id)) => {
                 self.health = None;
                 self.stage = Stage::Failed(refusal.clone());
-                refusal.into()
+                self.reply(id, refusal.into());
             }
-        };
-        let runs = outcome == Outcome::Ok;
-        if let Some(id) = request {
-            self.reply(id, outcome);
-        }
-        if runs {
-            self.tell(Event::Started { pid });
+            // Whoever asked has gone, and the next one was told that this VM is
+            // configured: it hears of an end.
+            (Err(refusal), None) => {
+                service.refused(refusal);
+                self.health = None;
+            }
         }
     }
 

@@ -16,8 +16,9 @@ pub(super) const HIDDEN: &str = "[redacted]";
 const SHORTEST: usize = 6;
 
 /// Words in the name of a variable whose value is nobody's business.
-const WORDS: [&str; 10] = [
+const WORDS: [&str; 11] = [
     "PASS",
+    "PWD",
     "SECRET",
     "TOKEN",
     "KEY",
@@ -48,6 +49,10 @@ fn passwords_in_urls(text: &str) -> impl Iterator<Item = &str> {
 
 fn is_secret(name: &str) -> bool {
     let upper = name.to_ascii_uppercase();
+    // Directories, as shells have them.
+    if matches!(upper.as_str(), "PWD" | "OLDPWD") {
+        return false;
+    }
     WORDS.iter().any(|word| upper.contains(word))
 }
 
@@ -220,6 +225,8 @@ mod tests {
         set("PIN_KEY", "1");
         set("URL", "postgres://app:geheim1@db/app");
         set("PLAIN", "visible");
+        set("MYSQL_PWD", "word-of-mouth");
+        set("PWD", "/workdir");
         service.files.push(FileSpec {
             source: "secrets.api".to_owned(),
             target: "/run/secrets/api".to_owned(),
@@ -238,10 +245,10 @@ mod tests {
             "got [redacted] and \"[redacted]\", [redacted], [redacted], visible"
         );
         let json = secrets.spec(&spec).to_string();
-        for word in ["hunter22", "geheim1", "\"1\""] {
+        for word in ["hunter22", "geheim1", "\"1\"", "word-of-mouth"] {
             assert!(!json.contains(word), "{word} in {json}");
         }
-        assert!(json.contains("visible"));
+        assert!(json.contains("visible") && json.contains("/workdir"));
         let bytes = serde_json::json!(b"line one").to_string();
         assert!(!json.contains(bytes.trim_end_matches(']')), "{json}");
     }

@@ -1,6 +1,9 @@
 //! `ps --format json`: the fields of `docker compose ps --format json`, and
-//! some of our own: `BootID`, `Pid`, `Memory`, `Restarts`, `Error`.
+//! some of our own: `BootID`, `Pid`, `Memory`, `Restarts`, `Error`. As there, no
+//! disk is measured for `Size`.
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 use stack_api::container::{Container, Health, Published};
 
@@ -26,6 +29,10 @@ fn line(container: &Container, now_ms: u64) -> Value {
         .iter()
         .map(|(name, _)| name.as_str())
         .collect();
+    let volumes = container
+        .mounts
+        .iter()
+        .filter(|name| !name.starts_with('/'));
     let labels = container.labels.iter();
     let labels: Vec<String> = labels
         .map(|(key, value)| format!("{key}={value}"))
@@ -54,13 +61,16 @@ fn line(container: &Container, now_ms: u64) -> Value {
         "ExitCode": container.exit_code.unwrap_or(0),
         "OOMKilled": container.oom,
         "Error": container.error,
-        "CreatedAt": time(Some(container.created_ms)),
+        "CreatedAt": created(container.created_ms, &TimeZone::system()),
         "StartedAt": time(container.started_ms),
         "FinishedAt": time(container.finished_ms),
         "RunningFor": format!("{} ago", human::span(now_ms.saturating_sub(container.created_ms))),
         "Restarts": container.restarts,
         "NextStartAt": time(container.next_start_ms),
         "OneOff": container.one_off,
+        "Mounts": container.mounts.join(","),
+        "LocalVolumes": volumes.count().to_string(),
+        "Size": "0B",
         "Networks": networks.join(","),
         "Addresses": addresses,
         "Ports": status::ports(container),
@@ -80,9 +90,19 @@ fn publisher(port: &Published) -> Value {
     })
 }
 
+/// As Docker's client prints a moment.
+fn created(ms: u64, zone: &TimeZone) -> String {
+    let moment = i64::try_from(ms).map(|ms| Timestamp::from_second(ms / 1000));
+    let Ok(Ok(moment)) = moment else {
+        return String::new();
+    };
+    let moment = moment.to_zoned(zone.clone());
+    moment.strftime("%Y-%m-%d %H:%M:%S %z %Z").to_string()
+}
+
 fn time(ms: Option<u64>) -> Option<String> {
     let ms = i64::try_from(ms?).ok()?;
-    jiff::Timestamp::from_millisecond(ms)
+    Timestamp::from_millisecond(ms)
         .ok()
         .map(|time| format!("{time:.3}"))
 }
@@ -100,6 +120,8 @@ mod tests {
             state: State::Exited,
             exit_code: Some(3),
             created_ms: 1_700_000_000_123,
+            started_ms: Some(1_700_000_000_123),
+            mounts: vec!["shop_data".to_owned(), "/srv".to_owned()],
             boot_id: Some("b".to_owned()),
             config_hash: "c".to_owned(),
             labels: [("tier".to_owned(), "back".to_owned())].into(),
@@ -118,7 +140,16 @@ mod tests {
         assert_eq!(line["ConfigHash"], "c");
         assert_eq!(line["Labels"], "tier=back");
         assert_eq!(line["BootID"], "b");
-        assert_eq!(line["CreatedAt"], "2023-11-14T22:13:20.123Z");
+        assert_eq!(line["StartedAt"], "2023-11-14T22:13:20.123Z");
+        assert_eq!(
+            created(container.created_ms, &TimeZone::UTC),
+            "2023-11-14 22:13:20 +0000 UTC"
+        );
+        assert_eq!(line["Mounts"], "shop_data,/srv");
+        assert_eq!(
+            (&line["LocalVolumes"], &line["Size"]),
+            (&json!("1"), &json!("0B"))
+        );
         assert_eq!(line["Publishers"][0]["PublishedPort"], 8080);
         assert_eq!(line["Publishers"][0]["URL"], "127.0.0.1");
     }

@@ -7,7 +7,6 @@
 //!     └───── nothing runs any more ──► end (0)
 //! ```
 
-mod exits;
 mod watch;
 
 use hyper::Method;

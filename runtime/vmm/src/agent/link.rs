@@ -8,18 +8,42 @@ use std::sync::atomic::Ordering;
 
 use stack_protocol::frame::{Decoder, Frame, Kind, Preamble};
 use stack_protocol::log::Record;
-use stack_protocol::message::{Event, FromGuest};
+use stack_protocol::message::{Command, Event, FromGuest, Request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::net::unix::OwnedReadHalf;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::{AgentEvent, Shared, exec, guard};
+
+/// What is said to the guest. It ends when all clones of the agent are gone.
+pub(super) struct FromUs {
+    /// In their order.
+    pub(super) frames: mpsc::Receiver<Frame>,
+    /// The last log record that is stored.
+    pub(super) acknowledged: watch::Receiver<u64>,
+}
+
+impl FromUs {
+    async fn next(&mut self) -> Option<Frame> {
+        tokio::select! {
+            frame = self.frames.recv() => frame,
+            Ok(()) = self.acknowledged.changed() => {
+                let sequence = *self.acknowledged.borrow_and_update();
+                let command = Command::LogAck { sequence };
+                Some(Frame::control(&Request { id: NO_ANSWER, command }))
+            }
+        }
+    }
+}
+
+/// The id of a request whose answer does not matter; others begin at 1.
+const NO_ANSWER: u64 = 0;
 
 pub(super) fn spawn(
     stream: UnixStream,
     shared: Weak<Shared>,
-    mut from_us: mpsc::Receiver<Frame>,
+    mut from_us: FromUs,
     to_owner: mpsc::Sender<AgentEvent>,
 ) {
     let (reader, mut writer) = stream.into_split();
@@ -41,7 +65,7 @@ pub(super) fn spawn(
     tokio::spawn(async move {
         let mut result = writer.write_all(&Preamble::bytes(nonce)).await;
         while result.is_ok()
-            && let Some(frame) = from_us.recv().await
+            && let Some(frame) = from_us.next().await
         {
             result = writer.write_all(&frame.to_bytes()).await;
         }

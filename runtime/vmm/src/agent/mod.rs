@@ -15,7 +15,7 @@ use stack_protocol::frame::{Frame, MAX_CONFIGURE, MAX_PAYLOAD, WINDOW};
 use stack_protocol::log::Record;
 use stack_protocol::message::{Command, Event, Exit, Health, Outcome, Request};
 use tokio::net::UnixStream;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::Error;
 use exec::Mailbox;
@@ -37,6 +37,9 @@ pub struct Agent {
 #[derive(Debug)]
 struct Shared {
     outbox: mpsc::Sender<Frame>,
+    /// The last log record that is stored; a later one takes the place of one
+    /// that has not been told yet.
+    stored: watch::Sender<u64>,
     waiting: Mutex<HashMap<u64, oneshot::Sender<Outcome>>>,
     sessions: Mutex<HashMap<u32, Mailbox>>,
     /// Credit for the service's standard input.
@@ -89,8 +92,10 @@ impl Agent {
             .map_err(Error::io("agent.sock"))?;
         let (outbox, from_us) = mpsc::channel(64);
         let (to_owner, events) = mpsc::channel(1024);
+        let (stored, acknowledged) = watch::channel(log_sequence);
         let shared = Arc::new(Shared {
             outbox,
+            stored,
             waiting: Mutex::default(),
             sessions: Mutex::default(),
             service_input: Arc::new(Semaphore::new(WINDOW as usize)),
@@ -100,6 +105,10 @@ impl Agent {
             next_session: AtomicU32::new(random_session()),
         });
         console::watch(socket, Arc::downgrade(&shared));
+        let from_us = link::FromUs {
+            frames: from_us,
+            acknowledged,
+        };
         link::spawn(stream, Arc::downgrade(&shared), from_us, to_owner);
         let agent = Agent { shared };
         let mut entropy = vec![0; 64];
@@ -165,6 +174,16 @@ impl Agent {
     pub async fn notify(&self, command: Command) -> Result<(), Error> {
         let id = self.shared.next_id.fetch_add(1, Ordering::Relaxed);
         self.send(Frame::control(&Request { id, command })).await
+    }
+
+    /// The guest may forget log records up to this one. Told as soon as it
+    /// reads; nobody waits for that.
+    pub fn acknowledge(&self, sequence: u64) {
+        self.shared.stored.send_if_modified(|stored| {
+            let grown = sequence > *stored;
+            *stored = sequence.max(*stored);
+            grown
+        });
     }
 
     async fn send(&self, frame: Frame) -> Result<(), Error> {

@@ -23,6 +23,7 @@ pub(super) struct Guest {
     configured: bool,
     stubborn: bool,
     busy: bool,
+    mute: bool,
     exit: Option<Exit>,
     health: Health,
     check: Option<(bool, Duration)>,
@@ -44,6 +45,7 @@ impl Guest {
             configured: false,
             stubborn: false,
             busy: false,
+            mute: false,
             exit: None,
             health: Health::None,
             check: None,
@@ -107,6 +109,9 @@ impl Guest {
             stream.write_all(&out).await?;
             if !*self.alive.borrow() {
                 return Ok(());
+            }
+            if self.mute {
+                return talk(&mut stream).await;
             }
         }
     }
@@ -213,13 +218,7 @@ impl Guest {
             say(out, &FromGuest::Event(event));
         }
         for record in std::mem::take(&mut self.output) {
-            let payload = record.encode();
-            Frame {
-                kind: Kind::Log,
-                channel: 0,
-                payload,
-            }
-            .encode(out);
+            log(&record).encode(out);
         }
         if hello && let Some(exit) = &self.exit {
             say(out, &FromGuest::Event(Event::Exited(exit.clone())));
@@ -245,6 +244,7 @@ impl Guest {
                 let message = "exec: \"missing\": executable file not found in $PATH".to_owned();
                 return Err(Outcome::Error { message, code: 127 });
             }
+            "mute" => self.mute = true,
             "say" => {
                 self.output = args[1..]
                     .iter()
@@ -313,6 +313,24 @@ impl Guest {
             (1, "made-up failure")
         };
         say(out, &FromGuest::Event(self.health_event(code, output)));
+    }
+}
+
+/// Writes, and reads nothing.
+async fn talk(stream: &mut UnixStream) -> std::io::Result<()> {
+    for n in 0.. {
+        let line = log(&record(n, "and another thing"));
+        stream.write_all(&line.to_bytes()).await?;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    Ok(())
+}
+
+fn log(record: &Record) -> Frame {
+    Frame {
+        kind: Kind::Log,
+        channel: 0,
+        payload: record.encode(),
     }
 }
 

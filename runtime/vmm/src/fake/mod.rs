@@ -11,6 +11,7 @@
 //! | `busy MS N` | the same, and never waits for anything until then |
 //! | `say TEXT…` | writes each TEXT as a line, then goes on |
 //! | `missing …` | cannot be started: exit code 127 |
+//! | `mute` | writes a line each millisecond; its VM reads nothing any more |
 //! | `stubborn …` | goes on after a stop signal, until it is killed |
 //! | anything else | goes on until it is stopped |
 //!
@@ -40,6 +41,8 @@ struct State {
     /// Alive as long as the value is `true`.
     vms: BTreeMap<u32, watch::Sender<bool>>,
     failures: VecDeque<String>,
+    /// So many of the next VMs never come up.
+    hangs: usize,
     started: Vec<VmSpec>,
 }
 
@@ -51,6 +54,11 @@ impl Fake {
     /// The next start fails with this message.
     pub fn fail_next_start(&self, message: &str) {
         self.state().failures.push_back(message.to_owned());
+    }
+
+    /// The next VM starts and never comes up.
+    pub fn hang_next_boot(&self) {
+        self.state().hangs += 1;
     }
 
     /// Names of the VMs in the order of their starts.
@@ -75,7 +83,7 @@ impl Fake {
 impl Backend for Fake {
     async fn start(&self, spec: &VmSpec) -> Result<Process, Error> {
         let alive = watch::Sender::new(true);
-        let pid = {
+        let (pid, hangs) = {
             let mut state = self.state();
             if let Some(message) = state.failures.pop_front() {
                 return Err(Error::Start(message));
@@ -83,8 +91,13 @@ impl Backend for Fake {
             state.started.push(spec.clone());
             let pid = FIRST_PID + state.started.len() as u32;
             state.vms.insert(pid, alive.clone());
-            pid
+            let hangs = state.hangs > 0;
+            state.hangs = state.hangs.saturating_sub(1);
+            (pid, hangs)
         };
+        if hangs {
+            return Ok(Process { pid, start_time: 0 });
+        }
         let socket = spec.dir.join("agent.sock");
         let listener = tokio::net::UnixListener::bind(&socket)
             .map_err(Error::io(socket.display().to_string()))?;

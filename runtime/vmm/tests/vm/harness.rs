@@ -384,10 +384,7 @@ impl Vm {
             Some(AgentEvent::Log(record)) => {
                 let sequence = record.sequence;
                 self.logs.push(record);
-                self.agent()
-                    .notify(Command::LogAck { sequence })
-                    .await
-                    .expect("a conversation");
+                self.agent().acknowledge(sequence);
             }
             Some(AgentEvent::Event(event)) => self.news.push_back(event),
             Some(AgentEvent::Closed) | None => panic!("the conversation was cut"),

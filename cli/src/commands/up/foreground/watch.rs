@@ -8,12 +8,12 @@ use stack_api::request::LogQuery;
 use tokio::time::MissedTickBehavior;
 
 use super::super::menu::{Menu, Wish};
-use super::exits::{Exited, Exits};
 use super::{Abort, Foreground};
 use crate::client::{Client, Lines};
 use crate::context::containers;
 use crate::error::Error;
 use crate::exit;
+use crate::exits::{Exited, Exits};
 use crate::interrupt::Interrupts;
 use crate::logs::Printer;
 
@@ -154,8 +154,7 @@ impl<'a> Watch<'a> {
         }
         for exited in &ended {
             if self.is_attached(&exited.service) {
-                let remark = format!("exited with code {}", exited.code);
-                self.printer.remark(&exited.name, &remark)?;
+                self.printer.exited(exited)?;
             }
         }
         self.printer.flush()?;

@@ -6,22 +6,22 @@ use stack_api::container::{Container, State};
 
 /// A container that has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Exited {
-    pub(super) service: String,
-    pub(super) name: String,
-    pub(super) code: i32,
+pub(crate) struct Exited {
+    pub(crate) service: String,
+    pub(crate) name: String,
+    pub(crate) code: i32,
 }
 
 /// Which ends have been told.
 #[derive(Debug)]
-pub(super) struct Exits {
+pub(crate) struct Exits {
     since_ms: u64,
     told: BTreeMap<String, u64>,
 }
 
 impl Exits {
     /// Ends before this moment are no news.
-    pub(super) fn since(since_ms: u64) -> Exits {
+    pub(crate) fn since(since_ms: u64) -> Exits {
         Exits {
             since_ms,
             told: BTreeMap::new(),
@@ -29,7 +29,7 @@ impl Exits {
     }
 
     /// Containers that have ended since the last call.
-    pub(super) fn news(&mut self, list: &[Container]) -> Vec<Exited> {
+    pub(crate) fn news(&mut self, list: &[Container]) -> Vec<Exited> {
         let mut news = Vec::new();
         for container in list {
             let ended = matches!(

@@ -1,0 +1,90 @@
+//! How runs end that do not go as they should, and what becomes of them.
+
+use std::time::Duration;
+
+use stack_api::container::State;
+use stack_api::request::{Action, Verb};
+use stack_api::spec::Restart;
+
+use crate::locks::{action, soon};
+use crate::world::{World, service};
+
+#[tokio::test]
+async fn a_guest_that_does_not_listen_can_be_stopped() {
+    let world = World::new().await;
+    world
+        .up(&world.stack(vec![service("mute", &["mute"], &[])]))
+        .await
+        .unwrap();
+    // More than may be on its way to it.
+    soon(async {
+        while world.log("mute").len() < 1500 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    let stop = Action {
+        timeout: Some(0),
+        ..action(Verb::Stop)
+    };
+    soon(world.act(stop)).await.unwrap();
+    assert_eq!(world.container("mute").state, State::Exited);
+}
+
+#[tokio::test]
+async fn a_start_is_called_off_while_the_vm_boots() {
+    let world = World::new().await;
+    world.fake().hang_next_boot();
+    let mut slow = service("slow", &["serve"], &[]);
+    slow.stop_grace_period_ms = Some(3_600_000);
+    let shop = world.stack(vec![slow]);
+    let up = tokio::time::timeout(Duration::from_millis(500), world.up(&shop)).await;
+    assert!(up.is_err(), "{up:?}");
+    soon(world.act(action(Verb::Stop))).await.unwrap();
+    let container = world.container("slow");
+    assert_eq!((container.state, container.pid), (State::Dead, None));
+}
+
+#[tokio::test]
+async fn a_policy_tries_again_when_it_was_the_host() {
+    let world = World::new().await;
+    let mut web = service("web", &["run", "300", "1"], &[]);
+    web.restart = Restart::Always;
+    world.up(&world.stack(vec![web])).await.unwrap();
+    world.fake().fail_next_start("no such machine");
+    let again = world
+        .until("web", |c| c.restarts >= 2 && c.state == State::Running)
+        .await;
+    assert_eq!(again.error, None, "that is over");
+    // Who asks for a start hears of it.
+    soon(world.act(action(Verb::Stop))).await.unwrap();
+    world.fake().fail_next_start("no such machine");
+    let error = soon(world.act(action(Verb::Start))).await.unwrap_err();
+    assert!(error.message.contains("no such machine"), "{error}");
+}
+
+#[tokio::test]
+async fn what_is_ended_by_hand_stays_so() {
+    let world = World::new().await;
+    let mut web = service("web", &["serve"], &[]);
+    web.restart = Restart::Always;
+    let shop = world.stack(vec![web]);
+    world.up(&shop).await.unwrap();
+    let kill = |signal: &str| Action {
+        signal: Some(signal.to_owned()),
+        ..action(Verb::Kill)
+    };
+    // It ends by another signal: its policy counts.
+    world.act(kill("HUP")).await.unwrap();
+    world
+        .until("web", |c| c.restarts == 1 && c.state == State::Running)
+        .await;
+    world.act(kill("TERM")).await.unwrap();
+    let ended = world.until("web", |c| c.state == State::Exited).await;
+    assert_eq!((ended.exit_code, ended.restarts), (Some(143), 1));
+    assert!(!world.record("web").wanted);
+    // Until it is started again.
+    world.up(&shop).await.unwrap();
+    world.act(kill("HUP")).await.unwrap();
+    world.until("web", |c| c.restarts == 1).await;
+}
