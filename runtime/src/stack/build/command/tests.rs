@@ -87,6 +87,14 @@ async fn what_the_file_says_is_on_the_command_line() {
     // It is built from another service's image, which is in no registry.
     assert!(!line.contains("--pull-always"), "{line}");
     assert_eq!(command.pulls, ["docker.io/library/busybox:latest"]);
+    assert_eq!(command.warnings.len(), 1, "{:?}", command.warnings);
+    let secret = command
+        .files
+        .iter()
+        .find(|(path, _)| path.ends_with("secret-0"));
+    assert_eq!(secret.unwrap().1, b"hidden");
+
+    // With images of registries only, the engine asks.
     let spec = BuildSpec {
         image: "shop-web".to_owned(),
         pull: true,
@@ -95,12 +103,6 @@ async fn what_the_file_says_is_on_the_command_line() {
     let command = self::command(&spec).await;
     assert!(command.args.iter().any(|word| word == "--pull-always"));
     assert!(command.pulls.is_empty());
-    assert_eq!(command.warnings.len(), 1, "{:?}", command.warnings);
-    let secret = command
-        .files
-        .iter()
-        .find(|(path, _)| path.ends_with("secret-0"));
-    assert_eq!(secret.unwrap().1, b"hidden");
 }
 
 #[tokio::test]
