@@ -11,8 +11,14 @@ impl Project {
     /// profiles: what is built here or has a digest already is left out.
     pub fn pinnable_images(&self) -> BTreeMap<String, BTreeSet<String>> {
         let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        for (name, service) in self.services().chain(&self.parts.disabled) {
-            if let Some(image) = pinnable(service) {
+        let all = || self.services().chain(&self.parts.disabled);
+        // Another service may build what this one names.
+        let built: BTreeSet<&str> = all()
+            .filter(|(_, service)| service.get("build").is_some())
+            .filter_map(|(_, service)| image(service))
+            .collect();
+        for (name, service) in all() {
+            if let Some(image) = pinnable(service).filter(|image| !built.contains(image)) {
                 found
                     .entry(image.to_owned())
                     .or_default()

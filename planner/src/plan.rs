@@ -56,7 +56,8 @@ pub fn plan(request: &Up, observed: &Observed) -> Result<Plan, NoSuchService> {
     let selected = select(&spec.services, &request.services, !request.no_deps)?;
     let mut plan = Plan::default();
     let mut pulls = pulls(request, observed, &selected, &mut plan);
-    pulls.extend(builds(request, observed, &selected, &mut plan));
+    let built = builds(request, observed, &selected, &pulls, &mut plan);
+    pulls.extend(built);
     let networks = networks(request, observed, &selected, &mut plan);
     let volumes = volumes(request, observed, &selected, &mut plan);
     orphans(request, observed, &mut plan);
@@ -96,7 +97,9 @@ fn pulls(
     for name in selected {
         let service = &request.spec.services[name];
         let pulled = service.pull_policy == PullPolicy::Always;
-        if request.builds.contains_key(name) && (request.build.is_some() || !pulled) {
+        let is_built = request.builds.contains_key(name)
+            || request.build != Some(BuildWhen::Never) && build_of(request, &service.image);
+        if is_built && (request.build.is_some() || !pulled) {
             continue;
         }
         let reason = match request.pull.unwrap_or(service.pull_policy) {
@@ -114,37 +117,58 @@ fn pulls(
     steps
 }
 
+/// Does a service build this image?
+fn build_of(request: &Up, image: &str) -> bool {
+    request.builds.values().any(|build| build.image == image)
+}
+
 /// What is built is not pulled, unless its policy says so and nobody asked
-/// for a build.
+/// for a build. Services that are not selected build what those that are
+/// need and nobody has.
 fn builds(
     request: &Up,
     observed: &Observed,
     selected: &BTreeSet<String>,
+    pulls: &BTreeMap<String, usize>,
     plan: &mut Plan,
 ) -> BTreeMap<String, usize> {
     let mut steps = BTreeMap::new();
-    for (name, build) in request.builds.iter().filter(|b| selected.contains(b.0)) {
-        let service = &request.spec.services[name];
-        let always = if build.always {
-            BuildWhen::Always
-        } else {
-            BuildWhen::Missing
+    let services = &request.spec.services;
+    let used: BTreeSet<&String> = selected.iter().map(|name| &services[name].image).collect();
+    let (own, others): (Vec<_>, Vec<_>) = request
+        .builds
+        .iter()
+        .filter(|(name, build)| selected.contains(*name) || used.contains(&build.image))
+        .partition(|(name, _)| selected.contains(*name));
+    let own = own.into_iter().map(|(name, build)| {
+        let when = match build.always {
+            true => BuildWhen::Always,
+            false => BuildWhen::Missing,
         };
-        let pulled = service.pull_policy == PullPolicy::Always && request.build.is_none();
-        let reason = match request.build.unwrap_or(always) {
+        (name, build, request.build.unwrap_or(when))
+    });
+    let others = others.into_iter().map(|(name, build)| {
+        let when = match request.build {
+            Some(BuildWhen::Never) => BuildWhen::Never,
+            _ => BuildWhen::Missing,
+        };
+        (name, build, when)
+    });
+    for (name, build, when) in own.chain(others) {
+        let image = &build.image;
+        let is_there = pulls.contains_key(image) || observed.images.contains_key(image);
+        let reason = match when {
             BuildWhen::Always if build.always => Reason::PullPolicy,
             BuildWhen::Always => Reason::Forced,
-            BuildWhen::Missing if !pulled && !observed.images.contains_key(&service.image) => {
-                Reason::Missing
-            }
+            BuildWhen::Missing if !is_there => Reason::Missing,
             BuildWhen::Missing | BuildWhen::Never => continue,
         };
-        if !steps.contains_key(&service.image) {
+        if !steps.contains_key(image) {
             let action = Action::Build {
                 service: name.clone(),
-                image: service.image.clone(),
+                image: image.clone(),
             };
-            steps.insert(service.image.clone(), plan.add(action, reason, Vec::new()));
+            steps.insert(image.clone(), plan.add(action, reason, Vec::new()));
         }
     }
     steps

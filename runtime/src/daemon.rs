@@ -97,6 +97,9 @@ impl Daemon {
             joining: Mutex::default(),
             operations: Mutex::default(),
         });
+        let own = Arc::downgrade(&daemon);
+        let used = move || Some(crate::space::disks(&*own.upgrade()?));
+        daemon.images.keep_used(used);
         aside::sweep(&daemon).await;
         // Before anybody mounts them.
         crate::volume::convert::settle(&daemon);

@@ -1,29 +1,67 @@
 //! Where an operation says how far it is.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use stack_api::event::{ApiError, Event, LayerPhase};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
+
+/// Lines of builds that may wait for the client.
+const MOST: usize = 1000;
 
 /// The sending end of an answer of events. Cheap to clone; sending to a
 /// client that has gone is not an error.
 #[derive(Debug, Clone)]
 pub struct Progress {
     to: mpsc::UnboundedSender<Event>,
+    waiting: Arc<Waiting>,
     began: Instant,
+}
+
+/// Lines of builds that nobody has taken yet.
+#[derive(Debug, Default)]
+struct Waiting {
+    lines: AtomicUsize,
+    taken: Notify,
+}
+
+/// The receiving end of an answer of events.
+#[derive(Debug)]
+pub struct Events {
+    from: mpsc::UnboundedReceiver<Event>,
+    waiting: Arc<Waiting>,
+}
+
+impl Events {
+    /// The next event; `None` after the last.
+    pub async fn recv(&mut self) -> Option<Event> {
+        std::future::poll_fn(|context| self.poll_recv(context)).await
+    }
+
+    /// As [`Events::recv`].
+    pub fn poll_recv(&mut self, context: &mut Context<'_>) -> Poll<Option<Event>> {
+        let event = self.from.poll_recv(context);
+        if matches!(event, Poll::Ready(Some(Event::Output { .. }))) {
+            self.waiting.lines.fetch_sub(1, Ordering::SeqCst);
+            self.waiting.taken.notify_waiters();
+        }
+        event
+    }
 }
 
 impl Progress {
     /// A sender and the stream of what it sends.
-    pub fn new() -> (Progress, mpsc::UnboundedReceiver<Event>) {
+    pub fn new() -> (Progress, Events) {
         let (to, from) = mpsc::unbounded_channel();
-        (
-            Progress {
-                to,
-                began: Instant::now(),
-            },
-            from,
-        )
+        let waiting = Arc::<Waiting>::default();
+        let progress = Progress {
+            to,
+            waiting: Arc::clone(&waiting),
+            began: Instant::now(),
+        };
+        (progress, Events { from, waiting })
     }
 
     /// A step began or moved on.
@@ -70,12 +108,28 @@ impl Progress {
         });
     }
 
-    /// A build wrote a line.
+    /// A build wrote a line. Whoever has many waits for [`Progress::room`].
     pub fn output(&self, name: &str, line: &str) {
+        self.waiting.lines.fetch_add(1, Ordering::SeqCst);
         let _ = self.to.send(Event::Output {
             name: name.to_owned(),
             line: line.to_owned(),
         });
+    }
+
+    /// Waits until the client has taken most of what builds wrote, or has gone.
+    pub async fn room(&self) {
+        loop {
+            let mut taken = std::pin::pin!(self.waiting.taken.notified());
+            taken.as_mut().enable();
+            if self.waiting.lines.load(Ordering::SeqCst) < MOST {
+                return;
+            }
+            tokio::select! {
+                () = taken => {}
+                () = self.to.closed() => return,
+            }
+        }
     }
 
     /// Something to know.
@@ -98,5 +152,28 @@ impl Progress {
     /// The client has gone.
     pub async fn closed(&self) {
         self.to.closed().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn lines_wait_for_the_client() {
+        let (progress, mut events) = Progress::new();
+        for _ in 0..MOST {
+            progress.room().await;
+            progress.output("a", "b");
+        }
+        let mut full = Box::pin(progress.room());
+        assert!(futures_util::poll!(&mut full).is_pending());
+        progress.warn("nobody waits to say this");
+        assert!(matches!(events.recv().await, Some(Event::Output { .. })));
+        full.await;
+        progress.output("a", "b");
+        let full = progress.room();
+        drop(events);
+        full.await;
     }
 }

@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 
 use stack_tests::{Home, Project, eventually};
@@ -22,6 +23,10 @@ const STACK: &str = r#"services:
     stop_grace_period: 0s
     develop:
       watch: [{path: ./app, action: rebuild}]
+  worker:
+    profiles: [worker]
+    image: built-app
+    command: [cat, /greeting]
   child:
     profiles: [child]
     build:
@@ -79,6 +84,7 @@ fn built(home: &Home) -> (Project<'_>, impl Fn(&str, &str) + use<>) {
     write("app/a.txt", "one");
     write("app/x.log", "left out");
     write("more/extra.txt", "extra");
+    std::os::unix::fs::symlink("/var", project.dir().join("app/place")).unwrap();
     (project, write)
 }
 
@@ -94,7 +100,7 @@ fn images_are_built_and_built_again() {
     let list = project
         .stack(&["exec", "-T", "app", "ls", "-A", "/app"])
         .ok();
-    assert_eq!(list, ".dockerignore\nDockerfile\na.txt\n");
+    assert_eq!(list, ".dockerignore\nDockerfile\na.txt\nplace\n");
 
     // Nothing has changed: the container stays. Nothing is built unasked.
     let before = project.field("app", "ID");
@@ -105,11 +111,20 @@ fn images_are_built_and_built_again() {
     project.stack(&["up", "-d"]).ok();
     assert_eq!(read(&project, "/app/a.txt"), "one");
 
+    // A link has become a directory, and a program runs as its owner.
+    let place = project.dir().join("app/place");
+    fs::remove_file(&place).unwrap();
+    write("app/place/b.txt", "beside");
+    let program = fs::Permissions::from_mode(0o4755);
+    fs::set_permissions(project.dir().join("app/a.txt"), program).unwrap();
     // One file has: what does not depend on it comes from the cache.
     let changed = project.stack(&["up", "-d", "--build"]);
     assert!(changed.stderr.contains("Using cache"), "{changed}");
     changed.ok();
     assert_eq!(read(&project, "/app/a.txt"), "two");
+    let look = "test ! -L /app/place && cat /app/place/b.txt && stat -c %a /app/a.txt";
+    let seen = project.stack(&["exec", "-T", "app", "sh", "-c", look]).ok();
+    assert_eq!(seen, "beside4755\n");
     let second = project.field("app", "ID");
     assert_ne!(second, before);
 
@@ -121,6 +136,13 @@ fn images_are_built_and_built_again() {
 fn an_image_of_another_service_an_ssh_agent_and_places_of_the_host() {
     let home = home();
     let (project, _) = built(&home);
+    // What another service builds is built and not pulled.
+    let worker = project.stack(&["run", "--rm", "-T", "worker"]).ok();
+    assert_eq!(worker, "hello 5ebe\n");
+    // Newer base images do not mean those that are built here.
+    project
+        .stack(&["--profile", "child", "build", "--pull", "child"])
+        .ok();
     // Built from another service's image, without a network.
     let child = project.stack(&["run", "--rm", "-T", "child"]).ok();
     assert!(
@@ -161,6 +183,13 @@ fn elsewhere(home: &Home) {
     }
     let tags = format!("skopeo list-tags --tls-verify=false docker://{cache}");
     assert!(project.shell(&tags).ok().contains("Tags"));
+    // A builder without a cache of its own has it from there.
+    let pruned = project.stack(&["system", "prune", "--all", "--force"]);
+    pruned.says("build cache").ok();
+    project
+        .stack(&["build", "cached"])
+        .says("Cache pulled from remote")
+        .ok();
 }
 
 #[test]

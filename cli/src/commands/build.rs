@@ -44,7 +44,7 @@ pub(crate) struct Build {
     #[arg(long)]
     with_dependencies: bool,
 
-    /// An SSH key for builds: ID=PATH
+    /// An SSH key for builds: ID=PATH; without `=`, the agent
     #[arg(long, value_name = "ID=PATH")]
     ssh: Vec<String>,
 
@@ -86,6 +86,7 @@ impl Build {
                 };
                 build.ssh.insert(id.to_owned(), path);
             }
+            crate::builds::fill_in(build);
         }
         if services.is_empty() {
             context

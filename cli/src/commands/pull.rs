@@ -62,8 +62,12 @@ impl Pull {
             .map_err(|error| Error::usage(error.to_string(), context.known(&error.known)))?;
         // What is only built here is in no registry.
         let only_built = |name: &str| {
-            let has_name = || project.model().at(&["services", name, "image"]).is_some();
-            builds.contains_key(name) && (self.ignore_buildable || !has_name())
+            let image = &spec.services[name].image;
+            let Some((builder, _)) = crate::builds::builder(&builds, name, image) else {
+                return false;
+            };
+            let named = project.model().at(&["services", builder, "image"]);
+            self.ignore_buildable || named.is_none()
         };
         let mut images: Vec<String> = chosen
             .iter()
@@ -73,6 +77,8 @@ impl Pull {
         images.sort();
         images.dedup();
         let count = images.len();
+        let is_built = |image: &&String| builds.values().any(|build| build.image == **image);
+        let buildable = images.iter().filter(is_built).cloned().collect();
         let request = request::Pull {
             images,
             policy: match self.policy {
@@ -80,6 +86,7 @@ impl Pull {
                 Policy::Missing => PullPolicy::Missing,
             },
             ignore_failures: self.ignore_pull_failures,
+            buildable,
         };
         context
             .transfer("/v1/images/pull", count, &request, self.quiet)

@@ -9,7 +9,7 @@ use stack_api::build::{Build, BuildSpec, BuildWhen};
 use stack_api::request;
 use stack_api::retry::Retry;
 use stack_api::run;
-use stack_api::spec::{Restart, ServiceSpec, StackSpec};
+use stack_api::spec::{PullPolicy, Restart, ServiceSpec, StackSpec};
 
 use super::session::{self, Keys, Manner};
 use super::up::Pull;
@@ -142,14 +142,20 @@ impl Run {
             self.start_dependencies(context, &client, (&spec, &builds), &mut interrupts)
                 .await?;
         }
-        if let Some(build) = builds.get(&self.service) {
-            let when = match self.build || build.always {
+        let builder = crate::builds::builder(&builds, &self.service, &service.image);
+        // One that is pulled all the same is not built.
+        let builder = builder.filter(|(name, _)| {
+            **name == self.service || service.pull_policy != PullPolicy::Always
+        });
+        if let Some((name, build)) = builder {
+            let own = *name == self.service;
+            let when = match own && (self.build || build.always) {
                 true => BuildWhen::Always,
                 false => BuildWhen::Missing,
             };
             let request = Build {
                 project: spec.name.clone(),
-                services: vec![self.service.clone()],
+                services: vec![name.clone()],
                 builds: std::mem::take(&mut builds),
                 when,
             };

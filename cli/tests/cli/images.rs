@@ -37,6 +37,40 @@ fn pull_asks_for_the_images_of_the_file() {
 }
 
 #[test]
+fn images_that_can_be_built_need_not_be_pulled() {
+    let home = Home::with(
+        "name: shop\nservices:\n  web: {image: app, build: .}\n  worker: {image: app}\n  \
+         own: {build: .}\n  job: {image: shop-own}\n  db: {image: db}\n",
+    );
+    let daemon = home.daemon();
+    let asked = |args: &[&str]| {
+        daemon.on("POST /v1/images/pull", Answer::Lines(vec![done()]));
+        home.run(args).ended_with(0);
+        let body = daemon.wait_for("POST /v1/images/pull").body;
+        (body["images"].clone(), body["buildable"].clone())
+    };
+    let all = asked(&["pull", "-q"]);
+    assert_eq!(all, (json!(["app", "db"]), json!(["app"])));
+    let others = asked(&["pull", "-q", "--ignore-buildable"]);
+    assert_eq!(others, (json!(["db"]), json!(null)));
+}
+
+#[test]
+fn an_agent_can_be_named_on_the_command_line() {
+    let home = Home::with("name: shop\nservices:\n  web: {build: .}\n");
+    let daemon = home.daemon();
+    daemon.on("POST /v1/stacks/shop/build", Answer::Lines(vec![done()]));
+    let mut command = home.command(&["build", "-q", "--ssh", "default"]);
+    let ended = command.env("SSH_AUTH_SOCK", "/run/agent").output().unwrap();
+    assert!(ended.status.success());
+    let body = daemon.wait_for("POST /v1/stacks/shop/build").body;
+    assert_eq!(
+        body["builds"]["web"]["ssh"],
+        json!({"default": "/run/agent"})
+    );
+}
+
+#[test]
 fn an_image_that_cannot_be_had_has_its_own_code() {
     let home = Home::new();
     let failure = json!({"type": "failed", "code": "image_not_found", "message": "web:1 is not there",

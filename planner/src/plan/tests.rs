@@ -93,6 +93,47 @@ fn a_new_stack_is_built_from_the_ground() {
 }
 
 #[test]
+fn an_image_that_another_service_builds_is_not_pulled() {
+    use stack_api::build::BuildSpec;
+    let mut request = shop();
+    request.spec.services.get_mut("web").unwrap().image = "app:1".to_owned();
+    let build = BuildSpec {
+        image: "app:1".to_owned(),
+        ..BuildSpec::default()
+    };
+    request.builds = [("app".to_owned(), build)].into();
+    request.no_deps = true;
+    let images = |request: &Up, observed: &Observed| {
+        let plan = plan(request, observed).unwrap();
+        let steps = plan.steps.iter().filter_map(|step| match &step.action {
+            Action::Pull { image } => Some(format!("pull {image}")),
+            Action::Build { service, image } => Some(format!("build {service} {image}")),
+            _ => None,
+        });
+        steps.collect::<Vec<_>>()
+    };
+    let none = Observed::default();
+    for services in [&["web"][..], &["app", "web"], &["app"]] {
+        request.services = services.iter().map(|name| (*name).to_owned()).collect();
+        assert_eq!(images(&request, &none), ["build app app:1"], "{services:?}");
+    }
+    request.services = vec!["web".to_owned()];
+    let there = Observed {
+        images: [("app:1".to_owned(), "id".to_owned())].into(),
+        ..Observed::default()
+    };
+    assert!(images(&request, &there).is_empty());
+    // Only those that were named are built again.
+    request.build = Some(BuildWhen::Always);
+    assert!(images(&request, &there).is_empty());
+    request.build = Some(BuildWhen::Never);
+    assert_eq!(images(&request, &none), ["pull app:1"]);
+    request.build = None;
+    request.spec.services.get_mut("web").unwrap().pull_policy = PullPolicy::Always;
+    assert_eq!(images(&request, &none), ["pull app:1"]);
+}
+
+#[test]
 fn nothing_is_left_to_do_after_the_plan() {
     let (request, observed) = running();
     let again = plan(&request, &observed).unwrap();

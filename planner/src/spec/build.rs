@@ -9,13 +9,20 @@ use crate::diagnostic::{Problem, Report, codes};
 use crate::project::Parts;
 use crate::tree::Node;
 
-/// How the services of a stack are built, by service.
+/// How the services of a stack are built, by service. Those of other profiles
+/// are among them as far as others are built from them.
 pub(crate) fn builds(parts: &Parts, report: &mut Report) -> BTreeMap<String, BuildSpec> {
-    let mut all = BTreeMap::new();
-    for (name, service) in entries(parts.model.get("services")) {
-        if let Some(node) = service.get("build") {
-            all.insert(name.clone(), build(parts, (name, service), node, report));
-        }
+    let mut all: BTreeMap<String, BuildSpec> = BTreeMap::new();
+    let mut new: Vec<(&String, &Node)> = entries(parts.model.get("services")).collect();
+    while let Some((name, service)) = new.pop() {
+        let Some(node) = service.get("build").filter(|_| !all.contains_key(name)) else {
+            continue;
+        };
+        let build = build(parts, (name, service), node, report);
+        let contexts = build.additional_contexts.values();
+        let others = contexts.filter_map(|place| place.strip_prefix("service:"));
+        new.extend(others.filter_map(|other| parts.disabled.get_key_value(other)));
+        all.insert(name.clone(), build);
     }
     all
 }
@@ -34,7 +41,7 @@ fn build(
     node: &Node,
     report: &mut Report,
 ) -> BuildSpec {
-    platforms(node, report);
+    platforms(service, node, report);
     if let Some(network) = node.get("network")
         && !matches!(network.as_str(), Some("none" | "host" | "default"))
     {
@@ -103,16 +110,22 @@ fn secrets(parts: &Parts, node: &Node, report: &mut Report) -> BTreeMap<String, 
     all
 }
 
-/// Only for the processor that is here.
-fn platforms(node: &Node, report: &mut Report) {
+/// Only for the processor that is here: `build.platforms`, or else the
+/// service's.
+fn platforms(service: &Node, node: &Node, report: &mut Report) {
     let own = match cfg!(target_arch = "aarch64") {
         true => "linux/arm64",
         false => "linux/amd64",
     };
-    for platform in items(node.get("platforms")) {
+    let listed = items(node.get("platforms"));
+    let only = service.get("platform").filter(|_| listed.is_empty());
+    for platform in listed.iter().chain(only) {
         let name = platform.as_str().unwrap_or_default();
-        let fits = name == own || name.strip_prefix(own).is_some_and(|v| v.starts_with('/'));
-        if !fits {
+        let usual = name.replace("x86_64", "amd64").replace("aarch64", "arm64");
+        let fits = usual
+            .strip_prefix(own)
+            .is_some_and(|v| v.is_empty() || v.starts_with('/'));
+        if !fits && !name.is_empty() {
             let message = format!("images are built for {own} only, not for `{name}`");
             let problem = Problem::error(codes::UNSUPPORTED, message);
             report.push(

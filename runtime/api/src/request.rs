@@ -210,6 +210,10 @@ pub struct Pull {
     pub policy: crate::spec::PullPolicy,
     /// Go on when one fails.
     pub ignore_failures: bool,
+    /// Those of the images that can be built as well: go on when one of them
+    /// fails.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub buildable: Vec<String>,
 }
 
 /// `POST /v1/images/resolve`: ask registries what references lead to. Answer:

@@ -83,6 +83,8 @@ impl Repository {
             format!("refs/tags/{peeled}"),
             format!("refs/tags/{reference}"),
             format!("refs/heads/{reference}"),
+            // `pull/42/head`
+            format!("refs/{reference}"),
             peeled,
             reference.clone(),
         ];

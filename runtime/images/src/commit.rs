@@ -72,7 +72,7 @@ pub enum Change {
     OnBuild(String),
 }
 
-/// The archive of a new layer, in a file without a name. Writing fails when
+/// The archive of a new layer. Writing fails when
 /// it becomes too large, or the disk is nearly full.
 #[derive(Debug)]
 pub struct Spool {
@@ -108,11 +108,16 @@ impl Store {
     /// It cannot be made.
     pub fn spool(&self) -> Result<Spool, Error> {
         let file = tempfile::tempfile_in(self.root().join("tmp"));
-        Ok(Spool {
-            file: file.map_err(Error::store("a new layer"))?,
+        Ok(self.spool_to(file.map_err(Error::store("a new layer"))?))
+    }
+
+    /// As [`Store::spool`], into a file that is there.
+    pub fn spool_to(&self, file: File) -> Spool {
+        Spool {
+            file,
             space: SpaceGuard::default(),
             left: self.inner().limits.unpacked,
-        })
+        }
     }
 
     /// Makes an image of another one and the archive of one more layer.
@@ -123,7 +128,7 @@ impl Store {
         let mut layer = layer.file;
         let held = self.hold().await?;
         let name = order.name.clone().unwrap_or_else(|| "the new image".into());
-        let named: Option<Reference> = order.name.as_deref().map(str::parse).transpose()?;
+        let named: Option<Reference> = order.name.as_deref().map(Reference::to_give).transpose()?;
         let base = Whole::find(self, &order.base)?.record;
         let (diff_id, mut layer) = blocking(move || Ok((digest(&mut layer)?, layer)))
             .await

@@ -125,13 +125,22 @@ fn clear(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Deletes these files unless a record names them or somebody adds files.
-pub(crate) fn drop_replaced(root: &Path, files: &BTreeSet<LayerFile>) -> Result<(), Error> {
+/// Deletes these files but those that a record or `keep` names; `false` when
+/// somebody adds files, or `keep` does not know: then all stay.
+pub(crate) fn drop_replaced(
+    root: &Path,
+    files: &BTreeSet<LayerFile>,
+    keep: impl FnOnce() -> Option<BTreeSet<PathBuf>>,
+) -> Result<bool, Error> {
     let failed = || Error::store("deleting merged layers");
     let Some(_alone) = exclusive(root).map_err(failed())? else {
-        return Ok(());
+        return Ok(false);
     };
-    let used = used(root)?;
+    let Some(keep) = keep() else {
+        return Ok(false);
+    };
+    let mut used = used(root)?;
+    used.extend(keep);
     let all = files.iter().flat_map(|file| {
         let recipe = match file {
             LayerFile::Layer(layer) => Some(LayerFile::recipe(root, layer)),
@@ -146,7 +155,7 @@ pub(crate) fn drop_replaced(root: &Path, files: &BTreeSet<LayerFile>) -> Result<
             Err(error) => return Err(failed()(error)),
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 fn used(root: &Path) -> Result<BTreeSet<PathBuf>, Error> {

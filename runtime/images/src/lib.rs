@@ -14,6 +14,7 @@
 //! moment and used by several processes at once.
 
 mod assemble;
+mod blobs;
 mod built;
 mod commit;
 mod config;

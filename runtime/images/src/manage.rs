@@ -199,13 +199,7 @@ impl Store {
     /// It is not here, or the name is not good.
     pub async fn tag(&self, image: &str, name: &str) -> Result<String, Error> {
         let _held = self.hold().await?;
-        let reference: Reference = name.parse()?;
-        if reference.digest.is_some() {
-            return Err(Error::BadReference {
-                reference: name.to_owned(),
-                why: "a name that is given has no digest".to_owned(),
-            });
-        }
+        let reference = Reference::to_give(name)?;
         let record = Record {
             reference: reference.to_string(),
             ..self.find(image)?

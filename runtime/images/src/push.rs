@@ -9,21 +9,23 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde_json::{Value, json};
 
+use crate::blobs::{self, Blob};
 use crate::digest::{Digest, Hasher};
 use crate::error::Error;
+use crate::layer::Compression;
 use crate::lock::blocking;
 use crate::manifest::{Descriptor, Document};
 use crate::options::PullOptions;
 use crate::progress::{Phase, Report, Reporter};
 use crate::pull::registry::{Registry, Use};
 use crate::recipe::Replay;
-use crate::record::{Origin, Record};
+use crate::record::{LayerFile, Origin, Record};
 use crate::reference::Reference;
 use crate::save::{CONFIG, Checked, MANIFEST, Whole};
 use crate::space::SpaceGuard;
@@ -65,7 +67,7 @@ impl Store {
         let _held = self.hold().await?;
         let whole = Whole::find(self, &name.to_string())?;
         let registry = Arc::new(Registry::connect_to(&name, options, Use::Push).await?);
-        let blobs = Arc::new(known(&Record::all(self.root())?));
+        let blobs = Arc::new(known(self.root(), &Record::all(self.root())?));
         let report: Arc<Report> = Arc::new(progress);
         let sent = whole.layers.clone().into_iter().map(|layer| {
             let (store, registry) = (self.clone(), Arc::clone(&registry));
@@ -137,9 +139,10 @@ fn not_taken(error: Error) -> Error {
     }
 }
 
-/// The blobs of all images that came from registries.
-fn known(records: &[Record]) -> Blobs {
-    let mut blobs = Blobs::new();
+/// The blobs of all images that came from registries, as far as it was seen
+/// which layers they make: a manifest may claim anything.
+fn known(root: &Path, records: &[Record]) -> Blobs {
+    let mut known = Blobs::new();
     for record in records {
         let origin = &record.origin;
         let (Some(manifest), Some((host, repository))) = (&origin.manifest, &origin.registry)
@@ -152,15 +155,20 @@ fn known(records: &[Record]) -> Blobs {
         if manifest.layers.len() != origin.layers.len() {
             continue;
         }
-        for (diff_id, blob) in origin.layers.iter().zip(manifest.layers) {
-            blobs.entry(diff_id.clone()).or_default().push(Known {
+        for (diff_id, claimed) in origin.layers.iter().zip(manifest.layers) {
+            let seen = blobs::noted(&LayerFile::blobs(root, diff_id));
+            let Some(blob) = seen.into_iter().find(|seen| seen.digest == claimed.digest) else {
+                continue;
+            };
+            let blob = Descriptor::from(blob);
+            known.entry(diff_id.clone()).or_default().push(Known {
                 host: host.clone(),
                 repository: repository.clone(),
                 blob,
             });
         }
     }
-    blobs
+    known
 }
 
 async fn one(
@@ -188,32 +196,45 @@ async fn one(
     }
     let tmp = store.root().join("tmp");
     let (image, recipe, id) = (image.clone(), recipe.clone(), diff_id.clone());
-    let made = blocking(move || compress(&image, &recipe, &id, &tmp)).await;
-    let (file, digest, size) = made.map_err(|source| match source.kind() {
+    let notes = LayerFile::blobs(store.root(), diff_id);
+    let made = blocking(move || {
+        let (file, digest, size) = compress(&image, &recipe, &id, &tmp)?;
+        let blob = Blob::new(digest, size, Compression::Gzip);
+        blobs::note(&notes, blob.clone(), &tmp)?;
+        Ok((file, blob))
+    })
+    .await;
+    let (file, blob) = made.map_err(|source| match source.kind() {
         io::ErrorKind::StorageFull => Error::DiskFull {
             image: asked.to_owned(),
             store: store.root().to_owned(),
         },
         _ => Error::store("making a layer again")(source),
     })?;
-    let reporter = Arc::new(reporter(&digest, size));
-    if registry.has_blob(&digest).await? {
+    let reporter = Arc::new(reporter(&blob.digest, blob.size));
+    if registry.has_blob(&blob.digest).await? {
         reporter.at(Phase::Exists, 0);
     } else {
         let shown = Arc::clone(&reporter);
         let progress = move |done| shown.at(Phase::Uploading, done);
         registry
-            .upload(&digest, &Arc::new(file), size, &progress)
+            .upload(&blob.digest, &Arc::new(file), blob.size, &progress)
             .await?;
         reporter.at(Phase::Done, 0);
     }
-    Ok(Descriptor {
-        media_type: "application/vnd.oci.image.layer.v1.tar+gzip".to_owned(),
-        digest,
-        size,
-        platform: None,
-        annotations: None,
-    })
+    Ok(blob.into())
+}
+
+impl From<Blob> for Descriptor {
+    fn from(blob: Blob) -> Descriptor {
+        Descriptor {
+            media_type: blob.media_type,
+            digest: blob.digest,
+            size: blob.size,
+            platform: None,
+            annotations: None,
+        }
+    }
 }
 
 /// A layer's archive, compressed, in a file without a name.

@@ -31,6 +31,12 @@ impl LayerFile {
         root.join(format!("layers/{}.recipe", layer.hex()))
     }
 
+    /// Where it is noted which blobs a layer was made from. It stays when the
+    /// layer becomes part of a merged file.
+    pub(crate) fn blobs(root: &Path, layer: &Digest) -> PathBuf {
+        root.join(format!("layers/{}.blobs", layer.hex()))
+    }
+
     /// Where that is for a layer that is part of a merged file.
     pub(crate) fn recipe_in(root: &Path, chain: &Digest, layer: &Digest) -> PathBuf {
         let (chain, layer) = (chain.hex(), layer.hex());
@@ -187,7 +193,8 @@ impl Record {
 
     /// All files of the store that it needs.
     pub(crate) fn needs(&self, root: &Path) -> Vec<PathBuf> {
-        let mut paths = Vec::new();
+        let layers = self.origin.layers.iter();
+        let mut paths: Vec<PathBuf> = layers.map(|layer| LayerFile::blobs(root, layer)).collect();
         for file in self.files.iter().chain(&self.hidden) {
             paths.push(file.path(root));
             match file {

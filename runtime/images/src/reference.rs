@@ -43,6 +43,32 @@ impl fmt::Display for Reference {
     }
 }
 
+impl Reference {
+    /// The same as far as another digest than these is in it: a name that comes
+    /// with an image says only by its tag what it is. `None` when nothing
+    /// is left that could lead to the image.
+    pub(crate) fn believed(self, checked: &[Digest]) -> Option<Reference> {
+        let digest = self.digest.filter(|digest| checked.contains(digest));
+        let is_named = self.tag.is_some() || digest.is_some();
+        is_named.then_some(Reference { digest, ..self })
+    }
+
+    /// A name that is to be given to an image.
+    ///
+    /// # Errors
+    /// It has a digest: nobody can choose that.
+    pub(crate) fn to_give(text: &str) -> Result<Reference, Error> {
+        let reference: Reference = text.parse()?;
+        match reference.digest {
+            None => Ok(reference),
+            Some(_) => Err(Error::BadReference {
+                reference: text.to_owned(),
+                why: "a name that is given has no digest".to_owned(),
+            }),
+        }
+    }
+}
+
 impl FromStr for Reference {
     type Err = Error;
 

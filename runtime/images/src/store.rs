@@ -1,11 +1,12 @@
 //! The store.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::fs::DirBuilder;
 use std::io::Read;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::Semaphore;
@@ -41,6 +42,19 @@ pub(crate) struct Inner {
     pub limits: Limits,
     locks: Locks,
     slots: Semaphore,
+    /// Files whose content is in a merged one; they go when nobody adds files.
+    replaced: Mutex<BTreeSet<LayerFile>>,
+    used: OnceLock<Used>,
+}
+
+/// Says which files of the store somebody uses that no image names, or `None`
+/// when that is not known.
+struct Used(Box<dyn Fn() -> Option<BTreeSet<PathBuf>> + Send + Sync>);
+
+impl fmt::Debug for Used {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Used")
+    }
 }
 
 impl Store {
@@ -69,7 +83,26 @@ impl Store {
             limits,
             locks,
             slots,
+            replaced: Mutex::default(),
+            used: OnceLock::new(),
         })))
+    }
+
+    /// Has `used` asked before layers are deleted because their content is in
+    /// a merged file: what it names stays, layers of containers whose image
+    /// was removed. On `None` nothing goes. Only the first call counts.
+    pub fn keep_used(&self, used: impl Fn() -> Option<BTreeSet<PathBuf>> + Send + Sync + 'static) {
+        drop(self.0.used.set(Used(Box::new(used))));
+    }
+
+    /// Deletes layers whose content is in a merged file now, unless somebody
+    /// adds files. Whoever has loaded an image while holding the store calls
+    /// this afterwards.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub fn settle(&self) -> Result<(), Error> {
+        self.0.drop_replaced()
     }
 
     /// Looks an image up by reference, or by id or manifest digest
@@ -217,6 +250,7 @@ impl Inner {
             tmp: self.root.join("tmp"),
             target: LayerFile::Layer(diff_id.clone()).path(&self.root),
             recipe: LayerFile::recipe(&self.root, diff_id),
+            blobs: LayerFile::blobs(&self.root, diff_id),
         }
     }
 
@@ -310,9 +344,32 @@ impl Inner {
         });
         let failed = |error| Error::layer(LayerError::from(error), &name, &self.root);
         let (record, replaced) = record.await.map_err(failed)??;
-        if !replaced.is_empty() {
-            gc::drop_replaced(&self.root, &replaced)?;
-        }
+        self.replaced().extend(replaced);
+        self.drop_replaced()?;
         Ok(record)
+    }
+
+    fn replaced(&self) -> MutexGuard<'_, BTreeSet<LayerFile>> {
+        self.replaced.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Deletes layers whose content is in a merged file now. While somebody
+    /// adds files they stay for the next time.
+    ///
+    /// # Errors
+    /// Those of the files.
+    pub(crate) fn drop_replaced(&self) -> Result<(), Error> {
+        let mut replaced = self.replaced();
+        if replaced.is_empty() {
+            return Ok(());
+        }
+        let used = || match self.used.get() {
+            Some(Used(used)) => used(),
+            None => Some(BTreeSet::new()),
+        };
+        if gc::drop_replaced(&self.root, &replaced, used)? {
+            replaced.clear();
+        }
+        Ok(())
     }
 }

@@ -6,9 +6,8 @@ use axum::response::{IntoResponse, Response};
 use futures_util::{Stream, StreamExt};
 use serde::Serialize;
 use stack_api::event::{ApiError, Event};
-use tokio::sync::mpsc;
 
-use crate::progress::Progress;
+use crate::progress::{Events, Progress};
 
 /// An error as an answer.
 #[derive(Debug)]
@@ -65,6 +64,6 @@ where
     lines(unbounded(events))
 }
 
-fn unbounded(mut from: mpsc::UnboundedReceiver<Event>) -> impl Stream<Item = Event> {
+fn unbounded(mut from: Events) -> impl Stream<Item = Event> {
     futures_util::stream::poll_fn(move |context| from.poll_recv(context))
 }

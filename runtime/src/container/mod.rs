@@ -361,6 +361,16 @@ impl Handle {
         }
     }
 
+    /// Waits until its VM is halted because the host's disk is full, or is not.
+    pub async fn halted(&self, wanted: bool) {
+        let mut changes = self.changes();
+        let is_so = |record: &Record| attend::says_halted(&record.container) == wanted;
+        if changes.wait_for(is_so).await.is_err() {
+            // There will be no other.
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// Why nothing is heard of a VM that is there.
     pub fn silent(&self) -> ApiError {
         let name = self.container().name;

@@ -31,7 +31,7 @@ fn containers(daemon: &Daemon) -> BTreeMap<String, Vec<String>> {
 }
 
 /// Files of the store that containers have as disks.
-pub(super) fn disks(daemon: &Daemon) -> BTreeSet<PathBuf> {
+pub(crate) fn disks(daemon: &Daemon) -> BTreeSet<PathBuf> {
     let handles = daemon.handles(None);
     let disks = handles
         .iter()

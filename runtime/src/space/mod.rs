@@ -13,6 +13,7 @@ mod prune;
 mod sweep;
 mod usage;
 
+pub(crate) use images::disks;
 pub use images::{details, prune as prune_images, remove as remove_images};
 pub use lease::{Lease, Leases};
 pub use prune::prune;

@@ -181,13 +181,18 @@ pub async fn pull(daemon: Arc<Daemon>, request: Pull, progress: Progress) -> Out
                 reference: reference.clone(),
                 platform: None,
             };
-            let (daemon, progress) = (&daemon, &progress);
-            async move { one(daemon, progress, &wanted, request.policy.into()).await }
+            let (daemon, progress, policy) = (&daemon, &progress, request.policy.into());
+            async move {
+                let pulled = one(daemon, progress, &wanted, policy).await;
+                pulled.map_err(|error| (reference, error))
+            }
         })
         .collect();
     while let Some(result) = running.next().await {
-        if let Err(error) = result {
-            if request.ignore_failures {
+        if let Err((reference, error)) = result {
+            if request.buildable.contains(reference) {
+                progress.warn(format!("{error}: it can be built with `stack build`"));
+            } else if request.ignore_failures {
                 progress.warn(error.to_string());
             } else {
                 failure.get_or_insert(error);

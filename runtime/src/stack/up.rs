@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use stack_api::build::{Build, BuildWhen};
+use stack_api::build::{Build, BuildSpec, BuildWhen};
 use stack_api::event::ApiError;
 use stack_api::history::Definition;
 use stack_api::request::Up;
@@ -106,16 +106,27 @@ pub(super) async fn carry_out(
         // Another kind of volume allows another way.
         plan = plan_order(&daemon, &order)?;
     }
-    let built: Vec<String> = builds(&plan).map(str::to_owned).collect();
     // Building may take minutes: pulls go on beside it.
-    let pulled = images::ensure(&daemon, &progress, pulls(&order.request, &plan));
-    let request = Build {
-        project: project.clone(),
-        builds: order.request.builds.clone(),
-        services: built,
-        when: BuildWhen::Always,
+    let all = &order.request.builds;
+    let may_build = order.request.build != Some(BuildWhen::Never);
+    let (spare, needed) = pulls(&order.request, &plan)
+        .into_iter()
+        .partition(|(wanted, order)| {
+            let is_built = builder(all, &wanted.reference).is_some();
+            *order == PullOrder::Always && may_build && is_built
+        });
+    let pulled = images::ensure(&daemon, &progress, needed);
+    let made = async {
+        let mut services: Vec<String> = builds(&plan).map(|(name, _)| name.to_owned()).collect();
+        services.extend(cannot_be_pulled(&daemon, &progress, spare, all).await?);
+        let request = Build {
+            project: project.clone(),
+            builds: all.clone(),
+            services,
+            when: BuildWhen::Always,
+        };
+        build::build(Arc::clone(&daemon), request, progress.clone()).await
     };
-    let made = build::build(Arc::clone(&daemon), request, progress.clone());
     tokio::try_join!(async { pulled.await.map(drop) }, made)?;
     let is_pull = |step: &Step| matches!(step.action, Action::Pull { .. } | Action::Build { .. });
     let mut order = order;
@@ -247,12 +258,41 @@ async fn go_back(
     }
 }
 
-/// Services that are built.
-fn builds(plan: &Plan) -> impl Iterator<Item = &str> {
+/// Services that are built, with their images.
+fn builds(plan: &Plan) -> impl Iterator<Item = (&str, &str)> {
     plan.steps.iter().filter_map(|step| match &step.action {
-        Action::Build { service, .. } => Some(service.as_str()),
+        Action::Build { service, image } => Some((service.as_str(), image.as_str())),
         _ => None,
     })
+}
+
+/// The service that builds an image.
+fn builder<'a>(builds: &'a BTreeMap<String, BuildSpec>, image: &str) -> Option<&'a String> {
+    let mut all = builds.iter();
+    all.find(|(_, build)| build.image == image)
+        .map(|(name, _)| name)
+}
+
+/// Pulls images that can be built as well; gives the services that build those
+/// that are not there in the end.
+async fn cannot_be_pulled(
+    daemon: &Arc<Daemon>,
+    progress: &Progress,
+    wanted: BTreeSet<(Wanted, PullOrder)>,
+    builds: &BTreeMap<String, BuildSpec>,
+) -> Result<Vec<String>, ApiError> {
+    let mut left = Vec::new();
+    for (wanted, order) in wanted {
+        let image = wanted.reference.clone();
+        let Err(error) = images::ensure(daemon, progress, [(wanted, order)].into()).await else {
+            continue;
+        };
+        progress.warn(error.to_string());
+        if daemon.images.get(&image).map_err(images::error)?.is_none() {
+            left.extend(builder(builds, &image).cloned());
+        }
+    }
+    Ok(left)
 }
 
 fn pulls(request: &Up, plan: &Plan) -> BTreeSet<(Wanted, PullOrder)> {
@@ -290,12 +330,13 @@ fn pulls(request: &Up, plan: &Plan) -> BTreeSet<(Wanted, PullOrder)> {
                 .iter()
                 .filter_map(|h| h.image.as_ref())
             {
-                if !wanted.iter().any(|(known, _)| known.reference == *own) {
+                let is_built = builds(plan).any(|(_, built)| built == own);
+                if !is_built && !wanted.iter().any(|(known, _)| known.reference == *own) {
                     wanted.insert(named(own, PullOrder::Missing));
                 }
             }
             let image = &service.image;
-            if builds(plan).any(|built| request.spec.services[built].image == *image) {
+            if builds(plan).any(|(_, built)| built == image) {
                 continue;
             }
             if !wanted.iter().any(|(known, _)| known.reference == *image) {

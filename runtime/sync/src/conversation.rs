@@ -9,10 +9,12 @@ use stack_protocol::sync::{
     self, Answer, FromGuest, Item, Kind, MAX_COMPARE, Outcome, Stamp, ToGuest,
 };
 
-use crate::tree;
+use crate::tree::{self, Unreadable};
 
 /// Bytes sent at a time.
 const PIECE: usize = 32 << 10;
+/// How often a file is read that changes meanwhile.
+const ATTEMPTS: usize = 3;
 /// Paths that a target may have.
 const MAX_LISTED: usize = 4 << 20;
 
@@ -46,6 +48,7 @@ pub struct Step {
 #[derive(Debug)]
 pub struct Conversation<C> {
     channel: C,
+    exact: bool,
     outgoing: Vec<u8>,
     incoming: Vec<u8>,
 }
@@ -55,8 +58,20 @@ impl<C: Channel> Conversation<C> {
     pub fn new(channel: C) -> Conversation<C> {
         Conversation {
             channel,
+            exact: false,
             outgoing: Vec::new(),
             incoming: Vec::new(),
+        }
+    }
+
+    /// The target is to be the same and nothing else (`exact` of
+    /// [`ToGuest::Begin`]), and a file that cannot be read is an error: nobody
+    /// tells later how it is.
+    #[must_use]
+    pub fn exact(self) -> Conversation<C> {
+        Conversation {
+            exact: true,
+            ..self
         }
     }
 
@@ -124,7 +139,8 @@ impl<C: Channel> Conversation<C> {
     /// Does a batch; the steps say afterwards what was really sent.
     ///
     /// # Errors
-    /// The container has ended.
+    /// The container has ended; where it is to be exact, a file cannot be read
+    /// (it has an [`Unreadable`] inside). Then nothing is done.
     pub async fn apply(
         &mut self,
         root: &Path,
@@ -133,15 +149,19 @@ impl<C: Channel> Conversation<C> {
     ) -> io::Result<Outcome> {
         self.begin(target).await?;
         for step in steps {
-            if step.now.is_some() {
+            let is_wanted = step.now.is_some();
+            if is_wanted {
                 self.put(root, step).await?;
-                continue;
             }
-            self.say(&ToGuest::Remove {
-                path: step.path.clone(),
-                expected: step.expected,
-            })
-            .await?;
+            // Of one that has gone meanwhile another burst tells, if there is
+            // to be one.
+            if step.now.is_none() && (self.exact || !is_wanted) {
+                self.say(&ToGuest::Remove {
+                    path: step.path.clone(),
+                    expected: step.expected,
+                })
+                .await?;
+            }
         }
         self.say(&ToGuest::Commit).await?;
         self.flush().await?;
@@ -153,56 +173,85 @@ impl<C: Channel> Conversation<C> {
 
     async fn begin(&mut self, target: &str) -> io::Result<()> {
         let target = target.to_owned();
-        self.say(&ToGuest::Begin { target }).await
+        let exact = self.exact;
+        self.say(&ToGuest::Begin { target, exact }).await
     }
 
+    /// Says an item, a file with its content. One that changes while it is read
+    /// is said again where it is to be exact.
     async fn put(&mut self, root: &Path, step: &mut Step) -> io::Result<()> {
-        let mut file = None;
-        if let Some(Kind::File { stamp, .. }) = &mut step.now {
-            let path = match step.path.as_str() {
-                "" => root.to_path_buf(),
-                path => root.join(path),
-            };
-            // Gone again: another burst tells.
-            let Ok(open) = std::fs::File::open(&path) else {
-                step.now = None;
+        let path = match step.path.as_str() {
+            "" => root.to_path_buf(),
+            path => root.join(path),
+        };
+        for _ in 0..ATTEMPTS {
+            let mut file = None;
+            if let Some(Kind::File { stamp, .. }) = &mut step.now {
+                match std::fs::File::open(&path) {
+                    Ok(open) => {
+                        if let Ok(meta) = open.metadata() {
+                            *stamp = tree::stamp(&meta);
+                        }
+                        file = Some((open, *stamp));
+                    }
+                    Err(error) if self.exact && error.kind() != io::ErrorKind::NotFound => {
+                        return Err(unreadable(&path, error));
+                    }
+                    Err(_) => step.now = None,
+                }
+            }
+            let Some(kind) = step.now.clone() else {
                 return Ok(());
             };
-            if let Ok(meta) = open.metadata() {
-                *stamp = tree::stamp(&meta);
+            self.say(&ToGuest::Put {
+                item: Item {
+                    path: step.path.clone(),
+                    kind,
+                },
+                expected: step.expected,
+            })
+            .await?;
+            let Some((file, stamp)) = file else {
+                return Ok(());
+            };
+            let sent = self.send_content(&file, stamp).await?;
+            match sent {
+                Err(error) if self.exact && error.kind() != io::ErrorKind::UnexpectedEof => {
+                    return Err(unreadable(&path, error));
+                }
+                Err(_) if self.exact => {}
+                Ok(()) | Err(_) => return Ok(()),
             }
-            file = Some((open, stamp.size));
         }
-        let Some(kind) = step.now.clone() else {
-            return Ok(());
-        };
-        self.say(&ToGuest::Put {
-            item: Item {
-                path: step.path.clone(),
-                kind,
-            },
-            expected: step.expected,
-        })
-        .await?;
-        match file {
-            Some((file, size)) => self.send_content(file, size).await,
-            None => Ok(()),
-        }
+        let error = io::Error::other("it changes while it is read");
+        Err(unreadable(&path, error))
     }
 
-    /// Exactly `size` bytes, whatever happens to the file: when it changes in
-    /// between, another burst follows.
-    async fn send_content(&mut self, mut file: std::fs::File, size: u64) -> io::Result<()> {
-        let mut left = size;
+    /// Exactly as many bytes as the stamp says, whatever happens to the file;
+    /// then whether these are what it had: it cannot be read, or has changed
+    /// (`UnexpectedEof`). What was only added at its end is left out.
+    ///
+    /// # Errors
+    /// The container has ended.
+    async fn send_content(
+        &mut self,
+        mut file: &std::fs::File,
+        stamp: Stamp,
+    ) -> io::Result<io::Result<()>> {
+        let mut left = stamp.size;
+        let mut result = Ok(());
         let mut buffer = vec![0; PIECE];
         while left > 0 {
             let want = usize::try_from(left).map_or(PIECE, |left| left.min(PIECE));
             let read = match io::Read::read(&mut file, &mut buffer[..want]) {
-                Ok(0) | Err(_) => {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Ok(read @ 1..) => read,
+                end => {
+                    let why = end.err().unwrap_or(io::ErrorKind::UnexpectedEof.into());
+                    result = result.and(Err(why));
                     buffer[..want].fill(0);
                     want
                 }
-                Ok(read) => read,
             };
             left -= read as u64;
             self.outgoing.extend_from_slice(&buffer[..read]);
@@ -210,7 +259,11 @@ impl<C: Channel> Conversation<C> {
                 self.flush().await?;
             }
         }
-        Ok(())
+        let now = file.metadata().map(|meta| tree::stamp(&meta));
+        if now.is_ok_and(|now| now != stamp && now.size <= stamp.size) {
+            result = result.and(Err(io::ErrorKind::UnexpectedEof.into()));
+        }
+        Ok(result)
     }
 
     async fn say(&mut self, message: &ToGuest) -> io::Result<()> {
@@ -254,6 +307,10 @@ impl<C: Channel> Conversation<C> {
     }
 }
 
+fn unreadable(path: &Path, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), Unreadable::new(path, error))
+}
+
 fn other_answer() -> io::Error {
     io::Error::other("the agent gave another answer")
 }
@@ -266,4 +323,99 @@ fn digest(path: &Path) -> io::Result<String> {
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Answers as a guest that has nothing, and keeps what it is told.
+    #[derive(Default)]
+    struct Guest {
+        said: Vec<u8>,
+        told: Vec<ToGuest>,
+    }
+
+    impl Channel for Guest {
+        async fn send(&mut self, bytes: Vec<u8>) -> io::Result<()> {
+            self.said.extend(bytes);
+            Ok(())
+        }
+
+        async fn receive(&mut self) -> io::Result<Vec<u8>> {
+            let said = std::mem::take(&mut self.said);
+            let mut from = said.as_slice();
+            while let Some(message) = sync::read(&mut from)? {
+                if let ToGuest::Put { item, .. } = &message
+                    && let Kind::File { stamp, .. } = item.kind
+                {
+                    from = &from[usize::try_from(stamp.size).unwrap()..];
+                }
+                self.told.push(message);
+            }
+            let mut answer = Vec::new();
+            sync::write(&mut answer, &FromGuest::Committed(Outcome::default()))?;
+            Ok(answer)
+        }
+    }
+
+    fn file(path: &str) -> Step {
+        let stamp = Stamp {
+            size: 1,
+            modified_ns: 0,
+        };
+        Step {
+            path: path.to_owned(),
+            now: Some(Kind::File { stamp, mode: 0o644 }),
+            expected: None,
+        }
+    }
+
+    /// What comes of a future that never waits.
+    fn now<T>(future: impl Future<Output = T>) -> T {
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        match std::pin::pin!(future).poll(&mut context) {
+            std::task::Poll::Ready(value) => value,
+            std::task::Poll::Pending => panic!("it waits"),
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_an_error_where_it_is_to_be_exact() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("there"), "text").unwrap();
+        let mut steps = [file("gone"), file("there")];
+        let mut exact = Conversation::new(Guest::default()).exact();
+        now(exact.apply(dir.path(), "/t", &mut steps)).unwrap();
+        let told = &exact.channel.told;
+        assert!(matches!(told[0], ToGuest::Begin { exact: true, .. }));
+        assert!(matches!(&told[1], ToGuest::Remove { path, .. } if path == "gone"));
+        assert!(matches!(&told[2], ToGuest::Put { item, .. } if item.path == "there"));
+
+        // A directory can be opened, and not read; nobody may follow the ring.
+        std::fs::create_dir(dir.path().join("directory")).unwrap();
+        std::os::unix::fs::symlink("ring", dir.path().join("ring")).unwrap();
+        for name in ["directory", "ring"] {
+            let mut steps = [file(name)];
+            let error = now(exact.apply(dir.path(), "/t", &mut steps)).unwrap_err();
+            assert!(error.to_string().contains(name), "{error}");
+            let mut lenient = Conversation::new(Guest::default());
+            now(lenient.apply(dir.path(), "/t", &mut steps)).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_file_that_shrinks_is_seen_and_one_that_grows_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        std::fs::write(&path, "text").unwrap();
+        let open = std::fs::File::open(&path).unwrap();
+        let stamp = tree::stamp(&open.metadata().unwrap());
+        let mut session = Conversation::new(Guest::default());
+        std::fs::write(&path, "text and more").unwrap();
+        now(session.send_content(&open, stamp)).unwrap().unwrap();
+        std::fs::write(&path, "te").unwrap();
+        let sent = now(session.send_content(&open, stamp)).unwrap();
+        assert_eq!(sent.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
 }

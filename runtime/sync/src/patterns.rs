@@ -3,7 +3,7 @@
 //! for exceptions, the last one that matches decides. What is in a matched
 //! directory is matched as well.
 
-use globset::{GlobBuilder, GlobMatcher};
+use globset::{Error, GlobBuilder, GlobMatcher};
 
 /// What editors write beside the file that is edited, as Docker Compose
 /// leaves it alone.
@@ -27,7 +27,17 @@ const EDITOR_FILES: &[&str] = &[
 /// A list of patterns.
 #[derive(Debug, Clone, Default)]
 pub struct Patterns {
-    list: Vec<(GlobMatcher, bool)>,
+    list: Vec<Pattern>,
+}
+
+#[derive(Debug, Clone)]
+struct Pattern {
+    glob: GlobMatcher,
+    exception: bool,
+    /// Of an exception: each name of the path. It ends where any number of
+    /// directories may follow, or one name cannot be told from the next, which
+    /// is `None`.
+    names: Vec<Option<GlobMatcher>>,
 }
 
 impl Patterns {
@@ -37,7 +47,11 @@ impl Patterns {
     /// One of them is no pattern: which, and why.
     pub fn new<'a>(lines: impl IntoIterator<Item = &'a str>) -> Result<Patterns, String> {
         let mut list = Vec::new();
-        for line in lines {
+        for (n, line) in lines.into_iter().enumerate() {
+            let line = match n {
+                0 => line.strip_prefix('\u{feff}').unwrap_or(line),
+                _ => line,
+            };
             let text = line.trim();
             if text.is_empty() || text.starts_with('#') {
                 continue;
@@ -65,21 +79,42 @@ impl Patterns {
     /// `/` between names.
     pub fn matches(&self, path: &str) -> bool {
         let mut matched = false;
-        for (glob, exception) in &self.list {
-            if matched == *exception && covers(glob, path) {
-                matched = !exception;
+        for pattern in &self.list {
+            if matched == pattern.exception && covers(&pattern.glob, path) {
+                matched = !pattern.exception;
             }
         }
         matched
     }
 
-    /// Nothing in a directory that is matched can be an exception.
+    /// Is a directory matched, and can nothing in it be an exception?
     pub fn matches_all_in(&self, directory: &str) -> bool {
-        self.matches(directory) && !self.list.iter().any(|(_, exception)| *exception)
+        let decides = |pattern: &Pattern| !pattern.exception && covers(&pattern.glob, directory);
+        let Some(last) = self.list.iter().rposition(decides) else {
+            return false;
+        };
+        let mut later = self.list[last + 1..].iter();
+        !later.any(|pattern| pattern.exception && pattern.may_match_in(directory))
     }
 }
 
-fn pattern(text: &str) -> Result<Option<(GlobMatcher, bool)>, String> {
+impl Pattern {
+    /// Can it match the directory, or something in it?
+    fn may_match_in(&self, directory: &str) -> bool {
+        let mut names = self.names.iter();
+        for name in directory.split('/') {
+            match names.next() {
+                // It matches a directory that this one is in.
+                None | Some(None) => return true,
+                Some(Some(glob)) if !glob.is_match(name) => return false,
+                Some(Some(_)) => {}
+            }
+        }
+        true
+    }
+}
+
+fn pattern(text: &str) -> Result<Option<Pattern>, String> {
     let (text, exception) = match text.strip_prefix('!') {
         Some(rest) => (rest.trim(), true),
         None => (text, false),
@@ -89,12 +124,51 @@ fn pattern(text: &str) -> Result<Option<(GlobMatcher, bool)>, String> {
     if clean.is_empty() {
         return Ok(None);
     }
-    let glob = GlobBuilder::new(&clean)
+    let bad = |error: Error| format!("`{text}`: {}", error.kind());
+    let mut names = Vec::new();
+    if exception {
+        for name in clean.split('/') {
+            let glob = glob(name).ok().filter(|_| !name.contains("**"));
+            let is_last = glob.is_none();
+            names.push(glob);
+            if is_last {
+                break;
+            }
+        }
+    }
+    Ok(Some(Pattern {
+        glob: glob(&clean).map_err(bad)?,
+        exception,
+        names,
+    }))
+}
+
+fn glob(text: &str) -> Result<GlobMatcher, Error> {
+    let glob = GlobBuilder::new(&without_alternatives(text))
         .literal_separator(true)
         .backslash_escape(true)
-        .build()
-        .map_err(|error| format!("`{text}`: {}", error.kind()))?;
-    Ok(Some((glob.compile_matcher(), exception)))
+        .build()?;
+    Ok(glob.compile_matcher())
+}
+
+/// Braces mean themselves, as for Docker.
+fn without_alternatives(text: &str) -> String {
+    let mut out = String::new();
+    let (mut escaped, mut in_class) = (false, false);
+    for c in text.chars() {
+        match c {
+            '{' | '}' if !escaped && !in_class => out.extend(['[', c, ']']),
+            _ => out.push(c),
+        }
+        match c {
+            _ if escaped => {}
+            '[' => in_class = true,
+            ']' => in_class = false,
+            _ => {}
+        }
+        escaped = c == '\\' && !escaped;
+    }
+    out
 }
 
 fn covers(glob: &GlobMatcher, path: &str) -> bool {
@@ -138,6 +212,30 @@ mod tests {
         assert!(!list.matches("docs/README.md"));
         assert!(list.matches("docs") && !list.matches_all_in("docs"));
         assert!(patterns(&["docs"]).matches_all_in("docs/deep"));
+    }
+
+    #[test]
+    fn only_directories_that_may_have_an_exception_are_looked_into() {
+        let list = patterns(&["*", "!src/*/main.c", "!x/**/y", "data", "!d?ta/a", "z/z"]);
+        for looked_into in ["src", "src/a", "x", "x/a/b", "data"] {
+            assert!(list.matches(looked_into), "{looked_into}");
+            assert!(!list.matches_all_in(looked_into), "{looked_into}");
+        }
+        for skipped in ["y", "src/a/b", "data/b", "z", ".git"] {
+            assert!(list.matches_all_in(skipped), "{skipped}");
+        }
+        // An exception of before does not count.
+        assert!(patterns(&["!a/b", "a"]).matches_all_in("a"));
+        assert!(!patterns(&["a", "!a"]).matches_all_in("a"));
+    }
+
+    #[test]
+    fn braces_and_a_mark_of_the_byte_order_are_nothing_special() {
+        let list = patterns(&["\u{feff}*.log", "{a,b}", r"\{c", "[{]d"]);
+        for path in ["x.log", "{a,b}", "{c", "{d"] {
+            assert!(list.matches(path), "{path}");
+        }
+        assert!(!list.matches("a"));
     }
 
     #[test]

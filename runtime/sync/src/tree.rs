@@ -1,6 +1,8 @@
 //! What a rule saw last, and what has changed since.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsStr;
+use std::fmt;
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -57,6 +59,7 @@ pub struct Change {
 pub struct Tree {
     root: PathBuf,
     filter: Filter,
+    exact: bool,
     seen: BTreeMap<String, Kind>,
     /// Directories that have been read: device and inode.
     directories: HashMap<String, (u64, u64)>,
@@ -68,8 +71,19 @@ impl Tree {
         Tree {
             root,
             filter,
+            exact: false,
             seen: BTreeMap::new(),
             directories: HashMap::new(),
+        }
+    }
+
+    /// What cannot be said is an error and not passed over: names and links
+    /// that are not UTF-8. Modes have their setuid, setgid and sticky bits.
+    #[must_use]
+    pub fn exact(self) -> Tree {
+        Tree {
+            exact: true,
+            ..self
         }
     }
 
@@ -131,16 +145,17 @@ impl Tree {
             Some(meta) if relative.is_empty() && meta.is_symlink() => fs::metadata(path).ok(),
             meta => meta,
         };
-        let now = match &meta {
-            Some(meta) => kind(path, meta),
-            None => None,
+        let left_out = self.filter.leaves_out(path, &relative);
+        let now = match meta.as_ref().map(|meta| self.kind(path, meta)) {
+            Some(Ok(kind)) => kind,
+            Some(Err(error)) if !left_out => return Err(Unreadable::new(path, error)),
+            Some(Err(_)) | None => None,
         };
         let is_dir = matches!(now, Some(Kind::Directory { .. }));
         let known_dir = self.directories.contains_key(&relative);
         if !is_dir && known_dir {
             self.forget_below(&relative, changes);
         }
-        let left_out = self.filter.leaves_out(path, &relative);
         // A directory of which files are wanted is made with them.
         if !left_out && self.seen.get(&relative) != now.as_ref() {
             match &now {
@@ -187,7 +202,11 @@ impl Tree {
         let mut names = Vec::new();
         for entry in entries {
             let entry = entry.map_err(|error| Unreadable::new(path, error))?;
-            names.extend(entry.file_name().to_str().map(str::to_owned));
+            match entry.file_name().into_string() {
+                Ok(name) => names.push(name),
+                Err(name) if self.exact => self.check_left_out(path, &name)?,
+                Err(_) => {}
+            }
         }
         names.sort();
         // What was here and is no more.
@@ -203,6 +222,39 @@ impl Tree {
             self.visit(&path.join(name), enter, changes, depth)?;
         }
         Ok(())
+    }
+
+    /// `None` for what is not copied: sockets, pipes and devices.
+    fn kind(&self, path: &Path, meta: &Metadata) -> io::Result<Option<Kind>> {
+        let mode = meta.mode() & if self.exact { 0o7777 } else { 0o777 };
+        if meta.is_dir() {
+            return Ok(Some(Kind::Directory { mode }));
+        }
+        if meta.is_symlink() {
+            let to = match fs::read_link(path) {
+                Ok(to) => to,
+                Err(error) if self.exact && !is_gone(&error) => return Err(error),
+                Err(_) => return Ok(None),
+            };
+            return match to.into_os_string().into_string() {
+                Ok(to) => Ok(Some(Kind::Symlink { to })),
+                Err(_) if self.exact => Err(io::Error::other("where it leads is not UTF-8")),
+                Err(_) => Ok(None),
+            };
+        }
+        let stamp = stamp(meta);
+        Ok(meta.is_file().then_some(Kind::File { stamp, mode }))
+    }
+
+    /// A name that is not UTF-8 must be left out.
+    fn check_left_out(&self, dir: &Path, name: &OsStr) -> Result<(), Unreadable> {
+        let path = dir.join(name.to_string_lossy().as_ref());
+        let relative = below(&self.root, &path).unwrap_or_default();
+        if self.filter.prunes(&path) || self.filter.leaves_out(&path, &relative) {
+            return Ok(());
+        }
+        let error = io::Error::other("its name is not UTF-8");
+        Err(Unreadable::new(&path, error))
     }
 
     /// Names of what was seen directly in a directory.
@@ -259,8 +311,16 @@ pub struct Unreadable {
     pub error: io::Error,
 }
 
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path.display(), self.error)
+    }
+}
+
+impl std::error::Error for Unreadable {}
+
 impl Unreadable {
-    fn new(path: &Path, error: io::Error) -> Unreadable {
+    pub(crate) fn new(path: &Path, error: io::Error) -> Unreadable {
         Unreadable {
             path: path.to_path_buf(),
             error,
@@ -273,22 +333,6 @@ fn is_gone(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
     )
-}
-
-/// `None` for what is not copied: sockets, pipes and devices.
-fn kind(path: &Path, meta: &Metadata) -> Option<Kind> {
-    let mode = meta.mode() & 0o777;
-    if meta.is_dir() {
-        return Some(Kind::Directory { mode });
-    }
-    if meta.is_symlink() {
-        let to = fs::read_link(path).ok()?.to_str()?.to_owned();
-        return Some(Kind::Symlink { to });
-    }
-    meta.is_file().then(|| Kind::File {
-        stamp: stamp(meta),
-        mode,
-    })
 }
 
 /// How a change of a file is noticed.

@@ -38,6 +38,11 @@ pub enum ToGuest {
         /// Absolute path in the container. A file, when the items' path is
         /// empty.
         target: String,
+        /// The target is to be the same and nothing else: a link never counts
+        /// as the directory that it leads to, and modes are taken with their
+        /// setuid, setgid and sticky bits.
+        #[serde(default)]
+        exact: bool,
     },
     /// Which of these are there already?
     Compare {
@@ -214,7 +219,10 @@ mod tests {
         let mut bytes = Vec::new();
         let begin = ToGuest::Begin {
             target: "/app".to_owned(),
+            exact: true,
         };
+        let older: ToGuest = serde_json::from_str(r#"{"type":"begin","target":"/"}"#).unwrap();
+        assert!(matches!(older, ToGuest::Begin { exact: false, .. }));
         write(&mut bytes, &begin).unwrap();
         write(&mut bytes, &ToGuest::Commit).unwrap();
         let mut from = bytes.as_slice();

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 
 use stack_protocol::sync::{FromGuest, Outcome, ToGuest, read, write};
 
+use place::Target;
 use settle::Settler;
 use stage::Stage;
 
@@ -23,13 +24,14 @@ pub(crate) fn run(
 ) -> io::Result<()> {
     // Files are made with the mode that they are to have.
     rustix::process::umask(rustix::fs::Mode::empty());
-    let mut target = PathBuf::from("/");
+    let mut target = Target::default();
     let mut stage: Option<Stage> = None;
     let settler = Settler::start();
     while let Some(message) = read(&mut input)? {
         match message {
-            ToGuest::Begin { target: to } => {
-                target = PathBuf::from("/").join(to);
+            ToGuest::Begin { target: to, exact } => {
+                let path = PathBuf::from("/").join(to);
+                target = Target { path, exact };
                 stage = None;
             }
             ToGuest::Compare { items } => {
@@ -41,7 +43,7 @@ pub(crate) fn run(
                 output.flush()?;
             }
             ToGuest::List => {
-                list::answer(&target, &mut output)?;
+                list::answer(&target.path, &mut output)?;
                 output.flush()?;
             }
             ToGuest::Put { item, expected } => stage

@@ -46,6 +46,7 @@ fn job(root: &Path, diff_id: &Digest, content: Vec<u8>) -> Job {
         tmp: root.join("tmp"),
         target: LayerFile::Layer(diff_id.clone()).path(root),
         recipe: LayerFile::recipe(root, diff_id),
+        blobs: LayerFile::blobs(root, diff_id),
     }
 }
 

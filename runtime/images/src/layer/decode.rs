@@ -36,14 +36,17 @@ pub(crate) fn sniff(head: &[u8]) -> Result<Compression, LayerError> {
     }
 }
 
-/// The plain content of a blob.
+/// The plain content of a blob, and how that was compressed.
 ///
 /// # Errors
 /// Those of the source, or an unsupported compression.
-pub(crate) fn decompress<'a>(source: impl Read + 'a) -> Result<Box<dyn Read + 'a>, LayerError> {
+pub(crate) fn decompress<'a>(
+    source: impl Read + 'a,
+) -> Result<(Box<dyn Read + 'a>, Compression), LayerError> {
     let mut source = BufReader::with_capacity(256 << 10, source);
     let head = source.fill_buf()?;
-    Ok(match sniff(head)? {
+    let compression = sniff(head)?;
+    let plain: Box<dyn Read + 'a> = match compression {
         Compression::None => Box::new(source),
         Compression::Gzip => Box::new(Checked(flate2::bufread::MultiGzDecoder::new(source))),
         Compression::Zstd => {
@@ -51,7 +54,8 @@ pub(crate) fn decompress<'a>(source: impl Read + 'a) -> Result<Box<dyn Read + 'a
             decoder.window_log_max(ZSTD_WINDOW_LOG)?;
             Box::new(Checked(decoder))
         }
-    })
+    };
+    Ok((plain, compression))
 }
 
 /// Tells what a decoder finds wrong from what its source does: sources wrap

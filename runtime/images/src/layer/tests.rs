@@ -16,6 +16,7 @@ fn job(blob: &[u8], content: &[u8], dir: &std::path::Path) -> Job {
         tmp: dir.to_owned(),
         target: dir.join("image"),
         recipe: dir.join("recipe"),
+        blobs: dir.join("blobs"),
     }
 }
 
@@ -41,7 +42,7 @@ fn with_limits(archive: Vec<u8>, limits: Limits) -> Result<Vec<String>, LayerErr
     let left = std::fs::read_dir(dir.path()).unwrap().count();
     assert_eq!(
         left,
-        2 * usize::from(result.is_ok()),
+        3 * usize::from(result.is_ok()),
         "temporary files are gone"
     );
     result.map(|()| listing(&dir.path().join("image")))

@@ -10,7 +10,8 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
 use super::apply::apply;
-use super::{LayerError, decode};
+use super::{Compression, LayerError, decode};
+use crate::blobs::{self, Blob};
 use crate::digest::{Digest, Hasher};
 use crate::erofs::{Contents, Tree, finish};
 use crate::recipe::{self, Notes};
@@ -55,6 +56,8 @@ pub(crate) struct Job {
     pub target: PathBuf,
     /// Where the way to make the archive again goes.
     pub recipe: PathBuf,
+    /// Where the blob is noted, if its digest is known.
+    pub blobs: PathBuf,
 }
 
 /// Bytes that go through a channel at once, and how many chunks may wait.
@@ -75,6 +78,7 @@ pub(crate) fn unpack(job: Job) -> Result<(), LayerError> {
         tmp,
         target,
         recipe,
+        blobs: notes,
     } = job;
     let out = temporary(&tmp)?;
     let (to_tar, from_tar) = sync_channel(WAITING);
@@ -85,6 +89,7 @@ pub(crate) fn unpack(job: Job) -> Result<(), LayerError> {
         let source = Hashing {
             source,
             hasher: Hasher::new(),
+            size: 0,
             stop: &stop,
         };
         let decoder = scope.spawn(move || decode(source, unpacked, &to_tar, &to_hash));
@@ -98,18 +103,15 @@ pub(crate) fn unpack(job: Job) -> Result<(), LayerError> {
         (decoder.join(), hasher.join(), written)
     });
     let crashed = |_| LayerError::bad("unpacking it failed");
-    let (blob_digest, decoded) = decoded.map_err(crashed)?;
+    let (read, decoded) = decoded.map_err(crashed)?;
     // Content that is not what it should be explains all other trouble.
-    if let (Some(expected), Some(actual)) = (&blob, &blob_digest)
+    if let (Some(expected), Some((actual, _))) = (&blob, &read)
         && expected != actual
     {
         return Err(mismatch("a layer", expected, actual));
     }
-    let made = match written {
-        Ok(made) => {
-            decoded?;
-            made
-        }
+    let (made, compression) = match written {
+        Ok(made) => (made, decoded?),
         // An archive that seems cut off may be one that could not be read.
         Err(error @ LayerError::Bad(_)) => return Err(decoded.err().unwrap_or(error)),
         Err(error) => return Err(error),
@@ -120,7 +122,15 @@ pub(crate) fn unpack(job: Job) -> Result<(), LayerError> {
     }
     // A layer that is there can be made again.
     made.end(&recipe)?;
-    persist(out, &target)
+    persist(out, &target)?;
+    if let (Some(_), Some((digest, size))) = (&blob, read) {
+        let seen = Blob::new(digest, size, compression);
+        if let Err(error) = blobs::note(&notes, seen, &tmp) {
+            // A push makes one more blob then.
+            tracing::warn!(%error, path = %notes.display(), "not written");
+        }
+    }
+    Ok(())
 }
 
 fn mismatch(what: &'static str, expected: &Digest, actual: &Digest) -> LayerError {
@@ -156,22 +166,22 @@ pub(crate) fn persist(file: tempfile::NamedTempFile, target: &Path) -> Result<()
 
 type Chunk = Arc<Vec<u8>>;
 
-// The digest of the blob is there unless the source broke.
+// Digest and size of the blob are there unless the source broke.
 fn decode(
     mut source: Hashing<'_>,
     limit: u64,
     to_tar: &SyncSender<Chunk>,
     to_hash: &SyncSender<Chunk>,
-) -> (Option<Digest>, Result<(), LayerError>) {
+) -> (Option<(Digest, u64)>, Result<Compression, LayerError>) {
     let decoded = decode_all(&mut source, limit, to_tar, to_hash);
     // What the decoder left is part of the blob.
     let rest = match &decoded {
-        Ok(()) | Err(LayerError::Bad(_)) => io::copy(&mut source, &mut io::sink()),
+        Ok(_) | Err(LayerError::Bad(_)) => io::copy(&mut source, &mut io::sink()),
         Err(_) => return (None, decoded),
     };
     match rest {
-        Ok(_) => (Some(source.hasher.finish()), decoded),
-        Err(error) => (None, decoded.and(Err(error.into()))),
+        Ok(_) => (Some((source.hasher.finish(), source.size)), decoded),
+        Err(error) => (None, decoded.and_then(|_| Err(error.into()))),
     }
 }
 
@@ -180,14 +190,14 @@ fn decode_all(
     limit: u64,
     to_tar: &SyncSender<Chunk>,
     to_hash: &SyncSender<Chunk>,
-) -> Result<(), LayerError> {
-    let mut plain = decode::decompress(source)?;
+) -> Result<Compression, LayerError> {
+    let (mut plain, compression) = decode::decompress(source)?;
     let mut total = 0;
     loop {
         let mut chunk = Vec::with_capacity(CHUNK);
         let len = plain.by_ref().take(CHUNK as u64).read_to_end(&mut chunk)? as u64;
         if len == 0 {
-            return Ok(());
+            return Ok(compression);
         }
         total += len;
         if total > limit {
@@ -198,7 +208,7 @@ fn decode_all(
         let chunk = Arc::new(chunk);
         // A receiver that is gone has its own error to report.
         if to_hash.send(Arc::clone(&chunk)).is_err() || to_tar.send(chunk).is_err() {
-            return Ok(());
+            return Ok(compression);
         }
     }
 }
@@ -206,6 +216,8 @@ fn decode_all(
 struct Hashing<'a> {
     source: Box<dyn Read + Send>,
     hasher: Hasher,
+    /// Bytes read.
+    size: u64,
     stop: &'a AtomicBool,
 }
 
@@ -222,6 +234,7 @@ impl Read for Hashing<'_> {
                 _ => LayerError::from(error).into(),
             })?;
         self.hasher.update(&buffer[..len]);
+        self.size += len as u64;
         Ok(len)
     }
 }

@@ -62,7 +62,8 @@ fn image(source: &Source, item: Item) -> Result<Found, LayerError> {
         let name: Reference = tag
             .parse()
             .map_err(|error: crate::Error| LayerError::bad(error.to_string()))?;
-        names.push(name.to_string());
+        // There is no manifest that a digest could be that of.
+        names.extend(name.believed(&[]).map(|name| name.to_string()));
     }
     Ok(Found {
         names,

@@ -34,7 +34,7 @@ pub(super) fn images(
         return Err(LayerError::bad("index.json is not an index"));
     };
     // Variants of one image may stand side by side under one name.
-    let mut groups: Vec<(Option<String>, Vec<Descriptor>)> = Vec::new();
+    let mut groups: Vec<(Option<Reference>, Vec<Descriptor>)> = Vec::new();
     for descriptor in all {
         let name = name(&descriptor, stem);
         match groups.iter_mut().find(|(known, _)| *known == name) {
@@ -44,9 +44,14 @@ pub(super) fn images(
     }
     let mut found: Vec<Found> = Vec::new();
     for (name, group) in groups {
-        let Some((digest, manifest)) = manifest(source, &group, platform, 0)? else {
+        let Some((checked, manifest)) = manifest(source, &group, platform, 0)? else {
             continue;
         };
+        let Some(digest) = checked.last().cloned() else {
+            continue;
+        };
+        let name = name.and_then(|name| name.believed(&checked));
+        let name = name.map(|name| name.to_string());
         match found.iter_mut().find(|other| other.digest == digest) {
             Some(other) => other.names.extend(name),
             None => found.push(image(source, name, digest, manifest)?),
@@ -55,7 +60,7 @@ pub(super) fn images(
     Ok(found)
 }
 
-fn name(descriptor: &Descriptor, stem: &str) -> Option<String> {
+fn name(descriptor: &Descriptor, stem: &str) -> Option<Reference> {
     let annotations = descriptor.annotations.as_ref()?;
     let full = annotations.get(FULL_NAME);
     let short = annotations.get(REF_NAME);
@@ -65,26 +70,33 @@ fn name(descriptor: &Descriptor, stem: &str) -> Option<String> {
         (None, Some(tag)) => format!("{}:{tag}", stem.to_ascii_lowercase()),
         (None, None) => return None,
     };
-    Some(text.parse::<Reference>().ok()?.to_string())
+    text.parse::<Reference>().ok()
 }
 
-// The manifest that fits the platform best, if any does.
+// The manifest that fits the platform best, if any does, and the digests of
+// what leads to it, its own last.
 fn manifest(
     source: &Source,
     variants: &[Descriptor],
     platform: &Platform,
     depth: usize,
-) -> Result<Option<(Digest, Manifest)>, LayerError> {
+) -> Result<Option<(Vec<Digest>, Manifest)>, LayerError> {
     let Ok(chosen) = choose(variants, platform) else {
         return Ok(None);
     };
     let raw = blob(source, &chosen.digest)?;
     match Document::parse(&raw).map_err(LayerError::Bad)? {
-        Document::Manifest(manifest) => Ok(Some((chosen.digest.clone(), manifest))),
+        Document::Manifest(manifest) => Ok(Some((vec![chosen.digest.clone()], manifest))),
         Document::Index(_) if depth == MAX_DEPTH => {
             Err(LayerError::bad("its indexes lead nowhere"))
         }
-        Document::Index(variants) => manifest(source, &variants, platform, depth + 1),
+        Document::Index(variants) => {
+            let found = manifest(source, &variants, platform, depth + 1)?;
+            Ok(found.map(|(mut checked, manifest)| {
+                checked.insert(0, chosen.digest.clone());
+                (checked, manifest)
+            }))
+        }
     }
 }
 

@@ -71,6 +71,8 @@ pub(crate) async fn load(
     for found in images {
         loaded.extend(one(store, &source, found, &shown, &report, &held).await?);
     }
+    drop(held);
+    store.drop_replaced()?;
     Ok(loaded)
 }
 

@@ -111,7 +111,7 @@ fn plain(file: File, store: &Inner) -> Result<File, LayerError> {
         return Ok(file);
     }
     let out = tempfile::tempfile_in(store.root.join("tmp"))?;
-    let mut input = decompress(&file)?;
+    let (mut input, _) = decompress(&file)?;
     let mut buffer = vec![0; 1 << 20];
     let mut space = SpaceGuard::default();
     let mut at = 0;

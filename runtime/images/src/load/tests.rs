@@ -123,6 +123,23 @@ async fn layouts() {
         "all names of the id are gone"
     );
 
+    // A digest in a name is believed when it is the manifest's.
+    let other = Digest::of(b"another image");
+    let named = |name: String| layout(&image, &json!({"io.containerd.image.name": name}));
+    for (name, known) in [
+        (format!("a@{other}"), image.digest().to_string()),
+        (format!("a:1@{other}"), "docker.io/library/a:1".to_owned()),
+        (
+            format!("a@{}", image.digest()),
+            format!("docker.io/library/a@{}", image.digest()),
+        ),
+    ] {
+        let place = Place::new();
+        place.load("x.tar", &archive(&named(name))).await.unwrap();
+        place.check(&known);
+        assert_eq!(place.store.get(&format!("a@{other}")).unwrap(), None);
+    }
+
     // As a directory.
     let place = Place::new();
     let dir = place.dir.path().join("layout");
@@ -133,6 +150,40 @@ async fn layouts() {
     }
     place.store.load(&dir, |_| {}).await.unwrap();
     place.check("full:1");
+}
+
+#[tokio::test]
+async fn merged_layers_go_once_nobody_uses_them() {
+    let layer = |n: usize| Archive::new().file(&format!("f{n}"), b"x").finish();
+    let many: Vec<Vec<u8>> = (0..12).map(layer).collect();
+    let image = TestImage::new(&many);
+    let layers = |place: &Place| {
+        let all = fs::read_dir(place.dir.path().join("store/layers")).unwrap();
+        let files = all.map(|entry| entry.unwrap().path());
+        files
+            .filter(|path| path.extension().is_some_and(|kind| kind == "erofs"))
+            .count()
+    };
+    let files = archive(&layout(&image, &json!({})));
+    // Nobody holds the store: those that were merged go at once.
+    let place = Place::new();
+    place.load("x.tar", &files).await.unwrap();
+    assert_eq!(layers(&place), 7);
+    // Whoever holds it says so.
+    let place = Place::new();
+    let held = place.store.hold().await.unwrap();
+    place.load("x.tar", &files).await.unwrap();
+    assert_eq!(layers(&place), 12);
+    drop(held);
+    place.store.settle().unwrap();
+    assert_eq!(layers(&place), 7);
+    // A container has the lowest as its disk.
+    let place = Place::new();
+    let lowest = format!("store/layers/{}.erofs", image.diff_ids[0].hex());
+    let disk = place.dir.path().join(lowest);
+    place.store.keep_used(move || Some([disk.clone()].into()));
+    place.load("x.tar", &files).await.unwrap();
+    assert_eq!(layers(&place), 8);
 }
 
 fn docker(layers: [&str; 2], config: &str) -> String {
@@ -158,6 +209,17 @@ async fn docker_archives() {
     assert_eq!(loaded[0].id, id.to_string());
     place.check("app:1");
     place.check("x.y:5000/app:2");
+
+    // Digests in names are nobody's: there is no manifest.
+    let pinned = json!([{"Config": blob(&id), "Layers": [&a, &b], "RepoTags":
+        [format!("app:3@{id}"), format!("app@{id}")]}]);
+    files.pop();
+    files.push(("manifest.json".to_owned(), pinned.to_string().into_bytes()));
+    let place = Place::new();
+    place.load("pinned.tar", &archive(&files)).await.unwrap();
+    let known = place.store.list().unwrap();
+    assert_eq!(known.len(), 1);
+    assert_eq!(known[0].reference, "docker.io/library/app:3");
 
     // Before: directories by layer, and links for those that come again.
     let config = format!("{}.json", id.hex());

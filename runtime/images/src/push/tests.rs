@@ -39,6 +39,39 @@ async fn what_is_there_is_not_sent_and_the_digest_stays() {
 }
 
 #[tokio::test]
+async fn what_an_image_claims_of_a_layer_is_not_passed_on() {
+    let registry = TestRegistry::start().await;
+    let content = Archive::new().file("a", b"1").finish();
+    let good = TestImage::new(std::slice::from_ref(&content));
+    // The same content, as it says, of another blob.
+    let blob = crate::testing::gzip(&Archive::new().file("evil", b"1").finish());
+    let host = crate::platform::Platform::host().architecture;
+    let labels = json!({"Labels": {"x": "y"}});
+    let bad = TestImage::with(vec![blob.clone()], good.diff_ids.clone(), &host, labels);
+    registry.add("good", &good);
+    registry.add("bad", &bad);
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path()).await;
+    let options = PullOptions::default();
+    let name = registry.reference("x:good");
+    store.pull(&name, &options, |_| {}).await.unwrap();
+    // Its name comes before the other's.
+    let bad = registry.reference("a:bad");
+    store.pull(&bad, &options, |_| {}).await.unwrap();
+    let to = registry.reference("y:2");
+    store.tag(&name, &to).await.unwrap();
+    assert_eq!(push(&store, &to).await.unwrap(), good.digest().to_string());
+    // Under its own name it is what it says, and its layer is made.
+    let digest = push(&store, &bad).await.unwrap();
+    let fresh = Store::open(&dir.path().join("fresh")).unwrap();
+    fresh.pull(&bad, &options, |_| {}).await.unwrap();
+    let pulled = Record::load(fresh.root(), &bad).unwrap().unwrap();
+    assert_eq!(pulled.digest.to_string(), digest);
+    let manifest = pulled.origin.manifest.unwrap();
+    assert!(!manifest.contains(Digest::of(&blob).hex()), "{manifest}");
+}
+
+#[tokio::test]
 async fn what_is_not_there_is_made_again_and_arrives_whole() {
     let (one, other) = (TestRegistry::start().await, TestRegistry::start().await);
     let image = image();

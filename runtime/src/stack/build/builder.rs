@@ -82,6 +82,7 @@ impl Builder {
 /// The running builder; it is not stopped as long as there is one of these.
 pub(super) struct Lease {
     daemon: Arc<Daemon>,
+    handle: Arc<Handle>,
     pub agent: Agent,
     pub tools: Tools,
     process: Exec,
@@ -97,7 +98,8 @@ pub(super) struct Tools {
 }
 
 /// Before the first of builds that run at the same time: what builds left
-/// behind that were cut off. Then, for every build: which tools there are.
+/// behind that were cut off, and contexts that nobody has built from for seven
+/// days. Then, for every build: which tools there are.
 const PREPARE: &str = r#"
 export TMPDIR="$1/stack/tmp"
 mkdir -p "$TMPDIR"
@@ -107,6 +109,17 @@ if [ "$2" = alone ]; then
     if grep -qs '"id"' "$1/storage/overlay-containers/containers.json"; then
         buildah rm --all > /dev/null
     fi
+fi
+cd "$1/stack"
+mkdir -p used contexts
+if [ "$2" = alone ]; then
+    for context in contexts/*; do
+        mark="used/${context##*/}"
+        if [ -d "$context" ] && [ ! -e "$mark" ]; then (: > "$mark"); fi
+    done
+    find used -type f -mtime +6 | while read -r mark; do
+        rm -rf "contexts/${mark##*/}" "$mark"
+    done
 fi
 if command -v crun || command -v runc; then echo runtime; fi
 if command -v unshare; then echo unshare; fi
@@ -130,6 +143,7 @@ impl Lease {
         builder.begun.fetch_add(1, Ordering::SeqCst);
         let mut lease = Lease {
             daemon: Arc::clone(daemon),
+            handle: Arc::clone(&handle),
             agent,
             tools: Tools::default(),
             process: handle.record().blueprint.config.process,
@@ -144,6 +158,20 @@ impl Lease {
             unshare: has("unshare"),
         };
         Ok(lease)
+    }
+
+    /// Says so when its VM is halted, for as long as this is polled; it does not
+    /// end.
+    pub(super) async fn tell_halts(&self, progress: &Progress) {
+        loop {
+            self.handle.halted(true).await;
+            progress.warn(
+                "the build waits: the builder is halted, because the disk of the host is full; it \
+                 goes on by itself when there is room (`stack doctor` shows where, `stack system \
+                 prune` frees some)",
+            );
+            self.handle.halted(false).await;
+        }
     }
 
     /// A process in it.
@@ -320,6 +348,72 @@ fn not_up(error: ApiError) -> ApiError {
     }
 }
 
+/// An error, with the way out when the builder's disk is full; `said` is what
+/// else the engine wrote.
+pub(super) fn or_full(error: ApiError, said: &str) -> ApiError {
+    let is_full = |text: &str| {
+        text.to_ascii_lowercase()
+            .contains("no space left on device")
+    };
+    match is_full(&error.message) || is_full(said) {
+        false => error,
+        true => error.help(
+            "the disk of the builder is full: `stack system prune --all` empties the build cache, \
+             with all that can be had again; or leave large files out in .dockerignore",
+        ),
+    }
+}
+
+/// The directory of a build that is in the builder's memory; it goes with this.
+pub(super) struct Scraps<'a> {
+    lease: &'a Lease,
+    dir: String,
+    gone: bool,
+}
+
+impl<'a> Scraps<'a> {
+    pub(super) fn new(lease: &'a Lease, dir: &str) -> Scraps<'a> {
+        Scraps {
+            lease,
+            dir: dir.to_owned(),
+            gone: false,
+        }
+    }
+
+    /// Deletes it, and notes that these contexts were used.
+    ///
+    /// # Errors
+    /// The builder does not answer.
+    pub(super) async fn clear(mut self, contexts: &[String]) -> Result<(), ApiError> {
+        let script = "rm -rf \"$1\" || exit; shift; for used; do (: > \"$used\"); done; true";
+        let mut args = vec!["sh", "-c", script, "sh", self.dir.as_str()];
+        args.extend(contexts.iter().map(String::as_str));
+        let cleared = shell::answer(self.lease, &args, None).await;
+        self.gone = cleared.is_ok();
+        cleared.map(drop)
+    }
+}
+
+impl Drop for Scraps<'_> {
+    fn drop(&mut self) {
+        if self.gone {
+            return;
+        }
+        // The build was given up. Secrets are among it.
+        let agent = self.lease.agent.clone();
+        let args = ["rm", "-rf", self.dir.as_str()].map(str::to_owned);
+        let exec = Exec {
+            stdin: false,
+            ..self.lease.exec(&args, &[])
+        };
+        tokio::spawn(async move {
+            if let Ok(mut session) = agent.exec(exec).await {
+                session.exit().await;
+            }
+        });
+    }
+}
+
 /// The builder has gone, or cannot run the engine.
 pub(super) fn broken(what: &str) -> ApiError {
     ApiError::new("builder", format!("{what} (in the builder)"))
@@ -420,5 +514,21 @@ fn spec() -> StackSpec {
             },
         )]),
         ..StackSpec::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_has_a_way_out() {
+        let error = |message: &str| ApiError::new("build_failed", message);
+        let full = "dd: error writing '/x': No space left on device";
+        for (message, said) in [("exit status 1", full), (full, "")] {
+            let help = or_full(error(message), said).help.unwrap();
+            assert!(help.contains("stack system prune"), "{help}");
+        }
+        assert_eq!(or_full(error("exit status 1"), "").help, None);
     }
 }

@@ -1,6 +1,6 @@
 //! The engine's command line (buildah-build(1)), and what it says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
 
@@ -17,6 +17,8 @@ const MAX_KEY: u64 = 1 << 20;
 /// A build as a command.
 pub(super) struct Command {
     pub args: Vec<String>,
+    /// Images that are pulled before, whether they are there or not.
+    pub pulls: Vec<String>,
     pub env: Vec<String>,
     /// Files that it needs: path and content. They are in memory only.
     pub files: Vec<(String, Vec<u8>)>,
@@ -42,6 +44,7 @@ impl Command {
         let id_file = format!("{dir}/id");
         let mut command = Command {
             args: Vec::new(),
+            pulls: Vec::new(),
             env: Vec::new(),
             files: Vec::new(),
             sockets: Vec::new(),
@@ -50,6 +53,7 @@ impl Command {
             warnings: Vec::new(),
         };
         command.basics(job, tools)?;
+        command.pull(job, all);
         command.dockerfile(job);
         command.values(job.spec);
         command.contexts(job, all)?;
@@ -107,10 +111,36 @@ impl Command {
         if job.spec.no_cache {
             self.args.push("--no-cache".to_owned());
         }
-        if job.spec.pull {
-            self.args.push("--pull-always".to_owned());
-        }
         Ok(())
+    }
+
+    /// Newer base images. The engine would ask registries for all of them, also
+    /// for those that are built here.
+    fn pull(&mut self, job: &Job<'_>, all: &BTreeMap<String, BuildSpec>) {
+        if !job.spec.pull {
+            return;
+        }
+        let others = all.iter().filter(|(service, _)| *service != job.service);
+        let names = others.flat_map(|(_, spec)| spec.tags.iter().chain([&spec.image]));
+        let built: BTreeSet<String> = names
+            .filter_map(|name| stack_images::full_name(name).ok())
+            .collect();
+        let images = job.images().into_iter();
+        let full = images.filter_map(|image| stack_images::full_name(&image).ok());
+        let (own, others): (Vec<String>, Vec<String>) =
+            full.partition(|image| built.contains(image));
+        let mut contexts = job.spec.additional_contexts.values();
+        if own.is_empty() && !contexts.any(|place| place.starts_with("service:")) {
+            self.args.push("--pull-always".to_owned());
+        } else {
+            self.pulls = others;
+        }
+    }
+
+    /// How an image is pulled before the build.
+    pub(super) fn pull_of(image: &str) -> Vec<String> {
+        let pull = "buildah pull --quiet --policy always";
+        pull.split(' ').chain([image]).map(str::to_owned).collect()
     }
 
     fn dockerfile(&mut self, job: &Job<'_>) {
@@ -300,9 +330,19 @@ pub(super) fn step(line: &str) -> Option<(&str, &str)> {
     count.chars().all(digits).then_some((count, text))
 }
 
+/// The number of the stage in what [`step`] takes, from 1, when there are
+/// several.
+fn stage(line: &str) -> Option<usize> {
+    let (stage, _) = line.strip_prefix('[')?.split_once('/')?;
+    stage.parse().ok()
+}
+
 /// The error of a build that failed at this step for this reason, both in the
-/// engine's words.
-pub(super) fn failure(job: &Job<'_>, step: &str, why: &str) -> ApiError {
+/// engine's words: `line` is its last one that says a step.
+pub(super) fn failure(job: &Job<'_>, line: &str, why: &str) -> ApiError {
+    let (count, step) = step(line).unwrap_or(("", line));
+    let count = count.split('/').next().unwrap_or_default();
+    let at = count.parse().ok().map(|number| (stage(line), number));
     let why = why.strip_prefix("Error: ").unwrap_or(why).trim();
     // `error building at STEP "RUN x": error while running runtime: exit status 1`
     let quoted = why
@@ -318,7 +358,7 @@ pub(super) fn failure(job: &Job<'_>, step: &str, why: &str) -> ApiError {
         why => why,
     };
     let (text, name) = &job.dockerfile;
-    let place = match dockerfile::line_of(text, step) {
+    let place = match dockerfile::line_of(text, step, at) {
         Some(line) => format!("{name}:{line}: "),
         None => format!("{name}: "),
     };

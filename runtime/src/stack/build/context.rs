@@ -10,9 +10,12 @@ use stack_api::event::ApiError;
 use stack_protocol::sync::{Item, Kind};
 use stack_sync::{Filter, Patterns, Step, Tree};
 
-use super::builder::{Lease, STORE};
+use super::builder::{self, Lease, STORE};
 use super::{git, shell, source};
 use crate::daemon::Daemon;
+
+/// What helps when a file cannot be read.
+const LEAVE_OUT: &str = "leave it out with a line in .dockerignore";
 
 /// A directory of the host to build from.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -79,6 +82,11 @@ impl Context {
         format!("{STORE}/stack/contexts/{name}")
     }
 
+    /// The file whose time says when it was last used.
+    pub(super) fn mark(&self) -> String {
+        self.target().replace("/contexts/", "/used/")
+    }
+
     fn filter(&self) -> Result<Filter, ApiError> {
         let patterns = Patterns::new(self.ignore.as_deref().unwrap_or_default().lines());
         let patterns = patterns.map_err(|why| {
@@ -95,7 +103,7 @@ impl Context {
 
     /// Everything in it that counts; the directory itself is the first.
     fn items(&self) -> Result<Vec<Item>, ApiError> {
-        let mut tree = Tree::new(self.path.clone(), self.filter()?);
+        let mut tree = Tree::new(self.path.clone(), self.filter()?).exact();
         let seen = tree.look(&self.path, true, &mut |_| {});
         let seen = seen.map_err(|unreadable| {
             let path = unreadable.path.display();
@@ -106,7 +114,7 @@ impl Context {
                     unreadable.error
                 ),
             )
-            .help("leave it out with a line in .dockerignore")
+            .help(LEAVE_OUT)
         })?;
         let mut items: Vec<Item> = seen
             .into_iter()
@@ -145,7 +153,12 @@ impl Context {
                 "{} did not get into the builder: {error}",
                 self.path.display()
             );
-            ApiError::new("context", what)
+            let inner = error.get_ref();
+            let unreadable = inner.is_some_and(|error| error.is::<stack_sync::Unreadable>());
+            match unreadable {
+                true => ApiError::new("unreadable", what).help(LEAVE_OUT),
+                false => builder::or_full(ApiError::new("context", what), ""),
+            }
         };
         let target = self.target();
         let mut session = shell::sync(lease).await?;

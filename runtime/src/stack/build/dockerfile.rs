@@ -11,12 +11,18 @@ struct Instruction {
     line: usize,
     /// All of it on one line, blanks as one space, the keyword in capitals.
     text: String,
+    /// Which stage it is in, from 1; 0 before the first.
+    stage: usize,
+    /// Which of the stage's it is, from 1.
+    number: usize,
 }
 
 /// Splits a Dockerfile into instructions.
 fn instructions(text: &str) -> Vec<Instruction> {
+    // A mark of the byte order.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let escape = escape(text);
-    let mut found = Vec::new();
+    let mut found: Vec<Instruction> = Vec::new();
     let mut lines = text.lines().enumerate();
     while let Some((number, first)) = lines.next() {
         if first.trim().is_empty() || first.trim_start().starts_with('#') {
@@ -40,9 +46,19 @@ fn instructions(text: &str) -> Vec<Instruction> {
                 }
             }
         }
+        let text = plain(&whole);
+        let (stage, before) = found
+            .last()
+            .map_or((0, 0), |last| (last.stage, last.number));
+        let (stage, before) = match text.starts_with("FROM ") {
+            true => (stage + 1, 0),
+            false => (stage, before),
+        };
         found.push(Instruction {
             line: number + 1,
-            text: plain(&whole),
+            text,
+            stage,
+            number: before + 1,
         });
     }
     found
@@ -90,20 +106,25 @@ fn plain(text: &str) -> String {
 /// The images that stages begin with or copy from, as far as they can be
 /// told: stages and `scratch` are none.
 pub(super) fn images(text: &str, args: &BTreeMap<String, String>) -> Vec<String> {
-    let mut values: BTreeMap<String, String> = BTreeMap::new();
+    let mut values = platform();
     let mut stages: Vec<String> = Vec::new();
     let mut found: Vec<String> = Vec::new();
     for instruction in instructions(text) {
         let mut words = instruction.text.split(' ');
         let keyword = words.next().unwrap_or_default();
         let words: Vec<&str> = words.collect();
-        let image = match keyword {
+        let images: Vec<String> = match keyword {
             // Only those before the first stage count.
             "ARG" if stages.is_empty() => {
                 for word in words {
-                    let (name, default) = word.split_once('=').unwrap_or((word, ""));
-                    let value = args.get(name).map_or(default, String::as_str);
-                    values.insert(name.to_owned(), value.trim_matches(['"', '\'']).to_owned());
+                    let (name, default) = match word.split_once('=') {
+                        Some((name, default)) => (name, Some(default)),
+                        None => (word, None),
+                    };
+                    let default = default.map(|text| text.trim_matches(['"', '\'']));
+                    let default = default.map(|text| expand(text, &values));
+                    let value = args.get(name).cloned().or(default);
+                    values.extend(value.map(|value| (name.to_owned(), value)));
                 }
                 continue;
             }
@@ -114,57 +135,119 @@ pub(super) fn images(text: &str, args: &BTreeMap<String, String>) -> Vec<String>
                 let name = rest.next().filter(|_| is_as).map_or("", |name| name);
                 let known = image.filter(|image| !stages.contains(&image.to_lowercase()));
                 stages.push(name.to_lowercase());
-                known
+                known.into_iter().collect()
             }
             "COPY" | "ADD" | "RUN" => {
-                let from = words.iter().find_map(|word| {
+                // What follows its options is the command's.
+                let options = words.iter().take_while(|word| word.starts_with("--"));
+                let from = options.filter_map(|word| {
                     word.strip_prefix("--from=").or_else(|| {
                         let mount = word.strip_prefix("--mount=")?;
                         mount.split(',').find_map(|part| part.strip_prefix("from="))
                     })
                 });
-                let image = from.map(|image| expand(image, &values));
-                image.filter(|image| {
+                let is_image = |image: &String| {
                     image.parse::<usize>().is_err() && !stages.contains(&image.to_lowercase())
-                })
+                };
+                let images = from.map(|image| expand(image, &values));
+                images.filter(is_image).collect()
             }
             _ => continue,
         };
-        let image = image.filter(|image| !image.is_empty() && image != "scratch");
-        found.extend(image.filter(|image| !found.contains(image)));
+        for image in images {
+            if !image.is_empty() && image != "scratch" && !found.contains(&image) {
+                found.push(image);
+            }
+        }
     }
     found
 }
 
-/// Replaces `$NAME`, `${NAME}` and `${NAME:-default}`.
+/// The values that every build has (Dockerfile reference, "Automatic platform
+/// ARGs in the global scope").
+fn platform() -> BTreeMap<String, String> {
+    let architecture = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    let mut values = BTreeMap::new();
+    for kind in ["TARGET", "BUILD"] {
+        for (name, value) in [
+            ("PLATFORM", format!("linux/{architecture}")),
+            ("OS", "linux".to_owned()),
+            ("ARCH", architecture.to_owned()),
+        ] {
+            values.insert(format!("{kind}{name}"), value);
+        }
+    }
+    values
+}
+
+/// Replaces `$NAME` and `${NAME}`, also with `-`, `:-`, `+` or `:+` and a text.
 fn expand(text: &str, values: &BTreeMap<String, String>) -> String {
     let mut out = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('$') {
         out.push_str(before);
-        let (inside, left) = match after.strip_prefix('{').and_then(|a| a.split_once('}')) {
-            Some(braced) => braced,
-            None => {
-                let end = after
-                    .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
-                    .unwrap_or(after.len());
-                after.split_at(end)
+        let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let (inside, left) = match after.strip_prefix('{') {
+            Some(braced) => {
+                let end = closing(braced);
+                (&braced[..end], braced.get(end + 1..).unwrap_or_default())
             }
+            None => after.split_at(after.find(|c| !is_name(c)).unwrap_or(after.len())),
         };
-        let (name, default) = inside.split_once(":-").unwrap_or((inside, ""));
-        let value = values.get(name).filter(|value| !value.is_empty());
-        out.push_str(value.map_or(default, String::as_str));
+        let (name, how) = inside.split_at(inside.find(|c| !is_name(c)).unwrap_or(inside.len()));
+        let value = values.get(name);
+        let full = value.filter(|value| !value.is_empty());
+        if let Some(other) = how.strip_prefix(":-") {
+            out += &full.cloned().unwrap_or_else(|| expand(other, values));
+        } else if let Some(other) = how.strip_prefix('-') {
+            out += &value.cloned().unwrap_or_else(|| expand(other, values));
+        } else if let Some(other) = how.strip_prefix(":+") {
+            out += &full.map(|_| expand(other, values)).unwrap_or_default();
+        } else if let Some(other) = how.strip_prefix('+') {
+            out += &value.map(|_| expand(other, values)).unwrap_or_default();
+        } else {
+            out.push_str(value.map_or("", String::as_str));
+        }
         rest = left;
     }
     out + rest
 }
 
+/// Where the brace is that closes the one before the text; its end, if there is
+/// none.
+fn closing(text: &str) -> usize {
+    let mut open = 1;
+    for (at, c) in text.char_indices() {
+        match c {
+            '{' => open += 1,
+            '}' => open -= 1,
+            _ => {}
+        }
+        if open == 0 {
+            return at;
+        }
+    }
+    text.len()
+}
+
 /// The line of the instruction that an engine names as it begins with it;
-/// variables in it may have been replaced.
-pub(super) fn line_of(text: &str, step: &str) -> Option<usize> {
+/// variables in it may have been replaced. `at` tells those from each other
+/// that say the same: the stage, if there are several, and which of its
+/// instructions it is.
+pub(super) fn line_of(text: &str, step: &str, at: Option<(Option<usize>, usize)>) -> Option<usize> {
     let step = plain(step);
     let all = instructions(text);
-    let same = all.iter().find(|instruction| instruction.text == step);
+    let is_there = |i: &&&Instruction| {
+        at.is_some_and(|(stage, number)| {
+            number == i.number && stage.is_none_or(|stage| stage == i.stage)
+        })
+    };
+    let same: Vec<_> = all.iter().filter(|i| i.text == step).collect();
+    let same = same.iter().find(is_there).or(same.first()).copied();
     let keyword = |text: &str| text.split(' ').next().map(str::to_owned);
     let alike = || {
         let mut alike = all.iter().filter(|i| keyword(&i.text) == keyword(&step));
@@ -195,19 +278,56 @@ mod tests {
     }
 
     #[test]
+    fn names_of_images_are_put_together() {
+        let found =
+            |text: &str| images(text, &BTreeMap::from([("SET".to_owned(), "1".to_owned())]));
+        let arg = "ARG SET\nARG EMPTY=\nARG UNSET\nARG MADE=\"x:${SET}\"\n";
+        for (from, image) in [
+            ("$MADE", "x:1"),
+            ("a${EMPTY:-b}${EMPTY-c}${UNSET-d}", "abd"),
+            ("a${SET:+b}${EMPTY+c}${EMPTY:+d}${UNSET+e}", "abc"),
+            ("${UNSET:-${SET:+y}}:2", "y:2"),
+            ("x${UNSET", "x"),
+        ] {
+            assert_eq!(found(&format!("{arg}FROM {from}\n")), [image]);
+        }
+        assert!(found("FROM a-$TARGETOS\n")[0].ends_with("-linux"));
+        assert_eq!(found("\u{feff}FROM a\n"), ["a"]);
+    }
+
+    #[test]
+    fn all_options_of_an_instruction_count_and_no_words_of_its_command() {
+        let text = "FROM a\nRUN --mount=from=b,target=/b --mount=type=bind,from=c,target=/c \\\n  \
+            tool --from=d\nCOPY --chown=1 --from=e /x --from=f\n";
+        assert_eq!(images(text, &BTreeMap::new()), ["a", "b", "c", "e"]);
+    }
+
+    #[test]
+    fn one_of_the_same_instructions_is_told_from_the_others() {
+        let text = "ARG X\nFROM a AS one\nRUN x\nUSER y\nRUN x\nFROM b\nRUN x\n";
+        let line = |at| line_of(text, "RUN x", at);
+        assert_eq!(line(None), Some(3));
+        assert_eq!(line(Some((Some(1), 4))), Some(5));
+        assert_eq!(line(Some((Some(2), 2))), Some(7));
+        assert_eq!(line(Some((None, 4))), Some(5));
+        // What the engine counts may be something else.
+        assert_eq!(line(Some((None, 9))), Some(3));
+    }
+
+    #[test]
     fn lines_are_found() {
-        assert_eq!(line_of(FILE, "RUN a && b"), Some(4));
-        assert_eq!(line_of(FILE, "RUN exit 3"), Some(13));
-        assert_eq!(line_of(FILE, "RUN other"), None);
-        assert_eq!(line_of(FILE, "COPY --from=0 /c /d"), Some(12));
+        assert_eq!(line_of(FILE, "RUN a && b", None), Some(4));
+        assert_eq!(line_of(FILE, "RUN exit 3", None), Some(13));
+        assert_eq!(line_of(FILE, "RUN other", None), None);
+        assert_eq!(line_of(FILE, "COPY --from=0 /c /d", None), Some(12));
         // The only one of its kind, with its variables replaced.
-        assert_eq!(line_of("FROM $X\nRUN y", "FROM busybox"), Some(1));
+        assert_eq!(line_of("FROM $X\nRUN y", "FROM busybox", None), Some(1));
     }
 
     #[test]
     fn the_escape_can_be_another() {
         let text = "# escape=`\nFROM a\nRUN x `\n  y\nUSER z\n";
-        assert_eq!(line_of(text, "RUN x y"), Some(3));
-        assert_eq!(line_of(text, "USER z"), Some(5));
+        assert_eq!(line_of(text, "RUN x y", None), Some(3));
+        assert_eq!(line_of(text, "USER z", None), Some(5));
     }
 }

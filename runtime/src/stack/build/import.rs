@@ -3,16 +3,20 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::path::Path;
 
 use sha2::{Digest, Sha256};
 use stack_api::event::ApiError;
+use stack_images::Spool;
+use tokio::sync::mpsc;
 
 use super::super::commit;
 use super::super::images::error;
 use super::builder::{Lease, STORE};
 use super::shell::{self, Running};
 use crate::daemon::Daemon;
+
+/// Pieces of a layer that wait for the disk.
+const PIECES: usize = 16;
 
 /// Imports the image `id` (64 hexadecimal digits) under these names.
 ///
@@ -27,7 +31,7 @@ pub(super) async fn import(
     let config = config(lease, id).await?;
     let digest = format!("sha256:{id}");
     // What the store has now, it still has when the rest arrives.
-    let _held = daemon.images.hold().await.map_err(error)?;
+    let held = daemon.images.hold().await.map_err(error)?;
     let mut known = true;
     for name in names {
         let image = daemon.images.get(name).map_err(error)?;
@@ -56,7 +60,8 @@ pub(super) async fn import(
         {
             let path = format!("{out}/{}", path_of(blob));
             let to = dir.path().join(format!("{}.tar", hex(layer)));
-            fetch(lease, &path, &to).await?;
+            let file = File::create(to).map_err(io("a layer"))?;
+            fetch(lease, &path, daemon.images.spool_to(file)).await?;
         }
         shell::answer(lease, &["rm", "-rf", &out], None).await?;
     }
@@ -77,6 +82,8 @@ pub(super) async fn import(
         .load(dir.path(), |_| {})
         .await
         .map_err(error)?;
+    drop(held);
+    daemon.images.settle().map_err(error)?;
     Ok(digest)
 }
 
@@ -142,17 +149,30 @@ fn odd(what: &str) -> ApiError {
     ApiError::new("builder", format!("the builder does not say {what}"))
 }
 
-async fn fetch(lease: &Lease, path: &str, to: &Path) -> Result<(), ApiError> {
-    let mut file = File::create(to).map_err(io("a layer"))?;
+/// Brings a file of the builder; it is written by a thread that may wait.
+async fn fetch(lease: &Lease, path: &str, mut to: Spool) -> Result<(), ApiError> {
     let args = ["cat".to_owned(), path.to_owned()];
     let mut running = Running::start(lease, lease.exec(&args, &[])).await?;
+    let (pieces, mut arrived) = mpsc::channel::<Vec<u8>>(PIECES);
+    let writing = tokio::task::spawn_blocking(move || {
+        while let Some(piece) = arrived.blocking_recv() {
+            to.write_all(&piece)?;
+        }
+        to.flush()
+    });
     let mut said = String::new();
     while let Some((stream, bytes)) = running.recv().await {
-        match stream {
-            1 => file.write_all(&bytes).map_err(io("a layer"))?,
-            _ => said += &String::from_utf8_lossy(&bytes),
+        if stream != 1 {
+            said += &String::from_utf8_lossy(&bytes);
+        } else if pieces.send(bytes).await.is_err() {
+            break;
         }
     }
+    drop(pieces);
+    let written = writing
+        .await
+        .unwrap_or_else(|error| Err(std::io::Error::other(error)));
+    written.map_err(io("a layer"))?;
     match running.exit().await.code {
         0 => Ok(()),
         _ => Err(ApiError::new(

@@ -33,7 +33,8 @@ pub(crate) use builder::{CACHE, remove as remove_builder, remove_fetched};
 use super::{Outcome, images};
 use crate::daemon::Daemon;
 use crate::progress::Progress;
-use builder::Lease;
+use builder::{Lease, Scraps};
+use command::Command;
 use context::Context;
 use forward::Forward;
 
@@ -104,10 +105,24 @@ pub async fn build(daemon: Arc<Daemon>, request: Build, progress: Progress) -> O
     if let Some(error) = needed.iter().find_map(|name| failed.remove(name.as_str())) {
         return Err(error);
     }
-    let mut order = order::Order::new(&jobs, &wanted)?;
+    let order = order::Order::new(&jobs, &wanted)?;
     let lease = Lease::new(&daemon, &progress).await?;
+    tokio::select! {
+        built = in_order(&daemon, &lease, &progress, (&jobs, &builds), order) => built,
+        () = lease.tell_halts(&progress) => Ok(()),
+    }
+}
+
+/// Builds in this order, as many at a time as can be.
+async fn in_order(
+    daemon: &Daemon,
+    lease: &Lease,
+    progress: &Progress,
+    (jobs, builds): (&BTreeMap<&str, Job<'_>>, &BTreeMap<String, BuildSpec>),
+    mut order: order::Order<'_>,
+) -> Outcome {
     let chosen = order.services().filter_map(|name| jobs.get(name));
-    let _held = bring(&daemon, &lease, &progress, chosen).await?;
+    let _held = bring(daemon, lease, progress, chosen).await?;
     let mut running = FuturesUnordered::new();
     loop {
         let ready = order.ready();
@@ -116,7 +131,7 @@ pub async fn build(daemon: Arc<Daemon>, request: Build, progress: Progress) -> O
                 .into_iter()
                 .filter_map(|name| jobs.get(name))
                 .map(|job| {
-                    let built = one(&daemon, &lease, &progress, job, &builds);
+                    let built = one(daemon, lease, progress, job, builds);
                     async move { built.await.map(|()| job.service) }
                 }),
         );
@@ -181,7 +196,7 @@ async fn bring<'a>(
 ) -> Result<Vec<OwnedRwLockReadGuard<()>>, ApiError> {
     let mut contexts: BTreeMap<String, &Context> = BTreeMap::new();
     for job in jobs {
-        for context in job.more.values().chain(&job.context) {
+        for context in job.contexts() {
             contexts.insert(context.target(), context);
         }
     }
@@ -266,6 +281,11 @@ impl<'a> Job<'a> {
         Ok(names)
     }
 
+    /// Directories of the host that it needs.
+    fn contexts(&self) -> impl Iterator<Item = &Context> {
+        self.more.values().chain(&self.context)
+    }
+
     /// Images that it begins with or copies from.
     fn images(&self) -> Vec<String> {
         let mut images = dockerfile::images(&self.dockerfile.0, &self.spec.args);
@@ -290,7 +310,10 @@ fn is_directory(place: &str) -> bool {
 
 fn read(file: &Path, context: &Path, cache: &Path) -> Result<String, ApiError> {
     let inside = git::repository_of(context, cache);
-    source::read(file, inside.as_deref()).map_err(|why| {
+    let text = source::read(file, inside.as_deref());
+    // Not every engine passes over a mark of the byte order.
+    let text = text.map(|text| text.trim_start_matches('\u{feff}').to_owned());
+    text.map_err(|why| {
         ApiError::new(
             "no_dockerfile",
             format!("{} cannot be read: {why}", file.display()),
@@ -310,10 +333,11 @@ async fn one(
     progress.step("image", name, "building");
     let run = daemon.builder.number();
     let options = PullOptions::from_env();
-    let command = command::Command::new(job, all, &run, (&options, lease.tools)).await?;
+    let command = Command::new(job, all, &run, (&options, lease.tools)).await?;
     for warning in &command.warnings {
         progress.warn(format!("{}: {warning}", job.service));
     }
+    let scraps = Scraps::new(lease, &command.dir);
     let result = async {
         for (path, content) in &command.files {
             shell::write_file(lease, path, content.clone()).await?;
@@ -324,22 +348,37 @@ async fn one(
         }
         let mut step = String::new();
         let mut last_error = String::new();
-        let exit = shell::run(lease, &command.args, &command.env, |line| {
+        let mut full = String::new();
+        let mut heard = |line: &str| {
             if let Some((count, text)) = command::step(line) {
                 progress.detail("image", name, "building", format!("{count} {text}"));
-                text.clone_into(&mut step);
+                line.clone_into(&mut step);
             }
             if line.to_ascii_lowercase().starts_with("error") {
                 line.clone_into(&mut last_error);
             }
+            if line.to_ascii_lowercase().contains("no space left") {
+                line.clone_into(&mut full);
+            }
             progress.output(name, line);
-        })
-        .await?;
-        if exit.code != 0 {
-            return Err(match exit.error {
+        };
+        let pulls = command.pulls.iter().map(|image| Command::pull_of(image));
+        let pulls: Vec<Vec<String>> = pulls.collect();
+        let mut exit = None;
+        for args in pulls.iter().chain([&command.args]) {
+            let ended = shell::run(lease, (args, &command.env), progress, &mut heard).await?;
+            let failed = ended.code != 0;
+            exit = Some(ended);
+            if failed {
+                break;
+            }
+        }
+        if let Some(exit) = exit.filter(|exit| exit.code != 0) {
+            let error = match exit.error {
                 Some(why) => builder::broken(&format!("service {}: {why}", job.service)),
                 None => command::failure(job, &step, &last_error),
-            });
+            };
+            return Err(builder::or_full(error, &full));
         }
         let id = shell::answer(lease, &["cat", &command.id_file], None).await?;
         let id = String::from_utf8_lossy(&id).trim().replace("sha256:", "");
@@ -347,9 +386,10 @@ async fn one(
         import::import(daemon, lease, (&id, &run), &job.names()?).await
     };
     let result = result.await;
-    let cleaned = shell::answer(lease, &["rm", "-rf", &command.dir], None).await;
-    let _id = result?;
-    cleaned?;
+    let marks = job.contexts().map(Context::mark).collect::<Vec<_>>();
+    let cleared = scraps.clear(&marks).await;
+    let _id = result.map_err(|error| builder::or_full(error, ""))?;
+    cleared?;
     progress.finish("image", name, "built");
     Ok(())
 }

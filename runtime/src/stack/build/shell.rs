@@ -10,6 +10,7 @@ use stack_vmm::{ExecSession, Input};
 
 use super::builder::Lease;
 use crate::container::vm_error;
+use crate::progress::Progress;
 
 /// Longest line of output; what is longer is cut into several.
 const LONGEST: usize = 16 << 10;
@@ -61,11 +62,12 @@ impl Drop for Running {
     }
 }
 
-/// Runs a command to its end, with this input; `line` gets its output.
+/// Runs a command to its end, without input; `line` gets its output, as fast as
+/// the client takes it.
 pub(super) async fn run(
     lease: &Lease,
-    args: &[String],
-    env: &[String],
+    (args, env): (&[String], &[String]),
+    progress: &Progress,
     mut line: impl FnMut(&str),
 ) -> Result<Exit, ApiError> {
     let mut running = Running::start(lease, lease.exec(args, env)).await?;
@@ -83,6 +85,7 @@ pub(super) async fn run(
             let part: Vec<u8> = rest.drain(..LONGEST).collect();
             say(&part, &mut line);
         }
+        progress.room().await;
     }
     for rest in rests {
         say(&rest, &mut line);
@@ -156,13 +159,13 @@ pub(super) async fn write_file(
         .map(drop)
 }
 
-/// The agent's tool that writes files.
+/// The agent's tool that writes files, for contexts: they are to be the same.
 pub(super) async fn sync(lease: &Lease) -> Result<Conversation<Running>, ApiError> {
     let exec = Exec {
         builtin: Some(Builtin::Sync),
         ..lease.exec(&[], &[])
     };
-    Ok(Conversation::new(Running::start(lease, exec).await?))
+    Ok(Conversation::new(Running::start(lease, exec).await?).exact())
 }
 
 impl Channel for Running {

@@ -87,6 +87,47 @@ fn ignored_directories_are_not_even_entered() {
 }
 
 #[test]
+fn where_it_is_exact_nothing_is_passed_over() {
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::PermissionsExt;
+    let odd = OsStr::from_bytes(b"\xff");
+    let look = |case: &mut Case| {
+        case.tree
+            .look(&case.folder.path().to_owned(), true, &mut |_| {})
+    };
+    let exact = |ignore: &[&str]| {
+        let mut case = Case::new(ignore, &[]);
+        case.tree = case.tree.exact();
+        case
+    };
+    let mut case = exact(&[]);
+    case.write("a", "1");
+    let path = case.folder.path().join("a");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o4711)).unwrap();
+    let changes = look(&mut case).unwrap();
+    assert!(matches!(
+        changes[1].now,
+        Some(Kind::File { mode: 0o4711, .. })
+    ));
+
+    let mut case = exact(&[]);
+    fs::write(case.folder.path().join(odd), "").unwrap();
+    let error = look(&mut case).unwrap_err();
+    assert!(error.to_string().contains("UTF-8"), "{error}");
+    for ignore in ["*", "sub"] {
+        let mut case = exact(&[ignore]);
+        case.write("sub/a", "1");
+        let sub = case.folder.path().join("sub");
+        fs::write(sub.join(odd), "").unwrap();
+        std::os::unix::fs::symlink(odd, sub.join("link")).unwrap();
+        look(&mut case).unwrap();
+    }
+    let mut case = exact(&[]);
+    std::os::unix::fs::symlink(odd, case.folder.path().join("link")).unwrap();
+    assert!(look(&mut case).is_err());
+}
+
+#[test]
 fn a_new_directory_is_read_whole() {
     let mut case = Case::new(&[], &[]);
     case.look("", true);

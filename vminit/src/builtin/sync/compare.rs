@@ -8,12 +8,16 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 use stack_protocol::sync::{Answer, Item, Kind, Stamp};
 
-use super::place;
+use super::place::{self, Target};
 
-pub(super) fn answer(target: &Path, item: &Item) -> Answer {
-    let Ok(path) = place::below(target, &item.path) else {
+pub(super) fn answer(target: &Target, item: &Item) -> Answer {
+    let Ok(path) = place::below(&target.path, &item.path) else {
         return Answer::Differs;
     };
+    if target.exact && !place::is_direct(&target.path, &item.path) {
+        return Answer::Differs;
+    }
+    let bits = target.mode_bits();
     let Ok(meta) = fs::symlink_metadata(&path) else {
         return Answer::Differs;
     };
@@ -21,12 +25,14 @@ pub(super) fn answer(target: &Path, item: &Item) -> Answer {
         // The target's own is the image's: it may be /tmp. A link to a
         // directory serves as well.
         Kind::Directory { mode } if meta.is_dir() => {
-            match item.path.is_empty() || meta.mode() & 0o777 == mode & 0o777 {
+            match item.path.is_empty() || meta.mode() & bits == mode & bits {
                 true => Answer::Same,
                 false => Answer::Differs,
             }
         }
-        Kind::Directory { .. } if fs::metadata(&path).is_ok_and(|meta| meta.is_dir()) => {
+        Kind::Directory { .. }
+            if !target.exact && fs::metadata(&path).is_ok_and(|meta| meta.is_dir()) =>
+        {
             Answer::Same
         }
         Kind::Symlink { to } => match fs::read_link(&path) {
@@ -38,7 +44,7 @@ pub(super) fn answer(target: &Path, item: &Item) -> Answer {
             mode,
         } if meta.is_file() => {
             let stamp = stamp(&meta);
-            if stamp.size != wanted.size || meta.mode() & 0o777 != mode & 0o777 {
+            if stamp.size != wanted.size || meta.mode() & bits != mode & bits {
                 Answer::Differs
             } else if stamp.is_like(wanted) {
                 Answer::Same

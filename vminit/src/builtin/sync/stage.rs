@@ -10,14 +10,15 @@ use std::time::{Duration, SystemTime};
 use rustix::process::{getegid, geteuid};
 use stack_protocol::sync::{Item, Kind, MOST_TOLD, Outcome, Stamp};
 
-use super::{compare, place, settle};
+use super::place::{self, Target};
+use super::{compare, settle};
 
 /// Contents up to this size are written at once, bytes.
 const SMALL: u64 = 64 << 10;
 
 /// A batch that is being said.
 pub(super) struct Stage {
-    target: PathBuf,
+    target: Target,
     owner: (u32, u32),
     /// Whom a file belongs to that this process makes.
     own: (u32, u32),
@@ -40,6 +41,8 @@ enum What {
     /// Lies aside.
     Move {
         staged: PathBuf,
+        /// Of a file.
+        mode: Option<u32>,
     },
     Directory {
         mode: u32,
@@ -48,9 +51,9 @@ enum What {
 }
 
 impl Stage {
-    pub(super) fn new(target: &Path, owner: (u32, u32)) -> Stage {
+    pub(super) fn new(target: &Target, owner: (u32, u32)) -> Stage {
         let mut stage = Stage {
-            target: target.to_path_buf(),
+            target: target.clone(),
             owner,
             own: (geteuid().as_raw(), getegid().as_raw()),
             parent: None,
@@ -59,7 +62,7 @@ impl Stage {
             outcome: Outcome::default(),
             broken: false,
         };
-        match place::aside(target) {
+        match place::aside(&target.path) {
             Ok(aside) => stage.aside = Some(aside),
             Err(error) => {
                 stage.broken = true;
@@ -108,10 +111,12 @@ impl Stage {
 
     fn stage(&mut self, item: &Item, content: &mut impl Read) -> io::Result<What> {
         let staged = self.next();
+        let mut has_mode = None;
         match &item.kind {
             Kind::Directory { mode } => return Ok(What::Directory { mode: *mode }),
             Kind::Symlink { to } => symlink(to, &staged)?,
             Kind::File { stamp, mode } => {
+                has_mode = Some(*mode);
                 let mut file = File::options()
                     .write(true)
                     .create_new(true)
@@ -134,7 +139,8 @@ impl Stage {
                 file.set_times(FileTimes::new().set_modified(modified))?;
             }
         }
-        Ok(What::Move { staged })
+        let mode = has_mode;
+        Ok(What::Move { staged, mode })
     }
 
     /// Where the next item is staged.
@@ -177,7 +183,20 @@ impl Stage {
     }
 
     fn carry_out(&mut self, step: &Step) -> io::Result<()> {
-        let path = place::below(&self.target, &step.path)?;
+        let path = place::below(&self.target.path, &step.path)?;
+        let bits = self.target.mode_bits();
+        if self.target.exact && self.parent.as_deref() != path.parent() {
+            self.parent = None;
+            match step.what {
+                // What is behind a link is not ours.
+                What::Remove if !place::is_direct(&self.target.path, &step.path) => return Ok(()),
+                What::Remove => {}
+                What::Move { .. } | What::Directory { .. } => {
+                    place::make_parents(&self.target, &path, self.owner)?;
+                    self.parent = path.parent().map(Path::to_path_buf);
+                }
+            }
+        }
         let there = fs::symlink_metadata(&path).ok();
         if let (Some(expected), Some(there)) = (&step.expected, &there)
             && there.is_file()
@@ -201,20 +220,20 @@ impl Stage {
                 return Ok(());
             }
             (What::Directory { mode }, there) => {
-                place::make_parents(&path, self.owner)?;
-                place::make_dir(&path, *mode, self.owner)?;
-                let mode = mode & 0o777;
+                place::make_parents(&self.target, &path, self.owner)?;
+                place::make_dir(&self.target, &path, *mode, self.owner)?;
+                let mode = mode & bits;
                 let mode = match there.filter(Metadata::is_dir).map(|there| there.mode()) {
-                    Some(has) if has & 0o777 == mode => return Ok(()),
+                    Some(has) if has & bits == mode => return Ok(()),
                     // Not said by the host.
-                    Some(has) => has & 0o7000 | mode,
+                    Some(has) => has & 0o7777 & !bits | mode,
                     None => mode,
                 };
                 fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
             }
-            (What::Move { staged }, there) => {
+            (What::Move { staged, mode }, there) => {
                 if there.is_none() && self.parent.as_deref() != path.parent() {
-                    place::make_parents(&path, self.owner)?;
+                    place::make_parents(&self.target, &path, self.owner)?;
                     self.parent = path.parent().map(Path::to_path_buf);
                 }
                 let owner = there
@@ -223,6 +242,10 @@ impl Stage {
                     .map_or(self.owner, |there| (there.uid(), there.gid()));
                 if owner != self.own {
                     lchown(staged, Some(owner.0), Some(owner.1))?;
+                }
+                // Writing and chown(2) take these away.
+                if let Some(mode) = mode.filter(|mode| mode & bits & 0o7000 != 0) {
+                    fs::set_permissions(staged, fs::Permissions::from_mode(mode & bits))?;
                 }
                 if there.is_some_and(|there| there.is_dir()) {
                     fs::remove_dir_all(&path)?;
@@ -278,17 +301,18 @@ fn rename(from: &Path, to: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use stack_protocol::sync::Answer;
+
     use super::*;
 
-    #[test]
-    fn what_cannot_be_staged_keeps_nothing_else_back() {
-        let dir = std::env::temp_dir().join(format!("stack-stage-{}", std::process::id()));
-        let (target, aside) = (dir.join("target"), dir.join("aside"));
-        fs::create_dir_all(target.join("there")).unwrap();
+    /// A stage in an empty directory.
+    fn stage(dir: &Path, exact: bool) -> Stage {
+        let (path, aside) = (dir.join("target"), dir.join("aside"));
+        fs::create_dir_all(&path).unwrap();
         fs::create_dir_all(&aside).unwrap();
         let own = (geteuid().as_raw(), getegid().as_raw());
-        let mut stage = Stage {
-            target: target.clone(),
+        Stage {
+            target: Target { path, exact },
             owner: own,
             own,
             parent: None,
@@ -296,7 +320,57 @@ mod tests {
             steps: Vec::new(),
             outcome: Outcome::default(),
             broken: false,
+        }
+    }
+
+    #[test]
+    fn where_it_is_exact_no_link_counts_as_a_directory() {
+        let dir = std::env::temp_dir().join(format!("stack-exact-{}", std::process::id()));
+        let mut stage = stage(&dir, true);
+        let (target, outside) = (stage.target.clone(), dir.join("outside"));
+        fs::create_dir_all(&outside).unwrap();
+        fs::write(outside.join("a"), "own").unwrap();
+        for link in ["said", "implied", "gone"] {
+            symlink("../outside", target.path.join(link)).unwrap();
+        }
+        let stamp = Stamp {
+            size: 3,
+            modified_ns: 0,
         };
+        let file = |path: &str| Item {
+            path: path.to_owned(),
+            kind: Kind::File {
+                stamp,
+                mode: 0o4755,
+            },
+        };
+        let said = Item {
+            path: "said".to_owned(),
+            kind: Kind::Directory { mode: 0o1777 },
+        };
+        for item in [said.clone(), file("said/a"), file("implied/a")] {
+            assert_eq!(compare::answer(&target, &item), Answer::Differs);
+            stage.put(item, None, &mut &b"new"[..]).unwrap();
+        }
+        stage.remove("gone/a".to_owned(), None);
+        let outcome = stage.commit();
+        let own = fs::read_to_string(outside.join("a"));
+        let real = |name: &str| fs::symlink_metadata(target.path.join(name)).unwrap().mode();
+        let modes = ["said", "said/a", "implied", "implied/a"].map(real);
+        let again = compare::answer(&target, &said);
+        fs::remove_dir_all(&dir).unwrap();
+        assert_eq!(outcome.failures, []);
+        assert_eq!(own.unwrap(), "own");
+        assert_eq!(modes, [0o41777, 0o104_755, 0o40755, 0o104_755]);
+        assert_eq!(again, Answer::Same);
+    }
+
+    #[test]
+    fn what_cannot_be_staged_keeps_nothing_else_back() {
+        let dir = std::env::temp_dir().join(format!("stack-stage-{}", std::process::id()));
+        let mut stage = stage(&dir, false);
+        let target = stage.target.path.clone();
+        fs::create_dir_all(target.join("there")).unwrap();
         let mut put = |path: &str, kind| {
             let path = path.to_owned();
             let item = Item { path, kind };

@@ -74,7 +74,6 @@ async fn what_the_file_says_is_on_the_command_line() {
         "--build-context base=docker-image://docker.io/library/shop-base:latest",
         "--add-host db:10.0.0.1",
         "--no-cache",
-        "--pull-always",
         "--shm-size 1024k",
         "--ulimit nofile=10:20",
         "--cap-add all",
@@ -85,12 +84,25 @@ async fn what_the_file_says_is_on_the_command_line() {
         assert!(line.contains(part), "{part} is not in {line}");
     }
     assert!(!line.contains("hidden") && !line.contains("--ssh"));
+    // It is built from another service's image, which is in no registry.
+    assert!(!line.contains("--pull-always"), "{line}");
+    assert_eq!(command.pulls, ["docker.io/library/busybox:latest"]);
     assert_eq!(command.warnings.len(), 1, "{:?}", command.warnings);
     let secret = command
         .files
         .iter()
         .find(|(path, _)| path.ends_with("secret-0"));
     assert_eq!(secret.unwrap().1, b"hidden");
+
+    // With images of registries only, the engine asks.
+    let spec = BuildSpec {
+        image: "shop-web".to_owned(),
+        pull: true,
+        ..BuildSpec::default()
+    };
+    let command = self::command(&spec).await;
+    assert!(command.args.iter().any(|word| word == "--pull-always"));
+    assert!(command.pulls.is_empty());
 }
 
 #[tokio::test]
@@ -181,4 +193,14 @@ fn a_failure_names_the_line() {
         error.message,
         "service web: Dockerfile:1: `FROM busybox:1` failed: no such image"
     );
+}
+
+#[test]
+fn a_failure_names_the_line_of_the_step_that_was_last() {
+    let spec = BuildSpec::default();
+    let twice = job(&spec, "FROM a\nRUN x\nRUN x\n");
+    let error = failure(&twice, "STEP 3/3: RUN x", "Error: exit status 1");
+    assert!(error.message.contains("Dockerfile:3: `RUN x`"), "{error}");
+    let error = failure(&twice, "[1/2] STEP 2/2: RUN x", "Error: exit status 1");
+    assert!(error.message.contains("Dockerfile:2: `RUN x`"), "{error}");
 }
