@@ -111,6 +111,7 @@ async fn shares_read_and_write() {
         tag: stack_files::TAG.to_owned(),
         name: name.to_owned(),
         copy_image_content: false,
+        foreign: false,
     };
     let machine = Machine::new(assets)
         .share(&host.path().join("rw"), false)

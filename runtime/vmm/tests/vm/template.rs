@@ -75,6 +75,7 @@ fn config(script: &str) -> VmConfig {
         tag: stack_files::TAG.to_owned(),
         name: "0".to_owned(),
         copy_image_content: false,
+        foreign: false,
     };
     let mut config = VmConfig {
         interfaces: vec![interface(1), interface(2)],
