@@ -339,6 +339,7 @@ fn a_disk_becomes_a_tree_when_a_second_service_comes() {
     begun.kill();
     drop(begun.finish(10));
     eventually("its end", 10, || home.vms().is_empty().then_some(()));
+    project.stack(&["stop", "one"]).ok();
     project.stack(&["up", "-d", "two"]).ok();
     form("tree");
     // The first one, which does not run, was made when it was a disk.
