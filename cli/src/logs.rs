@@ -37,6 +37,9 @@ pub(crate) struct Look {
     pub(crate) prefix: bool,
     /// Say when it was written.
     pub(crate) timestamps: bool,
+    /// What came from standard error goes there: as with Docker Compose not for `logs`,
+    /// whose output is searched and kept.
+    pub(crate) apart: bool,
 }
 
 impl Look {
@@ -47,6 +50,7 @@ impl Look {
             paint_err: Paint(colour && ui.err.0),
             prefix: true,
             timestamps: false,
+            apart: true,
         }
     }
 }
@@ -106,7 +110,8 @@ impl<W: Write, E: Write> Printer<W, E> {
     /// # Errors
     /// Its stream is closed.
     pub(crate) fn line(&mut self, line: &LogLine) -> Result<(), Error> {
-        let (paint, terminal) = match line.stderr {
+        let to_err = line.stderr && self.look.apart;
+        let (paint, terminal) = match to_err {
             true => (self.look.paint_err, self.terminals.1),
             false => (self.look.paint, self.terminals.0),
         };
@@ -123,7 +128,7 @@ impl<W: Write, E: Write> Printer<W, E> {
         } else {
             text.push_str(&line.line);
         }
-        self.write(line.stderr, &text)
+        self.write(to_err, &text)
     }
 
     /// Says how a container has ended, in place of a line of it.
@@ -229,6 +234,7 @@ mod tests {
         paint_err: Paint(false),
         prefix: true,
         timestamps: false,
+        apart: true,
     };
 
     #[test]
@@ -250,6 +256,15 @@ mod tests {
         let (out, err) = print_both(false, PLAIN, &[line("shop-web-1", "well"), wrong]);
         assert_eq!(out, "web-1       | well\n");
         assert_eq!(err, "web-1       | wrong\n");
+        let look = Look {
+            apart: false,
+            ..PLAIN
+        };
+        let wrong = LogLine {
+            stderr: true,
+            ..line("shop-web-1", "wrong")
+        };
+        assert_eq!(print(false, look, &[wrong]), "web-1       | wrong\n");
     }
 
     #[test]

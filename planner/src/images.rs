@@ -11,14 +11,10 @@ impl Project {
     /// profiles: what is built here or has a digest already is left out.
     pub fn pinnable_images(&self) -> BTreeMap<String, BTreeSet<String>> {
         let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        let all = || self.services().chain(&self.parts.disabled);
         // Another service may build what this one names.
-        let built: BTreeSet<&str> = all()
-            .filter(|(_, service)| service.get("build").is_some())
-            .filter_map(|(_, service)| image(service))
-            .collect();
-        for (name, service) in all() {
-            if let Some(image) = pinnable(service).filter(|image| !built.contains(image)) {
+        let built = self.built_images();
+        for (name, service) in self.services().chain(&self.parts.disabled) {
+            if let Some(image) = pinnable(service).filter(|image| !built.contains(*image)) {
                 found
                     .entry(image.to_owned())
                     .or_default()
@@ -26,6 +22,15 @@ impl Project {
             }
         }
         found
+    }
+
+    /// References as written that some service builds, of all profiles.
+    pub fn built_images(&self) -> BTreeSet<String> {
+        let all = self.services().chain(&self.parts.disabled);
+        all.filter(|(_, service)| service.get("build").is_some())
+            .filter_map(|(_, service)| image(service))
+            .map(str::to_owned)
+            .collect()
     }
 
     /// References of enabled services that have no digest yet, sorted.

@@ -112,6 +112,14 @@ impl Lock {
         out
     }
 
+    /// The lock without these references.
+    #[must_use]
+    pub fn without(mut self, references: &BTreeSet<String>) -> Lock {
+        self.images
+            .retain(|reference, _| !references.contains(reference));
+        self
+    }
+
     /// How the lock differs from what a stack needs.
     pub fn drift(&self, needed: &BTreeMap<String, BTreeSet<String>>) -> Drift {
         let missing = needed

@@ -92,6 +92,12 @@ pub(crate) fn unmount_all() {
     if servers.is_empty() {
         rustix::fs::sync();
     }
+    let holds_data =
+        |target: &&String| target.starts_with("/run/volume/") || target.starts_with("/run/scratch");
+    for disk in disks.iter().filter(holds_data) {
+        // Whatever keeps it mounted, as a process that waits for such a server.
+        let _ = fs::File::open(disk).map(rustix::fs::syncfs);
+    }
     disks.iter().for_each(|target| unmount(target));
     if servers.is_empty() {
         rustix::fs::sync();

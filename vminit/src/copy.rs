@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, SeekFrom, Timespec, Timestamps, XattrFlags};
 
+/// Attributes with these names are notes of whoever keeps the files.
+const OWN: [&[u8]; 3] = [b"trusted.overlay.", b"trusted.stack.", b"user.stack."];
 /// Bytes that are read at once from a file with holes.
 const PIECE: usize = 256 << 10;
 
@@ -18,6 +20,11 @@ const PIECE: usize = 256 << 10;
 /// `from`.
 pub(crate) fn contents(from: &Path, to: &Path) -> io::Result<()> {
     Copy::default().contents(from, to)
+}
+
+/// Copies what is in `from` into `to`, which stays what it is itself.
+pub(crate) fn inside(from: &Path, to: &Path) -> io::Result<()> {
+    Copy::default().inside(from, to)
 }
 
 #[derive(Default)]
@@ -28,12 +35,17 @@ struct Copy {
 
 impl Copy {
     fn contents(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        self.inside(from, to)?;
+        let meta = fs::metadata(from)?;
+        attributes(from, to, &meta)
+    }
+
+    fn inside(&mut self, from: &Path, to: &Path) -> io::Result<()> {
         for entry in fs::read_dir(from)? {
             let entry = entry?;
             self.one(&entry.path(), &to.join(entry.file_name()))?;
         }
-        let meta = fs::metadata(from)?;
-        attributes(from, to, &meta)
+        Ok(())
     }
 
     fn one(&mut self, from: &Path, to: &Path) -> io::Result<()> {
@@ -45,8 +57,11 @@ impl Copy {
         }
         if meta.nlink() > 1 {
             let inode = (meta.dev(), meta.ino());
-            if let Some(first) = self.links.get(&inode) {
-                return fs::hard_link(first, to);
+            // Where files have one name only, it is another file.
+            if let Some(first) = self.links.get(&inode)
+                && fs::hard_link(first, to).is_ok()
+            {
+                return Ok(());
             }
             self.links.insert(inode, to.to_path_buf());
         }
@@ -117,8 +132,8 @@ pub(crate) fn attributes(from: &Path, to: &Path, meta: &Metadata) -> io::Result<
         .split(|byte| *byte == 0)
         .filter(|name| !name.is_empty())
     {
-        // The overlay's own are not the image's.
-        if name.starts_with(b"trusted.overlay.") {
+        // The overlay's own and ours are not the image's.
+        if OWN.iter().any(|own| name.starts_with(own)) {
             continue;
         }
         let name = CString::new(name)?;

@@ -204,12 +204,14 @@ fn layers(config: &VmConfig, disks: &Disks) -> io::Result<()> {
 /// Makes the mount with the number `n`.
 fn one(config: &VmConfig, n: usize, root: &Root, disks: &Disks) -> io::Result<()> {
     let wanted: &Mount = &config.mounts[n];
+    // What the image does not have there gives a volume nothing.
+    let gives = wanted.subpath.is_empty() && root.existing(&wanted.target).is_ok();
     let mut shown = match &wanted.source {
         MountSource::Disk {
             serial,
             copy_image_content,
         } => {
-            let image = if *copy_image_content && wanted.subpath.is_empty() {
+            let image = if *copy_image_content && gives {
                 Some(root.directory(&wanted.target)?)
             } else {
                 None
@@ -227,7 +229,7 @@ fn one(config: &VmConfig, n: usize, root: &Root, disks: &Disks) -> io::Result<()
                 let target = root.file(&wanted.target)?;
                 return bind(&source, &target.path(), wanted.read_only);
             }
-            if *copy_image_content && wanted.subpath.is_empty() {
+            if *copy_image_content && gives {
                 let image = root.directory(&wanted.target)?;
                 match foreign {
                     true => volume::fill_foreign(&source, &image)?,
@@ -256,7 +258,7 @@ fn one(config: &VmConfig, n: usize, root: &Root, disks: &Disks) -> io::Result<()
                 n,
                 config,
             )?;
-            if *copy_image_content && wanted.subpath.is_empty() {
+            if *copy_image_content && gives {
                 volume::fill_foreign(&source, &root.directory(&wanted.target)?)?;
             }
             source

@@ -62,28 +62,25 @@ pub(crate) fn fill_shared(top: &Path, image: &Target) -> io::Result<()> {
         .map_err(|error| io::Error::other(format!("copying the image's content: {error}")))
 }
 
-/// [`fill`], for a directory that is the user's own or a server's: nothing of it is ever
-/// removed but what this copy has made, when it fails.
+/// [`fill`], for a directory that is the user's own or a server's: it stays what it is
+/// itself, nothing in it is ever removed, and a copy that was cut off stays so.
 pub(crate) fn fill_foreign(top: &Path, image: &Target) -> io::Result<()> {
-    foreign(top, &image.path())
-        .map_err(|error| io::Error::other(format!("copying the image's content: {error}")))
+    foreign(top, &image.path()).map_err(|error| {
+        let nocopy = "`nocopy: true` leaves it empty";
+        io::Error::other(format!("copying the image's content: {error}; {nocopy}"))
+    })
 }
 
 fn foreign(top: &Path, image: &Path) -> io::Result<()> {
-    if !is_empty(top)? && !top.join(LOCK).exists() {
+    let nothing = fs::read_dir(image)?.next().is_none();
+    if nothing || !is_empty(top)? && !top.join(LOCK).exists() {
         return Ok(());
     }
     let lock = Lock::take(top)?;
-    let mut copied = Ok(());
-    if is_empty(top)? {
-        copied = copy::contents(image, top);
-        if copied.is_err() {
-            for entry in fs::read_dir(image)?.flatten() {
-                let made = top.join(entry.file_name());
-                let _ = fs::remove_dir_all(&made).or_else(|_| fs::remove_file(&made));
-            }
-        }
-    }
+    let copied = match is_empty(top)? {
+        true => copy::inside(image, top),
+        false => Ok(()),
+    };
     lock.map_or(Ok(()), Lock::end)?;
     copied
 }
@@ -95,6 +92,9 @@ fn shared(top: &Path, image: &Path) -> io::Result<()> {
         return gone(fs::remove_file(top.join(LOCK)));
     }
     if known.is_none() && !is_empty(top)? && !top.join(LOCK).exists() {
+        return Ok(());
+    }
+    if known == Some(Mark::Owned) && fs::read_dir(image)?.next().is_none() {
         return Ok(());
     }
     let lock = Lock::take(top)?;
@@ -116,8 +116,8 @@ fn fill_from(top: &Path, image: &Path, lock: Option<&Lock>) -> io::Result<()> {
     }
     if fs::read_dir(image)?.next().is_none() {
         if known != Some(Mark::Owned) {
-            set_mark(top, Mark::Owned)?;
             own(top, image)?;
+            set_mark(top, Mark::Owned)?;
         }
         return Ok(());
     }

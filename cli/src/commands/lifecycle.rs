@@ -205,6 +205,7 @@ async fn act_on(
     let mut services = services.services;
     let project = context.named()?;
     let client = context.client().await?;
+    let all_services = services.is_empty();
     let mut existing = containers(&client, &project.name).await?;
     project.check_services(&services, &existing)?;
     if let (false, true, Some(known)) = (orphans, services.is_empty(), &project.services) {
@@ -242,7 +243,7 @@ async fn act_on(
     };
     // What there is gets started all the same.
     let missing = match verb {
-        Verb::Start if request.services.is_empty() => without_container(context, &existing),
+        Verb::Start if all_services => without_container(context, &existing),
         _ => None,
     };
     let path = format!("/v1/stacks/{}/action", project.name);
@@ -265,7 +266,8 @@ async fn act_on(
 /// The first service of the file that is enabled and should have a container, but
 /// has none.
 fn without_container(context: &Context, existing: &[Container]) -> Option<String> {
-    let has_none = |name: &String| !existing.iter().any(|one| one.service == *name);
+    let of_file = || existing.iter().filter(|one| !one.one_off);
+    let has_none = |name: &String| !of_file().any(|one| one.service == *name);
     let wanted = context.wanted()?.services.into_iter();
     wanted
         .filter(|(_, service)| service.replicas > 0)

@@ -104,6 +104,7 @@ impl Logs {
         let look = Look {
             prefix: !self.no_log_prefix,
             timestamps: self.timestamps,
+            apart: false,
             ..Look::new(context.ui, !self.no_color)
         };
         let mut printer = Printer::new(look, &project.name, &known);

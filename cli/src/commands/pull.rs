@@ -63,11 +63,11 @@ impl Pull {
         // What is only built here is in no registry.
         let only_built = |name: &str| {
             let image = &spec.services[name].image;
-            let Some((builder, _)) = crate::builds::builder(&builds, name, image) else {
+            let Some((builder, build)) = crate::builds::builder(&builds, name, image) else {
                 return false;
             };
-            let named = project.model().at(&["services", builder, "image"]);
-            self.ignore_buildable || named.is_none()
+            // The name of an image that was given none.
+            self.ignore_buildable || build.image == format!("{}-{builder}", project.name())
         };
         let mut images: Vec<String> = chosen
             .iter()

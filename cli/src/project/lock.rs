@@ -102,6 +102,8 @@ impl Context {
                 }),
             };
         };
+        // What is built here is not pinned any more.
+        let lock = lock.without(&project.built_images());
         let drift = lock.drift(&project.pinnable_images());
         if !drift.is_empty() {
             match demand {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
-use stack_api::spec::{FileSpec, ServiceSpec};
+use stack_api::spec::{FileSpec, MountSource, ServiceSpec};
 
 use super::change::{Change, HIDDEN};
 use super::class::{self, Class};
@@ -55,10 +55,16 @@ pub(super) fn changes(old: &ServiceSpec, new: &ServiceSpec, room: &Room) -> Vec<
 
 /// As JSON, without the contents of files: they may be large.
 fn fields(spec: &ServiceSpec) -> Map<String, Value> {
-    let spec = ServiceSpec {
+    let mut spec = ServiceSpec {
         files: Vec::new(),
         ..spec.clone()
     };
+    for mount in &mut spec.mounts {
+        if let MountSource::Bind { copy, .. } = &mut mount.source {
+            // It matters to an empty directory alone.
+            *copy = false;
+        }
+    }
     match serde_json::to_value(&spec) {
         Ok(Value::Object(fields)) => fields,
         _ => Map::new(),

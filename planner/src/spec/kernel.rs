@@ -81,7 +81,7 @@ fn stop_signal(node: &Node, report: &mut Report) {
     let Some(text) = node.scalar_text() else {
         return;
     };
-    if signal::number(&text).is_some() {
+    if text.is_empty() || signal::number(&text).is_some() {
         return;
     }
     let upper = text.to_ascii_uppercase();

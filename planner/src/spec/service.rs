@@ -67,7 +67,7 @@ pub(super) fn service(parts: &Parts, name: &str, node: &Node, report: &mut Repor
             .and_then(|score| i32::try_from(score).ok()),
         restart,
         retry,
-        stop_signal: text(node, "stop_signal"),
+        stop_signal: text(node, "stop_signal").filter(|name| !name.is_empty()),
         stop_grace_period_ms: milliseconds(node.get("stop_grace_period"), report),
         healthcheck: node
             .get("healthcheck")

@@ -81,7 +81,8 @@ impl Parts {
                 } => {
                     let (path, kind) = resolved.volumes.get(volume).cloned().unwrap_or_default();
                     subpath_of = subpath.clone().unwrap_or_default();
-                    self.volume(path, kind, mount.read_only, !nocopy)
+                    let copy = !nocopy && subpath.is_none();
+                    self.volume(path, kind, mount.read_only, copy)
                 }
                 MountSource::Anonymous => continue,
                 MountSource::Bind { path, .. } if is_socket(path) => self.socket(path, n)?,
@@ -148,7 +149,8 @@ impl Parts {
         let fill = copy
             && match kind {
                 VolumeKind::Disk => stack_vmm::disk::is_unused(&path),
-                VolumeKind::Tree => is_empty(&path),
+                // Empty, or a copy was cut off.
+                VolumeKind::Tree => is_empty(&path) || path.join(".stack-fill").exists(),
             };
         let (ro, copy) = (ro && !fill, copy && (fill || !ro));
         match kind {

@@ -21,12 +21,13 @@ use crate::space::Lease;
 const MESSAGE: usize = 4 << 10;
 
 /// What vminit makes mount points of.
-const PLACES: [&str; 6] = [
+const PLACES: [&str; 7] = [
     "/dev",
     "/proc",
     "/sys",
     "/etc/hosts",
     "/etc/hostname",
+    "/etc/mtab",
     "/etc/resolv.conf",
 ];
 

@@ -79,7 +79,7 @@ pub(super) async fn start(
                 MountSource::Share {
                     tag: stack_files::TAG.to_owned(),
                     name,
-                    copy_image_content: true,
+                    copy_image_content: !mounts.is_empty(),
                     foreign: false,
                 }
             }

@@ -74,7 +74,11 @@ fn children(dir: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(inside)
 }
 
+/// Nothing of a service's own: an empty place, or Docker's link for a mount table.
 fn is_empty(path: &Path, meta: &Metadata) -> bool {
+    if meta.is_symlink() {
+        return fs::read_link(path).is_ok_and(|to| to == Path::new("/proc/mounts"));
+    }
     match meta.is_dir() {
         true => fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none()),
         false => meta.is_file() && meta.len() == 0,

@@ -128,6 +128,12 @@ impl Fs {
         }
     }
 
+    /// Three quarters of the files that the guest may have open are not.
+    pub(super) fn has_much_room(&self) -> bool {
+        let Room(most) = self.common.room;
+        guard(&self.files).len() < most / 4
+    }
+
     /// Closes what can be opened again.
     fn purge(&self, files: &mut Files) {
         for (node, open) in files.iter_mut().filter(|(_, open)| !open.held) {

@@ -46,6 +46,11 @@ impl Fs {
         let mut kept = Vec::new();
         for fs in self.common.all() {
             let own = fs.session == self.session;
+            // What another VM may have open is its own to lose: without end it would be
+            // left no room to open anything.
+            if !own && !fs.has_much_room() {
+                continue;
+            }
             for node in fs.nodes_of(identity(&found.stat), last, own.then_some(node).flatten()) {
                 match fs.keep(node) {
                     Ok(true) => kept.push(Kept {

@@ -146,8 +146,9 @@ fn file(
         .write(&file)
         .and_then(|()| finish(entry, &aside, order));
     let placed = written.and_then(|()| match fs::rename(&aside, path) {
-        // What is mounted at the path can only be written, not renamed over.
-        Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+        // What is mounted at the path, or another's in a directory like `/tmp`, can only
+        // be written, not renamed over.
+        Err(error) if error.kind() == io::ErrorKind::ResourceBusy || is_closed(&error) => {
             let mut from = File::open(&aside)?;
             io::copy(&mut from, &mut overwrite(path)?)?;
             finish(entry, path, order)
