@@ -3,7 +3,7 @@
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 
-use stack_tests::{Home, Project, eventually};
+use stack_tests::{Home, eventually};
 
 /// The checker that runs in the guests.
 const POSIX: &str = include_str!("../files/posix.py");
@@ -177,49 +177,45 @@ fn a_machine_that_is_alone_relies_on_what_it_knows_until_another_comes() {
         assert_eq!(seen, format!("{n}\n{n}\n"));
     }
     for service in ["one", "two"] {
-        hears_of_changes(&project, service);
-    }
-}
-
-/// What watches a directory of the host in a service is told what the host does there.
-fn hears_of_changes(project: &Project<'_>, service: &str) {
-    let dir = project
-        .dir()
-        .join("data")
-        .join(format!("watched-{service}"));
-    std::fs::create_dir(&dir).unwrap();
-    std::fs::write(dir.join("old"), "1").unwrap();
-    let ready = project.dir().join(format!("data/watching-{service}"));
-    let script =
-        format!("python3 /tool/inotify.py /data/watched-{service} /data/watching-{service}");
-    let begun = project.begin(&["exec", "-T", service, "sh", "-c", &script]);
-    eventually("the service", 30, || ready.exists().then_some(()));
-    std::fs::write(dir.join("old"), "12").unwrap();
-    std::fs::write(dir.join("new"), "1").unwrap();
-    // As editors save.
-    std::fs::write(dir.join("old~"), "123").unwrap();
-    std::fs::rename(dir.join("old~"), dir.join("old")).unwrap();
-    std::fs::create_dir(dir.join("sub")).unwrap();
-    std::fs::set_permissions(dir.join("old"), Permissions::from_mode(0o600)).unwrap();
-    std::thread::sleep(std::time::Duration::from_millis(500));
-    std::fs::remove_file(dir.join("new")).unwrap();
-    std::thread::sleep(std::time::Duration::from_millis(500));
-    std::fs::write(dir.join("end"), "").unwrap();
-    let told = begun.finish(60).ok();
-    for wanted in [
-        "modify old",
-        "close_write old",
-        "create new",
-        "modify new",
-        "create old~",
-        "moved_from old~",
-        "moved_to old",
-        "create sub",
-        "attrib old",
-        "delete new",
-        "create end",
-    ] {
-        assert!(told.lines().any(|line| line == wanted), "{wanted}:\n{told}");
+        // What watches a directory of the host is told what the host does there.
+        let dir = project
+            .dir()
+            .join("data")
+            .join(format!("watched-{service}"));
+        std::fs::create_dir(&dir).unwrap();
+        std::fs::write(dir.join("old"), "1").unwrap();
+        let ready = project.dir().join(format!("data/watching-{service}"));
+        let script =
+            format!("python3 /tool/inotify.py /data/watched-{service} /data/watching-{service}");
+        let begun = project.begin(&["exec", "-T", service, "sh", "-c", &script]);
+        eventually("the service", 30, || ready.exists().then_some(()));
+        std::fs::write(dir.join("old"), "12").unwrap();
+        std::fs::write(dir.join("new"), "1").unwrap();
+        // As editors save.
+        std::fs::write(dir.join("old~"), "123").unwrap();
+        std::fs::rename(dir.join("old~"), dir.join("old")).unwrap();
+        std::fs::create_dir(dir.join("sub")).unwrap();
+        std::fs::set_permissions(dir.join("old"), Permissions::from_mode(0o600)).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        std::fs::remove_file(dir.join("new")).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        std::fs::write(dir.join("end"), "").unwrap();
+        let told = begun.finish(60).ok();
+        for wanted in [
+            "modify old",
+            "close_write old",
+            "create new",
+            "modify new",
+            "create old~",
+            "moved_from old~",
+            "moved_to old",
+            "create sub",
+            "attrib old",
+            "delete new",
+            "create end",
+        ] {
+            assert!(told.lines().any(|line| line == wanted), "{wanted}:\n{told}");
+        }
     }
 }
 

@@ -12,6 +12,9 @@ use crate::fuse::{Args, Header, Res};
 const NOREPLACE: u32 = 1;
 const EXCHANGE: u32 = 2;
 
+/// A directory and a name in it.
+type Place<'a> = (u64, &'a [u8]);
+
 impl Fs {
     pub(super) fn unlink(&self, header: &Header, mut args: Args<'_>, again: bool) -> Res<Vec<u8>> {
         let name = args.name()?;
@@ -86,7 +89,7 @@ impl Fs {
         &self,
         header: &Header,
         (from_dir, to_dir): (&Found, &Found),
-        (first, second): ((u64, &[u8]), (u64, &[u8])),
+        (first, second): (Place<'_>, Place<'_>),
         again: bool,
     ) -> Res<Vec<u8>> {
         let request = header.unique;

@@ -91,10 +91,7 @@ fn where_it_is_exact_nothing_is_passed_over() {
     use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::PermissionsExt;
     let odd = OsStr::from_bytes(b"\xff");
-    let look = |case: &mut Case| {
-        case.tree
-            .look(&case.folder.path().to_owned(), true, &mut |_| {})
-    };
+    let look = |case: &mut Case| case.tree.look(case.folder.path(), true, &mut |_| {});
     let exact = |ignore: &[&str]| {
         let mut case = Case::new(ignore, &[]);
         case.tree = case.tree.exact();
