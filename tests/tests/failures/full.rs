@@ -6,7 +6,7 @@ use std::path::Path;
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
-use stack_tests::{Home, Project, eventually, is_root};
+use stack_tests::{Home, eventually, is_root};
 
 use crate::one_service;
 
@@ -36,22 +36,6 @@ fn on_a_small_disk(size: &str) -> Option<Home> {
         .expect("a tmpfs");
     });
     Some(home)
-}
-
-/// Blocks of 4 KiB that are free on the home's disk.
-fn free(project: &Project<'_>) -> u64 {
-    let pages = project.shell("stat -f -c %a ../../home").ok();
-    pages.trim().parse().expect("a number")
-}
-
-/// Leaves so many bytes; to the last one, when nothing is to be left.
-fn fill(project: &Project<'_>, file: &mut std::fs::File, left: u64) {
-    let end = (free(project) + 1).saturating_sub(left >> 12);
-    for _ in 0..end {
-        if file.write_all(&[1; 4096]).is_err() {
-            return;
-        }
-    }
 }
 
 #[test]
@@ -92,7 +76,17 @@ fn it_fills_up_under_everything_that_runs() {
     inside("dd if=/dev/urandom of=/big bs=1M count=24; sync").ok();
     let filler = home.dir().join("home/filler");
     let mut file = std::fs::File::create(&filler).expect("room");
-    let fill = |file: &mut std::fs::File, left: u64| fill(&project, file, left);
+    let fill = |file: &mut std::fs::File, left: u64| {
+        let pages = project.shell("stat -f -c %a ../../home").ok();
+        let pages: u64 = pages.trim().parse().expect("a number");
+        // To the last byte, when nothing is to be left.
+        let end = (pages + 1).saturating_sub(left >> 12);
+        for _ in 0..end {
+            if file.write_all(&[1; 4096]).is_err() {
+                return;
+            }
+        }
+    };
     // Nothing is made by half.
     fill(&mut file, 6 << 20);
     project
@@ -138,31 +132,4 @@ fn it_fills_up_under_everything_that_runs() {
     project.stack(&["stop", "box"]).ok();
     let shown = project.stack(&["ps", "-a", "--format", "json"]).ok();
     assert!(shown.contains("the end of its output is lost"), "{shown}");
-}
-
-#[test]
-fn a_build_waits_for_room() {
-    let Some(home) = on_a_small_disk("700m") else {
-        return;
-    };
-    let home = home
-        .env("STACK_TEMPLATES", "off")
-        .env("STACK_BUILDER_IMAGE", "buildah:1");
-    let file = "services:\n  box:\n    build:\n      dockerfile_inline: |\n        FROM busybox:1\n        \
-                RUN dd if=/dev/urandom of=/big bs=1M count=48 && sync\n";
-    let small = "services:\n  box:\n    build: {dockerfile_inline: 'FROM busybox:1'}\n";
-    // The builder is there, with the base image.
-    home.project("small", small).stack(&["build"]).ok();
-    let project = home.project("built", file);
-    let filler = home.dir().join("home/filler");
-    let mut file = std::fs::File::create(&filler).expect("room");
-    fill(&project, &mut file, 16 << 20);
-    let building = project.begin(&["build"]);
-    eventually("a full disk", 120, || (free(&project) == 0).then_some(()));
-    // It is looked at every second whether there is room.
-    std::thread::sleep(std::time::Duration::from_secs(5));
-    std::fs::remove_file(&filler).expect("the filler");
-    drop(file);
-    let built = building.finish(300);
-    built.says("the builder is halted").ok();
 }
