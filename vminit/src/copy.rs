@@ -11,8 +11,6 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, SeekFrom, Timespec, Timestamps, XattrFlags};
 
-/// Attributes with these names are notes of whoever keeps the files.
-const OWN: [&[u8]; 3] = [b"trusted.overlay.", b"trusted.stack.", b"user.stack."];
 /// Bytes that are read at once from a file with holes.
 const PIECE: usize = 256 << 10;
 
@@ -133,7 +131,10 @@ pub(crate) fn attributes(from: &Path, to: &Path, meta: &Metadata) -> io::Result<
         .filter(|name| !name.is_empty())
     {
         // The overlay's own and ours are not the image's.
-        if OWN.iter().any(|own| name.starts_with(own)) {
+        if stack_archive::NOTES
+            .iter()
+            .any(|note| name.starts_with(note))
+        {
             continue;
         }
         let name = CString::new(name)?;
