@@ -29,6 +29,8 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        // A log that cannot be written, on a full disk, stops nothing.
+        .log_internal_errors(false)
         .with_ansi(false)
         .init();
     // Sockets and files are for this user alone, from their first moment.

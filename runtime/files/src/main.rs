@@ -12,6 +12,8 @@ fn main() -> ExitCode {
                 .unwrap_or_else(|_| "info".into()),
         )
         .with_writer(std::io::stderr)
+        // A log that cannot be written, on a full disk, stops nothing.
+        .log_internal_errors(false)
         .with_ansi(false)
         .init();
     let mut args = std::env::args_os().skip(1);

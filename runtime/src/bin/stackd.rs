@@ -16,6 +16,8 @@ async fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(false)
+        // A log that cannot be written, on a full disk, stops nothing.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr)
         .init();
     match run().await {

@@ -30,6 +30,13 @@ const UNKILLABLE: Duration = Duration::from_secs(5);
 const HALTED: &str = "halted, because the disk of the host is full; it goes on by itself as soon as \
      there is room: free some space, `stack doctor` shows where";
 
+/// What `ps` says of a VM that was ended with its service.
+const CUT: &str = "it did not end when it was killed, so its VM was ended as it was: what was not \
+     written to its volumes is lost";
+/// The same, when it was halted.
+const CUT_HALTED: &str = "its VM was halted, because the disk of the host is full, and was ended as \
+     it was: what was not written to its volumes is lost";
+
 /// What `ps` says when a log cannot be written; the reason follows.
 const LOG_WAITS: &str = "its output waits, because ";
 /// Between two attempts to write what waits.
@@ -58,6 +65,7 @@ pub(super) async fn attend(
     let mut stopping = false;
     let mut connected = true;
     let mut end_by = never();
+    let mut cut = None;
     let dir = daemon.paths.vm(&handle.id);
     let goes_on = Notify::new();
     let room = stack_vmm::outlast_full_disk(&dir, |halted| {
@@ -114,9 +122,10 @@ pub(super) async fn attend(
                 flush(handle, writer);
                 acknowledge(vm, writer);
             }
-            () = &mut gone => return last_words(daemon, handle, vm, writer).await,
+            () = &mut gone => return last_words(daemon, handle, vm, writer, cut).await,
             () = tokio::time::sleep_until(end_by) => {
                 tracing::warn!(container = handle.id, "the service cannot be killed: its VM is");
+                cut = Some(if is_halted(handle) { CUT_HALTED } else { CUT });
                 daemon.backend.kill(&process);
                 end_by = never();
             }
@@ -308,6 +317,7 @@ async fn last_words(
     handle: &Arc<Handle>,
     vm: &mut Vm,
     writer: &mut Writer,
+    cut: Option<&str>,
 ) -> Ended {
     let mut exit = None;
     let read = async {
@@ -325,11 +335,17 @@ async fn last_words(
     if let Some(exit) = exit {
         return ended(exit);
     }
-    let why = stack_vmm::last_words(&daemon.paths.vm(&handle.id));
+    let error = match cut {
+        Some(cut) => cut.to_owned(),
+        None => {
+            let why = stack_vmm::last_words(&daemon.paths.vm(&handle.id));
+            format!("the VM ended unexpectedly: {why}")
+        }
+    };
     Ended {
         ran: true,
         code: 137,
-        error: Some(format!("the VM ended unexpectedly: {why}")),
+        error: Some(error),
         ..Ended::default()
     }
 }

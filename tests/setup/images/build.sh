@@ -50,6 +50,7 @@ bootstrap() {
         --dpkgopt='path-exclude=/usr/share/locale/*' \
         --dpkgopt='path-exclude=/usr/share/info/*' \
         --dpkgopt='force-confold' \
+        --dpkgopt='force-unsafe-io' \
         "${hooks[@]}" \
         --include="$packages" --format=tar bookworm - - < <(sources) > "$archive"
 }
@@ -121,10 +122,17 @@ build() {
     jq -r '.tags[]' "$here/$image/image.json" > "$dir/tags"
 }
 
+if [ "${1:-}" = --only ]; then
+    build "$2"
+    exit
+fi
 if [ $# = 0 ]; then
     set -- base buildah busybox mariadb nfs nginx postgres python redis
 fi
 for image in "$@"; do
     [ -f "$here/$image/image.json" ] || { echo "images: there is no description of $image" >&2; exit 2; }
 done
-for image in base "$@"; do build "$image"; done
+build base
+# All others are made out of it. They wait for the network, and for dpkg, in
+# turn: two at a time.
+printf '%s\n' "$@" | { grep -vx base || true; } | xargs -r -n 1 -P 2 "$here/build.sh" --only
