@@ -152,6 +152,8 @@ impl Watching {
         let mut trees = self.begin(&mut events, rests, &workers)?;
         // A burst that is not over belongs to what has changed.
         let mut again = false;
+        // Rules whose workers have got parts of it.
+        let mut parts = vec![false; self.rules.len()];
         while again || !changed {
             let burst = tokio::select! {
                 burst = events.burst() => burst,
@@ -162,8 +164,8 @@ impl Watching {
             for path in burst.paths.keys().filter(|path| self.files.contains(path)) {
                 changed |= has_changed(&mut project_files, path);
             }
-            again = is_too_early(&burst, &trees).await;
-            if again {
+            again = burst.goes_on || is_too_early(&burst, &trees).await;
+            if again && !burst.goes_on {
                 events.again(burst.paths);
                 continue;
             }
@@ -178,7 +180,15 @@ impl Watching {
                         changes.extend(self.look(tree, path, false, &mut events));
                     }
                 }
-                self.hand_over(&workers, n, changes, false, began);
+                let part = burst.goes_on;
+                if !changes.is_empty() || (!part && parts[n]) {
+                    parts[n] = part;
+                    let batch = Batch {
+                        part,
+                        ..self.batch(n, changes, began)
+                    };
+                    self.hand_over(&workers, n, batch);
+                }
             }
             if let Some(error) = events.failure() {
                 return Err(error);
@@ -231,11 +241,12 @@ impl Watching {
                 None => (Tree::new(rule.path.clone(), filter), true),
             };
             let changes = self.look(&mut tree, &rule.path, true, events);
-            if !initial {
-                let initial = changes.is_empty();
-                self.hand_over(workers, n, changes, initial, began);
-            } else if rule.initial_sync && rule.action.copies() {
-                self.hand_over(workers, n, changes, true, began);
+            if !initial || (rule.initial_sync && rule.action.copies()) {
+                let batch = Batch {
+                    initial: initial || changes.is_empty(),
+                    ..self.batch(n, changes, began)
+                };
+                self.hand_over(workers, n, batch);
             }
             trees.push(tree);
         }
@@ -270,25 +281,18 @@ impl Watching {
         }
     }
 
-    fn hand_over(
-        &self,
-        workers: &Workers,
-        rule: usize,
-        changes: Vec<Change>,
-        initial: bool,
-        began: Instant,
-    ) {
-        if changes.is_empty() && !initial {
-            return;
-        }
-        let service = &self.rules[rule].service;
-        let batch = Batch {
+    fn batch(&self, rule: usize, changes: Vec<Change>, began: Instant) -> Batch {
+        Batch {
             rule: self.number(rule),
             changes,
-            initial,
+            initial: false,
+            part: false,
             began,
-        };
-        if let Some(worker) = workers.get(service) {
+        }
+    }
+
+    fn hand_over(&self, workers: &Workers, rule: usize, batch: Batch) {
+        if let Some(worker) = workers.get(&self.rules[rule].service) {
             let _ = worker.send(batch);
         }
     }

@@ -20,6 +20,13 @@ const LARGE: usize = 16;
 /// …and every burst after this time.
 const LONGEST: Duration = Duration::from_secs(2);
 
+/// Parts of a burst that goes on are given when so many paths…
+const PART: usize = 200;
+/// …have not changed for so long…
+const AT_REST: Duration = Duration::from_millis(40);
+/// …but not more often than this.
+const PARTS: Duration = Duration::from_millis(100);
+
 /// Directories that are watched, and paths that may have changed.
 pub(super) struct Events {
     watcher: RecommendedWatcher,
@@ -31,11 +38,17 @@ pub(super) struct Events {
     lost: bool,
     first: Option<Instant>,
     last: Option<Instant>,
+    /// It is a burst of many.
+    large: bool,
+    /// When a part was last looked for.
+    parted: Option<Instant>,
 }
 
-/// A burst.
+/// A burst, or a part of one.
 #[derive(Debug, Default)]
 pub(super) struct Burst {
+    /// More of it is to come: what is here may be prepared, and may change again.
+    pub(super) goes_on: bool,
     /// What may have changed, and when it last did.
     pub(super) paths: HashMap<PathBuf, Instant>,
     /// Everything may have changed.
@@ -60,6 +73,8 @@ impl Events {
             lost: false,
             first: None,
             last: None,
+            large: false,
+            parted: None,
         })
     }
 
@@ -94,7 +109,8 @@ impl Events {
         self.failed.take().map(|error| explain(&error))
     }
 
-    /// Waits for the end of the next burst. Cancel-safe.
+    /// Waits for the end of the next burst, or for a part of a large one.
+    /// Cancel-safe.
     pub(super) async fn burst(&mut self) -> Burst {
         loop {
             let end = self.end();
@@ -108,10 +124,20 @@ impl Events {
                 // The watcher lives as long as this does.
                 None => std::future::pending().await,
             }
+            if let Some(paths) = self.part() {
+                return Burst {
+                    goes_on: true,
+                    paths,
+                    everything: false,
+                };
+            }
         }
         self.first = None;
         self.last = None;
+        self.large = false;
+        self.parted = None;
         Burst {
+            goes_on: false,
             paths: std::mem::take(&mut self.dirty),
             everything: std::mem::take(&mut self.lost),
         }
@@ -123,13 +149,30 @@ impl Events {
         self.first = Some(now);
         self.last = Some(now);
         self.dirty.extend(paths);
+        self.large |= self.dirty.len() > LARGE;
+    }
+
+    /// What has come to rest while the burst goes on, now and then.
+    fn part(&mut self) -> Option<HashMap<PathBuf, Instant>> {
+        if self.lost || self.dirty.len() < PART {
+            return None;
+        }
+        let now = Instant::now();
+        let due = self.parted.or(self.first)? + PARTS;
+        if now < due {
+            return None;
+        }
+        self.parted = Some(now);
+        // What is gone may come back: the end of the burst tells.
+        let rests = |path: &Path, at: &Instant| {
+            now.duration_since(*at) >= AT_REST && path.symlink_metadata().is_ok()
+        };
+        let rests: HashMap<_, _> = self.dirty.extract_if(|path, at| rests(path, at)).collect();
+        (!rests.is_empty()).then_some(rests)
     }
 
     fn end(&self) -> Option<Instant> {
-        let quiet = match self.dirty.len() {
-            0..=LARGE => QUIET,
-            _ => QUIET_LARGE,
-        };
+        let quiet = if self.large { QUIET_LARGE } else { QUIET };
         Some((self.last? + quiet).min(self.first? + LONGEST))
     }
 
@@ -164,6 +207,7 @@ impl Events {
         self.first.get_or_insert(now);
         self.last = Some(now);
         self.dirty.insert(path, now);
+        self.large |= self.dirty.len() > LARGE;
     }
 
     fn lose(&mut self) {
@@ -225,4 +269,48 @@ fn explain(error: &notify::Error) -> Error {
 fn limit(name: &str) -> String {
     std::fs::read_to_string(format!("/proc/sys/fs/inotify/{name}"))
         .map_or_else(|_| "unknown".to_owned(), |text| text.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As if all of it had happened earlier.
+    fn age(events: &mut Events) {
+        let at = events.dirty.values_mut();
+        let times = at.chain(&mut events.first).chain(&mut events.parted);
+        times.for_each(|at| *at -= PARTS);
+    }
+
+    #[tokio::test]
+    async fn a_large_burst_comes_in_parts_and_then_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut events = Events::new().unwrap();
+        let change = |events: &mut Events, from: usize, to: usize| {
+            for n in from..to {
+                let path = dir.path().join(n.to_string());
+                std::fs::write(&path, "").unwrap();
+                events.mark(path);
+            }
+        };
+        change(&mut events, 0, PART);
+        std::fs::remove_file(dir.path().join("0")).unwrap();
+        assert_eq!(events.part(), None);
+        age(&mut events);
+        // Still being written; and one is gone for the moment.
+        change(&mut events, 1, 3);
+        let part = events.part().unwrap();
+        assert_eq!(part.len(), PART - 3);
+        assert!(!part.contains_key(&dir.path().join("0")));
+        age(&mut events);
+        assert_eq!(events.part(), None);
+        let rest = events.burst().await;
+        assert!(!rest.goes_on && rest.paths.len() == 3);
+        assert_eq!(events.end(), None);
+
+        // A few are never parted.
+        change(&mut events, 0, LARGE);
+        age(&mut events);
+        assert_eq!(events.part(), None);
+    }
 }

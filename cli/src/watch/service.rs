@@ -46,6 +46,8 @@ pub(super) struct Batch {
     /// Files that may be there already are compared first, and that is all:
     /// no restart, no command.
     pub(super) initial: bool,
+    /// More of it is to come, and may change it again: it is prepared.
+    pub(super) part: bool,
     /// When the first change was seen.
     pub(super) began: Instant,
 }
@@ -154,23 +156,65 @@ impl Worker {
             let _ = self.connect().await;
         }
         let mut waiting = std::mem::take(&mut self.left.waiting);
+        let mut parts: Vec<Batch> = Vec::new();
         loop {
             // What waits is tried again, with what has come since: that may
             // be what brings the service back.
-            tokio::select! {
+            let first = tokio::select! {
                 next = batches.recv() => match next {
-                    Some(next) => waiting.push(next),
+                    Some(next) => Some(next),
                     None => break,
                 },
-                () = tokio::time::sleep(RETRY), if !waiting.is_empty() => {}
+                () = tokio::time::sleep(RETRY), if !waiting.is_empty() && parts.is_empty() => None,
+            };
+            let mut is_whole = first.is_none();
+            let mut next = first;
+            while let Some(batch) = next {
+                if batch.part {
+                    self.prepare(&batch).await;
+                    parts.push(batch);
+                } else {
+                    is_whole = true;
+                    waiting.push(batch);
+                }
+                next = batches.try_recv().ok();
             }
-            while let Ok(next) = batches.try_recv() {
-                waiting.push(next);
+            if is_whole {
+                let is_complete = |part: &mut Batch| waiting.iter().any(|b| b.rule == part.rule);
+                let mut all: Vec<_> = parts.extract_if(.., is_complete).collect();
+                all.append(&mut waiting);
+                waiting = self.work(merged(all, self.rules.len())).await;
             }
-            waiting = self.work(merged(waiting, self.rules.len())).await;
         }
-        self.left.waiting = waiting;
+        waiting.splice(0..0, parts);
+        self.left.waiting = merged(waiting, self.rules.len());
         self.left
+    }
+
+    /// Has a part of a batch lie ready in the containers.
+    async fn prepare(&mut self, batch: &Batch) {
+        let rule = &self.rules[batch.rule];
+        let Some(target) = rule.target.as_ref().filter(|_| rule.action.copies()) else {
+            return;
+        };
+        for open in self.open.values_mut() {
+            let known = &open.rules[batch.rule];
+            if !known.current {
+                continue;
+            }
+            let changes = batch.changes.iter();
+            let changes = changes.map(|change| (change.path.clone(), change.now.clone()));
+            let mut steps = known.steps(changes.collect());
+            if open
+                .session
+                .ahead(&rule.path, target, &mut steps)
+                .await
+                .is_err()
+            {
+                // With the whole, another connection is made.
+                return self.open.clear();
+            }
+        }
     }
 
     /// Docker Compose's order: sync, restart, commands. Gives what could not
@@ -404,14 +448,7 @@ impl Open {
         if batch.initial || !known.current {
             changes = without_same(&mut self.session, copying, changes).await?;
         }
-        let mut steps: Vec<Step> = changes
-            .into_iter()
-            .map(|(path, now)| Step {
-                expected: known.written.get(&path).copied(),
-                path,
-                now,
-            })
-            .collect();
+        let mut steps = known.steps(changes);
         if !steps.is_empty() {
             let outcome = self
                 .session
@@ -441,6 +478,15 @@ impl Known {
             .chain(own)
             .map(|(path, now)| (path.clone(), now.clone()))
             .collect()
+    }
+
+    fn steps(&self, changes: Vec<(String, Option<Kind>)>) -> Vec<Step> {
+        let step = |(path, now)| Step {
+            expected: self.written.get(&path).copied(),
+            path,
+            now,
+        };
+        changes.into_iter().map(step).collect()
     }
 
     /// Notes what came of a batch.
@@ -516,6 +562,9 @@ fn merged(batches: Vec<Batch>, rules: usize) -> Vec<Batch> {
                     .retain(|change| !newer.contains(change.path.as_str()));
                 first.changes.extend(batch.changes);
                 first.initial &= batch.initial;
+                if std::mem::replace(&mut first.part, batch.part) {
+                    first.began = batch.began;
+                }
             }
         }
     }
@@ -535,6 +584,7 @@ mod tests {
                 now: (!gone).then_some(Kind::Directory { mode: 0o755 }),
             }],
             initial: false,
+            part: false,
             began: Instant::now(),
         };
         let all = vec![

@@ -1,6 +1,7 @@
 //! The conversation with the agent of one container that writes the files
 //! ([`stack_protocol::sync`]).
 
+use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 
@@ -49,8 +50,16 @@ pub struct Step {
 pub struct Conversation<C> {
     channel: C,
     exact: bool,
+    ahead: Option<Ahead>,
     outgoing: Vec<u8>,
     incoming: Vec<u8>,
+}
+
+/// What was said before its batch was complete.
+#[derive(Debug)]
+struct Ahead {
+    target: String,
+    said: HashMap<String, Kind>,
 }
 
 impl<C: Channel> Conversation<C> {
@@ -59,6 +68,7 @@ impl<C: Channel> Conversation<C> {
         Conversation {
             channel,
             exact: false,
+            ahead: None,
             outgoing: Vec::new(),
             incoming: Vec::new(),
         }
@@ -136,6 +146,34 @@ impl<C: Channel> Conversation<C> {
         Ok(missing)
     }
 
+    /// Says a part of a batch that is not complete yet: it lies ready when the
+    /// rest comes. [`Conversation::apply`] with all of it has to follow; with
+    /// another target, or after anything else, nothing is gained or lost.
+    ///
+    /// # Errors
+    /// The container has ended.
+    pub async fn ahead(&mut self, root: &Path, target: &str, steps: &mut [Step]) -> io::Result<()> {
+        let mut ahead = match self.ahead.take() {
+            Some(ahead) if ahead.target == target => ahead,
+            _ => {
+                self.begin(target).await?;
+                Ahead {
+                    target: target.to_owned(),
+                    said: HashMap::new(),
+                }
+            }
+        };
+        for step in steps {
+            self.put(root, step).await?;
+            if let Some(now) = &step.now {
+                ahead.said.insert(step.path.clone(), now.clone());
+            }
+        }
+        self.flush().await?;
+        self.ahead = Some(ahead);
+        Ok(())
+    }
+
     /// Does a batch; the steps say afterwards what was really sent.
     ///
     /// # Errors
@@ -147,10 +185,16 @@ impl<C: Channel> Conversation<C> {
         target: &str,
         steps: &mut [Step],
     ) -> io::Result<Outcome> {
-        self.begin(target).await?;
+        let ahead = match self.ahead.take() {
+            Some(ahead) if ahead.target == target => ahead.said,
+            _ => {
+                self.begin(target).await?;
+                HashMap::new()
+            }
+        };
         for step in steps {
             let is_wanted = step.now.is_some();
-            if is_wanted {
+            if is_wanted && step.now.as_ref() != ahead.get(&step.path) {
                 self.put(root, step).await?;
             }
             // Of one that has gone meanwhile another burst tells, if there is
@@ -172,6 +216,7 @@ impl<C: Channel> Conversation<C> {
     }
 
     async fn begin(&mut self, target: &str) -> io::Result<()> {
+        self.ahead = None;
         let target = target.to_owned();
         let exact = self.exact;
         self.say(&ToGuest::Begin { target, exact }).await
@@ -402,6 +447,42 @@ mod tests {
             let mut lenient = Conversation::new(Guest::default());
             now(lenient.apply(dir.path(), "/t", &mut steps)).unwrap();
         }
+    }
+
+    #[test]
+    fn what_was_said_ahead_is_not_said_again() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["same", "newer", "left"] {
+            std::fs::write(dir.path().join(name), "a").unwrap();
+        }
+        let mut session = Conversation::new(Guest::default());
+        let mut part = ["same", "newer", "gone"].map(file);
+        now(session.ahead(dir.path(), "/t", &mut part)).unwrap();
+        assert!(session.channel.told.is_empty() && part[2].now.is_none());
+
+        // What it is now, as the tree of files says.
+        let mut all = [part[0].clone(), file("newer"), file("gone"), file("left")];
+        all[2].now = None;
+        now(session.apply(dir.path(), "/t", &mut all)).unwrap();
+        let told = |told: &[ToGuest]| -> Vec<String> {
+            let name = |message: &ToGuest| match message {
+                ToGuest::Begin { target, .. } => target.clone(),
+                ToGuest::Put { item, .. } => item.path.clone(),
+                ToGuest::Remove { path, .. } => format!("no {path}"),
+                _ => String::new(),
+            };
+            told.iter().map(name).collect()
+        };
+        let wanted = ["/t", "same", "newer", "newer", "no gone", "left", ""];
+        assert_eq!(told(&session.channel.told), wanted);
+
+        // Another target's batch comes in between: all of it is said.
+        let mut part = [file("same")];
+        now(session.ahead(dir.path(), "/t", &mut part)).unwrap();
+        now(session.apply(dir.path(), "/u", &mut [])).unwrap();
+        session.channel.told.clear();
+        now(session.apply(dir.path(), "/t", &mut part)).unwrap();
+        assert_eq!(told(&session.channel.told), ["/t", "same", ""]);
     }
 
     #[test]

@@ -24,6 +24,7 @@ pub(crate) fn run(
 ) -> io::Result<()> {
     // Files are made with the mode that they are to have.
     rustix::process::umask(rustix::fs::Mode::empty());
+    hold_many();
     let mut target = Target::default();
     let mut stage: Option<Stage> = None;
     let settler = Settler::start();
@@ -53,19 +54,29 @@ pub(crate) fn run(
                 .get_or_insert_with(|| Stage::new(&target, owner))
                 .remove(path, expected),
             ToGuest::Commit => {
-                let written = stage
-                    .as_ref()
-                    .and_then(Stage::aside)
-                    .and_then(settle::disk_of);
-                let outcome = stage.take().map_or_else(Outcome::default, Stage::commit);
+                let outcome = stage.as_mut().map_or_else(Outcome::default, Stage::commit);
                 write(&mut output, &FromGuest::Committed(outcome))?;
                 output.flush()?;
-                if let Some(disk) = written {
-                    settler.write_back(disk);
+                // The rest is nobody's wait.
+                if let (Some(disk), replaced) =
+                    stage.take().map_or_else(Default::default, Stage::into_rest)
+                {
+                    settler.write_back(disk, replaced);
                 }
             }
         }
     }
     settler.end();
     Ok(())
+}
+
+/// Replaced files are held open for a moment, up to the hard limit.
+fn hold_many() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    let _ = setrlimit(Resource::Nofile, raised);
 }

@@ -5,6 +5,7 @@
 //! services that forget fsync(2): one request to the disk for each of thousands
 //! of small files, before the last one is there. A file whose blocks are
 //! reserved beforehand is left alone, and the whole batch is written after it.
+//! To free what was replaced waits as well: it costs as much as the renaming.
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
@@ -14,6 +15,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FallocateFlags, fallocate, fstatfs, syncfs};
+
+use super::stage::Replaced;
 
 /// Without another batch, the disk is written.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -25,10 +28,8 @@ const ON_DISK: [i64; 2] = [0x794c_7630, 0xef53];
 /// Reserves the blocks of a file that is to have that many bytes. Where that
 /// cannot be, writing tells.
 pub(super) fn reserve(file: &File, size: u64) {
-    if size > 0 && is_on_disk(file) {
-        // What is cut off in the middle is short then, and not as long as the whole.
-        let _ = fallocate(file, FallocateFlags::KEEP_SIZE, 0, size);
-    }
+    // What is cut off in the middle is short then, and not as long as the whole.
+    let _ = fallocate(file, FallocateFlags::KEEP_SIZE, 0, size);
 }
 
 /// The file system of `dir`, if it is one that [`reserve`] has an effect on.
@@ -42,26 +43,29 @@ fn is_on_disk(file: &File) -> bool {
 
 /// Writes back while the conversation goes on.
 pub(super) struct Settler {
-    disks: Sender<File>,
+    disks: Sender<(File, Replaced)>,
     thread: JoinHandle<()>,
 }
 
 impl Settler {
     pub(super) fn start() -> Settler {
-        let (sender, disks) = channel::<File>();
+        let (sender, disks) = channel::<(File, Replaced)>();
         let thread = thread::spawn(move || {
-            while let Ok(disk) = disks.recv() {
+            while let Ok((disk, replaced)) = disks.recv() {
                 let mut disks_written = vec![disk];
+                let mut all_replaced = vec![replaced];
                 // Who waits for the files has the processor first.
                 let latest = Instant::now() + LATEST;
                 while Instant::now() < latest
-                    && let Ok(disk) = disks.recv_timeout(PAUSE)
+                    && let Ok((disk, replaced)) = disks.recv_timeout(PAUSE)
                 {
+                    all_replaced.push(replaced);
                     let is_new = |known: &File| device(known) != device(&disk);
                     if disks_written.iter().all(is_new) {
                         disks_written.push(disk);
                     }
                 }
+                drop(all_replaced);
                 for disk in disks_written {
                     let _ = syncfs(&disk);
                 }
@@ -73,10 +77,11 @@ impl Settler {
         }
     }
 
-    /// Has what is on `disk` written back soon.
-    pub(super) fn write_back(&self, disk: File) {
+    /// Has what is on `disk` written back soon, and what was replaced there
+    /// freed.
+    pub(super) fn write_back(&self, disk: File, replaced: Replaced) {
         // Without the thread, the kernel does it in its own time.
-        let _ = self.disks.send(disk);
+        let _ = self.disks.send((disk, replaced));
     }
 
     /// Returns when everything is written.

@@ -1,12 +1,15 @@
 //! A batch: everything is written aside first, then renamed into place, so
 //! that the service never sees half of a file, and hardly half of a batch.
 
+use std::collections::HashMap;
 use std::fs::{self, File, FileTimes, Metadata};
 use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown, lchown, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use rustix::fs::{Mode, OFlags};
 use rustix::process::{getegid, geteuid};
 use stack_protocol::sync::{Item, Kind, MOST_TOLD, Outcome, Stamp};
 
@@ -15,6 +18,11 @@ use super::{compare, settle};
 
 /// Contents up to this size are written at once, bytes.
 const SMALL: u64 = 64 << 10;
+/// Files that lie aside in one directory: to find a name there, half of them
+/// are looked at.
+const TOGETHER: usize = 64;
+/// Files that are held when they have been replaced, at most.
+const MOST_HELD: usize = 20_000;
 
 /// A batch that is being said.
 pub(super) struct Stage {
@@ -25,7 +33,14 @@ pub(super) struct Stage {
     /// Directory that is known to be there: files of one follow each other.
     parent: Option<PathBuf>,
     aside: Option<PathBuf>,
+    /// Where it lies, if blocks can be reserved there.
+    disk: Option<File>,
+    /// The last directory in it that was made.
+    shelf: Option<usize>,
     steps: Vec<Step>,
+    /// What was said last of a path.
+    last: HashMap<String, usize>,
+    replaced: Replaced,
     outcome: Outcome,
     /// Nothing can be put into place.
     broken: bool,
@@ -48,6 +63,8 @@ enum What {
         mode: u32,
     },
     Remove,
+    /// Something else was said later.
+    Nothing,
 }
 
 impl Stage {
@@ -58,12 +75,19 @@ impl Stage {
             own: (geteuid().as_raw(), getegid().as_raw()),
             parent: None,
             aside: None,
+            disk: None,
+            shelf: None,
             steps: Vec::new(),
+            last: HashMap::new(),
+            replaced: Replaced::default(),
             outcome: Outcome::default(),
             broken: false,
         };
         match place::aside(&target.path) {
-            Ok(aside) => stage.aside = Some(aside),
+            Ok(aside) => {
+                stage.disk = settle::disk_of(&aside);
+                stage.aside = Some(aside);
+            }
             Err(error) => {
                 stage.broken = true;
                 stage.fail("", &error);
@@ -72,8 +96,9 @@ impl Stage {
         stage
     }
 
-    /// Stages an item; the content of a file is read whatever happens. One
-    /// that cannot be staged is told, and does not keep the others back.
+    /// Stages an item, in place of what was said of it before; the content of a
+    /// file is read whatever happens. One that cannot be staged is told, and
+    /// does not keep the others back.
     ///
     /// # Errors
     /// The content ends too early.
@@ -89,12 +114,9 @@ impl Stage {
         };
         let mut content = input.take(size);
         if !self.broken {
-            match self.stage(&item, &mut content) {
-                Ok(what) => self.steps.push(Step {
-                    path: item.path,
-                    expected,
-                    what,
-                }),
+            self.forget(&item.path);
+            match self.stage(&item, expected.is_some(), &mut content) {
+                Ok(what) => self.push(item.path, expected, what),
                 Err(error) => {
                     // What there is of it takes room from the others.
                     let _ = fs::remove_file(self.next());
@@ -109,11 +131,34 @@ impl Stage {
         }
     }
 
-    fn stage(&mut self, item: &Item, content: &mut impl Read) -> io::Result<What> {
+    fn push(&mut self, path: String, expected: Option<Stamp>, what: What) {
+        self.last.insert(path.clone(), self.steps.len());
+        self.steps.push(Step {
+            path,
+            expected,
+            what,
+        });
+    }
+
+    /// What was said of `path` is not to be done.
+    fn forget(&mut self, path: &str) {
+        if let Some(step) = self.last.remove(path)
+            && let What::Move { staged, .. } =
+                std::mem::replace(&mut self.steps[step].what, What::Nothing)
+        {
+            let _ = fs::remove_file(staged);
+        }
+    }
+
+    fn stage(&mut self, item: &Item, is_known: bool, content: &mut impl Read) -> io::Result<What> {
+        if let Kind::Directory { mode } = &item.kind {
+            return Ok(What::Directory { mode: *mode });
+        }
+        self.make_shelf()?;
         let staged = self.next();
         let mut has_mode = None;
         match &item.kind {
-            Kind::Directory { mode } => return Ok(What::Directory { mode: *mode }),
+            Kind::Directory { .. } => {}
             Kind::Symlink { to } => symlink(to, &staged)?,
             Kind::File { stamp, mode } => {
                 has_mode = Some(*mode);
@@ -122,7 +167,13 @@ impl Stage {
                     .create_new(true)
                     .mode(mode & 0o777)
                     .open(&staged)?;
-                settle::reserve(&file, stamp.size);
+                let replaces = || {
+                    let path = place::below(&self.target.path, &item.path);
+                    is_known || path.is_ok_and(|path| fs::symlink_metadata(path).is_ok())
+                };
+                if self.disk.is_some() && stamp.size > 0 && replaces() {
+                    settle::reserve(&file, stamp.size);
+                }
                 match stamp.size {
                     0..=SMALL => {
                         let mut bytes = Vec::new();
@@ -145,21 +196,28 @@ impl Stage {
 
     /// Where the next item is staged.
     fn next(&self) -> PathBuf {
-        let aside = self.aside.as_deref().unwrap_or(Path::new("/"));
-        aside.join(self.steps.len().to_string())
+        let n = self.steps.len();
+        self.shelf(n / TOGETHER).join((n % TOGETHER).to_string())
     }
 
-    /// Where the batch lies until it is committed.
-    pub(super) fn aside(&self) -> Option<&Path> {
-        self.aside.as_deref()
+    fn shelf(&self, number: usize) -> PathBuf {
+        let aside = self.aside.as_deref().unwrap_or(Path::new("/"));
+        aside.join(number.to_string())
+    }
+
+    /// Makes the directory where the next item is staged.
+    fn make_shelf(&mut self) -> io::Result<()> {
+        let number = self.steps.len() / TOGETHER;
+        if self.shelf != Some(number) {
+            fs::create_dir(self.shelf(number))?;
+            self.shelf = Some(number);
+        }
+        Ok(())
     }
 
     pub(super) fn remove(&mut self, path: String, expected: Option<Stamp>) {
-        self.steps.push(Step {
-            path,
-            expected,
-            what: What::Remove,
-        });
+        self.forget(&path);
+        self.push(path, expected, What::Remove);
     }
 
     fn fail(&mut self, path: &str, error: &io::Error) {
@@ -169,8 +227,14 @@ impl Stage {
         }
     }
 
+    /// What is left to do when the answer is sent: the disk to be written, and
+    /// the files that were replaced.
+    pub(super) fn into_rest(mut self) -> (Option<File>, Replaced) {
+        (self.disk.take(), std::mem::take(&mut self.replaced))
+    }
+
     /// Puts everything into place, in the order in which it was said.
-    pub(super) fn commit(mut self) -> Outcome {
+    pub(super) fn commit(&mut self) -> Outcome {
         if !self.broken {
             for step in std::mem::take(&mut self.steps) {
                 match self.carry_out(&step) {
@@ -183,6 +247,9 @@ impl Stage {
     }
 
     fn carry_out(&mut self, step: &Step) -> io::Result<()> {
+        if matches!(step.what, What::Nothing) {
+            return Ok(());
+        }
         let path = place::below(&self.target.path, &step.path)?;
         let bits = self.target.mode_bits();
         if self.target.exact && self.parent.as_deref() != path.parent() {
@@ -190,7 +257,7 @@ impl Stage {
             match step.what {
                 // What is behind a link is not ours.
                 What::Remove if !place::is_direct(&self.target.path, &step.path) => return Ok(()),
-                What::Remove => {}
+                What::Remove | What::Nothing => {}
                 What::Move { .. } | What::Directory { .. } => {
                     place::make_parents(&self.target, &path, self.owner)?;
                     self.parent = path.parent().map(Path::to_path_buf);
@@ -209,7 +276,7 @@ impl Stage {
             self.parent = None;
         }
         match (&step.what, there) {
-            (What::Remove, None) => return Ok(()),
+            (What::Remove, None) | (What::Nothing, _) => return Ok(()),
             (What::Remove, Some(there)) => {
                 if there.is_dir() {
                     fs::remove_dir_all(&path)?;
@@ -247,15 +314,42 @@ impl Stage {
                 if let Some(mode) = mode.filter(|mode| mode & bits & 0o7000 != 0) {
                     fs::set_permissions(staged, fs::Permissions::from_mode(mode & bits))?;
                 }
-                if there.is_some_and(|there| there.is_dir()) {
-                    fs::remove_dir_all(&path)?;
-                    self.parent = None;
+                match there {
+                    Some(there) if there.is_dir() => {
+                        fs::remove_dir_all(&path)?;
+                        self.parent = None;
+                    }
+                    Some(_) if self.disk.is_some() => self.replaced.hold(&path),
+                    _ => {}
                 }
                 rename(staged, &path)?;
             }
         }
         self.outcome.written += 1;
         Ok(())
+    }
+}
+
+/// Files that have been replaced. Their blocks are freed when this is dropped:
+/// what an unlinked file costs is paid behind the answer.
+#[derive(Default)]
+pub(super) struct Replaced {
+    files: Vec<OwnedFd>,
+    /// There is no room for more.
+    full: bool,
+}
+
+impl Replaced {
+    fn hold(&mut self, path: &Path) {
+        if self.full {
+            return;
+        }
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match rustix::fs::open(path, flags, Mode::empty()) {
+            Ok(file) => self.files.push(file),
+            Err(_) => self.full = true,
+        }
+        self.full |= self.files.len() == MOST_HELD;
     }
 }
 
@@ -317,7 +411,11 @@ mod tests {
             own,
             parent: None,
             aside: Some(aside),
+            disk: None,
+            shelf: None,
             steps: Vec::new(),
+            last: HashMap::new(),
+            replaced: Replaced::default(),
             outcome: Outcome::default(),
             broken: false,
         }
@@ -363,6 +461,43 @@ mod tests {
         assert_eq!(own.unwrap(), "own");
         assert_eq!(modes, [0o41777, 0o104_755, 0o40755, 0o104_755]);
         assert_eq!(again, Answer::Same);
+    }
+
+    #[test]
+    fn what_was_said_last_of_a_path_counts() {
+        let dir = std::env::temp_dir().join(format!("stack-last-{}", std::process::id()));
+        let mut stage = stage(&dir, false);
+        let target = stage.target.path.clone();
+        fs::write(target.join("f7"), "old").unwrap();
+        let stamp = Stamp {
+            size: 1,
+            modified_ns: 0,
+        };
+        let kind = Kind::File { stamp, mode: 0o644 };
+        let mut put = |path: String, text: &[u8]| {
+            let kind = kind.clone();
+            stage.put(Item { path, kind }, None, &mut &*text).unwrap();
+        };
+        for n in 0..3 * TOGETHER {
+            put(format!("f{n}"), b"a");
+        }
+        put("f7".to_owned(), b"b");
+        stage.remove("f8".to_owned(), None);
+        let outcome = stage.commit();
+        let names = fs::read_dir(&target).unwrap().count();
+        let text = fs::read_to_string(target.join("f7"));
+        let left: Vec<_> = (0..4)
+            .flat_map(|n| fs::read_dir(stage.shelf(n)).into_iter().flatten())
+            .collect();
+        fs::remove_dir_all(&dir).unwrap();
+        assert_eq!(outcome.failures, []);
+        assert_eq!(
+            (outcome.written, outcome.removed),
+            (3 * TOGETHER as u64 - 1, 0)
+        );
+        assert_eq!(names, 3 * TOGETHER - 1);
+        assert_eq!(text.unwrap(), "b");
+        assert!(left.is_empty(), "{left:?}");
     }
 
     #[test]
