@@ -15,6 +15,8 @@ use super::{compare, settle};
 
 /// Contents up to this size are written at once, bytes.
 const SMALL: u64 = 64 << 10;
+/// Why a file does not take the place of the target.
+const NO_FILE: &str = "a directory is there; a `target` that ends in `/` puts the file into it";
 
 /// A batch that is being said.
 pub(super) struct Stage {
@@ -212,6 +214,9 @@ impl Stage {
             (What::Remove, None) => return Ok(()),
             (What::Remove, Some(there)) => {
                 if there.is_dir() {
+                    if step.path.is_empty() && place::is_mount_point(&path)? {
+                        return Err(io::Error::other("it is a mount point"));
+                    }
                     fs::remove_dir_all(&path)?;
                 } else {
                     fs::remove_file(&path)?;
@@ -232,6 +237,11 @@ impl Stage {
                 fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
             }
             (What::Move { staged, mode }, there) => {
+                let is_dir = there.as_ref().is_some_and(Metadata::is_dir);
+                // Who watches one file does not mean all that is here.
+                if is_dir && step.path.is_empty() {
+                    return Err(io::Error::other(NO_FILE));
+                }
                 if there.is_none() && self.parent.as_deref() != path.parent() {
                     place::make_parents(&self.target, &path, self.owner)?;
                     self.parent = path.parent().map(Path::to_path_buf);
@@ -247,7 +257,7 @@ impl Stage {
                 if let Some(mode) = mode.filter(|mode| mode & bits & 0o7000 != 0) {
                     fs::set_permissions(staged, fs::Permissions::from_mode(mode & bits))?;
                 }
-                if there.is_some_and(|there| there.is_dir()) {
+                if is_dir {
                     fs::remove_dir_all(&path)?;
                     self.parent = None;
                 }
@@ -363,6 +373,31 @@ mod tests {
         assert_eq!(own.unwrap(), "own");
         assert_eq!(modes, [0o41777, 0o104_755, 0o40755, 0o104_755]);
         assert_eq!(again, Answer::Same);
+    }
+
+    #[test]
+    fn one_file_does_not_take_the_place_of_a_directory() {
+        let dir = std::env::temp_dir().join(format!("stack-root-{}", std::process::id()));
+        let mut stage = stage(&dir, false);
+        let target = stage.target.path.clone();
+        fs::write(target.join("own"), "own").unwrap();
+        let stamp = Stamp {
+            size: 3,
+            modified_ns: 0,
+        };
+        let item = Item {
+            path: String::new(),
+            kind: Kind::File { stamp, mode: 0o644 },
+        };
+        stage.put(item, None, &mut &b"new"[..]).unwrap();
+        let outcome = stage.commit();
+        let own = fs::read_to_string(target.join("own"));
+        let root = place::is_mount_point(Path::new("/proc/../")).unwrap();
+        let plain = place::is_mount_point(&target).unwrap();
+        fs::remove_dir_all(&dir).unwrap();
+        assert_eq!(own.unwrap(), "own");
+        assert_eq!(outcome.failures, [(String::new(), NO_FILE.to_owned())]);
+        assert_eq!((root, plain), (true, false));
     }
 
     #[test]
