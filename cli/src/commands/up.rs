@@ -229,7 +229,7 @@ impl Up {
         let name = request.spec.name.clone();
         let path = format!("/v1/stacks/{name}");
         let watching = match self.watch {
-            true => Some(self.watching(context, &client, &project, &request.spec)?),
+            true => Some(watch_files(context, &client, &project, &request)?),
             false => None,
         };
         let menu = !detached && self.menu(context)?;
@@ -256,7 +256,7 @@ impl Up {
                     false => None,
                 };
                 let shown = foreground.watch(context, &client, began, &mut interrupts, &mut menu);
-                let make = || self.watching(context, &client, &project, &request.spec);
+                let make = || watch_files(context, &client, &project, &request);
                 tokio::select! {
                     code = shown => code,
                     error = watch_when_wanted(context, watching, make, &mut wanted) => Err(error),
@@ -442,6 +442,16 @@ fn own_code(error: Error) -> Error {
         }
         other => other,
     }
+}
+
+fn watch_files(
+    context: &Context,
+    client: &Client,
+    project: &Project,
+    started: &request::Up,
+) -> Result<Watching, Error> {
+    let alone = Alone::with(&started.spec.name)?;
+    Watching::new(context.ui, client.clone(), project, started, false, alone)
 }
 
 /// Watches files as long as it is wanted. Gives why the system cannot.
