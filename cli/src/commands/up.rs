@@ -393,13 +393,20 @@ impl Up {
                 .cloned()
                 .collect(),
         };
+        let attached: Vec<String> = attached
+            .into_iter()
+            .filter(|s| !self.no_attach.contains(s))
+            .collect();
+        let started: Vec<String> = started.into_iter().collect();
+        // As in Compose: the end of what they only need is not the end.
+        let watched = [&self.services, &attached, &started];
+        let watched = watched.into_iter().find(|list| !list.is_empty());
+        let watched = watched.into_iter().flatten().chain(&self.exit_code_from);
         Ok(Foreground {
             stack: spec.name.clone(),
-            attached: attached
-                .into_iter()
-                .filter(|s| !self.no_attach.contains(s))
-                .collect(),
-            started: started.into_iter().collect(),
+            watched: watched.cloned().collect(),
+            attached,
+            started,
             abort: match (self.abort_on_container_failure, &self.exit_code_from) {
                 _ if self.abort_on_container_exit => Abort::AnyEnd,
                 (true, _) => Abort::Failure,
