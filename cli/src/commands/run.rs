@@ -138,6 +138,10 @@ impl Run {
         let client = context.client().await?;
         let mut interrupts = Interrupts::take()?;
         let mut builds = crate::builds::of(&project);
+        if self.remove_orphans {
+            self.remove_orphans(context, &client, &spec, &mut interrupts)
+                .await?;
+        }
         if !self.no_deps {
             self.start_dependencies(context, &client, (&spec, &builds), &mut interrupts)
                 .await?;
@@ -227,6 +231,25 @@ impl Run {
         progress
     }
 
+    async fn remove_orphans(
+        &self,
+        context: &Context,
+        client: &Client,
+        spec: &StackSpec,
+        interrupts: &mut Interrupts,
+    ) -> Result<(), Error> {
+        let request = request::Up {
+            spec: spec.clone(),
+            remove_orphans: true,
+            orphans_only: true,
+            ..request::Up::default()
+        };
+        let path = format!("/v1/stacks/{}", spec.name);
+        let events = client.events(Method::PUT, &path, &request).await?;
+        self.progress(context).follow(events, interrupts).await?;
+        Ok(())
+    }
+
     async fn start_dependencies(
         &self,
         context: &Context,
@@ -240,14 +263,14 @@ impl Run {
             .filter(|name| spec.services.contains_key(*name))
             .cloned()
             .collect();
-        if services.is_empty() && !self.remove_orphans {
+        // None would be all of them.
+        if services.is_empty() {
             return Ok(());
         }
         let up = request::Up {
             spec: spec.clone(),
             services,
             scale: BTreeMap::new(),
-            remove_orphans: self.remove_orphans,
             ignore_orphans: true,
             builds: builds.clone(),
             ..request::Up::default()
