@@ -125,8 +125,9 @@ impl Run {
                 context.known(&known),
             ));
         }
-        let tty = !self.no_tty && !self.detach && terminal::is_interactive();
-        let stdin = self.interactive && !self.detach;
+        let tty = !self.no_tty && terminal::is_interactive();
+        // In the background, too: a shell shall not end before somebody attaches.
+        let stdin = self.interactive;
         let text = self.overlay.with_env_files(project.environment())?.text(
             &self.service,
             &self.command,
@@ -153,7 +154,7 @@ impl Run {
         });
         if let Some((name, build)) = builder {
             let own = *name == self.service;
-            let when = match own && (self.build || build.always) {
+            let when = match own && (self.build || Pull::builds(self.pull) || build.always) {
                 true => BuildWhen::Always,
                 false => BuildWhen::Missing,
             };
@@ -201,9 +202,9 @@ impl Run {
         let path = format!("/v1/stacks/{project}/attach");
         let (io, _connection) = client.upgrade(&path, &attach).await?;
         let manner = Manner {
-            tty,
-            no_stdin: !stdin,
-            detach: (tty && !self.rm).then(Keys::default),
+            tty: tty && !self.detach,
+            no_stdin: !stdin || self.detach,
+            detach: (tty && !self.rm && !self.detach).then(Keys::default),
             pass_signals: !tty && !self.detach,
         };
         let code = session::run(io, &manner).await?;

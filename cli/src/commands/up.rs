@@ -190,16 +190,25 @@ pub(super) enum Pull {
     /// Every time.
     Always,
     /// What is not there.
+    #[value(alias = "if_not_present")]
     Missing,
     /// Nothing.
     Never,
+    /// What is not there, and what can be built is built.
+    #[value(hide = true)]
+    Build,
 }
 
 impl Pull {
+    /// `--pull build`.
+    pub(super) fn builds(pull: Option<Pull>) -> bool {
+        pull == Some(Pull::Build)
+    }
+
     pub(super) fn policy(self) -> PullPolicy {
         match self {
             Pull::Always => PullPolicy::Always,
-            Pull::Missing => PullPolicy::Missing,
+            Pull::Missing | Pull::Build => PullPolicy::Missing,
             Pull::Never => PullPolicy::Never,
         }
     }
@@ -284,19 +293,6 @@ impl Up {
         })
     }
 
-    fn watching(
-        &self,
-        context: &Context,
-        client: &Client,
-        project: &Project,
-        spec: &StackSpec,
-    ) -> Result<Watching, Error> {
-        let alone = Alone::with(&spec.name)?;
-        let services = &self.services;
-        let client = client.clone();
-        Watching::new(context.ui, client, project, spec, services, false, alone)
-    }
-
     async fn show_plan(
         &self,
         context: &Context,
@@ -360,7 +356,7 @@ impl Up {
             wait: self.wait,
             wait_timeout: self.wait_timeout,
             builds: crate::builds::of(project),
-            build: build_when(self.build, self.no_build),
+            build: build_when(self.build || Pull::builds(self.pull), self.no_build),
             ..request::Up::default()
         })
     }
