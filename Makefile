@@ -21,6 +21,8 @@ binaries := stack stackd stack-netd stack-fsd
 bin := $(DESTDIR)$(PREFIX)/bin
 lib := $(DESTDIR)$(PREFIX)/lib/stack
 share := $(DESTDIR)$(PREFIX)/share
+# Looked for there by systemd, be it in /usr, /usr/local or ~/.local.
+unit := $(share)/systemd/user/stackd.service
 completions := \
 	bash:$(share)/bash-completion/completions/stack \
 	zsh:$(share)/zsh/site-functions/_stack \
@@ -142,11 +144,13 @@ copy-files:
 		file=$${pair#*:}; install -d "$$(dirname "$$file")"; \
 		target/release/stack completion "$${pair%%:*}" > "$$file"; chmod 644 "$$file"; \
 	done
+	@install -d "$(dir $(unit))"
+	@sed "s|@bin@|$(abspath $(PREFIX))/bin|" runtime/stackd.service > "$(unit)"; chmod 644 "$(unit)"
 	@echo "install: $(bin)/stack; try \`stack doctor\`"
 
 .PHONY: uninstall
 uninstall: ## remove what install put there; data of stacks stays
-	@set -- $(addprefix $(bin)/,$(binaries)) $(foreach pair,$(completions),$(word 2,$(subst :, ,$(pair)))); \
+	@set -- $(addprefix $(bin)/,$(binaries)) "$(unit)" $(foreach pair,$(completions),$(word 2,$(subst :, ,$(pair)))); \
 	as_root=''; [ -w "$(bin)" ] || as_root=sudo; \
 	$$as_root rm -f "$$@"; \
 	$$as_root rm -rf "$(lib)"

@@ -1,5 +1,8 @@
 //! The command line: what is common to all commands.
 
+mod booleans;
+
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::builder::styling::{AnsiColor, Styles};
@@ -220,10 +223,15 @@ pub(crate) fn parse() -> Result<Cli, clap::Error> {
     parse_from(std::env::args_os())
 }
 
-fn parse_from(
-    args: impl IntoIterator<Item = impl Into<std::ffi::OsString> + Clone>,
-) -> Result<Cli, clap::Error> {
-    let matches = command().try_get_matches_from(args)?;
+fn parse_from(args: impl IntoIterator<Item = impl Into<OsString>>) -> Result<Cli, clap::Error> {
+    let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
+    let matches = match command().try_get_matches_from(&args) {
+        Err(error) if error.use_stderr() && booleans::are_in(&args) => {
+            let again = booleans::taken_by(command()).try_get_matches_from(&args);
+            again.map_err(|_| error)?
+        }
+        matches => matches?,
+    };
     let mut cli = Cli::from_arg_matches(&matches)?;
     let is_open = |id| matches.value_source(id) == Some(ValueSource::DefaultValue);
     cli.global.ansi_is_open = is_open("ansi");
@@ -310,6 +318,31 @@ mod tests {
         assert_eq!(cli.global.project_name.as_deref(), Some("b"));
         let args = ["stack", "-f", "a", "-f", "b", "up", "-d", "-d"];
         assert_eq!(parse_from(args).unwrap().global.files.len(), 2);
+    }
+
+    #[test]
+    fn what_is_there_or_not_may_say_so() {
+        booleans::taken_by(command()).debug_assert();
+        let up = |args: &[&str]| {
+            let all = ["stack", "up"].iter().chain(args);
+            let cli = parse_from(all).map_err(|error| error.to_string())?;
+            let Command::Up(up) = cli.command else {
+                panic!("not up")
+            };
+            Ok::<_, String>(format!("{up:?}"))
+        };
+        let plain = up(&["-d"]).unwrap();
+        assert_eq!(up(&["-d=true", "--build=false"]).unwrap(), plain);
+        assert_eq!(up(&["--build", "-d", "--build=f"]).unwrap(), plain);
+        assert_ne!(up(&["--build=1", "-d"]).unwrap(), plain);
+        let error = up(&["--build=maybe"]).unwrap_err();
+        assert!(error.contains("--build"), "{error}");
+        assert!(up(&["--bulid=true"]).is_err());
+        let args = ["stack", "exec", "-T=true", "web", "ls", "--color=true"];
+        let Command::Exec(exec) = parse_from(args).unwrap().command else {
+            panic!("not exec")
+        };
+        assert_eq!(exec.command, ["ls", "--color=true"]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub(crate) mod lock;
 mod settings;
 mod stack_files;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
@@ -91,6 +92,8 @@ pub(crate) struct Named {
     /// All services of the file, also those that no profile enables; `None`
     /// when there is no file (the name was given).
     pub(crate) services: Option<Vec<String>>,
+    /// What references in the file were looked up in, if there is one.
+    pub(crate) environment: BTreeMap<String, String>,
 }
 
 impl Context {
@@ -228,6 +231,7 @@ impl Context {
                 return Ok(Named {
                     name,
                     services: None,
+                    environment: BTreeMap::new(),
                 });
             }
             (Err(error), None) => return Err(error),
@@ -243,6 +247,7 @@ impl Context {
                 Ok(Named {
                     name: project.name().to_owned(),
                     services: Some(services),
+                    environment: project.environment().clone(),
                 })
             }
             (None, Some(name)) => {
@@ -250,6 +255,7 @@ impl Context {
                 Ok(Named {
                     name,
                     services: None,
+                    environment: BTreeMap::new(),
                 })
             }
             (None, None) => {
@@ -367,6 +373,7 @@ mod tests {
         let named = Named {
             name: "shop".to_owned(),
             services: Some(vec!["web".into(), "db".into()]),
+            environment: BTreeMap::new(),
         };
         let orphan = Container {
             service: "old".to_owned(),

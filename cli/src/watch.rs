@@ -23,7 +23,7 @@ use stack_api::build::BuildWhen;
 use stack_api::event::Event;
 use stack_api::request::Up;
 use stack_api::spec::{MountSource, StackSpec};
-use stack_planner::{Project, Rule, WatchAction};
+use stack_planner::{Project, Rule, WatchAction, plan};
 use stack_sync::{Change, Filter, Patterns, Tree};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -39,6 +39,8 @@ use service::{Batch, Left, Worker};
 /// A file that is gone for so long has been removed: editors and version
 /// control replace files by removing them for a moment.
 const GONE: Duration = Duration::from_millis(100);
+/// So many paths that cannot be watched are named.
+const MOST_TOLD: usize = 5;
 
 /// The rules of a project's services, ready to be watched.
 pub(crate) struct Watching {
@@ -62,8 +64,8 @@ type Workers = BTreeMap<String, mpsc::UnboundedSender<Batch>>;
 type Tasks = JoinSet<(String, Left)>;
 
 impl Watching {
-    /// Takes the rules of these services (none: of all); what cannot be done
-    /// is told.
+    /// Takes the rules of all services that a request starts; what cannot be
+    /// done is told.
     ///
     /// # Errors
     /// There are none, or one has a bad pattern.
@@ -71,13 +73,17 @@ impl Watching {
         ui: Ui,
         client: Client,
         project: &Project,
-        spec: &StackSpec,
-        services: &[String],
+        started: &Up,
         quiet: bool,
         alone: Alone,
     ) -> Result<Watching, Error> {
+        let spec = &started.spec;
+        let services =
+            plan::select(&spec.services, &started.services, !started.no_deps).map_err(|error| {
+                Error::usage(error.to_string(), "`stack config --services` lists them")
+            })?;
         let mut rules = project.watch_rules();
-        rules.retain(|rule| services.is_empty() || services.contains(&rule.service));
+        rules.retain(|rule| services.contains(&rule.service));
         if rules.is_empty() {
             return Err(Error::usage(
                 "no service has a `develop.watch` section",
@@ -104,6 +110,7 @@ impl Watching {
             up: Up {
                 spec: spec.clone(),
                 no_deps: true,
+                scale: started.scale.clone(),
                 builds: crate::builds::of(project),
                 build: Some(BuildWhen::Always),
                 ..Up::default()
@@ -268,17 +275,19 @@ impl Watching {
 
     fn look(&self, tree: &mut Tree, path: &Path, deep: bool, events: &mut Events) -> Vec<Change> {
         let mut enter = |path: &Path| events.watch(path);
-        match tree.look(path, deep, &mut enter) {
-            Ok(changes) => changes,
-            Err(unreadable) => {
-                self.ui.warn(format_args!(
-                    "{} is not watched: {} (leave it out with `ignore`)",
-                    unreadable.path.display(),
-                    unreadable.error
-                ));
-                Vec::new()
-            }
+        let found = tree.look(path, deep, &mut enter);
+        for unreadable in found.unreadable.iter().take(MOST_TOLD) {
+            self.ui.warn(format_args!(
+                "{} is not watched: {} (leave it out with `ignore`)",
+                unreadable.path.display(),
+                unreadable.error
+            ));
         }
+        if let Some(more) = found.unreadable.len().checked_sub(MOST_TOLD + 1) {
+            let more = human::count(more + 1, "other path");
+            self.ui.warn(format_args!("not watched, too: {more}"));
+        }
+        found.changes
     }
 
     fn batch(&self, rule: usize, changes: Vec<Change>, began: Instant) -> Batch {
@@ -342,8 +351,8 @@ impl Watching {
 
 /// Notes a stack file; whether it is another one now.
 fn has_changed(files: &mut Tree, path: &Path) -> bool {
-    let changes = files.look(path, false, &mut |_| {});
-    changes.is_ok_and(|changes| !changes.is_empty()) && path.exists()
+    let found = files.look(path, false, &mut |_| {});
+    !found.changes.is_empty() && path.exists()
 }
 
 /// Something of a burst is gone, and may come back in a moment: all of it

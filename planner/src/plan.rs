@@ -53,7 +53,10 @@ use services::Services;
 /// A service named in the request does not exist.
 pub fn plan(request: &Up, observed: &Observed) -> Result<Plan, NoSuchService> {
     let spec = &request.spec;
-    let selected = select(&spec.services, &request.services, !request.no_deps)?;
+    let selected = match request.orphans_only {
+        true => BTreeSet::new(),
+        false => select(&spec.services, &request.services, !request.no_deps)?,
+    };
     let mut plan = Plan::default();
     let mut pulls = pulls(request, observed, &selected, &mut plan);
     let built = builds(request, observed, &selected, &pulls, &mut plan);
@@ -258,5 +261,13 @@ fn orphans(request: &Up, observed: &Observed, plan: &mut Plan) {
         } else {
             plan.orphans.push(container.name.clone());
         }
+    }
+    // As in Docker Compose, but without a warning as long as they stay.
+    for container in observed
+        .ended_runs
+        .iter()
+        .filter(|_| request.remove_orphans)
+    {
+        plan.add(Action::remove(container), Reason::Orphan, Vec::new());
     }
 }

@@ -17,7 +17,25 @@ use crate::yaml::emit;
 use crate::{hash, profiles, spec};
 
 /// The bytes of a config or secret, or why there are none.
-pub(crate) type Content = Result<Vec<u8>, String>;
+pub(crate) type Content = Result<Vec<u8>, NoContent>;
+
+/// Why there is no content.
+#[derive(Debug, Clone)]
+pub(crate) struct NoContent {
+    pub(crate) why: String,
+    /// It is there, but too much: it can be mounted.
+    pub(crate) too_much: bool,
+}
+
+impl<T: Into<String>> From<T> for NoContent {
+    fn from(why: T) -> NoContent {
+        NoContent {
+            why: why.into(),
+            too_much: false,
+        }
+    }
+}
+
 /// By section and name.
 pub(crate) type Contents = BTreeMap<(&'static str, String), Content>;
 

@@ -90,6 +90,7 @@ pub(crate) fn stack(parts: &Parts, report: &mut Report) -> StackSpec {
         spec.services.insert(name.clone(), service);
     }
     attachment::check(model, &spec.networks, report);
+    disguise::not_shared(model, report);
     // What cannot be built is told with the rest.
     build::builds(parts, report);
     spec

@@ -522,6 +522,44 @@ fn what_has_no_effect_is_named() {
 }
 
 #[test]
+fn a_tmpfs_of_several_services_is_not_shared() {
+    let stack = |services: &str, options: &str| {
+        let text = format!(
+            "services: {{{services}}}\nvolumes: {{v: {{driver_opts: {{type: {options}}}}}}}\n"
+        );
+        let (spec, found) = made(&text);
+        assert!(spec.is_ok(), "{text}");
+        found
+    };
+    let tmpfs = "tmpfs, device: tmpfs";
+    let (a, b) = (
+        "a: {image: i, volumes: ['v:/x']}",
+        "b: {image: i, volumes: ['v:/y']}",
+    );
+    let both = format!("{a}, {b}");
+    let found = stack(&both, tmpfs);
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(
+        found[0]
+            .message
+            .contains("`a`, `b` do not share the volume `v`")
+    );
+    assert!(stack(a, tmpfs).is_empty());
+    assert!(stack(&both, "none, o: bind, device: ./v").is_empty());
+}
+
+#[test]
+fn a_config_that_is_too_much_can_be_mounted() {
+    let text = "services: {a: {image: i, configs: [c]}}\nconfigs: {c: {file: ./FILE}}\n";
+    for (file, helped) in [(".", true), ("missing", false)] {
+        let (spec, _) = made(&text.replace("FILE", file));
+        let found = spec.expect_err(file);
+        let help = found[0].help.as_deref().unwrap_or_default();
+        assert_eq!(help.contains("volumes"), helped, "{found:#?}");
+    }
+}
+
+#[test]
 fn names_of_containers_are_unique() {
     let (spec, _) =
         made("services: {a: {image: i, container_name: c1}, b: {image: i, container_name: c1}}");

@@ -76,7 +76,7 @@ impl Create {
             scale: self.scale.into_iter().collect::<BTreeMap<_, _>>(),
             remove_orphans: self.remove_orphans,
             builds: crate::builds::of(&project),
-            build: super::up::build_when(self.build, self.no_build),
+            build: super::up::build_when(self.build || Pull::builds(self.pull), self.no_build),
             ..request::Up::default()
         };
         let client = context.client().await?;

@@ -20,7 +20,7 @@ use crate::terminal;
 )]
 pub(crate) struct Exec {
     /// Do not give the command a terminal
-    #[arg(short = 'T', long)]
+    #[arg(short = 'T', long, alias = "no-TTY")]
     no_tty: bool,
 
     /// Give it a terminal and keep standard input open; this is the default
@@ -35,7 +35,7 @@ pub(crate) struct Exec {
     #[arg(short, long)]
     detach: bool,
 
-    /// Environment variable; without a value, the one it has here
+    /// Environment variable; without a value, the one it has here or in `.env`
     #[arg(short, long, value_name = "NAME[=VALUE]")]
     env: Vec<String>,
 
@@ -74,12 +74,16 @@ impl Exec {
         let services = std::slice::from_ref(&self.service);
         let project = context.named()?;
         let client = context.client().await?;
+        let env = |entry: &String| match project.environment.get(entry) {
+            Some(value) => format!("{entry}={value}"),
+            None => with_value(entry),
+        };
         let tty = !self.no_tty && !self.detach && terminal::is_interactive();
         let request = ExecRequest {
             service: self.service.clone(),
             index: self.index,
             args: self.command,
-            env: self.env.iter().map(|entry| with_value(entry)).collect(),
+            env: self.env.iter().map(env).collect(),
             cwd: self.workdir,
             user: self.user,
             tty,

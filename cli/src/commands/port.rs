@@ -38,7 +38,7 @@ impl Port {
         project.check_services(services, &list)?;
         let container = list
             .iter()
-            .find(|c| c.service == self.service && c.number == self.index)
+            .find(|c| !c.one_off && c.service == self.service && c.number == self.index)
             .ok_or_else(|| Error::Usage {
                 message: format!("service {} has no container {}", self.service, self.index),
                 help: Some("see `stack ps -a`".to_owned()),

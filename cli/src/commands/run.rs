@@ -125,8 +125,9 @@ impl Run {
                 context.known(&known),
             ));
         }
-        let tty = !self.no_tty && !self.detach && terminal::is_interactive();
-        let stdin = self.interactive && !self.detach;
+        let tty = !self.no_tty && terminal::is_interactive();
+        // In the background, too: a shell shall not end before somebody attaches.
+        let stdin = self.interactive;
         let text = self.overlay.with_env_files(project.environment())?.text(
             &self.service,
             &self.command,
@@ -138,6 +139,10 @@ impl Run {
         let client = context.client().await?;
         let mut interrupts = Interrupts::take()?;
         let mut builds = crate::builds::of(&project);
+        if self.remove_orphans {
+            self.remove_orphans(context, &client, &spec, &mut interrupts)
+                .await?;
+        }
         if !self.no_deps {
             self.start_dependencies(context, &client, (&spec, &builds), &mut interrupts)
                 .await?;
@@ -149,7 +154,7 @@ impl Run {
         });
         if let Some((name, build)) = builder {
             let own = *name == self.service;
-            let when = match own && (self.build || build.always) {
+            let when = match own && (self.build || Pull::builds(self.pull) || build.always) {
                 true => BuildWhen::Always,
                 false => BuildWhen::Missing,
             };
@@ -197,9 +202,9 @@ impl Run {
         let path = format!("/v1/stacks/{project}/attach");
         let (io, _connection) = client.upgrade(&path, &attach).await?;
         let manner = Manner {
-            tty,
-            no_stdin: !stdin,
-            detach: (tty && !self.rm).then(Keys::default),
+            tty: tty && !self.detach,
+            no_stdin: !stdin || self.detach,
+            detach: (tty && !self.rm && !self.detach).then(Keys::default),
             pass_signals: !tty && !self.detach,
         };
         let code = session::run(io, &manner).await?;
@@ -227,6 +232,25 @@ impl Run {
         progress
     }
 
+    async fn remove_orphans(
+        &self,
+        context: &Context,
+        client: &Client,
+        spec: &StackSpec,
+        interrupts: &mut Interrupts,
+    ) -> Result<(), Error> {
+        let request = request::Up {
+            spec: spec.clone(),
+            remove_orphans: true,
+            orphans_only: true,
+            ..request::Up::default()
+        };
+        let path = format!("/v1/stacks/{}", spec.name);
+        let events = client.events(Method::PUT, &path, &request).await?;
+        self.progress(context).follow(events, interrupts).await?;
+        Ok(())
+    }
+
     async fn start_dependencies(
         &self,
         context: &Context,
@@ -240,14 +264,14 @@ impl Run {
             .filter(|name| spec.services.contains_key(*name))
             .cloned()
             .collect();
-        if services.is_empty() && !self.remove_orphans {
+        // None would be all of them.
+        if services.is_empty() {
             return Ok(());
         }
         let up = request::Up {
             spec: spec.clone(),
             services,
             scale: BTreeMap::new(),
-            remove_orphans: self.remove_orphans,
             ignore_orphans: true,
             builds: builds.clone(),
             ..request::Up::default()

@@ -190,16 +190,25 @@ pub(super) enum Pull {
     /// Every time.
     Always,
     /// What is not there.
+    #[value(alias = "if_not_present")]
     Missing,
     /// Nothing.
     Never,
+    /// What is not there, and what can be built is built.
+    #[value(hide = true)]
+    Build,
 }
 
 impl Pull {
+    /// `--pull build`.
+    pub(super) fn builds(pull: Option<Pull>) -> bool {
+        pull == Some(Pull::Build)
+    }
+
     pub(super) fn policy(self) -> PullPolicy {
         match self {
             Pull::Always => PullPolicy::Always,
-            Pull::Missing => PullPolicy::Missing,
+            Pull::Missing | Pull::Build => PullPolicy::Missing,
             Pull::Never => PullPolicy::Never,
         }
     }
@@ -229,7 +238,7 @@ impl Up {
         let name = request.spec.name.clone();
         let path = format!("/v1/stacks/{name}");
         let watching = match self.watch {
-            true => Some(self.watching(context, &client, &project, &request.spec)?),
+            true => Some(watch_files(context, &client, &project, &request)?),
             false => None,
         };
         let menu = !detached && self.menu(context)?;
@@ -256,7 +265,7 @@ impl Up {
                     false => None,
                 };
                 let shown = foreground.watch(context, &client, began, &mut interrupts, &mut menu);
-                let make = || self.watching(context, &client, &project, &request.spec);
+                let make = || watch_files(context, &client, &project, &request);
                 tokio::select! {
                     code = shown => code,
                     error = watch_when_wanted(context, watching, make, &mut wanted) => Err(error),
@@ -282,19 +291,6 @@ impl Up {
             Some(wanted) => wanted,
             None => terminal::is_interactive() && context.is_not_denied("COMPOSE_MENU")?,
         })
-    }
-
-    fn watching(
-        &self,
-        context: &Context,
-        client: &Client,
-        project: &Project,
-        spec: &StackSpec,
-    ) -> Result<Watching, Error> {
-        let alone = Alone::with(&spec.name)?;
-        let services = &self.services;
-        let client = client.clone();
-        Watching::new(context.ui, client, project, spec, services, false, alone)
     }
 
     async fn show_plan(
@@ -360,7 +356,7 @@ impl Up {
             wait: self.wait,
             wait_timeout: self.wait_timeout,
             builds: crate::builds::of(project),
-            build: build_when(self.build, self.no_build),
+            build: build_when(self.build || Pull::builds(self.pull), self.no_build),
             ..request::Up::default()
         })
     }
@@ -393,13 +389,20 @@ impl Up {
                 .cloned()
                 .collect(),
         };
+        let attached: Vec<String> = attached
+            .into_iter()
+            .filter(|s| !self.no_attach.contains(s))
+            .collect();
+        let started: Vec<String> = started.into_iter().collect();
+        // As in Compose: the end of what they only need is not the end.
+        let watched = [&self.services, &attached, &started];
+        let watched = watched.into_iter().find(|list| !list.is_empty());
+        let watched = watched.into_iter().flatten().chain(&self.exit_code_from);
         Ok(Foreground {
             stack: spec.name.clone(),
-            attached: attached
-                .into_iter()
-                .filter(|s| !self.no_attach.contains(s))
-                .collect(),
-            started: started.into_iter().collect(),
+            watched: watched.cloned().collect(),
+            attached,
+            started,
             abort: match (self.abort_on_container_failure, &self.exit_code_from) {
                 _ if self.abort_on_container_exit => Abort::AnyEnd,
                 (true, _) => Abort::Failure,
@@ -442,6 +445,16 @@ fn own_code(error: Error) -> Error {
         }
         other => other,
     }
+}
+
+fn watch_files(
+    context: &Context,
+    client: &Client,
+    project: &Project,
+    started: &request::Up,
+) -> Result<Watching, Error> {
+    let alone = Alone::with(&started.spec.name)?;
+    Watching::new(context.ui, client.clone(), project, started, false, alone)
 }
 
 /// Watches files as long as it is wanted. Gives why the system cannot.

@@ -1,6 +1,7 @@
 //! `stack wait`
 
 use hyper::Method;
+use stack_api::container::Container;
 use stack_api::look::Ended;
 use stack_api::request;
 
@@ -35,7 +36,9 @@ impl Wait {
         let client = context.client().await?;
         let existing = containers(&client, &project.name).await?;
         project.check_services(&self.services, &existing)?;
-        if !existing.iter().any(|c| self.services.contains(&c.service)) {
+        let is_waited_for =
+            |c: &Container| self.services.contains(&c.service) && (!c.one_off || c.goes_on());
+        if !existing.iter().any(is_waited_for) {
             return Err(Error::usage(
                 format!("{} has no container", self.services.join(", ")),
                 "start it with `stack up -d`",

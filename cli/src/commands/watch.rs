@@ -29,7 +29,7 @@ use crate::watch::{Alone, Watching};
                   stack watch"
 )]
 pub(crate) struct Watch {
-    /// Services to watch (default: all)
+    /// Services to watch, with all that they depend on (default: all)
     #[arg(value_name = "SERVICE")]
     services: Vec<String>,
 
@@ -47,7 +47,13 @@ pub(crate) struct Watch {
 
     /// Remove images that builds left behind; this is always so, the option
     /// is for scripts
-    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "true")]
+    #[arg(
+        long,
+        hide = true,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
     prune: Option<bool>,
 }
 
@@ -58,8 +64,14 @@ impl Watch {
         let client = context.client().await?;
         let mut interrupts = Interrupts::take()?;
         if !self.no_up {
-            self.up(context, &client, (&spec, &project), &mut interrupts)
-                .await?;
+            let mut request = self.request(&spec, &project);
+            // What was changed while nobody watched is in no image yet.
+            for rule in project.watch_rules() {
+                if let Some(build) = request.builds.get_mut(&rule.service) {
+                    build.always = true;
+                }
+            }
+            self.up(context, &client, &request, &mut interrupts).await?;
         }
         let mut before: Option<Watching> = None;
         loop {
@@ -67,8 +79,7 @@ impl Watch {
                 context.ui,
                 client.clone(),
                 &project,
-                &spec,
-                &self.services,
+                &self.request(&spec, &project),
                 self.quiet,
                 alone.clone(),
             )?;
@@ -99,13 +110,11 @@ impl Watch {
         &self,
         context: &Context,
         client: &Client,
-        (spec, project): (&StackSpec, &Project),
+        request: &request::Up,
         interrupts: &mut Interrupts,
     ) -> Result<(), Error> {
-        let path = format!("/v1/stacks/{}", spec.name);
-        let events = client
-            .events(Method::PUT, &path, &self.request(spec, project))
-            .await?;
+        let path = format!("/v1/stacks/{}", request.spec.name);
+        let events = client.events(Method::PUT, &path, request).await?;
         Progress::new(context.ui, context.global.progress)
             .follow(events, interrupts)
             .await?;
@@ -131,7 +140,8 @@ impl Watch {
         interrupts: &mut Interrupts,
     ) -> Result<(), Error> {
         let path = format!("/v1/stacks/{}/plan", spec.name);
-        let mut plan: Plan = client.call(&path, &self.request(spec, project)).await?;
+        let request = self.request(spec, project);
+        let mut plan: Plan = client.call(&path, &request).await?;
         if plan.is_empty() {
             context.ui.note("the stack file changed, nothing to do");
             return Ok(());
@@ -142,7 +152,7 @@ impl Watch {
             context.ui.note("not applied: `stack up -d` does it");
             return Ok(());
         }
-        match self.up(context, client, (spec, project), interrupts).await {
+        match self.up(context, client, &request, interrupts).await {
             Err(error @ (Error::Interrupted | Error::Lost(_))) => Err(error),
             Err(error) => {
                 crate::project::diagnostics::failure(

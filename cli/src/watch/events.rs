@@ -95,6 +95,8 @@ impl Events {
             Ok(()) => drop(self.watched.insert(path.to_path_buf())),
             // It is gone again: its parent tells.
             Err(error) if is_gone(&error) => {}
+            // Who reads it says so.
+            Err(error) if is_denied(&error) => {}
             Err(error) => self.failed = Some(error),
         }
     }
@@ -229,6 +231,14 @@ fn is_gone(error: &notify::Error) -> bool {
     match &error.kind {
         notify::ErrorKind::PathNotFound => true,
         notify::ErrorKind::Io(error) => error.kind() == std::io::ErrorKind::NotFound,
+        _ => false,
+    }
+}
+
+/// It cannot be read, either.
+fn is_denied(error: &notify::Error) -> bool {
+    match &error.kind {
+        notify::ErrorKind::Io(error) => error.kind() == std::io::ErrorKind::PermissionDenied,
         _ => false,
     }
 }

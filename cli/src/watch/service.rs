@@ -3,7 +3,8 @@
 //! each other.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use hyper::Method;
@@ -34,6 +35,34 @@ pub(super) struct Copying {
     pub(super) root: PathBuf,
     /// In the container.
     pub(super) target: String,
+}
+
+impl Copying {
+    /// A target that ends in `/` is a directory that one file goes into.
+    fn new(root: &Path, target: &str, changes: &[Change], touched: &Copied) -> Copying {
+        let name = root.file_name().and_then(OsStr::to_str);
+        let target = match name {
+            Some(name) if target.ends_with('/') && is_file(root, changes, touched) => {
+                format!("{target}{name}")
+            }
+            _ => target.to_owned(),
+        };
+        let root = root.to_path_buf();
+        Copying { root, target }
+    }
+}
+
+/// Is the root of a rule no directory, or was it none when it was there?
+fn is_file(root: &Path, changes: &[Change], touched: &Copied) -> bool {
+    let below = |path: &String| !path.is_empty();
+    if changes.iter().any(|change| below(&change.path)) || touched.keys().any(below) {
+        return false;
+    }
+    let now = changes.iter().find_map(|change| change.now.as_ref());
+    match now.or_else(|| touched.get("")?.as_ref()) {
+        Some(kind) => !matches!(kind, Kind::Directory { .. }),
+        None => !root.is_dir(),
+    }
 }
 
 /// Changes of one rule.
@@ -237,10 +266,8 @@ impl Worker {
             let rule = self.rules[batch.rule].clone();
             let copied = match &rule.target {
                 Some(target) if rule.action.copies() => {
-                    let copying = Copying {
-                        root: rule.path.clone(),
-                        target: target.clone(),
-                    };
+                    let touched = &self.left.touched[batch.rule];
+                    let copying = Copying::new(&rule.path, target, &batch.changes, touched);
                     match self.copy(&copying, &batch).await {
                         Ok(copied) => copied,
                         Err(error) => {
@@ -596,6 +623,35 @@ mod tests {
         assert_eq!(merged.len(), 2);
         assert_eq!(merged[1].changes.len(), 1);
         assert_eq!(merged[1].changes[0].now, None);
+    }
+
+    #[test]
+    fn one_file_goes_into_a_target_that_ends_in_a_slash() {
+        let stamp = Stamp {
+            size: 1,
+            modified_ns: 0,
+        };
+        let file = Some(Kind::File { stamp, mode: 0o644 });
+        let directory = Some(Kind::Directory { mode: 0o755 });
+        let change = |path: &str, now: &Option<Kind>| Change {
+            path: path.to_owned(),
+            now: now.clone(),
+        };
+        let (root, none) = (Path::new("/nowhere/conf"), Copied::new());
+        let target = |target: &str, changes: &[Change], touched: &Copied| {
+            Copying::new(root, target, changes, touched).target
+        };
+        let changed = [change("", &file)];
+        assert_eq!(target("/app/", &changed, &none), "/app/conf");
+        assert_eq!(target("/", &changed, &none), "/conf");
+        assert_eq!(target("/app", &changed, &none), "/app");
+        // Gone: what it was decides.
+        let gone = [change("", &None)];
+        let was = |kind: &Option<Kind>| Copied::from([(String::new(), kind.clone())]);
+        assert_eq!(target("/app/", &gone, &was(&file)), "/app/conf");
+        assert_eq!(target("/app/", &gone, &was(&directory)), "/app/");
+        assert_eq!(target("/app/", &[change("a", &file)], &none), "/app/");
+        assert_eq!(target("/app/", &[change("a", &None)], &none), "/app/");
     }
 
     #[test]

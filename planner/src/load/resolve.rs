@@ -7,7 +7,7 @@ use std::path::Path as FilePath;
 use super::Loader;
 use crate::diagnostic::{Problem, codes};
 use crate::environment::EnvReader;
-use crate::project::{Content, Contents};
+use crate::project::{Content, Contents, NoContent};
 use crate::source::join;
 use crate::spec::security::{SECCOMP, Wish, wish};
 use crate::tree::{Mapping, Node, Value, visit};
@@ -200,12 +200,17 @@ impl Loader<'_> {
     }
 
     fn read(&self, file: &str) -> Content {
-        let bytes = self
-            .source
-            .read(FilePath::new(file))
-            .map_err(|error| format!("cannot read {file}: {error}"))?;
+        let path = FilePath::new(file);
+        let read = self.source.read(path).map_err(|error| NoContent {
+            why: format!("cannot read {file}: {error}"),
+            too_much: self.source.is_dir(path),
+        });
+        let bytes = read?;
         if bytes.len() > MAX_CONTENT {
-            return Err(format!("{file} has more than {MAX_CONTENT} bytes"));
+            return Err(NoContent {
+                why: format!("{file} has more than {MAX_CONTENT} bytes"),
+                too_much: true,
+            });
         }
         Ok(bytes)
     }
@@ -220,14 +225,14 @@ impl Loader<'_> {
                 .values
                 .get(&(kind, name.to_owned()))
                 .map(|value| value.as_bytes().to_vec());
-            return value.ok_or_else(|| format!("the variable `{variable}` is not set"));
+            return value.ok_or_else(|| format!("the variable `{variable}` is not set").into());
         }
         if let Some(file) = text("file") {
             return self.read(file);
         }
         match node.get("external").and_then(Node::as_bool) {
-            Some(true) => Err("there is no store of external configs and secrets".to_owned()),
-            _ => Err("neither `file` nor `environment` is given".to_owned()),
+            Some(true) => Err("there is no store of external configs and secrets".into()),
+            _ => Err("neither `file` nor `environment` is given".into()),
         }
     }
 }

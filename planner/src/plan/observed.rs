@@ -13,6 +13,8 @@ use stack_api::spec::{NetworkSpec, ServiceSpec};
 pub struct Observed {
     /// Its containers.
     pub containers: Vec<ObservedContainer>,
+    /// Containers of `run` that have ended.
+    pub ended_runs: Vec<Container>,
     /// Its networks by full name.
     pub networks: BTreeMap<String, ObservedNetwork>,
     /// Full names of all volumes.

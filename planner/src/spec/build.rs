@@ -98,8 +98,8 @@ fn secrets(parts: &Parts, node: &Node, report: &mut Report) -> BTreeMap<String, 
         let id = text(reference, "target").unwrap_or_else(|| source.clone());
         match parts.contents.get(&("secrets", source.clone())) {
             Some(Ok(content)) => drop(all.insert(id, content.clone())),
-            Some(Err(reason)) => {
-                let message = format!("the secret `{source}` has no content: {reason}");
+            Some(Err(none)) => {
+                let message = format!("the secret `{source}` has no content: {}", none.why);
                 let problem = Problem::error(codes::UNUSABLE_VALUE, message);
                 report.push(problem.at(reference.span, "used here"));
             }

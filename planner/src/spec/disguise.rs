@@ -7,7 +7,8 @@ use stack_api::spec::MountSource;
 
 use super::{nfs, text};
 use crate::bind::quantity::parse_bytes;
-use crate::tree::Node;
+use crate::diagnostic::{Problem, Report, codes};
+use crate::tree::{Node, entries, items};
 
 /// What such a volume is.
 pub(super) struct Disguise {
@@ -86,6 +87,33 @@ pub(super) fn disguised(volume: &Node) -> Option<Disguise> {
     };
     let read_only = has("ro");
     Some(Disguise { what, read_only })
+}
+
+/// Says so when several services have the same tmpfs: each gets one of its own.
+pub(super) fn not_shared(model: &Node, report: &mut Report) {
+    for (key, volume) in entries(model.get("volumes")) {
+        if !disguised(volume).is_some_and(|disguise| matches!(disguise.what, What::Tmpfs { .. })) {
+            continue;
+        }
+        let mounts = |service: &Node| {
+            items(service.get("volumes")).iter().any(|mount| {
+                text(mount, "type").as_deref() == Some("volume")
+                    && text(mount, "source").as_ref() == Some(key)
+            })
+        };
+        let services = entries(model.get("services")).filter(|(_, service)| mounts(service));
+        let names: Vec<String> = services.map(|(name, _)| format!("`{name}`")).collect();
+        if names.len() < 2 {
+            continue;
+        }
+        let message = format!(
+            "the services {} do not share the volume `{key}`: it is a tmpfs, and each gets one of \
+             its own",
+            names.join(", ")
+        );
+        let problem = Problem::warning(codes::IGNORED, message).at(volume.place(), "in memory");
+        report.push(problem.help("a volume without `driver_opts` is shared"));
+    }
 }
 
 /// Other options of a tmpfs that the guest's kernel takes (tmpfs(5)).

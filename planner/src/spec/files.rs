@@ -8,6 +8,9 @@ use crate::diagnostic::{Problem, Report, codes};
 use crate::project::Parts;
 use crate::tree::Node;
 
+/// What to do with more than a file of a moderate size.
+const MOUNT_IT: &str = "mount it: `FILE:/path/in/service:ro` under `volumes`";
+
 pub(super) fn files(parts: &Parts, service: &Node, report: &mut Report) -> Vec<FileSpec> {
     let mut all = Vec::new();
     for (kind, what, folder) in [
@@ -20,7 +23,8 @@ pub(super) fn files(parts: &Parts, service: &Node, report: &mut Report) -> Vec<F
             };
             let content = match parts.contents.get(&(kind, source.clone())) {
                 Some(Ok(content)) => content.clone(),
-                Some(Err(reason)) => {
+                Some(Err(none)) => {
+                    let reason = &none.why;
                     let defined = parts
                         .model
                         .at(&[kind, &source])
@@ -29,11 +33,13 @@ pub(super) fn files(parts: &Parts, service: &Node, report: &mut Report) -> Vec<F
                         codes::UNUSABLE_VALUE,
                         format!("the {what} `{source}` has no content: {reason}"),
                     );
-                    report.push(
-                        problem
-                            .at(defined, "defined here")
-                            .at(reference.span, "used here"),
-                    );
+                    let problem = problem
+                        .at(defined, "defined here")
+                        .at(reference.span, "used here");
+                    report.push(match none.too_much {
+                        true => problem.help(MOUNT_IT),
+                        false => problem,
+                    });
                     continue;
                 }
                 None => continue, // not defined, and consistency was not asked for

@@ -74,7 +74,7 @@ fn profile(node: &Node, file: &str, contents: &Contents, report: &mut Report) ->
     let read = match contents.get(&(SECCOMP, file.to_owned()))? {
         Ok(bytes) => serde_json::from_slice(bytes)
             .map_err(|error| format!("it is not a profile in Docker's form: {error}")),
-        Err(why) => Err(why.clone()),
+        Err(none) => Err(none.why.clone()),
     };
     match read.and_then(checked) {
         Ok(profile) => Some(profile),

@@ -36,6 +36,9 @@ pub struct Up {
     /// Do not warn about them.
     #[serde(default)]
     pub ignore_orphans: bool,
+    /// Nothing but what `remove_orphans` says: no service is touched.
+    #[serde(default)]
+    pub orphans_only: bool,
     /// Seconds to stop old containers.
     pub timeout: Option<u64>,
     /// Wait until everything runs (and is healthy); fail if it does not.

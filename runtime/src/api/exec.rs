@@ -70,6 +70,12 @@ pub(super) async fn exec(
 
 fn find(app: &App, project: &str, request: &ExecRequest) -> Result<Arc<Handle>, ApiError> {
     let mut handles = app.daemon.replicas(project);
+    // Where there is no other, one that `run` made. They have no numbers.
+    if request.index.is_none() && !request.at_rest {
+        let all = app.daemon.handles(Some(project)).into_iter();
+        let mut runs: Vec<_> = all.filter(|handle| handle.container().one_off).collect();
+        handles.append(&mut runs);
+    }
     handles.retain(|handle| {
         let container = handle.container();
         container.service == request.service && request.index.is_none_or(|n| n == container.number)

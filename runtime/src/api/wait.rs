@@ -18,7 +18,12 @@ pub(super) async fn wait(
     Path(name): Path<String>,
     Query(chosen): Query<Chosen>,
 ) -> Response {
-    let handles = app.chosen(&name, chosen.services.as_deref());
+    let mut handles = app.chosen(&name, chosen.services.as_deref());
+    // What `run` has left behind is nobody's news.
+    handles.retain(|handle| {
+        let container = handle.container();
+        !container.one_off || !matches!(container.state, Life::Exited | Life::Dead)
+    });
     let waiting: FuturesUnordered<_> = handles.into_iter().map(end).collect();
     lines(waiting)
 }

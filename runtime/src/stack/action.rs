@@ -9,11 +9,12 @@ use stack_api::container::State;
 use stack_api::event::ApiError;
 use stack_api::request::{Action, Verb};
 use stack_api::spec::{Condition, StackSpec};
+use stack_planner::plan;
 use stack_protocol::message::{Command, Outcome as GuestOutcome};
 use stack_protocol::signal;
 
 use super::down::{backwards, remove, stop};
-use super::{Outcome, pre_start, turn, wait};
+use super::{Outcome, one_off, pre_start, turn, wait};
 use crate::container::{Handle, vm_error};
 use crate::daemon::Daemon;
 use crate::progress::Progress;
@@ -42,15 +43,21 @@ pub async fn act(
     }
     let _one = turn::take(&daemon, &project, &progress).await;
     let latest: Option<StackSpec> = daemon.ledger.stack(&project)?;
-    let following = match (&latest, action.verb, action.no_deps) {
+    let more = match (&latest, action.verb, action.no_deps) {
         (Some(stack), Verb::Restart, false) => following(stack, &action.services),
+        (Some(stack), Verb::Start, false) => {
+            plan::select(&stack.services, &action.services, true).unwrap_or_default()
+        }
         _ => BTreeSet::new(),
     };
-    let chosen = chosen(&daemon, &project, &action, &following)?;
+    let chosen = chosen(&daemon, &project, &action, &more)?;
     let grace = action.timeout.map(|seconds| seconds.saturating_mul(1000));
     let down = backwards(&chosen, latest.as_ref());
     let up = || down.iter().rev();
     let begin = async |handle: &Arc<Handle>| {
+        if handle.container().state == State::Running {
+            return Ok(());
+        }
         share::before_start(&daemon, &progress, handle).await;
         if let Some(stack) = &latest {
             pre_start::prepare(&daemon, &progress, stack, handle).await?;
@@ -60,6 +67,7 @@ pub async fn act(
     match action.verb {
         Verb::Start => {
             for wave in up() {
+                needed(latest.as_ref(), &chosen, wave, false, &progress).await?;
                 all_ok(wave.iter().map(&begin)).await?;
             }
             if action.wait {
@@ -76,6 +84,7 @@ pub async fn act(
                 join_all(wave.iter().map(|handle| stop(&progress, handle, grace))).await;
             }
             for wave in up() {
+                needed(latest.as_ref(), &chosen, wave, true, &progress).await?;
                 all_ok(wave.iter().map(&begin)).await?;
             }
         }
@@ -97,13 +106,13 @@ pub async fn act(
     Ok(())
 }
 
-/// The containers that the action is for; `following`: services that it is for,
-/// too, if they run.
+/// The containers that the action is for; `more`: services that it is for, too,
+/// whose containers are only restarted if they run.
 fn chosen(
     daemon: &Daemon,
     project: &str,
     action: &Action,
-    following: &BTreeSet<String>,
+    more: &BTreeSet<String>,
 ) -> Result<Vec<Arc<Handle>>, ApiError> {
     // What ends or removes things is for those of `run`, too.
     let ends = matches!(action.verb, Verb::Stop | Verb::Kill | Verb::Rm);
@@ -112,10 +121,10 @@ fn chosen(
         false => daemon.replicas(project),
     };
     let services: BTreeSet<String> = all.iter().map(|h| h.container().service).collect();
-    if let Some(unknown) = action
-        .services
-        .iter()
-        .find(|name| !services.contains(*name))
+    // As in Docker Compose: what there is not need not be stopped.
+    let mut named = action.services.iter();
+    if action.verb == Verb::Start
+        && let Some(unknown) = named.find(|name| !services.contains(*name))
     {
         let message = format!("service {unknown} has no container in stack {project}");
         return Err(ApiError::new("no_such_service", message).help("create it with `stack up`"));
@@ -124,7 +133,8 @@ fn chosen(
         let container = handle.container();
         action.services.is_empty()
             || action.services.contains(&container.service)
-            || following.contains(&container.service) && container.state.is_live()
+            || more.contains(&container.service)
+                && (action.verb == Verb::Start || container.state.is_live())
     });
     Ok(all)
 }
@@ -145,6 +155,29 @@ fn following(stack: &StackSpec, services: &[String]) -> BTreeSet<String> {
             return found;
         }
     }
+}
+
+/// Waits until what the services of a wave depend on is as far as it must be, as
+/// far as it is started, too. `restarted`: only what they are restarted with.
+async fn needed(
+    latest: Option<&StackSpec>,
+    chosen: &[Arc<Handle>],
+    wave: &[Arc<Handle>],
+    restarted: bool,
+    progress: &Progress,
+) -> Outcome {
+    let services: BTreeSet<String> = wave.iter().map(|h| h.container().service).collect();
+    for service in latest.iter().flat_map(|stack| stack.services.values()) {
+        if !services.contains(&service.name) {
+            continue;
+        }
+        let handles = chosen.iter().filter(|handle| {
+            let dependency = service.depends_on.get(&handle.container().service);
+            dependency.is_some_and(|how| how.restart || !restarted)
+        });
+        one_off::dependencies(handles, service, progress).await?;
+    }
+    Ok(())
 }
 
 /// Waits until all run and are healthy.
@@ -174,6 +207,11 @@ async fn start(progress: &Progress, handle: &Arc<Handle>) -> Outcome {
     let container = handle.container();
     if container.state == State::Running {
         return Ok(());
+    }
+    if container.state == State::Paused {
+        let message = format!("{} is paused", container.name);
+        let help = format!("go on with `stack unpause {}`", container.service);
+        return Err(ApiError::new("paused", message).help(help));
     }
     progress.step("container", &container.name, "starting");
     handle.start();

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use stack_api::container::{Container, State};
 use stack_api::event::ApiError;
 use stack_api::spec::StackSpec;
 use stack_planner::plan::{Observed, ObservedContainer, ObservedNetwork};
@@ -27,6 +28,11 @@ pub(super) fn observe(daemon: &Daemon, spec: &StackSpec) -> Result<Observed, Api
             }
         })
         .collect();
+    let ended = |container: &Container| {
+        container.one_off && matches!(container.state, State::Exited | State::Dead)
+    };
+    let all = daemon.handles(Some(&spec.name)).into_iter();
+    let ended_runs = all.map(|handle| handle.container()).filter(ended).collect();
     let networks = daemon
         .networks(&spec.name)?
         .into_iter()
@@ -57,6 +63,7 @@ pub(super) fn observe(daemon: &Daemon, spec: &StackSpec) -> Result<Observed, Api
     }
     Ok(Observed {
         containers,
+        ended_runs,
         networks,
         volumes,
         images: known,

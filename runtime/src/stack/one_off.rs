@@ -42,7 +42,7 @@ pub async fn run(daemon: Arc<Daemon>, request: Run, progress: Progress) -> Outco
         return Err(ApiError::new("image_missing", message).help("try again"));
     }
     if !request.no_deps {
-        dependencies(&daemon, spec, service, &progress).await?;
+        dependencies(&daemon.replicas(&spec.name), service, &progress).await?;
     }
     if !request.detach {
         // Without the stack's lock, for it may take long.
@@ -88,14 +88,13 @@ pub async fn run(daemon: Arc<Daemon>, request: Run, progress: Progress) -> Outco
 }
 
 /// Waits until what the service depends on is as far as it must be.
-async fn dependencies(
-    daemon: &Daemon,
-    spec: &StackSpec,
+pub(super) async fn dependencies(
+    handles: impl IntoIterator<Item = &Arc<Handle>>,
     service: &ServiceSpec,
     progress: &Progress,
 ) -> Outcome {
+    let handles: Vec<&Arc<Handle>> = handles.into_iter().collect();
     for (name, dependency) in &service.depends_on {
-        let handles = daemon.replicas(&spec.name);
         for handle in handles.iter().filter(|h| h.container().service == *name) {
             match wait::reached(handle, dependency.condition).await {
                 Err(error) if dependency.required => {

@@ -67,7 +67,29 @@ pub async fn up(daemon: Arc<Daemon>, request: Up, progress: Progress) -> Outcome
         request,
         ..Order::default()
     };
-    carry_out(daemon, order, "up", progress, turn).await
+    match order.request.orphans_only {
+        true => remove_orphans(daemon, order, progress, turn).await,
+        false => carry_out(daemon, order, "up", progress, turn).await,
+    }
+}
+
+/// The stack itself stays what it is.
+async fn remove_orphans(
+    daemon: Arc<Daemon>,
+    order: Order,
+    progress: Progress,
+    turn: OwnedMutexGuard<()>,
+) -> Outcome {
+    let plan = plan_order(&daemon, &order)?;
+    let context = Context {
+        daemon,
+        progress,
+        request: order.request,
+        images: order.images,
+        _turn: Arc::new(turn),
+    };
+    let done = execute::execute(&context, &plan).await;
+    done.map_err(|broken| broken.error)
 }
 
 /// Brings an order about, with the stack's lock. `by` is for the history.

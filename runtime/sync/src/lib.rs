@@ -8,4 +8,4 @@ mod tree;
 
 pub use conversation::{Channel, Conversation, Step};
 pub use patterns::Patterns;
-pub use tree::{Change, Filter, Tree, Unreadable, below, stamp};
+pub use tree::{Change, Filter, Found, Tree, Unreadable, below, stamp};

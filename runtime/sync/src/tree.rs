@@ -54,13 +54,32 @@ pub struct Change {
     pub now: Option<Kind>,
 }
 
+/// What a look has found.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// What has changed.
+    pub changes: Vec<Change>,
+    /// What could not be looked at, and is as it was.
+    pub unreadable: Vec<Unreadable>,
+}
+
+/// What is known of a path.
+#[derive(Debug, PartialEq, Eq)]
+struct Seen {
+    kind: Kind,
+    /// Of a file: another one may have the same size and time (`mv`,
+    /// `rsync -ac`). The time of its inode says too much: a service that calls
+    /// chown(2) when it starts would be restarted for ever.
+    inode: Option<u64>,
+}
+
 /// The files of one rule.
 #[derive(Debug)]
 pub struct Tree {
     root: PathBuf,
     filter: Filter,
     exact: bool,
-    seen: BTreeMap<String, Kind>,
+    seen: BTreeMap<String, Seen>,
     /// Directories that have been read: device and inode.
     directories: HashMap<String, (u64, u64)>,
 }
@@ -101,31 +120,29 @@ impl Tree {
     /// Looks at `path`, which is the root, above or below it, and notes what
     /// has changed; with `deep`, also in directories that are known.
     /// Directories that are read are given to `enter` before, which is to
-    /// watch them.
-    pub fn look(
-        &mut self,
-        path: &Path,
-        deep: bool,
-        enter: &mut dyn FnMut(&Path),
-    ) -> Result<Vec<Change>, Unreadable> {
+    /// watch them. Where it is to be exact, the first thing that is unreadable
+    /// is the end.
+    pub fn look(&mut self, path: &Path, deep: bool, enter: &mut dyn FnMut(&Path)) -> Found {
         let path = if self.root.starts_with(path) {
             self.root.clone()
         } else if path.starts_with(&self.root) {
             path.to_path_buf()
         } else {
-            return Ok(Vec::new());
+            return Found::default();
         };
-        let mut changes = Vec::new();
+        let mut found = Found::default();
         let depth = if deep { usize::MAX } else { 1 };
-        self.visit(&path, enter, &mut changes, depth)?;
-        Ok(changes)
+        if let Err(unreadable) = self.visit(&path, enter, &mut found, depth) {
+            found.unreadable.push(unreadable);
+        }
+        found
     }
 
     fn visit(
         &mut self,
         path: &Path,
         enter: &mut dyn FnMut(&Path),
-        changes: &mut Vec<Change>,
+        found: &mut Found,
         depth: usize,
     ) -> Result<(), Unreadable> {
         // A name that is not UTF-8 cannot be said.
@@ -154,18 +171,25 @@ impl Tree {
         let is_dir = matches!(now, Some(Kind::Directory { .. }));
         let known_dir = self.directories.contains_key(&relative);
         if !is_dir && known_dir {
-            self.forget_below(&relative, changes);
+            self.forget_below(&relative, &mut found.changes);
         }
         // A directory of which files are wanted is made with them.
+        let now = now.map(|kind| Seen {
+            inode: meta
+                .as_ref()
+                .filter(|meta| meta.is_file())
+                .map(Metadata::ino),
+            kind,
+        });
         if !left_out && self.seen.get(&relative) != now.as_ref() {
-            match &now {
-                Some(now) => self.seen.insert(relative.clone(), now.clone()),
+            found.changes.push(Change {
+                path: relative.clone(),
+                now: now.as_ref().map(|now| now.kind.clone()),
+            });
+            match now {
+                Some(now) => self.seen.insert(relative.clone(), now),
                 None => self.seen.remove(&relative),
             };
-            changes.push(Change {
-                path: relative.clone(),
-                now: now.clone(),
-            });
         }
         let Some(meta) = meta.filter(|_| is_dir) else {
             return Ok(());
@@ -182,8 +206,7 @@ impl Tree {
             false => usize::MAX,
         };
         self.directories.insert(relative.clone(), this);
-        self.visit_inside(path, &relative, enter, changes, depth)?;
-        Ok(())
+        self.visit_inside(path, &relative, enter, found, depth)
     }
 
     fn visit_inside(
@@ -191,7 +214,7 @@ impl Tree {
         path: &Path,
         relative: &str,
         enter: &mut dyn FnMut(&Path),
-        changes: &mut Vec<Change>,
+        found: &mut Found,
         depth: usize,
     ) -> Result<(), Unreadable> {
         let entries = match fs::read_dir(path) {
@@ -215,11 +238,14 @@ impl Tree {
             .filter(|name| names.binary_search(name).is_err())
             .map(|name| path.join(name))
             .collect();
-        for child in gone {
-            self.visit(&child, enter, changes, depth)?;
-        }
-        for name in names {
-            self.visit(&path.join(name), enter, changes, depth)?;
+        let there = names.into_iter().map(|name| path.join(name));
+        for child in gone.into_iter().chain(there) {
+            match self.visit(&child, enter, found, depth) {
+                Err(unreadable) if self.exact => return Err(unreadable),
+                // The others are looked at all the same.
+                Err(unreadable) => found.unreadable.push(unreadable),
+                Ok(()) => {}
+            }
         }
         Ok(())
     }

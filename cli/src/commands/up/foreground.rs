@@ -4,7 +4,7 @@
 //! following ──Ctrl-C──► stopping ──Ctrl-C──► killing ──► end (130)
 //!     │  └── a container ends, --abort-on-container-exit ──► stopping ──► end (its code)
 //!     ├───── d ──► end (0), the services go on
-//!     └───── nothing runs any more ──► end (0)
+//!     └───── nothing runs any more of what is watched ──► end (0)
 //! ```
 
 mod watch;
@@ -28,9 +28,9 @@ use watch::{End, Watch};
 pub(super) enum Abort {
     /// Only Ctrl-C.
     Never,
-    /// The end of any container.
+    /// The end of any container that is watched.
     AnyEnd,
-    /// The end of a container with another code than 0.
+    /// Its end with another code than 0.
     Failure,
 }
 
@@ -41,6 +41,9 @@ pub(super) struct Foreground {
     pub(super) stack: String,
     /// Services whose logs are shown.
     pub(super) attached: Vec<String>,
+    /// Services whose ends count: those that were named, or else whose logs are
+    /// shown.
+    pub(super) watched: Vec<String>,
     /// Services that were started, and are stopped at the end.
     pub(super) started: Vec<String>,
     /// When all is stopped.
@@ -82,6 +85,9 @@ impl Foreground {
         let Some(service) = &self.exit_code_from else {
             return Ok(otherwise);
         };
+        if let Some(code) = watch.code() {
+            return Ok(code);
+        }
         let list = self.ours(containers(client, &self.stack).await?);
         let chosen = list.iter().find(|container| container.service == *service);
         Ok(chosen

@@ -104,19 +104,15 @@ impl Context {
     /// Everything in it that counts; the directory itself is the first.
     fn items(&self) -> Result<Vec<Item>, ApiError> {
         let mut tree = Tree::new(self.path.clone(), self.filter()?).exact();
-        let seen = tree.look(&self.path, true, &mut |_| {});
-        let seen = seen.map_err(|unreadable| {
+        let found = tree.look(&self.path, true, &mut |_| {});
+        if let Some(unreadable) = found.unreadable.first() {
             let path = unreadable.path.display();
-            ApiError::new(
-                "unreadable",
-                format!(
-                    "the build context has {path}, which cannot be read: {}",
-                    unreadable.error
-                ),
-            )
-            .help(LEAVE_OUT)
-        })?;
-        let mut items: Vec<Item> = seen
+            let why = &unreadable.error;
+            let message = format!("the build context has {path}, which cannot be read: {why}");
+            return Err(ApiError::new("unreadable", message).help(LEAVE_OUT));
+        }
+        let mut items: Vec<Item> = found
+            .changes
             .into_iter()
             .filter_map(|change| {
                 Some(Item {

@@ -30,7 +30,7 @@ impl Case {
     /// `+path` for what is there, `-path` for what is not.
     fn look(&mut self, path: &str, deep: bool) -> Vec<String> {
         let path = self.folder.path().join(path);
-        let changes = self.tree.look(&path, deep, &mut |_| {}).unwrap();
+        let changes = self.tree.look(&path, deep, &mut |_| {}).changes;
         let word = |change: &Change| {
             let sign = if change.now.is_some() { '+' } else { '-' };
             format!("{sign}{}", change.path)
@@ -81,8 +81,7 @@ fn ignored_directories_are_not_even_entered() {
     let mut entered = Vec::new();
     let root = case.folder.path().to_path_buf();
     case.tree
-        .look(&root, true, &mut |path| entered.push(path.to_path_buf()))
-        .unwrap();
+        .look(&root, true, &mut |path| entered.push(path.to_path_buf()));
     assert_eq!(entered, [root]);
 }
 
@@ -91,7 +90,13 @@ fn where_it_is_exact_nothing_is_passed_over() {
     use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::PermissionsExt;
     let odd = OsStr::from_bytes(b"\xff");
-    let look = |case: &mut Case| case.tree.look(case.folder.path(), true, &mut |_| {});
+    let look = |case: &mut Case| {
+        let found = case.tree.look(case.folder.path(), true, &mut |_| {});
+        match found.unreadable.into_iter().next() {
+            Some(unreadable) => Err(unreadable),
+            None => Ok(found.changes),
+        }
+    };
     let exact = |ignore: &[&str]| {
         let mut case = Case::new(ignore, &[]);
         case.tree = case.tree.exact();
@@ -157,7 +162,7 @@ fn a_directory_that_was_moved_here_is_read_whole() {
     let mut entered = Vec::new();
     let mut enter = |path: &Path| entered.push(path.strip_prefix(&root).unwrap().to_owned());
     let changes = case.tree.look(&root.join("dist"), false, &mut enter);
-    let paths: Vec<String> = changes.unwrap().into_iter().map(|c| c.path).collect();
+    let paths: Vec<String> = changes.changes.into_iter().map(|c| c.path).collect();
     assert_eq!(paths, ["dist/js/deep/a.js"]);
     assert_eq!(
         entered,
@@ -185,4 +190,46 @@ fn one_file_is_a_tree_too() {
     assert_eq!(case.look("", true), ["+"]);
     case.write("conf", "22");
     assert_eq!(case.look("conf", false), ["+"]);
+}
+
+#[test]
+fn what_is_unreadable_keeps_nothing_else_back() {
+    use std::os::unix::fs::PermissionsExt;
+    let mut case = Case::new(&[], &[]);
+    case.write("app.js", "1");
+    case.write("data/secret", "1");
+    case.write("src/a.js", "1");
+    let data = case.folder.path().join("data");
+    let set = |mode| fs::set_permissions(&data, fs::Permissions::from_mode(mode)).unwrap();
+    set(0o000);
+    // Root reads all the same.
+    let hidden = fs::read_dir(&data).is_err();
+    let root = case.folder.path().to_path_buf();
+    let found = case.tree.look(&root, true, &mut |_| {});
+    set(0o755);
+    let paths: Vec<String> = found.changes.into_iter().map(|c| c.path).collect();
+    if hidden {
+        assert_eq!(paths, ["", "app.js", "data", "src", "src/a.js"]);
+        assert_eq!(found.unreadable.len(), 1);
+        assert_eq!(found.unreadable[0].path, data);
+        assert_eq!(case.look("data", false), ["+data", "+data/secret"]);
+    } else {
+        assert!(paths.contains(&"src/a.js".to_owned()), "{paths:?}");
+    }
+}
+
+#[test]
+fn another_file_with_the_same_size_and_time_is_a_change() {
+    let mut case = Case::new(&[], &[]);
+    case.write("a", "1");
+    case.write("b", "2");
+    let path = |name: &str| case.folder.path().join(name);
+    let time = fs::metadata(path("a")).unwrap().modified().unwrap();
+    let file = fs::File::options().write(true).open(path("b")).unwrap();
+    file.set_modified(time).unwrap();
+    let (a, b) = (path("a"), path("b"));
+    case.look("", true);
+    fs::rename(&b, &a).unwrap();
+    assert_eq!(case.look("a", false), ["+a"]);
+    assert!(case.look("a", false).is_empty());
 }

@@ -138,6 +138,15 @@ pub(super) fn aside(target: &Path) -> io::Result<PathBuf> {
     Ok(aside)
 }
 
+/// Is it the root, or where something is mounted?
+pub(super) fn is_mount_point(path: &Path) -> io::Result<bool> {
+    let path = fs::canonicalize(path)?;
+    match path.parent() {
+        Some(parent) => Ok(mount_of(&path)? != mount_of(parent)?),
+        None => Ok(true),
+    }
+}
+
 fn mount_of(path: &Path) -> io::Result<u64> {
     let stat = rustix::fs::statx(CWD, path, AtFlags::empty(), StatxFlags::MNT_ID)?;
     Ok(stat.stx_mnt_id)

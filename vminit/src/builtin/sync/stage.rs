@@ -23,6 +23,8 @@ const SMALL: u64 = 64 << 10;
 const TOGETHER: usize = 64;
 /// Files that are held when they have been replaced, at most.
 const MOST_HELD: usize = 20_000;
+/// Why a file does not take the place of the target.
+const NO_FILE: &str = "a directory is there; a `target` that ends in `/` puts the file into it";
 
 /// A batch that is being said.
 pub(super) struct Stage {
@@ -279,6 +281,9 @@ impl Stage {
             (What::Remove, None) | (What::Nothing, _) => return Ok(()),
             (What::Remove, Some(there)) => {
                 if there.is_dir() {
+                    if step.path.is_empty() && place::is_mount_point(&path)? {
+                        return Err(io::Error::other("it is a mount point"));
+                    }
                     fs::remove_dir_all(&path)?;
                 } else {
                     fs::remove_file(&path)?;
@@ -299,6 +304,11 @@ impl Stage {
                 fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
             }
             (What::Move { staged, mode }, there) => {
+                let is_dir = there.as_ref().is_some_and(Metadata::is_dir);
+                // Who watches one file does not mean all that is here.
+                if is_dir && step.path.is_empty() {
+                    return Err(io::Error::other(NO_FILE));
+                }
                 if there.is_none() && self.parent.as_deref() != path.parent() {
                     place::make_parents(&self.target, &path, self.owner)?;
                     self.parent = path.parent().map(Path::to_path_buf);
@@ -314,13 +324,11 @@ impl Stage {
                 if let Some(mode) = mode.filter(|mode| mode & bits & 0o7000 != 0) {
                     fs::set_permissions(staged, fs::Permissions::from_mode(mode & bits))?;
                 }
-                match there {
-                    Some(there) if there.is_dir() => {
-                        fs::remove_dir_all(&path)?;
-                        self.parent = None;
-                    }
-                    Some(_) if self.disk.is_some() => self.replaced.hold(&path),
-                    _ => {}
+                if is_dir {
+                    fs::remove_dir_all(&path)?;
+                    self.parent = None;
+                } else if there.is_some() && self.disk.is_some() {
+                    self.replaced.hold(&path);
                 }
                 rename(staged, &path)?;
             }
@@ -498,6 +506,31 @@ mod tests {
         assert_eq!(names, 3 * TOGETHER - 1);
         assert_eq!(text.unwrap(), "b");
         assert!(left.is_empty(), "{left:?}");
+    }
+
+    #[test]
+    fn one_file_does_not_take_the_place_of_a_directory() {
+        let dir = std::env::temp_dir().join(format!("stack-root-{}", std::process::id()));
+        let mut stage = stage(&dir, false);
+        let target = stage.target.path.clone();
+        fs::write(target.join("own"), "own").unwrap();
+        let stamp = Stamp {
+            size: 3,
+            modified_ns: 0,
+        };
+        let item = Item {
+            path: String::new(),
+            kind: Kind::File { stamp, mode: 0o644 },
+        };
+        stage.put(item, None, &mut &b"new"[..]).unwrap();
+        let outcome = stage.commit();
+        let own = fs::read_to_string(target.join("own"));
+        let root = place::is_mount_point(Path::new("/proc/../")).unwrap();
+        let plain = place::is_mount_point(&target).unwrap();
+        fs::remove_dir_all(&dir).unwrap();
+        assert_eq!(own.unwrap(), "own");
+        assert_eq!(outcome.failures, [(String::new(), NO_FILE.to_owned())]);
+        assert_eq!((root, plain), (true, false));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use stack_api::container::Container;
+use stack_api::container::{Container, State};
 use stack_api::logs::LogLine;
 use stack_api::request::LogQuery;
 use tokio::time::MissedTickBehavior;
@@ -32,7 +32,7 @@ pub(super) enum End {
     },
     /// The user has seen enough, and the services go on.
     Detached,
-    /// Nothing runs any more.
+    /// Nothing runs any more of what is watched.
     Over,
 }
 
@@ -49,6 +49,11 @@ pub(super) struct Watch<'a> {
     /// The daemon has more lines.
     open: bool,
     last_ns: u64,
+    /// Exit code of the first container to end of the service whose code is
+    /// ours.
+    code: Option<u8>,
+    /// Nothing that is watched ran at the last look.
+    idle: bool,
 }
 
 impl<'a> Watch<'a> {
@@ -71,6 +76,8 @@ impl<'a> Watch<'a> {
             pending: Vec::new(),
             open: !what.attached.is_empty(),
             last_ns,
+            code: None,
+            idle: false,
             what,
             client,
         })
@@ -153,12 +160,16 @@ impl<'a> Watch<'a> {
             ended.append(&mut self.pending);
         }
         for exited in &ended {
+            if self.what.exit_code_from.as_ref() == Some(&exited.service) {
+                self.code.get_or_insert(exit::clamp(exited.code));
+            }
             if self.is_attached(&exited.service) {
                 self.printer.exited(exited)?;
             }
         }
         self.printer.flush()?;
         let fatal = |exited: &&Exited| match self.what.abort {
+            _ if !self.what.watched.contains(&exited.service) => false,
             Abort::Never => false,
             Abort::AnyEnd => true,
             Abort::Failure => exited.code != 0,
@@ -178,7 +189,21 @@ impl<'a> Watch<'a> {
             self.lines = lines(self.what, self.client, self.last_ns + 1).await?;
             self.open = true;
         }
-        Ok((!self.open && live.is_empty()).then_some(End::Over))
+        let is_watched = |container: &Container| self.what.watched.contains(&container.service);
+        let idle = !live.into_iter().any(is_watched);
+        let was_idle = std::mem::replace(&mut self.idle, idle);
+        // Until the next look there are last lines, where logs of others go on,
+        // or a new container for one that is gone.
+        let ended = list
+            .iter()
+            .any(|c| is_watched(c) && c.state != State::Created);
+        let over = idle && (was_idle || !self.open && ended) && self.pending.is_empty();
+        Ok(over.then_some(End::Over))
+    }
+
+    /// The exit code of the service that was named for it, if it has ended.
+    pub(super) fn code(&self) -> Option<u8> {
+        self.code
     }
 
     async fn drain_for_ever(&mut self) -> Result<(), Error> {
