@@ -3,6 +3,7 @@
 mod endpoints;
 mod files;
 mod joining;
+mod own_logs;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -120,6 +121,7 @@ impl Daemon {
         crate::space::sweep(&daemon);
         tokio::spawn(Arc::clone(&daemon).keep_netds(started));
         tokio::spawn(Arc::clone(&daemon).keep_files());
+        tokio::spawn(own_logs::keep_small(Arc::downgrade(&daemon)));
         for home in daemon.live_homes() {
             daemon.keep(home);
         }
