@@ -91,6 +91,9 @@ pub(crate) struct Named {
     /// All services of the file, also those that no profile enables; `None`
     /// when there is no file (the name was given).
     pub(crate) services: Option<Vec<String>>,
+    /// Full names of the file's volumes that are not external; `None` when
+    /// there is no file.
+    pub(crate) volumes: Option<Vec<String>>,
 }
 
 impl Context {
@@ -228,6 +231,7 @@ impl Context {
                 return Ok(Named {
                     name,
                     services: None,
+                    volumes: None,
                 });
             }
             (Err(error), None) => return Err(error),
@@ -243,6 +247,7 @@ impl Context {
                 Ok(Named {
                     name: project.name().to_owned(),
                     services: Some(services),
+                    volumes: Some(project.own_volumes()),
                 })
             }
             (None, Some(name)) => {
@@ -250,6 +255,7 @@ impl Context {
                 Ok(Named {
                     name,
                     services: None,
+                    volumes: None,
                 })
             }
             (None, None) => {
@@ -367,6 +373,7 @@ mod tests {
         let named = Named {
             name: "shop".to_owned(),
             services: Some(vec!["web".into(), "db".into()]),
+            volumes: None,
         };
         let orphan = Container {
             service: "old".to_owned(),

@@ -22,6 +22,7 @@ use crate::container::{Handle, Record, aside, driver};
 use crate::ledger::{Ledger, Table};
 use crate::network::{self, Netd, Network, Nic};
 use crate::paths::Paths;
+use crate::volume::Volume;
 
 /// Apparent size of a scratch disk: sparse, so it costs what is written.
 pub const SCRATCH_SIZE: u64 = 64 << 30;
@@ -159,6 +160,14 @@ impl Daemon {
         let mut handles = self.handles(Some(project));
         handles.retain(|handle| !handle.container().one_off);
         handles
+    }
+
+    /// Can all records of containers and volumes be read? If not, what nobody
+    /// seems to use may be theirs.
+    pub fn knows_all(&self) -> bool {
+        let containers = self.ledger.has_unreadable::<Record>(Table::Containers);
+        let volumes = self.ledger.has_unreadable::<Volume>(Table::Volumes);
+        !containers.unwrap_or(true) && !volumes.unwrap_or(true)
     }
 
     /// The lock that lets one operation at a time change a stack.

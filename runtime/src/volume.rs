@@ -161,7 +161,12 @@ impl Daemon {
                 .unwrap_or_default(),
             created_ms: crate::time::now_ms(),
         };
-        self.ledger.put(Table::Volumes, name, project, &volume)?;
+        if let Err(error) = self.ledger.put(Table::Volumes, name, project, &volume) {
+            if !existed {
+                let _ = convert::delete(&volume.path);
+            }
+            return Err(error);
+        }
         Ok((volume, !existed))
     }
 
@@ -301,7 +306,11 @@ impl Daemon {
             }
             _ => {}
         }
-        self.ledger.forget(Table::Volumes, &volume.name)?;
+        if let Err(error) = self.ledger.forget(Table::Volumes, &volume.name) {
+            // It is there as before.
+            let _ = std::fs::rename(&going, &volume.path);
+            return Err(error);
+        }
         convert::delete(&going).map_err(failed)
     }
 }
