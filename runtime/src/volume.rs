@@ -178,8 +178,13 @@ impl Daemon {
     ) -> Result<(), ApiError> {
         let size = wanted.spec.and_then(|spec| spec.size);
         match kind {
-            VolumeKind::Disk => stack_vmm::disk::create_volume(path, size.unwrap_or(DEFAULT_SIZE))
-                .map_err(crate::container::vm_error),
+            VolumeKind::Disk => {
+                let create = match wanted.anonymous_of {
+                    None => stack_vmm::disk::create_volume,
+                    Some(_) => stack_vmm::disk::create_nameless_volume,
+                };
+                create(path, size.unwrap_or(DEFAULT_SIZE)).map_err(crate::container::vm_error)
+            }
             VolumeKind::Tree => crate::paths::private_dir(path).map_err(|error| {
                 ApiError::new(
                     "volume",
