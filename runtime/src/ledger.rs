@@ -127,6 +127,11 @@ impl Ledger {
         })
     }
 
+    /// Something large was deleted: room is kept again before others take it.
+    pub fn keep_room(&self) {
+        self.reserve.fill();
+    }
+
     /// Forgets something; on a full disk with the room that is kept for that.
     fn forgetting(&self, act: impl Fn() -> Result<(), ApiError>) -> Result<(), ApiError> {
         match act() {

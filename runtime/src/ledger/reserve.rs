@@ -12,7 +12,7 @@ use rustix::fs::{FallocateFlags, fallocate, statvfs};
 /// Bytes: some 250 pages of the ledger.
 const SIZE: u64 = 1 << 20;
 /// With less room than this the disk counts as full: nothing is kept again.
-const ROOM: u64 = 16 * SIZE;
+const ROOM: u64 = 4 * SIZE;
 
 /// The file.
 #[derive(Debug)]

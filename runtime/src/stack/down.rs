@@ -215,6 +215,7 @@ pub(crate) async fn remove(
         .iter()
         .map(|(volume, _)| daemon.remove_volume(volume))
         .fold(Ok(()), Result::and);
+    daemon.ledger.keep_room();
     progress.finish("container", &name, "removed");
     removed
 }
