@@ -94,6 +94,9 @@ pub(crate) struct Named {
     pub(crate) services: Option<Vec<String>>,
     /// What references in the file were looked up in, if there is one.
     pub(crate) environment: BTreeMap<String, String>,
+    /// Full names of the file's volumes that are not external; `None` when
+    /// there is no file.
+    pub(crate) volumes: Option<Vec<String>>,
 }
 
 impl Context {
@@ -232,6 +235,7 @@ impl Context {
                     name,
                     services: None,
                     environment: BTreeMap::new(),
+                    volumes: None,
                 });
             }
             (Err(error), None) => return Err(error),
@@ -248,6 +252,7 @@ impl Context {
                     name: project.name().to_owned(),
                     services: Some(services),
                     environment: project.environment().clone(),
+                    volumes: Some(project.own_volumes()),
                 })
             }
             (None, Some(name)) => {
@@ -256,6 +261,7 @@ impl Context {
                     name,
                     services: None,
                     environment: BTreeMap::new(),
+                    volumes: None,
                 })
             }
             (None, None) => {
@@ -374,6 +380,7 @@ mod tests {
             name: "shop".to_owned(),
             services: Some(vec!["web".into(), "db".into()]),
             environment: BTreeMap::new(),
+            volumes: None,
         };
         let orphan = Container {
             service: "old".to_owned(),

@@ -266,6 +266,19 @@ fn names_come_from_the_user_the_environment_the_file_or_the_folder() {
 }
 
 #[test]
+fn volumes_that_are_external_are_not_the_stacks_own() {
+    let text = "services: {a: {image: a, volumes: ['one:/1', 'two:/2', 'ext:/3', 'old:/4']}}
+volumes:
+  one:
+  two: {name: called}
+  ext: {external: true}
+  old: {external: {name: older}}
+";
+    let case = Case::new(&[("compose.yaml", text)]);
+    assert_eq!(case.project().own_volumes(), ["app_one", "called"]);
+}
+
+#[test]
 fn profiles_and_what_they_need() {
     let text = "services:
   a: {image: a}

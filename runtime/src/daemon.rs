@@ -3,6 +3,7 @@
 mod endpoints;
 mod files;
 mod joining;
+mod own_logs;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,6 +22,7 @@ use crate::container::{Handle, Record, aside, driver};
 use crate::ledger::{Ledger, Table};
 use crate::network::{self, Netd, Network, Nic};
 use crate::paths::Paths;
+use crate::volume::Volume;
 
 /// Apparent size of a scratch disk: sparse, so it costs what is written.
 pub const SCRATCH_SIZE: u64 = 64 << 30;
@@ -120,6 +122,7 @@ impl Daemon {
         crate::space::sweep(&daemon);
         tokio::spawn(Arc::clone(&daemon).keep_netds(started));
         tokio::spawn(Arc::clone(&daemon).keep_files());
+        tokio::spawn(own_logs::keep_small(Arc::downgrade(&daemon)));
         for home in daemon.live_homes() {
             daemon.keep(home);
         }
@@ -157,6 +160,14 @@ impl Daemon {
         let mut handles = self.handles(Some(project));
         handles.retain(|handle| !handle.container().one_off);
         handles
+    }
+
+    /// Can all records of containers and volumes be read? If not, what nobody
+    /// seems to use may be theirs.
+    pub fn knows_all(&self) -> bool {
+        let containers = self.ledger.has_unreadable::<Record>(Table::Containers);
+        let volumes = self.ledger.has_unreadable::<Volume>(Table::Volumes);
+        !containers.unwrap_or(true) && !volumes.unwrap_or(true)
     }
 
     /// The lock that lets one operation at a time change a stack.

@@ -4,13 +4,17 @@
 //! hold JSON: the schema changes with the types, not with migrations.
 
 mod journal;
+mod reserve;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use serde::{Serialize, de::DeserializeOwned};
 use stack_api::event::ApiError;
+
+use reserve::Reserve;
 
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS stacks (name TEXT PRIMARY KEY, spec TEXT NOT NULL);
@@ -59,11 +63,50 @@ pub struct Ledger {
     db: Mutex<Connection>,
     /// Sequence number of the last entry of the journal.
     last: tokio::sync::watch::Sender<u64>,
+    reserve: Reserve,
+    /// Records that cannot be read, and that the log tells of already.
+    unreadable: Mutex<BTreeSet<(&'static str, String)>>,
 }
 
-fn failed(error: impl std::fmt::Display) -> ApiError {
-    ApiError::new("ledger", format!("the ledger cannot be used: {error}"))
-        .help("is the disk full, or was the file changed by hand?")
+/// The code of the error that there is no room.
+const FULL: &str = "ledger_full";
+
+fn failed(error: impl std::error::Error + 'static) -> ApiError {
+    let any: &(dyn std::error::Error + 'static) = &error;
+    let code = any
+        .downcast_ref::<rusqlite::Error>()
+        .and_then(rusqlite::Error::sqlite_error_code);
+    // A quota, or no room for the index beside the ledger, is the latter.
+    match code {
+        Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure) => {
+            ApiError::new(FULL, format!("the ledger cannot be written: {error}"))
+                .help("is the disk full? `stack system df` shows what takes it up")
+        }
+        _ => ApiError::new("ledger", format!("the ledger cannot be used: {error}"))
+            .help("was the file changed by hand?"),
+    }
+}
+
+fn connect(path: &Path) -> Result<Connection, ApiError> {
+    match connect_as(path, false) {
+        // An index in memory takes no room, and there is one daemon for each home.
+        Err(error) if error.code == FULL => connect_as(path, true),
+        done => done,
+    }
+}
+
+fn connect_as(path: &Path, alone: bool) -> Result<Connection, ApiError> {
+    let db = Connection::open(path).map_err(failed)?;
+    if alone {
+        db.pragma_update(None, "locking_mode", "EXCLUSIVE")
+            .map_err(failed)?;
+    }
+    db.pragma_update(None, "journal_mode", "WAL")
+        .map_err(failed)?;
+    db.pragma_update(None, "synchronous", "NORMAL")
+        .map_err(failed)?;
+    db.execute_batch(SCHEMA).map_err(failed)?;
+    Ok(db)
 }
 
 impl Ledger {
@@ -72,16 +115,39 @@ impl Ledger {
     /// # Errors
     /// The file cannot be opened or is not a ledger.
     pub fn open(path: &Path) -> Result<Ledger, ApiError> {
-        let db = Connection::open(path).map_err(failed)?;
-        db.pragma_update(None, "journal_mode", "WAL")
-            .map_err(failed)?;
-        db.pragma_update(None, "synchronous", "NORMAL")
-            .map_err(failed)?;
-        db.execute_batch(SCHEMA).map_err(failed)?;
+        let db = connect(path)?;
         let last = tokio::sync::watch::Sender::new(journal::last(&db)?);
+        let reserve = Reserve::of(path);
+        reserve.fill();
         Ok(Ledger {
             db: Mutex::new(db),
             last,
+            reserve,
+            unreadable: Mutex::default(),
+        })
+    }
+
+    /// Something large was deleted: room is kept again before others take it.
+    pub fn keep_room(&self) {
+        self.reserve.fill();
+    }
+
+    /// Forgets something; on a full disk with the room that is kept for that.
+    fn forgetting(&self, act: impl Fn() -> Result<(), ApiError>) -> Result<(), ApiError> {
+        match act() {
+            Err(error) if error.code == FULL && self.reserve.spend() => {
+                tracing::warn!("the disk is full: what was kept for removals is used");
+                act()
+            }
+            done => done,
+        }
+    }
+
+    /// A statement that forgets what has this key.
+    fn delete(&self, statement: &str, key: &str) -> Result<(), ApiError> {
+        self.forgetting(|| {
+            self.db().execute(statement, [key]).map_err(failed)?;
+            Ok(())
         })
     }
 
@@ -125,10 +191,7 @@ impl Ledger {
     /// # Errors
     /// The disk is full or the file is damaged.
     pub fn forget_stack(&self, name: &str) -> Result<(), ApiError> {
-        self.db()
-            .execute("DELETE FROM stacks WHERE name = ?1", [name])
-            .map_err(failed)?;
-        Ok(())
+        self.delete("DELETE FROM stacks WHERE name = ?1", name)
     }
 
     /// Stores a record.
@@ -227,10 +290,7 @@ impl Ledger {
     /// # Errors
     /// The disk is full or the file is damaged.
     pub fn forget_history(&self, project: &str) -> Result<(), ApiError> {
-        self.db()
-            .execute("DELETE FROM history WHERE project = ?1", [project])
-            .map_err(failed)?;
-        Ok(())
+        self.delete("DELETE FROM history WHERE project = ?1", project)
     }
 
     /// All records; those that cannot be read any more are skipped with a
@@ -239,23 +299,48 @@ impl Ledger {
     /// # Errors
     /// The file is damaged.
     pub fn all<T: DeserializeOwned>(&self, table: Table) -> Result<Vec<T>, ApiError> {
-        let (table, _) = table.name();
+        Ok(self.read(table)?.0)
+    }
+
+    /// Are there records that cannot be read any more? A later version may have
+    /// written them: what they tell of is there, and in use perhaps.
+    ///
+    /// # Errors
+    /// The file is damaged.
+    pub fn has_unreadable<T: DeserializeOwned>(&self, table: Table) -> Result<bool, ApiError> {
+        Ok(self.read::<T>(table)?.1 > 0)
+    }
+
+    /// The records, and how many cannot be read.
+    fn read<T: DeserializeOwned>(&self, table: Table) -> Result<(Vec<T>, usize), ApiError> {
+        let (table, key) = table.name();
         let db = self.db();
         let mut query = db
-            .prepare(&format!("SELECT record FROM {table}"))
+            .prepare(&format!("SELECT record, {key} FROM {table}"))
             .map_err(failed)?;
         let rows = query
-            .query_map([], |row| row.get::<_, String>(0))
+            .query_map([], |row| {
+                Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
+            })
             .map_err(failed)?;
-        let mut out = Vec::new();
+        let (mut out, mut skipped) = (Vec::new(), 0);
         for row in rows {
-            let json = row.map_err(failed)?;
+            let (json, key) = row.map_err(failed)?;
             match serde_json::from_str(&json) {
                 Ok(record) => out.push(record),
-                Err(error) => tracing::warn!(%error, table, "unreadable record"),
+                Err(error) => {
+                    skipped += 1;
+                    let mut told = self
+                        .unreadable
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner);
+                    if told.insert((table, key.clone())) {
+                        tracing::warn!(%error, table, key, "unreadable record");
+                    }
+                }
             }
         }
-        Ok(out)
+        Ok((out, skipped))
     }
 
     /// The record with this key.
@@ -280,9 +365,72 @@ impl Ledger {
     /// The disk is full or the file is damaged.
     pub fn forget(&self, table: Table, key: &str) -> Result<(), ApiError> {
         let (table, column) = table.name();
-        self.db()
-            .execute(&format!("DELETE FROM {table} WHERE {column} = ?1"), [key])
-            .map_err(failed)?;
-        Ok(())
+        self.delete(&format!("DELETE FROM {table} WHERE {column} = ?1"), key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_removed_on_a_full_disk_takes_what_is_kept_for_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = Ledger::open(&dir.path().join("ledger.sqlite")).unwrap();
+        let reserve = dir.path().join("ledger.reserve");
+        assert!(reserve.exists());
+        let full = |ledger: &Ledger| {
+            let db = ledger.db();
+            let pages: i64 = db
+                .query_row("PRAGMA page_count", [], |row| row.get(0))
+                .unwrap();
+            db.pragma_update(None, "max_page_count", pages).unwrap();
+        };
+        full(&ledger);
+        let large = "x".repeat(100_000);
+        let error = ledger.put_stack("shop", &large).unwrap_err();
+        assert_eq!(error.code, FULL, "{error}");
+        // What adds something leaves the reserve alone.
+        assert!(reserve.exists());
+        let tried = std::cell::Cell::new(0);
+        let forget = || {
+            tried.set(tried.get() + 1);
+            match tried.get() {
+                1 => ledger.put_stack("shop", &large),
+                _ => Ok(()),
+            }
+        };
+        ledger.forgetting(forget).unwrap();
+        assert_eq!(tried.get(), 2);
+        assert!(!reserve.exists());
+        // Once there is room again, so is the reserve.
+        ledger.tell(&[]).unwrap();
+        assert!(reserve.exists());
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = Ledger::open(&dir.path().join("ledger.sqlite")).unwrap();
+        ledger.put(Table::Volumes, "a", "shop", &1).unwrap();
+        assert!(!ledger.has_unreadable::<u32>(Table::Volumes).unwrap());
+        ledger.put(Table::Volumes, "b", "shop", &"later").unwrap();
+        assert!(ledger.has_unreadable::<u32>(Table::Volumes).unwrap());
+        assert_eq!(ledger.all::<u32>(Table::Volumes).unwrap(), [1]);
+    }
+
+    #[test]
+    fn without_a_shared_index_it_is_the_same_ledger() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ledger.sqlite");
+        let ledger = Ledger::open(&path).unwrap();
+        ledger.put_stack("shop", &1).unwrap();
+        drop(ledger);
+        let db = connect_as(&path, true).unwrap();
+        let one: String = db
+            .query_row("SELECT spec FROM stacks", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(one, "1");
+        assert!(!dir.path().join("ledger.sqlite-shm").exists());
     }
 }

@@ -161,7 +161,12 @@ impl Daemon {
                 .unwrap_or_default(),
             created_ms: crate::time::now_ms(),
         };
-        self.ledger.put(Table::Volumes, name, project, &volume)?;
+        if let Err(error) = self.ledger.put(Table::Volumes, name, project, &volume) {
+            if !existed {
+                let _ = convert::delete(&volume.path);
+            }
+            return Err(error);
+        }
         Ok((volume, !existed))
     }
 
@@ -173,8 +178,13 @@ impl Daemon {
     ) -> Result<(), ApiError> {
         let size = wanted.spec.and_then(|spec| spec.size);
         match kind {
-            VolumeKind::Disk => stack_vmm::disk::create_volume(path, size.unwrap_or(DEFAULT_SIZE))
-                .map_err(crate::container::vm_error),
+            VolumeKind::Disk => {
+                let create = match wanted.anonymous_of {
+                    None => stack_vmm::disk::create_volume,
+                    Some(_) => stack_vmm::disk::create_nameless_volume,
+                };
+                create(path, size.unwrap_or(DEFAULT_SIZE)).map_err(crate::container::vm_error)
+            }
             VolumeKind::Tree => crate::paths::private_dir(path).map_err(|error| {
                 ApiError::new(
                     "volume",
@@ -301,7 +311,11 @@ impl Daemon {
             }
             _ => {}
         }
-        self.ledger.forget(Table::Volumes, &volume.name)?;
+        if let Err(error) = self.ledger.forget(Table::Volumes, &volume.name) {
+            // It is there as before.
+            let _ = std::fs::rename(&going, &volume.path);
+            return Err(error);
+        }
         convert::delete(&going).map_err(failed)
     }
 }

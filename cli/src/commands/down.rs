@@ -60,6 +60,7 @@ impl Down {
         let before = before.len();
         let request = request::Down {
             volumes: self.volumes,
+            volumes_known: project.volumes,
             remove_orphans: self.remove_orphans || context.is_set("COMPOSE_REMOVE_ORPHANS")?,
             services_known: project.services.unwrap_or_default(),
             services: self.services,

@@ -116,6 +116,24 @@ fn actions_and_down() {
 }
 
 #[test]
+fn down_tells_which_volumes_are_the_files_own() {
+    let file = "name: shop\nservices: {db: {image: db, volumes: ['data:/d', 'kept:/k']}}\n\
+                volumes: {data: , kept: {external: true}}\n";
+    let home = Home::with(file);
+    let daemon = home.daemon();
+    daemon
+        .containers(&[])
+        .on("POST /v1/stacks/shop/down", Answer::Lines(vec![done()]));
+    home.run(&["down", "-v"]).ended_with(0);
+    let body = daemon.wait_for("POST /v1/stacks/shop/down").body;
+    assert_eq!(body["volumes_known"], json!(["shop_data"]));
+    std::fs::remove_file(home.work().join("stack.yaml")).unwrap();
+    home.run(&["-p", "shop", "down", "-v"]).ended_with(0);
+    let body = daemon.wait_for("POST /v1/stacks/shop/down").body;
+    assert_eq!(body["volumes_known"], json!(null));
+}
+
+#[test]
 fn lists_in_the_users_own_words() {
     let home = Home::new();
     let mut db = container("db", "running");

@@ -66,6 +66,11 @@ pub struct Up {
 pub struct Down {
     /// Also named and anonymous volumes.
     pub volumes: bool,
+    /// Full names of the volumes of the file that are not external: of those
+    /// with a name, no others go. Absent: there is no file, and all go that
+    /// were made for the stack.
+    #[serde(default)]
+    pub volumes_known: Option<Vec<String>>,
     /// Also containers of services that are not in `services_known`.
     pub remove_orphans: bool,
     /// Services in the file; empty: all containers are known.

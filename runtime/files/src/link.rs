@@ -69,6 +69,8 @@ pub(crate) enum ToKeeper {
     Release { session: u64, node: u64 },
     /// A new journal in place of the old one. One descriptor.
     Journal { session: u64 },
+    /// The VM cannot be served.
+    Failed { session: u64 },
 }
 
 /// Sends a message.

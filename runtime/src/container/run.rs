@@ -210,7 +210,15 @@ async fn boot(daemon: &Arc<Daemon>, handle: &Arc<Handle>) -> Result<(Vm, GuestHe
     let ports = daemon.announce_endpoints(handle).await?;
     let spec = machine(daemon, &record, dir).await?;
     let began = Instant::now();
-    let process = daemon.backend.start(&spec).await.map_err(vm_error)?;
+    let process = match daemon.backend.start(&spec).await {
+        Ok(process) => process,
+        Err(error) => {
+            if spec.files.is_some() {
+                daemon.close_files(&handle.id).await;
+            }
+            return Err(vm_error(error));
+        }
+    };
     tracing::debug!(name = spec.name, took = ?began.elapsed(), "the VM's process runs");
     handle.update(|record| {
         record.process = Some(process.clone());

@@ -164,6 +164,14 @@ impl Daemon {
         Ok(Some(socket))
     }
 
+    /// The VM of these files does not come: they are not kept for it.
+    pub async fn close_files(&self, id: &str) {
+        let id = id.to_owned();
+        if let Err(error) = self.files.call(&Request::Close { id }).await {
+            tracing::debug!(%error, "the files of a VM stay open for a while");
+        }
+    }
+
     /// Whoever holds the VMs' connections to the file server may be killed: a
     /// VMM does not make them anew, so the VMs that have files end. Their
     /// restart policy decides what follows.

@@ -42,10 +42,12 @@ impl Ledger {
     /// The disk is full or the file is damaged.
     pub fn forget_container(&self, id: &str, news: &[Happening]) -> Result<(), ApiError> {
         let (table, column) = Table::Containers.name();
-        self.with_news(news, |transaction| {
-            let delete = format!("DELETE FROM {table} WHERE {column} = ?1");
-            transaction.execute(&delete, [id]).map_err(failed)?;
-            Ok(())
+        self.forgetting(|| {
+            self.with_news(news, |transaction| {
+                let delete = format!("DELETE FROM {table} WHERE {column} = ?1");
+                transaction.execute(&delete, [id]).map_err(failed)?;
+                Ok(())
+            })
         })
     }
 
@@ -122,6 +124,7 @@ impl Ledger {
         }
         let last = transaction.last_insert_rowid().cast_unsigned();
         transaction.commit().map_err(failed)?;
+        self.reserve.fill();
         if !news.is_empty() {
             self.last.send_replace(last);
         }

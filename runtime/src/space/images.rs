@@ -30,13 +30,22 @@ fn containers(daemon: &Daemon) -> BTreeMap<String, Vec<String>> {
     users
 }
 
-/// Files of the store that containers have as disks.
+/// Files of the store that containers have as disks: all that there are, if some
+/// containers are not known.
 pub(crate) fn disks(daemon: &Daemon) -> BTreeSet<PathBuf> {
     let handles = daemon.handles(None);
     let disks = handles
         .iter()
         .flat_map(|handle| handle.record().blueprint.disks);
-    disks.map(|disk| disk.path).collect()
+    let mut disks: BTreeSet<PathBuf> = disks.map(|disk| disk.path).collect();
+    if !daemon.knows_all() {
+        for dir in ["layers", "chains"] {
+            let entries = std::fs::read_dir(daemon.paths.images().join(dir));
+            let files = entries.into_iter().flatten().flatten();
+            disks.extend(files.map(|file| file.path()));
+        }
+    }
+    disks
 }
 
 /// All images.

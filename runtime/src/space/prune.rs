@@ -18,28 +18,60 @@ use crate::stack;
 /// Does it, or says what it would do.
 ///
 /// # Errors
-/// Something cannot be removed; what was removed before stays removed.
+/// Something cannot be removed; everything else is.
 pub async fn prune(daemon: &Arc<Daemon>, order: &Prune) -> Result<Pruned, ApiError> {
     let mut pruned = Pruned::default();
-    containers(daemon, order, &mut pruned).await?;
+    // On a full disk the ledger may refuse: what needs none of it makes room.
+    let mut failure = containers(daemon, order, &mut pruned).await.err();
+    let mut done = |result: Result<(), ApiError>| {
+        if let Err(error) = result {
+            failure.get_or_insert(error);
+        }
+    };
     // Nobody is on the network of a container that goes.
     if order.filter == image::Filter::default() {
-        let gone = match order.dry_run {
-            true => stack::prunable_networks(daemon, &names(&pruned, "container"))?,
-            false => stack::prune_networks(daemon).await?,
-        };
-        pruned
-            .items
-            .extend(gone.into_iter().map(|name| item("network", name, 0)));
+        done(networks(daemon, order, &mut pruned).await);
     }
     if order.volumes {
-        volumes(daemon, order, &mut pruned)?;
+        done(volumes(daemon, order, &mut pruned));
     }
     if order.all {
-        cache(daemon, order, &mut pruned).await?;
-        fetched(daemon, order, &mut pruned)?;
+        done(cache(daemon, order, &mut pruned).await);
+        done(fetched(daemon, order, &mut pruned));
         templates(daemon, order, &mut pruned);
     }
+    done(unused_images(daemon, order, &mut pruned).await);
+    match failure {
+        Some(mut failure) if !pruned.items.is_empty() => {
+            let message = failure.message;
+            failure.message = format!("not everything could be removed: {message}");
+            Err(failure)
+        }
+        Some(failure) => Err(failure),
+        None => Ok(pruned),
+    }
+}
+
+async fn networks(
+    daemon: &Arc<Daemon>,
+    order: &Prune,
+    pruned: &mut Pruned,
+) -> Result<(), ApiError> {
+    let gone = match order.dry_run {
+        true => stack::prunable_networks(daemon, &names(pruned, "container"))?,
+        false => stack::prune_networks(daemon).await?,
+    };
+    pruned
+        .items
+        .extend(gone.into_iter().map(|name| item("network", name, 0)));
+    Ok(())
+}
+
+async fn unused_images(
+    daemon: &Arc<Daemon>,
+    order: &Prune,
+    pruned: &mut Pruned,
+) -> Result<(), ApiError> {
     let wanted = image::Prune {
         all: order.all,
         filter: order.filter.clone(),
@@ -47,7 +79,7 @@ pub async fn prune(daemon: &Arc<Daemon>, order: &Prune) -> Result<Pruned, ApiErr
     };
     let before = images::details(daemon)?;
     let removed = match order.dry_run {
-        true => images::would_prune(daemon, &wanted, &names(&pruned, "container")),
+        true => images::would_prune(daemon, &wanted, &names(pruned, "container")),
         false => images::prune(daemon, &wanted).await,
     };
     match removed {
@@ -66,7 +98,7 @@ pub async fn prune(daemon: &Arc<Daemon>, order: &Prune) -> Result<Pruned, ApiErr
         }
         Err(error) => return Err(error),
     }
-    Ok(pruned)
+    Ok(())
 }
 
 /// Names of what goes.
@@ -90,6 +122,7 @@ async fn containers(
     pruned: &mut Pruned,
 ) -> Result<(), ApiError> {
     let quiet = Progress::new().0;
+    let mut failure = None;
     for handle in daemon.handles(None) {
         let container = handle.container();
         let idle = |record: &crate::container::Record| {
@@ -115,13 +148,16 @@ async fn containers(
             continue;
         }
         let size = blocks(&daemon.paths.scratch(&handle.id));
-        if !order.dry_run {
-            stack::remove_container(daemon, &quiet, &handle, None, false).await?;
+        if !order.dry_run
+            && let Err(error) = stack::remove_container(daemon, &quiet, &handle, None, false).await
+        {
+            failure.get_or_insert(error);
+            continue;
         }
         pruned.bytes += size;
         pruned.items.push(item("container", container.name, size));
     }
-    Ok(())
+    failure.map_or(Ok(()), Err)
 }
 
 fn volumes(daemon: &Daemon, order: &Prune, pruned: &mut Pruned) -> Result<(), ApiError> {

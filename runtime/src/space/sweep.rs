@@ -9,23 +9,33 @@ use crate::daemon::Daemon;
 
 /// Deletes it. Nothing is served yet, so nobody makes anything.
 pub fn sweep(daemon: &Daemon) {
+    let paths = &daemon.paths;
+    each(&paths.cache, |name| name.starts_with("build-"));
+    each(&paths.cache.join("git"), |name| name.starts_with("new-"));
+    if !daemon.knows_all() {
+        tracing::warn!("nothing is swept: some containers or volumes are not known");
+        return;
+    }
     let ids: BTreeSet<String> = daemon
         .handles(None)
         .iter()
         .map(|handle| handle.id.clone())
         .collect();
-    let paths = &daemon.paths;
     each(&paths.disks(), |name| {
         let id = name.strip_suffix(".ext4");
         id.is_some_and(|id| is_id(id) && !ids.contains(id)) || is_partial(name)
     });
-    each(&paths.volumes(), is_partial);
+    let volumes = daemon.volumes().unwrap_or_default();
+    let volumes: BTreeSet<String> = volumes.into_iter().map(|volume| volume.name).collect();
+    each(&paths.volumes(), |name| {
+        // One without a name, made and not noted.
+        let stem = name.split('.').next().unwrap_or_default();
+        is_partial(name) || is_id(stem) && !volumes.contains(stem)
+    });
     each(&paths.logs(), |name| {
         let id = name.split('.').next().unwrap_or_default();
         is_id(id) && !ids.contains(id)
     });
-    each(&paths.cache, |name| name.starts_with("build-"));
-    each(&paths.cache.join("git"), |name| name.starts_with("new-"));
     match daemon.images.gc_keeping(&super::images::disks(daemon)) {
         Ok(freed) if freed.files > 0 => {
             tracing::info!(freed.files, freed.bytes, "unused layers deleted");

@@ -133,7 +133,7 @@ fn of_files(kind: &str, one: &str, dir: &Path, idle: bool) -> Usage {
 /// The ledger, the journal in it included, and what SQLite has beside it.
 fn of_ledger(daemon: &Daemon) -> Usage {
     let ledger = daemon.paths.ledger();
-    let size = ["sqlite", "sqlite-wal", "sqlite-shm"]
+    let size = ["sqlite", "sqlite-wal", "sqlite-shm", "reserve"]
         .map(|kind| blocks(&ledger.with_extension(kind)))
         .iter()
         .sum();

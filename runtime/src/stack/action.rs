@@ -90,11 +90,18 @@ pub async fn act(
         }
         Verb::Kill => {}
         Verb::Rm => {
+            let mut failure = None;
             for handle in down.iter().flatten() {
                 let live = handle.container().state.is_live();
-                if !live || action.force {
-                    remove(&daemon, &progress, handle, grace, action.volumes).await?;
+                if (!live || action.force)
+                    && let Err(error) =
+                        remove(&daemon, &progress, handle, grace, action.volumes).await
+                {
+                    failure.get_or_insert(error);
                 }
+            }
+            if let Some(failure) = failure {
+                return Err(failure);
             }
         }
         Verb::Pause | Verb::Unpause => {

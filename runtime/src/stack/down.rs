@@ -1,6 +1,6 @@
 //! `down`: stops and removes, dependants first.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
@@ -13,6 +13,7 @@ use crate::container::{Handle, Wish, news};
 use crate::daemon::Daemon;
 use crate::ledger::Table;
 use crate::progress::Progress;
+use crate::volume::Volume;
 
 /// `POST /v1/stacks/{name}/down`.
 ///
@@ -57,29 +58,89 @@ pub async fn down(
     if let Some(failure) = failure {
         return Err(failure);
     }
-    if !daemon.handles(Some(&project)).is_empty() || !request.services.is_empty() {
+    if !request.services.is_empty() {
         return Ok(());
+    }
+    let left = daemon.handles(Some(&project));
+    if !left.is_empty() {
+        let names: Vec<_> = left.iter().map(|handle| handle.container().name).collect();
+        progress.warn(format!(
+            "orphan containers ({}) stay: if you removed or renamed these services, run this \
+             command with --remove-orphans to clean up",
+            names.join(", ")
+        ));
     }
     networks::remove_all(&daemon, &progress, &project).await?;
     if request.volumes {
-        let spec: Option<StackSpec> = daemon.ledger.stack(&project)?;
-        let external: BTreeSet<String> = spec
-            .iter()
-            .flat_map(|spec| spec.volumes.values())
-            .filter(|volume| volume.external)
-            .map(|volume| volume.name.clone())
-            .collect();
-        for volume in daemon.volumes()? {
-            if volume.project == project && !external.contains(&volume.name) {
-                let _turn = daemon.volume_turn(&volume.name).await?;
-                daemon.remove_volume(&volume)?;
-                progress.finish("volume", &volume.name, "removed");
-            }
-        }
+        let going = Going {
+            project: &project,
+            known: request.volumes_known.as_deref(),
+            latest: latest.as_ref(),
+            nameless: left.is_empty(),
+        };
+        going.remove(&daemon, &progress).await?;
+    }
+    if !left.is_empty() {
+        return Ok(());
+    }
+    if request.volumes {
         daemon.ledger.forget_history(&project)?;
     }
     daemon.ledger.forget(Table::Worked, &project)?;
     daemon.ledger.forget_stack(&project)
+}
+
+/// The volumes that go with a stack.
+struct Going<'a> {
+    project: &'a str,
+    /// Those that the file has and that are not external; `None`: no file.
+    known: Option<&'a [String]>,
+    /// What the last `up` brought.
+    latest: Option<&'a StackSpec>,
+    /// Also those without a name that their containers have left.
+    nameless: bool,
+}
+
+impl Going<'_> {
+    fn has(&self, volume: &Volume) -> bool {
+        if volume.project != self.project {
+            return false;
+        }
+        if volume.anonymous_of.is_some() || volume.awaits.is_some() {
+            return self.nameless;
+        }
+        let external = |latest: &StackSpec| {
+            let mut all = latest.volumes.values();
+            all.any(|spec| spec.external && spec.name == volume.name)
+        };
+        match self.known {
+            // What was taken out of the file, or is external there, is to stay.
+            Some(known) => known.contains(&volume.name),
+            None => !self.latest.is_some_and(external),
+        }
+    }
+
+    /// Removes them, but for those that somebody mounts.
+    async fn remove(&self, daemon: &Daemon, progress: &Progress) -> Outcome {
+        let mut failure = None;
+        for volume in daemon.volumes()? {
+            if !self.has(&volume) {
+                continue;
+            }
+            let name = &volume.name;
+            match daemon.remove_unused_volume(name).await {
+                Ok(users) if users.is_empty() => progress.finish("volume", name, "removed"),
+                Ok(users) => {
+                    let users = users.join(", ");
+                    progress.warn(format!("volume {name} stays: it is used by {users}"));
+                }
+                Err(error) => {
+                    failure.get_or_insert(error);
+                }
+            }
+        }
+        failure.map_or(Ok(()), Err)
+    }
 }
 
 /// Containers in waves, dependants before what they depend on.
@@ -111,6 +172,10 @@ pub(super) fn backwards(
 }
 
 /// Stops and removes one container. `volumes`: also those without a name.
+///
+/// # Errors
+/// It cannot be removed; it is stopped then, and can be started. Or one of its
+/// volumes cannot be.
 pub(crate) async fn remove(
     daemon: &Arc<Daemon>,
     progress: &Progress,
@@ -121,24 +186,38 @@ pub(crate) async fn remove(
     let name = handle.container().name;
     stop(progress, handle, grace).await;
     progress.step("container", &name, "removing");
-    handle.wish.send_replace(Wish::Gone);
-    let _ = handle.ended.subscribe().wait_for(|ended| *ended).await;
+    // As long as it is a container: who copies one of them may take long.
+    let mut going = Vec::new();
     if volumes {
-        for volume in daemon.volumes()? {
-            if volume.anonymous_of.as_deref() == Some(&handle.id) {
-                let _turn = daemon.volume_turn(&volume.name).await?;
-                daemon.remove_volume(&volume)?;
-            }
+        let mut own = daemon.volumes()?;
+        own.retain(|volume| volume.anonymous_of.as_deref() == Some(&handle.id));
+        // In one order, so that nobody waits for the other one.
+        own.sort_by(|a, b| a.name.cmp(&b.name));
+        for volume in own {
+            let turn = daemon.volume_turn(&volume.name).await?;
+            going.push((volume, turn));
         }
     }
+    handle.wish.send_replace(Wish::Gone);
+    let _ = handle.ended.subscribe().wait_for(|ended| *ended).await;
     let news = [news::happening(&handle.record(), "destroy", &[])];
-    daemon.ledger.forget_container(&handle.id, &news)?;
+    if let Err(error) = daemon.ledger.forget_container(&handle.id, &news) {
+        // Its driver has ended: another one drives what is still there.
+        daemon.insert(handle.record());
+        return Err(error);
+    }
     daemon.remove(&handle.id);
     let _ = std::fs::remove_file(daemon.paths.scratch(&handle.id));
     let _ = std::fs::remove_dir_all(daemon.paths.vm(&handle.id));
     crate::logs::remove(&daemon.paths.log(&handle.id));
+    // One that stays is nobody's from now on, and goes with the next.
+    let removed = going
+        .iter()
+        .map(|(volume, _)| daemon.remove_volume(volume))
+        .fold(Ok(()), Result::and);
+    daemon.ledger.keep_room();
     progress.finish("container", &name, "removed");
-    Ok(())
+    removed
 }
 
 /// Stops one container, if it is not stopped.

@@ -135,17 +135,32 @@ impl Daemon {
     /// # Errors
     /// There is none of that name, or somebody mounts or copies it.
     pub(crate) async fn remove_volume_named(&self, name: &str) -> Result<(), ApiError> {
+        self.volume_named(name)?;
+        let users = self.remove_unused_volume(name).await?;
+        if users.is_empty() {
+            return Ok(());
+        }
+        let message = format!("volume {name} is used by {}", users.join(", "));
+        Err(ApiError::new("volume_in_use", message)
+            .help("remove these containers first, with `stack down`"))
+    }
+
+    /// Removes a volume, if it is there, unless containers mount it: gives
+    /// their names then.
+    ///
+    /// # Errors
+    /// Somebody copies it, or it cannot be removed.
+    pub(crate) async fn remove_unused_volume(&self, name: &str) -> Result<Vec<String>, ApiError> {
         let _turn = self.volume_turn(name).await?;
         let _alone = self.creation();
-        let volume = self.volume_named(name)?;
+        let Some(volume) = self.ledger.get(Table::Volumes, name)? else {
+            return Ok(Vec::new());
+        };
         let users = self.volume_users(&volume);
-        if !users.is_empty() {
-            let users: Vec<_> = users.iter().map(|handle| handle.container().name).collect();
-            let message = format!("volume {name} is used by {}", users.join(", "));
-            return Err(ApiError::new("volume_in_use", message)
-                .help("remove these containers first, with `stack down`"));
+        if users.is_empty() {
+            self.remove_volume(&volume)?;
         }
-        self.remove_volume(&volume)
+        Ok(users.iter().map(|handle| handle.container().name).collect())
     }
 
     /// Removes what nobody mounts or copies: without `all` only volumes without
@@ -156,8 +171,9 @@ impl Daemon {
     pub(crate) fn prune_volumes(&self, order: PruneVolumes) -> Result<Vec<VolumeInfo>, ApiError> {
         let _alone = self.creation();
         let mut removed = Vec::new();
+        let known = self.knows_all();
         for volume in self.volumes()? {
-            let nameless = volume.anonymous_of.is_some() && volume.awaits.is_none();
+            let nameless = known && volume.anonymous_of.is_some() && volume.awaits.is_none();
             if !self.volume_users(&volume).is_empty() || !(nameless || order.all) {
                 continue;
             }

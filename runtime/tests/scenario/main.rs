@@ -10,6 +10,7 @@ mod live;
 mod locks;
 mod machine;
 mod one_off;
+mod removal;
 mod rollout;
 mod script;
 mod settle;

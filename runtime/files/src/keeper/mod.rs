@@ -23,6 +23,8 @@ use session::Session;
 const IDLE: Duration = Duration::from_secs(2);
 /// A server that ends sooner than this after its start waits before the next.
 const RESPITE: Duration = Duration::from_secs(1);
+/// Before a connection is taken again that could not be.
+const BREATH: Duration = Duration::from_millis(100);
 
 /// All that is kept.
 pub(crate) struct Keeper {
@@ -42,6 +44,17 @@ struct Running {
 }
 
 impl Keeper {
+    fn new() -> Arc<Keeper> {
+        Arc::new(Keeper {
+            state: Mutex::new(State {
+                sessions: BTreeMap::new(),
+                next: 1,
+                server: None,
+                idle_since: Instant::now(),
+            }),
+        })
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -76,16 +89,10 @@ pub fn run(socket: &Path) -> io::Result<()> {
     let listener = UnixListener::bind(socket)?;
     std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o600))?;
     listener.set_nonblocking(true)?;
-    let keeper = Arc::new(Keeper {
-        state: Mutex::new(State {
-            sessions: BTreeMap::new(),
-            next: 1,
-            server: None,
-            idle_since: Instant::now(),
-        }),
-    });
+    let keeper = Keeper::new();
     let own = Arc::clone(&keeper);
-    std::thread::spawn(move || supervise(&own));
+    let thread = std::thread::Builder::new().name("supervise".to_owned());
+    thread.spawn(move || supervise(&own))?;
     loop {
         let mut poll = [rustix::event::PollFd::new(
             &listener,
@@ -96,17 +103,22 @@ pub fn run(socket: &Path) -> io::Result<()> {
             tv_nsec: 0,
         };
         let _ = rustix::event::poll(&mut poll, Some(&second));
-        if let Ok((mut stream, _)) = listener.accept() {
-            stream.set_nonblocking(false)?;
-            stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-            let answer = match control::read(&stream) {
-                Ok(request) => answer(&keeper, request),
-                Err(error) => Response::Error {
-                    message: error.to_string(),
-                },
-            };
-            let _ = control::write(&mut stream, &answer);
-            continue;
+        match listener.accept() {
+            Ok((mut stream, _)) => {
+                stream.set_nonblocking(false)?;
+                stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+                let answer = match control::read(&stream) {
+                    Ok(request) => answer(&keeper, request),
+                    Err(error) => Response::Error {
+                        message: error.to_string(),
+                    },
+                };
+                let _ = control::write(&mut stream, &answer);
+                continue;
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            // Too many open files: whoever waits goes on waiting.
+            Err(_) => std::thread::sleep(BREATH),
         }
         let mut state = keeper.state();
         if !state.sessions.is_empty() {

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{MemfdFlags, Mode, OFlags, ResolveFlags};
 use vhost::vhost_user::BackendReqHandler;
@@ -20,6 +20,9 @@ use crate::spec::{self, Kind};
 
 /// A queue that has not stopped by then is given up.
 const STOP: Duration = Duration::from_secs(10);
+/// A VMM that has not come by then was never started. What was kept for it would
+/// stay for ever.
+const COMES: Duration = Duration::from_secs(120);
 
 /// One VM.
 pub(super) struct Session {
@@ -118,11 +121,18 @@ pub(super) fn open(keeper: &Arc<Keeper>, spec: spec::Session) -> io::Result<()> 
     session.tell_open(&state, id)?;
     state.sessions.insert(id, session);
     drop(state);
-    let keeper = Arc::clone(keeper);
-    std::thread::spawn(move || {
-        serve(&keeper, id, &listener, stops);
-        close(&keeper, id);
-    });
+    let own = Arc::clone(keeper);
+    let work = move || {
+        serve(&own, id, &listener, stops);
+        close(&own, id);
+    };
+    let thread = std::thread::Builder::new().name("session".to_owned());
+    if let Err(error) = thread.spawn(work) {
+        close(keeper, id);
+        return Err(io::Error::other(format!(
+            "there is no room for a thread: {error}"
+        )));
+    }
     Ok(())
 }
 
@@ -151,25 +161,8 @@ fn root(share: &spec::Share) -> io::Result<OwnedFd> {
 }
 
 fn serve(keeper: &Arc<Keeper>, id: u64, listener: &UnixListener, stops: Receiver<(u32, u16)>) {
-    let stream = loop {
-        match listener.accept() {
-            Ok((stream, _)) => break stream,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(_) => return,
-        }
-        // Another one of this name has come, or the VM did not.
-        if !keeper.state().sessions.contains_key(&id) {
-            return;
-        }
-        let mut poll = [rustix::event::PollFd::new(
-            listener,
-            rustix::event::PollFlags::IN,
-        )];
-        let while_waiting = rustix::event::Timespec {
-            tv_sec: 0,
-            tv_nsec: 200_000_000,
-        };
-        let _ = rustix::event::poll(&mut poll, Some(&while_waiting));
+    let Some(stream) = connection(keeper, id, listener, COMES) else {
+        return;
     };
     let _ = stream.set_nonblocking(false);
     if let Some(session) = keeper.state().sessions.get_mut(&id) {
@@ -191,6 +184,40 @@ fn serve(keeper: &Arc<Keeper>, id: u64, listener: &UnixListener, stops: Receiver
                 return;
             }
         }
+    }
+}
+
+/// The VMM's connection, if it comes in time.
+fn connection(
+    keeper: &Keeper,
+    id: u64,
+    listener: &UnixListener,
+    within: Duration,
+) -> Option<UnixStream> {
+    let began = Instant::now();
+    loop {
+        match listener.accept() {
+            Ok((stream, _)) => return Some(stream),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => return None,
+        }
+        // Another one of this name has come, or the VM did not.
+        if !keeper.state().sessions.contains_key(&id) {
+            return None;
+        }
+        if began.elapsed() > within {
+            tracing::warn!(session = id, "nobody has come for a VM's files");
+            return None;
+        }
+        let mut poll = [rustix::event::PollFd::new(
+            listener,
+            rustix::event::PollFlags::IN,
+        )];
+        let while_waiting = rustix::event::Timespec {
+            tv_sec: 0,
+            tv_nsec: 200_000_000,
+        };
+        let _ = rustix::event::poll(&mut poll, Some(&while_waiting));
     }
 }
 
@@ -222,13 +249,31 @@ fn close(keeper: &Arc<Keeper>, id: u64) {
     }
 }
 
+/// Ends a VM that cannot be served: without its files it would hang for ever, and
+/// no other server would have more room.
+fn fail(keeper: &Arc<Keeper>, id: u64) {
+    let state = keeper.state();
+    let stream = state.sessions.get(&id).and_then(|s| s.stream.as_ref());
+    let vmm = stream.and_then(|stream| rustix::net::sockopt::socket_peercred(stream).ok());
+    drop(state);
+    if let Some(vmm) = vmm {
+        tracing::error!(session = id, vmm = ?vmm.pid, "its machine ends");
+        let _ = rustix::process::kill_process(vmm.pid, rustix::process::Signal::KILL);
+    }
+    close(keeper, id);
+}
+
 /// Takes a message of the server.
 pub(super) fn note(keeper: &Arc<Keeper>, message: ToKeeper, mut fds: Vec<OwnedFd>) {
+    if let ToKeeper::Failed { session } = message {
+        return fail(keeper, session);
+    }
     let mut state = keeper.state();
     let (ToKeeper::Stopped { session, .. }
     | ToKeeper::Hold { session, .. }
     | ToKeeper::Release { session, .. }
-    | ToKeeper::Journal { session }) = message;
+    | ToKeeper::Journal { session }
+    | ToKeeper::Failed { session }) = message;
     let Some(known) = state.sessions.get_mut(&session) else {
         return;
     };
@@ -243,6 +288,7 @@ pub(super) fn note(keeper: &Arc<Keeper>, message: ToKeeper, mut fds: Vec<OwnedFd
             known.held.remove(&node);
         }
         (ToKeeper::Journal { .. }, Some(file)) => known.journal = file,
+        (ToKeeper::Failed { .. }, _) => {}
         (ToKeeper::Hold { .. } | ToKeeper::Journal { .. }, None) => {
             tracing::error!("the server sent no descriptor");
         }
@@ -355,5 +401,49 @@ mod tests {
         assert!(open("secret/data", Kind::Bind).is_ok());
         // Ours may be reached by a link of the user's.
         assert!(open("app/data", Kind::Volume).is_ok());
+    }
+
+    /// A keeper with one VM, whose socket is this.
+    fn with_one(dir: &std::path::Path) -> (Arc<Keeper>, std::path::PathBuf) {
+        let keeper = Keeper::new();
+        let socket = dir.join("files");
+        let spec = spec::Session {
+            id: "one".to_owned(),
+            socket: socket.clone(),
+            shares: vec![spec::Share {
+                path: dir.canonicalize().unwrap(),
+                kind: Kind::Bind,
+                read_only: false,
+                cache_ms: 0,
+            }],
+        };
+        open(&keeper, spec).unwrap();
+        assert!(socket.exists());
+        (keeper, socket)
+    }
+
+    #[test]
+    fn what_is_kept_for_a_vm_that_never_comes_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let (keeper, _) = with_one(dir.path());
+        let id = *keeper.state().sessions.keys().next().unwrap();
+        let listener = UnixListener::bind(dir.path().join("nobody")).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let within = Duration::from_millis(1);
+        assert!(connection(&keeper, id, &listener, within).is_none());
+        assert!(keeper.state().sessions.contains_key(&id));
+        close(&keeper, id);
+        // No patience is needed for one that was closed.
+        assert!(connection(&keeper, id, &listener, COMES).is_none());
+    }
+
+    #[test]
+    fn a_vm_that_cannot_be_served_is_not_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let (keeper, socket) = with_one(dir.path());
+        let id = *keeper.state().sessions.keys().next().unwrap();
+        note(&keeper, ToKeeper::Failed { session: id }, Vec::new());
+        assert!(keeper.state().sessions.is_empty());
+        assert!(!socket.exists());
     }
 }

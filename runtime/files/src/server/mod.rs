@@ -57,11 +57,25 @@ pub fn run() -> io::Result<()> {
     let mut vms: BTreeMap<u64, Vm> = BTreeMap::new();
     rustix::process::umask(rustix::fs::Mode::empty());
     while let Some((message, fds)) = link::receive::<ToServer>(&*link)? {
+        let vital = vital_to(&message);
         if let Err(error) = take(&mut vms, &keeper, &common, message, fds) {
             tracing::error!(%error, "a VM's file system fails");
+            if let Some(session) = vital {
+                keeper.send(&ToKeeper::Failed { session }, None);
+            }
         }
     }
     Ok(())
+}
+
+/// The VM that hangs for ever if this message is not heeded.
+fn vital_to(message: &ToServer) -> Option<u64> {
+    match message {
+        ToServer::Open { session, .. }
+        | ToServer::Memory { session, .. }
+        | ToServer::Start { session, .. } => Some(*session),
+        ToServer::Held { .. } | ToServer::Stop { .. } | ToServer::Close { .. } => None,
+    }
 }
 
 fn take(

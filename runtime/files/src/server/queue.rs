@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -47,11 +48,28 @@ pub(crate) struct Answer {
 struct Shared {
     ring: Mutex<Ring>,
     memory: Arc<Memory>,
+    /// The log has a word about the guest.
+    told: AtomicBool,
 }
 
 impl Shared {
     fn ring(&self) -> MutexGuard<'_, Ring> {
         self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn complete(&self, ring: &mut Ring, head: u16, length: u32, awaited: bool) {
+        if let Err(error) = ring.complete(head, length, awaited) {
+            self.complain(&error);
+        }
+    }
+
+    /// Says once what the guest does wrong: it may do so as often as it likes.
+    fn complain(&self, error: &io::Error) {
+        if self.told.swap(true, Ordering::Relaxed) {
+            tracing::debug!(%error, "an answer cannot be given");
+        } else {
+            tracing::warn!(%error, "an answer cannot be given; others are not told");
+        }
     }
 }
 
@@ -62,7 +80,11 @@ impl Answer {
         let (ring, memory, _) = super::ring::tests::ring();
         let ring = Mutex::new(ring);
         Answer {
-            shared: Arc::new(Shared { ring, memory }),
+            shared: Arc::new(Shared {
+                ring,
+                memory,
+                told: AtomicBool::new(false),
+            }),
             head: 0,
             unique: 1,
             awaited: false,
@@ -101,7 +123,8 @@ impl Answer {
 
     /// There is no answer to this kind of request.
     pub(crate) fn none(self) {
-        complete(&mut self.shared.ring(), self.head, 0, false);
+        let mut ring = self.shared.ring();
+        self.shared.complete(&mut ring, self.head, 0, false);
     }
 
     /// There is an answer, and nobody waits for it.
@@ -125,17 +148,12 @@ impl Answer {
         let length = match self.shared.memory.scatter(&self.room, &all) {
             Ok(_) => length,
             Err(error) => {
-                tracing::warn!(%error, "an answer cannot be given");
+                self.shared.complain(&error);
                 0
             }
         };
-        complete(&mut ring, self.head, length, self.awaited);
-    }
-}
-
-fn complete(ring: &mut Ring, head: u16, length: u32, awaited: bool) {
-    if let Err(error) = ring.complete(head, length, awaited) {
-        tracing::warn!(%error, "an answer cannot be published");
+        self.shared
+            .complete(&mut ring, self.head, length, self.awaited);
     }
 }
 
@@ -157,6 +175,7 @@ impl Running {
         let shared = Arc::new(Shared {
             ring: Mutex::new(ring),
             memory,
+            told: AtomicBool::new(false),
         });
         let end = Arc::new(eventfd(0, EventfdFlags::CLOEXEC)?);
         let (own, stop) = (Arc::clone(&shared), Arc::clone(&end));

@@ -156,6 +156,9 @@ async fn dispatch(
             Ok(FromGuest::Event(event)) => {
                 let _ = to_owner.send(AgentEvent::Event(event)).await;
             }
+            Err(error) if shared.puzzled.swap(true, Ordering::Relaxed) => {
+                tracing::debug!(%error, "a message from the guest that is none");
+            }
             Err(error) => tracing::warn!(%error, "a message from the guest that is none"),
         },
     }

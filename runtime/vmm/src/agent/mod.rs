@@ -46,6 +46,9 @@ struct Shared {
     service_input: Arc<Semaphore>,
     /// The stream has ended: no answer will come any more.
     closed: AtomicBool,
+    /// The log has a word about a message that is none: a guest may send any
+    /// number of them.
+    puzzled: AtomicBool,
     next_id: AtomicU64,
     next_session: AtomicU32,
 }
@@ -100,6 +103,7 @@ impl Agent {
             sessions: Mutex::default(),
             service_input: Arc::new(Semaphore::new(WINDOW as usize)),
             closed: AtomicBool::new(false),
+            puzzled: AtomicBool::new(false),
             next_id: AtomicU64::new(1),
             // Sessions of an earlier conversation may still run.
             next_session: AtomicU32::new(random_session()),
