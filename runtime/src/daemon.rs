@@ -108,7 +108,7 @@ impl Daemon {
         let records: Vec<Record> = daemon.ledger.all(Table::Containers)?;
         for record in &records {
             let vm = daemon.paths.vm(&record.container.id);
-            if record.process.is_some() || stack_vmm::leftover(&vm).is_some() {
+            if record.process.is_some() || stack_vmm::surely_leftover(&vm).await.is_some() {
                 guard(&daemon.live).insert(record.container.id.clone(), record.clone());
             }
         }
@@ -121,8 +121,11 @@ impl Daemon {
         }
         crate::space::sweep(&daemon);
         tokio::spawn(Arc::clone(&daemon).keep_netds(started));
-        tokio::spawn(Arc::clone(&daemon).keep_files());
         tokio::spawn(own_logs::keep_small(Arc::downgrade(&daemon)));
+        let own = Arc::clone(&daemon);
+        tokio::spawn(async move {
+            driver::outlasting("files", || Arc::clone(&own).keep_files()).await;
+        });
         for home in daemon.live_homes() {
             daemon.keep(home);
         }
@@ -235,7 +238,13 @@ impl Daemon {
     async fn keep_netds(self: Arc<Self>, mut homes: mpsc::UnboundedReceiver<String>) {
         while let Some(home) = homes.recv().await {
             let daemon = Arc::clone(&self);
-            tokio::spawn(async move { daemon.keep_netd(&home).await });
+            tokio::spawn(async move {
+                let keep = || {
+                    let (daemon, home) = (Arc::clone(&daemon), home.clone());
+                    async move { daemon.keep_netd(&home).await }
+                };
+                driver::outlasting(&home, keep).await;
+            });
         }
     }
 

@@ -29,11 +29,14 @@ use crate::port::{Port, Received};
 use crate::process::Part;
 use crate::relay::Inwards;
 use crate::service::Service;
-use crate::{changes, service, sys};
+use crate::{boot, changes, service, sys};
 use probe::Health;
 
 /// Bytes read from the service at once.
 const PIECE: usize = 64 << 10;
+
+/// How long the host may take to read the answer that is the last.
+const LAST_ANSWER: Duration = Duration::from_secs(1);
 
 /// How far this VM has come.
 enum Stage {
@@ -66,7 +69,8 @@ pub(crate) struct Agent {
     output: Output,
     sessions: BTreeMap<u32, Session>,
     health: Option<Health>,
-    shutdown: bool,
+    /// The request for the end, once there is one.
+    shutdown: Option<u64>,
     /// This VM was a template.
     template: bool,
     inwards: Inwards,
@@ -98,24 +102,32 @@ impl Agent {
             output: Output::default(),
             sessions: BTreeMap::new(),
             health: None,
-            shutdown: false,
+            shutdown: None,
             inwards: Inwards::default(),
             cards,
         })
     }
 
-    /// Runs until the host says `Shutdown`.
+    /// Runs until the host says `Shutdown`, which is answered when everything has
+    /// been written to the disks, or could not be.
     pub(crate) fn run(&mut self) -> io::Result<()> {
-        while !self.shutdown {
+        let request = loop {
+            if let Some(request) = self.shutdown {
+                break request;
+            }
             self.send_output();
             self.port.flush()?;
             for source in self.wait()? {
                 self.handle(source)?;
             }
             self.keep_time();
-        }
+        };
         self.port.finish(Duration::from_millis(100));
         self.end_processes();
+        let written = boot::unmount_all().map_err(Refusal::from);
+        let outcome = written.map_or_else(Outcome::from, |()| Outcome::Ok);
+        self.reply(request, outcome);
+        self.port.finish(LAST_ANSWER);
         Ok(())
     }
 

@@ -76,7 +76,10 @@ const SERVERS: Duration = Duration::from_secs(5);
 
 /// Writes everything back and unmounts what holds data: disks first, for a server of
 /// files (`nfs.rs`) may not answer any more.
-pub(crate) fn unmount_all() {
+///
+/// # Errors
+/// A disk did not take all of it, now or since it was mounted.
+pub(crate) fn unmount_all() -> io::Result<()> {
     let table = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     // Last mounted first.
     let targets: Vec<String> = table
@@ -94,14 +97,16 @@ pub(crate) fn unmount_all() {
     }
     let holds_data =
         |target: &&String| target.starts_with("/run/volume/") || target.starts_with("/run/scratch");
+    let mut written = Ok(());
     for disk in disks.iter().filter(holds_data) {
         // Whatever keeps it mounted, as a process that waits for such a server.
-        let _ = fs::File::open(disk).map(rustix::fs::syncfs);
+        let synced = fs::File::open(disk).and_then(|disk| Ok(rustix::fs::syncfs(disk)?));
+        written = written.and(synced);
     }
     disks.iter().for_each(|target| unmount(target));
     if servers.is_empty() {
         rustix::fs::sync();
-        return;
+        return written;
     }
     let (done, ended) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
@@ -109,6 +114,7 @@ pub(crate) fn unmount_all() {
         let _ = done.send(());
     });
     let _ = ended.recv_timeout(SERVERS);
+    written
 }
 
 fn unmount(target: &str) {
@@ -117,10 +123,17 @@ fn unmount(target: &str) {
     }
 }
 
+/// Ends the VM, with what was written on its disks.
+pub(crate) fn reset() -> ! {
+    if let Err(error) = unmount_all() {
+        eprintln!("vminit: not everything could be written: {error}");
+    }
+    end()
+}
+
 /// Ends the VM: `microvm` has no power button, but the VMM was told not to
 /// reboot.
-pub(crate) fn reset() -> ! {
-    unmount_all();
+pub(crate) fn end() -> ! {
     let _ = reboot(RebootMode::RB_AUTOBOOT);
     loop {
         std::thread::sleep(std::time::Duration::from_secs(1));

@@ -60,11 +60,10 @@ fn main() {
         boot::reset();
     }
     match agent::Agent::new(template, cards) {
-        Ok(mut agent) => {
-            if let Err(error) = agent.run() {
-                eprintln!("vminit: {error}");
-            }
-        }
+        Ok(mut agent) => match agent.run() {
+            Ok(()) => boot::end(),
+            Err(error) => eprintln!("vminit: {error}"),
+        },
         Err(error) => eprintln!("vminit: no agent port: {error}"),
     }
     boot::reset();

@@ -207,14 +207,17 @@ impl Port {
         Ok(())
     }
 
-    /// Writes everything, for `limit` at most.
+    /// Writes everything and waits until the host's end has it, for `limit` at most.
     pub(crate) fn finish(&mut self, limit: Duration) {
         let deadline = std::time::Instant::now() + limit;
-        while self.flush().is_ok() && !self.outgoing.is_empty() && self.state != State::Closed {
+        while self.flush().is_ok() && self.state != State::Closed {
+            let all = self.outgoing.is_empty();
             let left = deadline.saturating_duration_since(std::time::Instant::now());
             let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
+            // Nothing more is taken before the last piece has been
+            // (`will_write_block`, drivers/char/virtio_console.c).
             let mut fds = [PollFd::new(self.file.as_fd(), PollFlags::POLLOUT)];
-            if !poll(&mut fds, timeout).is_ok_and(|ready| ready > 0) {
+            if !poll(&mut fds, timeout).is_ok_and(|ready| ready > 0) || all {
                 return;
             }
         }

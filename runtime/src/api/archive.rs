@@ -67,9 +67,12 @@ impl Access {
     }
 
     /// Ends a VM for the time, with everything written to its disks.
-    pub(super) async fn close(self) {
+    ///
+    /// # Errors
+    /// Not everything could be written.
+    pub(super) async fn close(self) -> Result<(), ApiError> {
         match self {
-            Access::Own(_) => {}
+            Access::Own(_) => Ok(()),
             Access::Aside(aside) => aside.close().await,
             Access::Volume(reach) => reach.close().await,
         }
@@ -124,7 +127,8 @@ pub(super) async fn stream(access: Access, builtin: Builtin) -> Result<Response,
             Ok(session) => send(session, &to, began).await,
             Err(error) => drop(began.send(Err(error))),
         }
-        access.close().await;
+        // It was read only.
+        let _ = access.close().await;
     });
     let lost = || ApiError::new("internal", "the copy was cut off");
     begun.await.map_err(|_| lost())??;
@@ -202,8 +206,8 @@ pub(super) async fn take(access: Access, builtin: Builtin, body: Body) -> Result
             Ok(session) => receive(session, body).await,
             Err(error) => Err(error),
         };
-        access.close().await;
-        result
+        let closed = access.close().await;
+        result.and(closed)
     });
     let result = work.await;
     Ok(result.map_err(|error| ApiError::new("internal", error.to_string()))??)

@@ -48,7 +48,7 @@ pub(super) async fn exec(
     let session = match begun.await {
         Ok(session) => session,
         Err(error) => {
-            access.close().await;
+            let _ = access.close().await;
             return Err(failure(error).into());
         }
     };
@@ -59,7 +59,9 @@ pub(super) async fn exec(
             Ok(upgraded) => bridge(TokioIo::new(upgraded), session, request.sync).await,
             Err(error) => tracing::debug!(%error, "exec session cut"),
         }
-        access.close().await;
+        if let Err(error) = access.close().await {
+            tracing::error!(%error, "files that were brought may be lost");
+        }
     });
     let headers = [
         (header::CONNECTION, "upgrade"),

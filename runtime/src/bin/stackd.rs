@@ -31,6 +31,7 @@ async fn main() -> ExitCode {
 
 async fn run() -> Result<(), Box<dyn std::error::Error>> {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    allow_files();
     let paths = Paths::from_env()?;
     // One daemon per home: a second one leaves the first alone.
     let lock = std::fs::File::create(paths.data.join("lock"))?;
@@ -43,6 +44,24 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
     api::serve(daemon).await?;
     drop(lock);
     Ok(())
+}
+
+/// So many files at most. Some programs that are started look at each number that
+/// they may have.
+const FILES: u64 = 1 << 16;
+
+/// As many open files as it may have: several are needed for each VM, and the
+/// usual limit (1024) is one for programs that use select(2).
+fn allow_files() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    let most = limit.maximum.map_or(FILES, |most| most.min(FILES));
+    if limit.current.is_some_and(|current| current < most) {
+        limit.current = Some(most);
+        if let Err(error) = setrlimit(Resource::Nofile, limit) {
+            tracing::warn!(%error, "the limit of open files stays");
+        }
+    }
 }
 
 fn told(error: ApiError) -> String {

@@ -5,14 +5,17 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use stack_api::event::ApiError;
 use stack_protocol::config::{Builtin, Exec, VmConfig};
 use stack_protocol::message::{Command, Outcome};
 use stack_vmm::{Agent, Backend, Process, VmSpec};
+use tokio::task::AbortHandle;
 
-use super::run::{BOOT_LIMIT, end_process, machine};
+use super::run::{BOOT_LIMIT, machine};
+use super::shutdown::{AT_MOST, WRITES_LONGEST, kill, shut_down};
 use super::{Handle, vm_error};
 use crate::daemon::Daemon;
 use crate::time::now_ns;
@@ -21,9 +24,6 @@ use crate::volume::Turn;
 /// Directories of these VMs begin with it; those of containers with a digit
 /// of their id.
 const MARK: &str = "x";
-/// How long it may take to write everything out and end.
-const END_LIMIT: Duration = Duration::from_secs(30);
-
 /// The VM, with the locks of its container's stack and volumes.
 #[derive(Debug)]
 pub struct Aside {
@@ -46,14 +46,51 @@ struct Machine {
     dir: PathBuf,
     /// What keeps others from its disks, as long as there is a process.
     turns: Vec<Turn>,
+    /// It is halted, because the host's disk is full.
+    halted: Arc<AtomicBool>,
+    /// What has it go on then.
+    room: AbortHandle,
     /// It has ended, and its directory is gone.
     over: bool,
 }
 
 impl Machine {
-    /// Waits for its end, which is near.
-    async fn end(mut self) {
-        end_process(&self.daemon, &self.process).await;
+    fn new(daemon: Arc<Daemon>, process: Process, dir: PathBuf, turns: Vec<Turn>) -> Machine {
+        let halted = Arc::new(AtomicBool::new(false));
+        let (told, vm) = (Arc::clone(&halted), dir.clone());
+        let outlasts = async move {
+            let tell = |now: bool| {
+                if now != told.swap(now, Ordering::Relaxed) {
+                    let dir = vm.display();
+                    tracing::warn!(%dir, halted = now, "the host's disk is full, or has room");
+                }
+            };
+            stack_vmm::outlast_full_disk(&vm, tell).await;
+        };
+        Machine {
+            daemon,
+            process,
+            dir,
+            turns,
+            halted,
+            room: tokio::spawn(outlasts).abort_handle(),
+            over: false,
+        }
+    }
+
+    fn is_halted(&self) -> bool {
+        self.halted.load(Ordering::Relaxed)
+    }
+
+    /// Ends it as it is.
+    async fn kill(self) {
+        kill(&self.daemon, &self.process).await;
+        self.forget().await;
+    }
+
+    /// Its process has ended.
+    async fn forget(mut self) {
+        self.room.abort();
         let _ = tokio::fs::remove_dir_all(&self.dir).await;
         self.over = true;
     }
@@ -64,6 +101,7 @@ impl Drop for Machine {
         if self.over {
             return;
         }
+        self.room.abort();
         self.daemon.backend.kill(&self.process);
         // Without a runtime the daemon ends, and the next one sweeps.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
@@ -72,9 +110,11 @@ impl Drop for Machine {
                 process: self.process.clone(),
                 dir: std::mem::take(&mut self.dir),
                 turns: std::mem::take(&mut self.turns),
+                halted: Arc::clone(&self.halted),
+                room: self.room.clone(),
                 over: true,
             };
-            runtime.spawn(left.end());
+            runtime.spawn(left.kill());
         }
     }
 }
@@ -113,8 +153,11 @@ impl Aside {
     }
 
     /// Ends it, with everything written to its disks.
-    pub async fn close(self) {
-        self.vm.close().await;
+    ///
+    /// # Errors
+    /// Not everything could be written.
+    pub async fn close(self) -> Result<(), ApiError> {
+        self.vm.close().await
     }
 }
 
@@ -143,22 +186,15 @@ impl Lone {
         // A process that was started is known, whatever happens to the caller.
         let work = tokio::spawn(async move {
             let process = own.backend.start(&spec).await?;
-            Ok(Machine {
-                process,
-                dir: spec.dir,
-                daemon: own,
-                turns,
-                over: false,
-            })
+            Ok(Machine::new(own, process, spec.dir, turns))
         });
         let started = work.await;
         let started = started.map_err(|error| ApiError::new("internal", error.to_string()))?;
         let machine = started.map_err(vm_error)?;
-        let agent = match answer(daemon, &machine.process, &machine.dir).await {
+        let agent = match answer(&machine).await {
             Ok(agent) => agent,
             Err(error) => {
-                daemon.backend.kill(&machine.process);
-                machine.end().await;
+                machine.kill().await;
                 return Err(error);
             }
         };
@@ -168,12 +204,12 @@ impl Lone {
             .request(Command::Configure(Box::new(idle(config))));
         match configured.await.map_err(vm_error) {
             Ok(Outcome::Error { message, .. }) => {
-                lone.close().await;
+                let _ = lone.close().await;
                 Err(ApiError::new("vm_failed", message))
             }
             Ok(_) => Ok(lone),
             Err(error) => {
-                lone.close().await;
+                let _ = lone.close().await;
                 Err(error)
             }
         }
@@ -185,10 +221,23 @@ impl Lone {
     }
 
     /// Ends it, with everything written to its disks.
-    pub(crate) async fn close(self) {
-        let shutdown = self.agent.request(Command::Shutdown);
-        let _ = tokio::time::timeout(END_LIMIT, shutdown).await;
-        self.machine.end().await;
+    ///
+    /// # Errors
+    /// Not everything could be written.
+    pub(crate) async fn close(self) -> Result<(), ApiError> {
+        let Lone { machine, agent } = self;
+        let limit = tokio::time::sleep(WRITES_LONGEST);
+        let halted = || machine.is_halted();
+        let lost = shut_down(&machine.daemon, &machine.process, &agent, halted, limit).await;
+        let code = match machine.is_halted() {
+            true => "disk_full",
+            false => "vm_failed",
+        };
+        machine.forget().await;
+        match lost {
+            Some(lost) => Err(ApiError::new(code, lost)),
+            None => Ok(()),
+        }
     }
 }
 
@@ -209,12 +258,8 @@ fn idle(config: &VmConfig) -> VmConfig {
     }
 }
 
-async fn answer(
-    daemon: &Arc<Daemon>,
-    process: &Process,
-    dir: &std::path::Path,
-) -> Result<Agent, ApiError> {
-    let socket = dir.join("agent.sock");
+async fn answer(machine: &Machine) -> Result<Agent, ApiError> {
+    let socket = machine.dir.join("agent.sock");
     let attempt = async {
         loop {
             if let Ok((agent, _, mut events)) = Agent::connect(&socket, 0).await {
@@ -225,14 +270,21 @@ async fn answer(
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
+    let limit = async {
+        tokio::time::sleep(BOOT_LIMIT).await;
+        while machine.is_halted() {
+            tokio::time::sleep(BOOT_LIMIT).await;
+        }
+    };
     let failed = |what: &str| {
-        let why = stack_vmm::last_words(dir);
+        let why = stack_vmm::last_words(&machine.dir);
         ApiError::new("vm_failed", format!("{what}: {why}"))
     };
+    let gone = machine.daemon.backend.wait(&machine.process);
     tokio::select! {
         agent = attempt => Ok(agent),
-        () = daemon.backend.wait(process) => Err(failed("the VM ended while it was booting")),
-        () = tokio::time::sleep(BOOT_LIMIT) => Err(failed("the VM did not answer")),
+        () = gone => Err(failed("the VM ended while it was booting")),
+        () = limit => Err(failed("the VM did not answer")),
     }
 }
 
@@ -245,9 +297,14 @@ pub async fn sweep(daemon: &Arc<Daemon>) {
         if !dir.file_name().to_string_lossy().starts_with(MARK) {
             continue;
         }
-        if let Some(process) = stack_vmm::leftover(&dir.path()) {
-            daemon.backend.kill(&process);
-            daemon.backend.wait(&process).await;
+        if let Some(process) = stack_vmm::surely_leftover(&dir.path()).await
+            && !kill(daemon, &process).await
+        {
+            // It waits for a disk that does not answer. By its directory it is
+            // found again.
+            let (pid, limit) = (process.pid, AT_MOST.as_secs());
+            tracing::error!(pid, limit, "a VM that was killed has not ended");
+            continue;
         }
         let _ = std::fs::remove_dir_all(dir.path());
     }

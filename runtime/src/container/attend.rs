@@ -2,13 +2,15 @@
 //! hooks and wishes.
 
 use std::io::{self, ErrorKind};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use stack_api::container::{Container, Health, State};
 use stack_protocol::log::Stream;
 use stack_protocol::message::{Command, Event, Exit, Health as GuestHealth};
-use stack_vmm::{AgentEvent, Backend};
+use stack_vmm::{AgentEvent, Backend, Process};
 use tokio::sync::{Notify, mpsc};
 
 use super::hooks::{self, Said};
@@ -34,7 +36,7 @@ const HALTED: &str = "halted, because the disk of the host is full; it goes on b
 const CUT: &str = "it did not end when it was killed, so its VM was ended as it was: what was not \
      written to its volumes is lost";
 /// The same, when it was halted.
-const CUT_HALTED: &str = "its VM was halted, because the disk of the host is full, and was ended as \
+pub(super) const CUT_HALTED: &str = "its VM was halted, because the disk of the host is full, and was ended as \
      it was: what was not written to its volumes is lost";
 
 /// What `ps` says when a log cannot be written; the reason follows.
@@ -64,6 +66,10 @@ pub(super) async fn attend(
     let mut beginning = handle.container().state == State::Starting;
     let mut stopping = false;
     let mut connected = true;
+    let mut back: Option<Pin<Box<dyn Future<Output = Vm> + Send + '_>>> = None;
+    // The signal of the last stop, and whether the guest has it.
+    let mut told = None;
+    let heard = Arc::new(AtomicBool::new(false));
     let mut end_by = never();
     let mut cut = None;
     let dir = daemon.paths.vm(&handle.id);
@@ -90,8 +96,21 @@ pub(super) async fn attend(
                     }
                     AgentEvent::Event(event) => note(handle, &event),
                     AgentEvent::Log(_) | AgentEvent::Closed => {
-                        connected = reconnect(daemon, handle, vm, writer.stored()).await;
+                        handle.agent.send_replace(None);
+                        let (process, stored) = (process.clone(), writer.stored());
+                        back = Some(Box::pin(come_back(daemon, handle, process, stored)));
+                        connected = false;
                     }
+                }
+            }
+            fresh = next(&mut back), if !connected => {
+                (back, connected) = (None, true);
+                (vm.agent, vm.events) = (fresh.agent, fresh.events);
+                handle.agent.send_replace(Some(vm.agent.clone()));
+                if let Some(signal) = told.filter(|_| !heard.load(Ordering::Relaxed)) {
+                    let left = end_by.saturating_duration_since(tokio::time::Instant::now());
+                    let grace_ms = left.saturating_sub(UNKILLABLE).as_millis() as u64;
+                    drop(vm.agent.notify(Command::Stop { signal, grace_ms }).await);
                 }
             }
             Some(line) = said.recv() => hear(handle, writer, &line),
@@ -144,7 +163,9 @@ pub(super) async fn attend(
                 stopping = true;
                 writer.wait_no_more();
                 handle.update(|record| record.container.state = State::Stopping);
-                let (agent, say) = (vm.agent.clone(), say.clone());
+                told = Some(signal);
+                heard.store(false, Ordering::Relaxed);
+                let (agent, say, heard) = (vm.agent.clone(), say.clone(), Arc::clone(&heard));
                 let hooks = handle.record();
                 tokio::spawn(async move {
                     let grace_ms = if hooked {
@@ -152,7 +173,9 @@ pub(super) async fn attend(
                     } else {
                         grace_ms
                     };
-                    agent.request(Command::Stop { signal, grace_ms }).await.is_ok()
+                    if agent.request(Command::Stop { signal, grace_ms }).await.is_ok() {
+                        heard.store(true, Ordering::Relaxed);
+                    }
                 });
             }
         }
@@ -293,9 +316,14 @@ pub(super) async fn write_out(handle: &Handle, vm: &Vm, writer: &mut Writer, end
     };
     let lost = format!("the end of its output is lost: {}", reason(&error));
     tracing::error!(%error, container = handle.id, "output lost: the log could not be written");
-    ended.error = Some(match ended.error.take() {
-        Some(error) => format!("{error}; {lost}"),
-        None => lost,
+    also(&mut ended.error, lost);
+}
+
+/// Says this, too.
+pub(super) fn also(error: &mut Option<String>, more: String) {
+    *error = Some(match error.take() {
+        Some(error) => format!("{error}; {more}"),
+        None => more,
     });
 }
 
@@ -350,17 +378,25 @@ async fn last_words(
     }
 }
 
-async fn reconnect(daemon: &Arc<Daemon>, handle: &Arc<Handle>, vm: &mut Vm, sequence: u64) -> bool {
-    handle.agent.send_replace(None);
-    let process = vm.process.clone();
-    match connect(daemon, handle, process, sequence, TAKES_OVER, &|| false).await {
-        Ok((fresh, _)) => {
-            vm.agent = fresh.agent;
-            vm.events = fresh.events;
-            handle.agent.send_replace(Some(vm.agent.clone()));
-            true
+/// A conversation with the VM in the place of one that was cut: it is tried as
+/// long as somebody waits for it.
+async fn come_back(daemon: &Arc<Daemon>, handle: &Arc<Handle>, process: Process, log: u64) -> Vm {
+    let halted = || is_halted(handle);
+    loop {
+        match connect(daemon, handle, process.clone(), log, TAKES_OVER, &halted).await {
+            Ok((fresh, _)) => return fresh,
+            Err(error) => {
+                tracing::warn!(%error, container = handle.id, "the VM's agent is not heard");
+                tokio::time::sleep(AGAIN).await;
+            }
         }
-        Err(_) => false,
+    }
+}
+
+async fn next<T>(work: &mut Option<Pin<Box<dyn Future<Output = T> + Send + '_>>>) -> T {
+    match work {
+        Some(work) => work.await,
+        None => std::future::pending().await,
     }
 }
 

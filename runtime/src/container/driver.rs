@@ -21,13 +21,43 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// A run this long starts the pauses over.
 const GOOD_RUN_MS: u64 = 10_000;
 
+/// Pause before a driver that broke off is started again.
+const ANEW: Duration = Duration::from_secs(if cfg!(test) { 0 } else { 1 });
+
 /// Starts the driver. It ends after [`Wish::Gone`].
 pub fn spawn(daemon: Arc<Daemon>, handle: Arc<Handle>) {
     tokio::spawn(async move {
-        drive(&daemon, &handle).await;
+        let driven = outlasting(&handle.id, || {
+            let (daemon, handle) = (Arc::clone(&daemon), Arc::clone(&handle));
+            async move {
+                // Whoever talked to its VM has gone.
+                handle.agent.send_replace(None);
+                drive(&daemon, &handle).await;
+            }
+        });
+        tokio::select! {
+            () = driven => {}
+            () = handle.keep_recorded() => {}
+        }
         handle.ended.send_replace(true);
         handle.logged.notify_waiters();
     });
+}
+
+/// Does something to its end, from its beginning again if it panics, as where the
+/// host has no thread left: nobody else would ever do it.
+pub(crate) async fn outlasting<F>(what: &str, mut begin: impl FnMut() -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    while let Err(error) = tokio::spawn(begin()).await {
+        if !error.is_panic() {
+            // The daemon ends.
+            return;
+        }
+        tracing::error!(%error, what, "broken off: it is begun again");
+        tokio::time::sleep(ANEW).await;
+    }
 }
 
 async fn drive(daemon: &Arc<Daemon>, handle: &Arc<Handle>) {
@@ -38,7 +68,8 @@ async fn drive(daemon: &Arc<Daemon>, handle: &Arc<Handle>) {
     let mut automatic = *wish.borrow() == Wish::Run(0);
     // A VM from before the daemon's start is taken over, whatever is wished.
     let vm = daemon.paths.vm(&handle.id);
-    let mut adopt = handle.record().process.is_some() || stack_vmm::leftover(&vm).is_some();
+    let mut adopt =
+        handle.record().process.is_some() || stack_vmm::surely_leftover(&vm).await.is_some();
     loop {
         let serving = wish.borrow_and_update().clone();
         match serving {
@@ -198,4 +229,25 @@ fn record_end(handle: &Handle, ended: &Ended, serving: &Wish, pause: Option<Dura
         }
         record.process = None;
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_panics_is_begun_again() {
+        let begun = Arc::new(AtomicU32::new(0));
+        outlasting("a test", || {
+            let begun = Arc::clone(&begun);
+            async move {
+                let before = begun.fetch_add(1, Ordering::Relaxed);
+                assert!(before == 2, "no thread left");
+            }
+        })
+        .await;
+        assert_eq!(begun.load(Ordering::Relaxed), 3);
+    }
 }

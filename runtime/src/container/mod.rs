@@ -12,15 +12,17 @@ pub mod process;
 mod redraw;
 mod run;
 mod seccomp;
+mod shutdown;
 pub mod sockets;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use stack_api::container::{Container, State};
 use stack_api::event::ApiError;
+use stack_api::journal::Happening;
 use stack_api::spec::ServiceSpec;
 use stack_protocol::message::{Command, Outcome};
 use stack_protocol::signal;
@@ -185,9 +187,25 @@ pub struct Handle {
     // How many starts were asked for.
     starts: AtomicU64,
     ledger: Arc<Ledger>,
-    // One change of the record at a time.
-    changing: Mutex<()>,
+    // One change of the record at a time; and what the ledger could not be told.
+    changing: Mutex<Unrecorded>,
+    // Signalled when there is something of that kind.
+    unrecorded: Notify,
 }
+
+/// What is so, and is not in the ledger.
+#[derive(Debug, Default)]
+struct Unrecorded {
+    /// The record.
+    record: bool,
+    /// What happened, for the journal.
+    news: Vec<Happening>,
+}
+
+/// So much of what happened is kept for the journal while it cannot be told.
+const MOST_NEWS: usize = 100;
+/// Pause before the ledger is told again.
+const TOLD_AGAIN: Duration = Duration::from_secs(3);
 
 impl Handle {
     /// A handle for a record; the caller starts the [`driver`].
@@ -213,6 +231,7 @@ impl Handle {
             starts: AtomicU64::new(0),
             ledger,
             changing: Mutex::default(),
+            unrecorded: Notify::new(),
         })
     }
 
@@ -236,9 +255,10 @@ impl Handle {
         self.record.subscribe()
     }
 
-    /// Changes the record, in the ledger first.
+    /// Changes the record, in the ledger first. When that cannot be written it
+    /// is told later: what is so does not depend on it.
     pub fn update(&self, change: impl FnOnce(&mut Record)) {
-        let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut unrecorded = guard(&self.changing);
         if *self.ended.borrow() {
             // It is being removed: nothing brings it back.
             return;
@@ -246,11 +266,45 @@ impl Handle {
         let before = self.record();
         let mut record = before.clone();
         change(&mut record);
-        let news = news::between(&before, &record);
-        if let Err(error) = self.ledger.put_containers(&[&record], &news) {
-            tracing::error!(%error, container = record.container.name, "not recorded");
+        unrecorded.news.extend(news::between(&before, &record));
+        if let Err(error) = self.write(&record, &mut unrecorded) {
+            tracing::error!(%error, container = record.container.name, "not recorded yet");
+            self.unrecorded.notify_one();
         }
         self.record.send_replace(record);
+    }
+
+    fn write(&self, record: &Record, unrecorded: &mut Unrecorded) -> Result<(), ApiError> {
+        let written = self.ledger.put_containers(&[record], &unrecorded.news);
+        unrecorded.record = written.is_err();
+        match written {
+            Ok(()) => unrecorded.news.clear(),
+            Err(_) => unrecorded.news.truncate(MOST_NEWS),
+        }
+        written
+    }
+
+    /// Tells the ledger what it could not be told, as soon as it can. Does not
+    /// end.
+    async fn keep_recorded(&self) {
+        loop {
+            self.unrecorded.notified().await;
+            while !self.record_again() {
+                tokio::time::sleep(TOLD_AGAIN).await;
+            }
+        }
+    }
+
+    fn record_again(&self) -> bool {
+        let mut unrecorded = guard(&self.changing);
+        if !unrecorded.record || *self.ended.borrow() {
+            return true;
+        }
+        let recorded = self.write(&self.record(), &mut unrecorded).is_ok();
+        if recorded {
+            tracing::info!(container = self.id, "recorded again");
+        }
+        recorded
     }
 
     /// Changes two records at once: the ledger has both or none.
@@ -268,14 +322,8 @@ impl Handle {
         } else {
             (other, self)
         };
-        let _first = first
-            .changing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let _second = second
-            .changing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let _first = guard(&first.changing);
+        let _second = guard(&second.changing);
         let before = [self.record(), other.record()];
         let [mut a, mut b] = before.clone();
         change(&mut a, &mut b);
@@ -400,6 +448,10 @@ impl Handle {
         });
         let _ = down.await;
     }
+}
+
+fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// An error of the VM layer, for the user.

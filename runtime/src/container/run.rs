@@ -13,7 +13,8 @@ use stack_protocol::message::{Command, Outcome};
 use stack_vmm::{Agent, AgentEvent, Backend, Disk, GuestHello, Process, VmSpec};
 use tokio::sync::mpsc;
 
-use super::attend::{api_health, attend, note_halt, write_out};
+use super::attend::{also, api_health, attend, is_halted, note_halt, write_out};
+use super::shutdown::{self, WRITES_LONGEST, had_ended, kill, shut_down};
 use super::{Cards, Handle, Record, Wish, vm_error};
 use crate::daemon::Daemon;
 use crate::logs::{Limits, Writer};
@@ -26,8 +27,8 @@ pub(super) const BOOT_LIMIT: Duration = Duration::from_secs(90);
 pub(super) const TAKES_OVER: Option<Duration> = Some(Duration::from_secs(10));
 /// A VM that boots has nothing to lose.
 const AT_ONCE: Option<Duration> = None;
-/// From the shutdown request to the end of the VM's process.
-const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
+/// Pause before the log of a VM that runs is opened again.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// Network devices for networks that a service joins while it runs. One is
 /// enough for a change of networks, for those that it leaves are free then.
@@ -38,6 +39,9 @@ pub const NEVER_RAN: i32 = 128;
 
 /// The exit code of a service whose VM was ended.
 const KILLED: i32 = 137;
+
+/// What is said of a VM that ended by itself.
+const VM_FAILED: &str = "vm_failed";
 
 /// How a run ended.
 #[derive(Debug, Default)]
@@ -64,7 +68,7 @@ const OF_THE_HOST: [&str; 8] = [
     "memory",
     "not_running",
     "run_dir",
-    "vm_failed",
+    VM_FAILED,
 ];
 
 impl Ended {
@@ -102,40 +106,28 @@ pub(super) struct Vm {
 
 /// Runs the container once. `adopt`: its VM may be there already.
 pub(super) async fn once(daemon: &Arc<Daemon>, handle: &Arc<Handle>, adopt: bool) -> Ended {
-    let log = daemon.paths.log(&handle.id);
-    let recorded = || {
-        handle
-            .record()
-            .process
-            .or_else(|| stack_vmm::leftover(&daemon.paths.vm(&handle.id)))
+    let known = match adopt {
+        true => running(daemon, handle).await,
+        false => None,
     };
-    let known = if adopt {
-        recorded().filter(|p| daemon.backend.alive(p))
-    } else {
-        None
-    };
+    let had_ended = had_ended(&handle.container()).filter(|_| adopt);
     if adopt && known.is_none() {
         daemon.forget_endpoints(handle).await;
-        return lost(&handle.record().container.name);
+        return had_ended.unwrap_or_else(|| lost(&handle.record().container.name));
     }
-    let limits = Limits::from(&handle.record().spec.logging);
-    let writer = Writer::open(&log, limits, known.is_some());
-    let mut writer = match writer {
+    let mut writer = match open_log(daemon, handle, known.as_ref()).await {
         Ok(writer) => writer.waiting_for(&handle.readers),
+        Err(error) if known.is_none() => return Ended::failed(&error),
         Err(error) => {
-            let error = ApiError::new("log", format!("cannot write the log: {error}"))
-                .help("is the disk full?");
-            let Some(process) = known else {
-                return Ended::failed(&error);
-            };
-            daemon.backend.kill(&process);
-            end_process(daemon, &process).await;
             daemon.forget_endpoints(handle).await;
-            return Ended::lost(&error);
+            return had_ended.unwrap_or_else(|| Ended::lost(&error));
         }
     };
-    let adopted = known.is_some();
     let brought_up = match known {
+        Some(process) if had_ended.is_some() => {
+            let patience = Some(WRITES_LONGEST);
+            connect_or_end(daemon, handle, process, writer.stored(), patience).await
+        }
         Some(process) => connect_or_end(daemon, handle, process, writer.stored(), TAKES_OVER).await,
         None => boot(daemon, handle).await,
     };
@@ -144,9 +136,16 @@ pub(super) async fn once(daemon: &Arc<Daemon>, handle: &Arc<Handle>, adopt: bool
         Err(error) => {
             daemon.forget_endpoints(handle).await;
             handle.update(|record| record.process = None);
-            return match adopted {
-                true => Ended::lost(&error),
-                false => Ended::failed(&error),
+            return match had_ended {
+                // It was done with its end, or was not let.
+                Some(mut ended) => {
+                    if error.code != VM_FAILED {
+                        also(&mut ended.error, shutdown::CUT.to_owned());
+                    }
+                    ended
+                }
+                None if adopt => Ended::lost(&error),
+                None => Ended::failed(&error),
             };
         }
     };
@@ -166,11 +165,68 @@ pub(super) async fn once(daemon: &Arc<Daemon>, handle: &Arc<Handle>, adopt: bool
         record.container.exit_code = Some(ended.code);
         record.container.error.clone_from(&ended.error);
     });
-    let _ = tokio::time::timeout(SHUTDOWN_LIMIT, vm.agent.request(Command::Shutdown)).await;
-    end_process(daemon, &vm.process).await;
+    let dir = daemon.paths.vm(&handle.id);
+    let (process, agent, halted) = (&vm.process, &vm.agent, || is_halted(handle));
+    let limit = shutdown::patience(handle);
+    let lost = tokio::select! {
+        lost = shut_down(daemon, process, agent, halted, limit) => lost,
+        // What it writes now may be what the disk has no room for.
+        () = stack_vmm::outlast_full_disk(&dir, |now| note_halt(handle, now)) => None,
+    };
+    if let Some(lost) = lost.filter(|_| ended.ran) {
+        also(&mut ended.error, lost);
+    }
     daemon.forget_endpoints(handle).await;
-    let _ = std::fs::remove_dir_all(daemon.paths.vm(&handle.id));
+    let _ = std::fs::remove_dir_all(dir);
     ended
+}
+
+/// The container's VM, if it runs. Where it cannot be seen, it is looked again: a
+/// second one must not be started beside it.
+async fn running(daemon: &Daemon, handle: &Handle) -> Option<Process> {
+    let recorded = handle.record().process;
+    if let Some(process) = recorded.filter(|process| daemon.backend.alive(process)) {
+        return Some(process);
+    }
+    // One that was started when nothing could be recorded.
+    let found = stack_vmm::surely_leftover(&daemon.paths.vm(&handle.id)).await;
+    found.filter(|process| daemon.backend.alive(process))
+}
+
+/// Opens the log. A VM that runs is not ended for want of one: that is tried
+/// again as long as it lives, and whoever wants it stopped gets that.
+///
+/// # Errors
+/// It cannot be opened, and there is no VM any more.
+async fn open_log(
+    daemon: &Arc<Daemon>,
+    handle: &Arc<Handle>,
+    running: Option<&Process>,
+) -> Result<Writer, ApiError> {
+    let log = daemon.paths.log(&handle.id);
+    let off = called_off(handle, TAKES_OVER);
+    tokio::pin!(off);
+    loop {
+        let limits = Limits::from(&handle.record().spec.logging);
+        let error = match Writer::open(&log, limits, running.is_some()) {
+            Ok(writer) => return Ok(writer),
+            Err(error) => error,
+        };
+        tracing::error!(%error, container = handle.id, "the log cannot be opened");
+        let error = ApiError::new("log", format!("cannot write the log: {error}"))
+            .help("is the disk full?");
+        let Some(process) = running else {
+            return Err(error);
+        };
+        tokio::select! {
+            () = tokio::time::sleep(AGAIN) => {}
+            () = daemon.backend.wait(process) => return Err(error),
+            () = &mut off => {
+                kill(daemon, process).await;
+                return Err(error);
+            }
+        }
+    }
 }
 
 fn lost(name: &str) -> Ended {
@@ -320,33 +376,36 @@ async fn connect_or_end(
         halted.store(now, Ordering::Relaxed);
         note_halt(handle, now);
     });
-    let is_halted = || halted.load(Ordering::Relaxed);
+    // One that writes what its service has left does not answer, either.
+    let ends = had_ended(&handle.container()).is_some();
+    let began = Instant::now();
+    let is_silent = || halted.load(Ordering::Relaxed) || ends && began.elapsed() < WRITES_LONGEST;
     let connected = tokio::select! {
-        connected = connect(daemon, handle, process.clone(), log_sequence, patience, &is_halted) => {
+        connected = connect(daemon, handle, process.clone(), log_sequence, patience, &is_silent) => {
             connected
         }
         () = room => Err(ApiError::new("internal", "the VM's monitor is not listened to")),
     };
     if connected.is_err() {
         // Nobody can ask it to end.
-        daemon.backend.kill(&process);
-        end_process(daemon, &process).await;
+        kill(daemon, &process).await;
     }
     connected
 }
 
-/// The conversation with a VM's agent. `patience`: as of [`called_off`].
+/// The conversation with a VM's agent. `patience`: as of [`called_off`];
+/// `is_silent`: there is a reason for it not to answer.
 pub(super) async fn connect(
     daemon: &Arc<Daemon>,
     handle: &Arc<Handle>,
     process: Process,
     log_sequence: u64,
     patience: Option<Duration>,
-    is_halted: &(dyn Fn() -> bool + Sync),
+    is_silent: &(dyn Fn() -> bool + Sync),
 ) -> Result<(Vm, GuestHello), ApiError> {
     let limit = async {
         tokio::time::sleep(BOOT_LIMIT).await;
-        while is_halted() {
+        while is_silent() {
             tokio::time::sleep(BOOT_LIMIT).await;
         }
     };
@@ -370,7 +429,7 @@ pub(super) async fn connect(
         () = daemon.backend.wait(&process) => {
             let dir = daemon.paths.vm(&handle.id);
             let why = stack_vmm::last_words(&dir);
-            Err(ApiError::new("vm_failed", format!("the VM ended while it was booting: {why}")))
+            Err(ApiError::new(VM_FAILED, format!("the VM ended while it was booting: {why}")))
         }
         () = limit => {
             let why = stack_vmm::last_words(&daemon.paths.vm(&handle.id));
@@ -385,18 +444,24 @@ pub(super) async fn connect(
 /// Ends when nobody wants the VM any more, and the grace period is over: where
 /// there is one, it is at least so long. `None`: it does not count.
 async fn called_off(handle: &Handle, at_least: Option<Duration>) {
+    outlived(handle, |wish| match wish {
+        Wish::Run(_) => None,
+        Wish::Stop { grace_ms: 0, .. } | Wish::Gone => Some(Duration::ZERO),
+        Wish::Stop { grace_ms, .. } => Some(at_least.map_or(Duration::ZERO, |at_least| {
+            Duration::from_millis(*grace_ms).max(at_least)
+        })),
+    })
+    .await;
+}
+
+/// Ends when a wish has been there for the time that it gives.
+pub(super) async fn outlived(handle: &Handle, gives: impl Fn(&Wish) -> Option<Duration>) {
     let mut wish = handle.wish.subscribe();
     loop {
-        let grace = match *wish.borrow_and_update() {
-            Wish::Run(_) => None,
-            Wish::Stop { grace_ms: 0, .. } | Wish::Gone => Some(Duration::ZERO),
-            Wish::Stop { grace_ms, .. } => Some(at_least.map_or(Duration::ZERO, |at_least| {
-                Duration::from_millis(grace_ms).max(at_least)
-            })),
-        };
+        let time = gives(&wish.borrow_and_update());
         let over = async {
-            match grace {
-                Some(grace) => tokio::time::sleep(grace).await,
+            match time {
+                Some(time) => tokio::time::sleep(time).await,
                 None => std::future::pending().await,
             }
         };
@@ -464,9 +529,14 @@ async fn configure(
     };
     let has_check = config.healthcheck.is_some();
     let began = Instant::now();
-    // It may take long: what an image has for a volume is copied.
+    let dir = daemon.paths.vm(&handle.id);
+    // It may take long, and all the room there is: what an image has for a volume
+    // is copied.
     let answer = tokio::select! {
         answer = vm.agent.request(Command::Configure(Box::new(config))) => answer,
+        () = stack_vmm::outlast_full_disk(&dir, |now| note_halt(handle, now)) => {
+            Err(stack_vmm::Error::Closed)
+        }
         () = called_off(handle, Some(Duration::ZERO)) => {
             daemon.backend.kill(&vm.process);
             return Err(Ended::failed(&ApiError::new(
@@ -493,15 +563,5 @@ async fn configure(
             Ok(())
         }
         Err(error) => Err(Ended::failed(&vm_error(error))),
-    }
-}
-
-pub(super) async fn end_process(daemon: &Arc<Daemon>, process: &Process) {
-    if tokio::time::timeout(SHUTDOWN_LIMIT, daemon.backend.wait(process))
-        .await
-        .is_err()
-    {
-        daemon.backend.kill(process);
-        let _ = tokio::time::timeout(SHUTDOWN_LIMIT, daemon.backend.wait(process)).await;
     }
 }

@@ -3,13 +3,14 @@
 
 use std::io::ErrorKind::{BrokenPipe, ConnectionRefused, ConnectionReset, NotFound, UnexpectedEof};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use stack_api::event::ApiError;
 use stack_files::control::{self, Request, Response};
 use stack_files::spec::{Session, Share};
 use stack_vmm::{AnyBackend, Backend, Process};
+use tokio::process::Command;
 use tokio::sync::{Mutex, Notify};
 
 use super::{Daemon, guard};
@@ -94,7 +95,7 @@ impl FileServer {
             Ok(Response::Status {
                 keeper, sessions, ..
             }) => Ok(Some(Keeper {
-                process: Process::of(keeper),
+                process: Process::of(keeper)?,
                 sessions,
             })),
             Ok(_) => Err(std::io::Error::other("an answer that was not asked for")),
@@ -119,8 +120,8 @@ impl FileServer {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log);
-        let mut child = command.spawn().map_err(|error| failed(&error))?;
-        std::thread::spawn(move || child.wait());
+        // The runtime takes note of its end.
+        drop(command.spawn().map_err(|error| failed(&error))?);
         for _ in 0..1000 {
             if self.alive().await {
                 return Ok(());

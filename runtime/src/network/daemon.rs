@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -15,6 +15,7 @@ use stack_netd::config::{Config, Protocol, Publish};
 use stack_netd::control::{PublishErrorKind, Request, Response};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
+use tokio::process::Command;
 use tokio::sync::{Mutex, watch};
 
 /// A port that could not be bound.
@@ -289,8 +290,8 @@ impl Netd {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log);
-        let mut child = command.spawn().map_err(|error| failed(&error))?;
-        std::thread::spawn(move || child.wait());
+        // The runtime takes note of its end.
+        drop(command.spawn().map_err(|error| failed(&error))?);
         for _ in 0..200 {
             if self.alive().await {
                 return Ok(());

@@ -112,7 +112,8 @@ async fn take(
         }
         let aside = Aside::open(daemon, handle).await?;
         let result = receive(aside.agent(), places, spool).await;
-        aside.close().await;
+        // It was read only.
+        let _ = aside.close().await;
         return result;
     }
     // Nobody else pauses it, lets it go on or ends it meanwhile.

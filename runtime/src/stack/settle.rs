@@ -2,7 +2,7 @@
 //! end. Time alone does not tell: on a busy machine a VM may have hardly run.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use stack_protocol::message::{Command, Outcome, ProcessInfo};
 
@@ -19,12 +19,16 @@ const LONGEST: Duration = Duration::from_secs(15);
 /// something, or its VM had a processor for so long.
 pub(super) async fn settled(handle: &Arc<Handle>) {
     let before = processor_time(handle);
+    let since = Instant::now();
     loop {
-        let left = handle.settled_in(SETTLE);
+        // It has been seen running since then; the host's clock may go back.
+        let looked = since.elapsed();
+        let left = handle.settled_in(SETTLE).min(SETTLE.saturating_sub(looked));
         if left.is_zero() {
             let had = processor_time(handle).zip(before);
             let had = had.is_some_and(|(now, before)| now.saturating_sub(before) >= SETTLE);
-            if had || waits(handle).await || handle.settled_in(LONGEST).is_zero() {
+            let long = looked >= LONGEST || handle.settled_in(LONGEST).is_zero();
+            if had || waits(handle).await || long {
                 return;
             }
         }

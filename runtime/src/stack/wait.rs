@@ -50,6 +50,8 @@ fn judge(handle: &Handle, record: &Record, condition: Condition) -> Option<Resul
             )),
         },
         Condition::ServiceCompletedSuccessfully => None,
+        // Nothing would ever come of it, and others wait for this stack.
+        _ if container.state == State::Paused => Some(Err(paused(container))),
         Condition::ServiceStarted if container.state == State::Running => Some(Ok(())),
         // It was quick: it has run, which is all that was asked for.
         Condition::ServiceStarted
@@ -130,6 +132,11 @@ pub(super) fn not_up(handle: &Handle) -> Option<String> {
         }),
         (state, _) => Some(format!("{name} is {}", state.as_str())),
     }
+}
+
+fn paused(container: &Container) -> ApiError {
+    ApiError::new("paused", format!("{} is paused", container.name))
+        .help(format!("go on with `stack unpause {}`", container.service))
 }
 
 fn failure(container: &Container, what: &str) -> ApiError {

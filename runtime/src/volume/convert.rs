@@ -41,11 +41,11 @@ pub(super) async fn convert(daemon: &Arc<Daemon>, volume: &Volume) -> Result<(),
         Shown::Disk(volume.path.clone()),
         Shown::Tree(partial.clone()),
     ];
-    // When it has come up, it has copied.
+    // When it has come up, it has copied; when it has ended, everything is there.
     lone::start(daemon, &volume.name, shown, Turn::clone(&turn))
         .await?
         .close()
-        .await;
+        .await?;
     sync(&partial).map_err(failed)?;
     std::fs::rename(&partial, &tree).map_err(failed)?;
     sync(&daemon.paths.volumes()).map_err(failed)?;

@@ -48,9 +48,13 @@ impl Reach {
     }
 
     /// It is not needed any more.
-    pub(crate) async fn close(self) {
-        if let Vm::Lone(lone) = self.vm {
-            lone.close().await;
+    ///
+    /// # Errors
+    /// Not everything could be written.
+    pub(crate) async fn close(self) -> Result<(), ApiError> {
+        match self.vm {
+            Vm::Own(_) => Ok(()),
+            Vm::Lone(lone) => lone.close().await,
         }
     }
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use stack_api::container::State;
 use stack_api::request::{Action, Verb};
 use stack_api::spec::Restart;
+use stack_runtime::container::Record;
+use stack_runtime::ledger::Table;
 
 use crate::locks::{action, soon};
 use crate::world::{World, service};
@@ -87,4 +89,37 @@ async fn what_is_ended_by_hand_stays_so() {
     world.up(&shop).await.unwrap();
     world.act(kill("HUP")).await.unwrap();
     world.until("web", |c| c.restarts == 1).await;
+}
+
+#[tokio::test]
+async fn what_the_ledger_could_not_take_is_told_later() {
+    let world = World::new().await;
+    let shop = world.stack(vec![service("web", &["serve"], &[])]);
+    world.up(&shop).await.unwrap();
+    let ledger = rusqlite::Connection::open(world.daemon.paths.ledger()).unwrap();
+    let rename = |from: &str, to: &str| {
+        let statement = format!("ALTER TABLE {from} RENAME TO {to}");
+        ledger.execute_batch(&statement).unwrap();
+    };
+    rename("containers", "away");
+    soon(world.act(action(Verb::Stop))).await.unwrap();
+    assert_eq!(world.container("web").state, State::Exited);
+    let wanted = |world: &World| {
+        let records: Vec<Record> = world.daemon.ledger.all(Table::Containers).unwrap();
+        records[0].wanted
+    };
+    rename("away", "containers");
+    assert!(wanted(&world), "not told yet");
+    soon(async {
+        while wanted(&world) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    let happened = world.daemon.ledger.happened("shop", 0).unwrap();
+    assert!(happened.iter().any(|happening| happening.action == "stop"));
+    // So it stays as it is when the daemon is killed.
+    let world = world.restarted().await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(world.started().is_empty());
 }

@@ -180,3 +180,22 @@ async fn a_daemon_that_comes_in_the_middle_of_a_stop_goes_on_with_it() {
     handle.stop(Some(0));
     assert_eq!(wish(handle.record()), stop(0));
 }
+
+#[tokio::test]
+async fn what_is_paused_is_not_waited_for() {
+    let world = World::new().await;
+    let shop = world.stack(vec![service("web", &["serve"], &[])]);
+    world.up(&shop).await.unwrap();
+    world.act(action(Verb::Pause)).await.unwrap();
+    for result in [
+        soon(world.up(&shop)).await,
+        soon(world.act(action(Verb::Start))).await,
+    ] {
+        let error = result.unwrap_err();
+        assert!(error.message.contains("shop-web-1 is paused"), "{error}");
+        assert!(error.help.unwrap().contains("stack unpause web"));
+    }
+    world.act(action(Verb::Unpause)).await.unwrap();
+    soon(world.up(&shop)).await.unwrap();
+    assert_eq!(world.container("web").state, State::Running);
+}

@@ -14,7 +14,7 @@ pub use agent::{Agent, AgentEvent, ExecSession, GuestHello, Input, Output};
 pub use any::AnyBackend;
 pub use error::Error;
 pub use fake::Fake;
-pub use process::{Process, leftover, watched};
+pub use process::{Process, leftover, surely_leftover, watched};
 pub use qemu::{Probe, Qemu, outlast_full_disk};
 pub use spec::{Disk, Nic, Rates, Transport, VmSpec};
 

@@ -1,6 +1,7 @@
 //! A process by its id and start time: found again after a restart of the
 //! daemon, never mistaken for another that got the same id.
 
+use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
@@ -13,20 +14,57 @@ use tokio::io::unix::AsyncFd;
 /// In a VM's directory: its process id, written by the VMM itself.
 pub(crate) const PID_FILE: &str = "vm.pid";
 
+/// Pause before something is looked at again that could not be seen.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
 /// The VM that runs in this directory though nobody recorded it: whoever
 /// started it was killed right then.
-pub fn leftover(dir: &Path) -> Option<Process> {
-    let text = std::fs::read_to_string(dir.join(PID_FILE)).ok()?;
-    let pid = text.trim().parse().ok()?;
+///
+/// # Errors
+/// It cannot be seen whether there is one, as when no file can be opened.
+pub fn leftover(dir: &Path) -> io::Result<Option<Process>> {
+    let Some(text) = there(std::fs::read_to_string(dir.join(PID_FILE)))? else {
+        return Ok(None);
+    };
+    let Ok(pid) = text.trim().parse() else {
+        return Ok(None);
+    };
     // The number may be another's by now: a VM has its directory among its
     // arguments.
-    let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let Some(arguments) = there(std::fs::read(format!("/proc/{pid}/cmdline")))? else {
+        return Ok(None);
+    };
     let own = dir.join(PID_FILE);
     let own = own.as_os_str().as_encoded_bytes();
-    arguments
-        .split(|byte| *byte == 0)
-        .any(|argument| argument == own)
-        .then(|| Process::of(pid))
+    let mut arguments = arguments.split(|byte| *byte == 0);
+    if !arguments.any(|argument| argument == own) {
+        return Ok(None);
+    }
+    there(Process::of(pid))
+}
+
+/// The same, for whoever would start a second one: looks until it can be seen.
+pub async fn surely_leftover(dir: &Path) -> Option<Process> {
+    loop {
+        match leftover(dir) {
+            Ok(found) => return found,
+            Err(error) => {
+                tracing::error!(%error, dir = %dir.display(), "is there a VM? looking again");
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        }
+    }
+}
+
+/// What is not there, or not any more (`ESRCH`: the process ended while its file
+/// was open), as opposed to what cannot be read.
+fn there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// A process.
@@ -40,10 +78,14 @@ pub struct Process {
 
 impl Process {
     /// The process that has this id now.
-    pub fn of(pid: u32) -> Process {
-        Process {
-            pid,
-            start_time: start_time(pid).unwrap_or(0),
+    ///
+    /// # Errors
+    /// There is none, or it cannot be seen ([`io::ErrorKind::NotFound`] tells
+    /// them apart).
+    pub fn of(pid: u32) -> io::Result<Process> {
+        match start_time(pid)? {
+            Some(start_time) => Ok(Process { pid, start_time }),
+            None => Err(io::ErrorKind::NotFound.into()),
         }
     }
 
@@ -51,9 +93,16 @@ impl Process {
         Pid::from_raw(self.pid as i32)
     }
 
-    /// It runs and is the same.
+    /// It runs and is the same. Where that cannot be seen, as when no file can
+    /// be opened, any process with its id counts: who takes a VM for dead starts a
+    /// second one.
     pub fn alive(&self) -> bool {
-        start_time(self.pid) == Some(self.start_time)
+        match start_time(self.pid) {
+            Ok(found) => found == Some(self.start_time),
+            Err(_) => self.raw().is_some_and(|pid| {
+                rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH)
+            }),
+        }
     }
 
     /// SIGKILL.
@@ -94,20 +143,58 @@ impl Process {
     unsafe_code,
     reason = "the registration cannot be checked by the compiler"
 )]
-pub fn watched(fd: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
+pub fn watched(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: the descriptor is owned by what is registered, so it stays
     // open and the same until the registration ends.
     let watched = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) };
-    watched.map_err(std::io::Error::from)
+    watched.map_err(io::Error::from)
 }
 
-/// A zombie counts as ended.
-fn start_time(pid: u32) -> Option<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+/// `None`: there is no such process; a zombie counts as ended.
+fn start_time(pid: u32) -> io::Result<Option<u64>> {
+    let Some(stat) = there(std::fs::read_to_string(format!("/proc/{pid}/stat")))? else {
+        return Ok(None);
+    };
+    let strange = || io::Error::new(io::ErrorKind::InvalidData, "no proc_pid_stat(5)");
     // The name is in parentheses and may hold anything.
-    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
-    if fields.next()? == "Z" {
-        return None;
+    let (_, fields) = stat.rsplit_once(')').ok_or_else(strange)?;
+    let mut fields = fields.split_ascii_whitespace();
+    if fields.next().ok_or_else(strange)? == "Z" {
+        return Ok(None);
     }
-    fields.nth(18)?.parse().ok()
+    let time = fields.nth(18).and_then(|field| field.parse().ok());
+    time.map(Some).ok_or_else(strange)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_that_ended_is_told_from_one_that_runs() {
+        let own = Process::of(std::process::id()).unwrap();
+        assert!(own.alive());
+        let other = Process {
+            start_time: own.start_time + 1,
+            ..own
+        };
+        assert!(!other.alive());
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        child.wait().unwrap();
+        let gone = Process::of(child.id()).unwrap_err();
+        assert_eq!(gone.kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn what_is_not_there_is_told_from_what_cannot_be_read() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(leftover(dir.path()).unwrap(), None);
+        let none = dir.path().join(PID_FILE);
+        std::fs::create_dir(&none).unwrap();
+        assert!(leftover(dir.path()).is_err());
+        let gone = io::Error::from_raw_os_error(libc::ESRCH);
+        assert!(there::<()>(Err(gone)).unwrap().is_none());
+        let full = io::Error::from_raw_os_error(libc::EMFILE);
+        assert!(there::<()>(Err(full)).is_err());
+    }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
-use stack_tests::{Home, eventually, is_root};
+use stack_tests::{Home, Project, eventually, is_root};
 
 use crate::one_service;
 
@@ -59,6 +59,86 @@ fn an_image_that_does_not_fit() {
     });
 }
 
+/// Takes all the room on the disk that a home is on but for so many bytes.
+fn fill(project: &Project<'_>, file: &mut std::fs::File, left: u64) {
+    let pages = project.shell("stat -f -c %a ../../home").ok();
+    let pages: u64 = pages.trim().parse().expect("a number");
+    // To the last byte, when nothing is to be left.
+    let end = (pages + 1).saturating_sub(left >> 12);
+    for _ in 0..end {
+        if file.write_all(&[1; 4096]).is_err() {
+            return;
+        }
+    }
+}
+
+/// A job is over, and what it wrote is still in its machine's memory.
+#[test]
+fn it_is_full_when_a_job_has_ended() {
+    let Some(home) = on_a_small_disk("120m") else {
+        return;
+    };
+    let home = home.env("STACK_TEMPLATES", "off");
+    let file = "services:\n  job:\n    image: busybox:1\n    volumes: ['data:/data']\n    \
+                command: sh -c 'dd if=/dev/urandom of=/dev/shm/d bs=1M count=4 2>/dev/null; \
+                md5sum < /dev/shm/d; until [ -e /dev/shm/go ]; do sleep 0.1; done; \
+                cat /dev/shm/d > $$(mktemp /data/fXXXXXX)'\nvolumes: {data: {}}\n";
+    let project = home.project("tail", file);
+    project.stack(&["up", "-d"]).ok();
+    let sum = eventually("the sum", 60, || {
+        let logs = project.stack(&["logs", "--no-log-prefix", "job"]).ok();
+        logs.contains('-').then_some(logs)
+    });
+    let filler = home.dir().join("home/filler");
+    let mut room = std::fs::File::create(&filler).expect("room");
+    fill(&project, &mut room, 0);
+    project
+        .stack(&["exec", "-T", "job", "touch", "/dev/shm/go"])
+        .ok();
+    let shown = || project.stack(&["ps", "-a", "--format", "json"]).ok();
+    eventually("word of it", 30, || {
+        shown().contains("halted, because the disk").then_some(())
+    });
+    assert_eq!(project.container("job")["ExitCode"], 0, "its job is done");
+    // A machine that nobody waits for would have been ended by then.
+    std::thread::sleep(std::time::Duration::from_secs(12));
+    assert_eq!(home.vms().len(), 1);
+    drop(room);
+    std::fs::remove_file(&filler).expect("the filler");
+    let end = eventually("its end", 60, || {
+        home.vms().is_empty().then(|| project.container("job"))
+    });
+    assert_eq!(end["ExitCode"], 0, "{end}");
+    assert!(!shown().contains("lost"), "{}", shown());
+    let read = [
+        "run",
+        "--rm",
+        "-T",
+        "job",
+        "sh",
+        "-c",
+        "cat /data/f* | md5sum",
+    ];
+    assert_eq!(project.stack(&read).ok(), sum);
+
+    // Whoever cannot wait hears what that costs.
+    project.stack(&["up", "-d"]).ok();
+    eventually("the second sum", 60, || {
+        let logs = project.stack(&["logs", "--no-log-prefix", "job"]).ok();
+        (logs.lines().count() == 2).then_some(())
+    });
+    let mut room = std::fs::File::create(&filler).expect("room");
+    fill(&project, &mut room, 0);
+    project
+        .stack(&["exec", "-T", "job", "touch", "/dev/shm/go"])
+        .ok();
+    eventually("word of it", 30, || {
+        shown().contains("halted, because the disk").then_some(())
+    });
+    project.stack(&["kill", "job"]).ok();
+    assert!(shown().contains("is lost"), "{}", shown());
+}
+
 #[test]
 fn it_fills_up_under_everything_that_runs() {
     let Some(home) = on_a_small_disk("200m") else {
@@ -82,17 +162,7 @@ fn it_fills_up_under_everything_that_runs() {
     inside("dd if=/dev/urandom of=/big bs=1M count=24; sync").ok();
     let filler = home.dir().join("home/filler");
     let mut file = std::fs::File::create(&filler).expect("room");
-    let fill = |file: &mut std::fs::File, left: u64| {
-        let pages = project.shell("stat -f -c %a ../../home").ok();
-        let pages: u64 = pages.trim().parse().expect("a number");
-        // To the last byte, when nothing is to be left.
-        let end = (pages + 1).saturating_sub(left >> 12);
-        for _ in 0..end {
-            if file.write_all(&[1; 4096]).is_err() {
-                return;
-            }
-        }
-    };
+    let fill = |file: &mut std::fs::File, left| fill(&project, file, left);
     // Nothing is made by half.
     fill(&mut file, 6 << 20);
     project

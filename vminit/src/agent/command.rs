@@ -62,8 +62,8 @@ impl Agent {
             Command::Freeze { frozen } => self.freeze(frozen),
             Command::Clock { move_ns } => clock(move_ns),
             Command::Shutdown => {
-                self.shutdown = true;
-                Ok(Outcome::Ok)
+                self.shutdown = Some(id);
+                return;
             }
         };
         self.reply(id, done.unwrap_or_else(Outcome::from));

@@ -24,6 +24,8 @@ pub(super) struct Guest {
     stubborn: bool,
     busy: bool,
     mute: bool,
+    /// It was told to.
+    ends: bool,
     exit: Option<Exit>,
     health: Health,
     check: Option<(bool, Duration)>,
@@ -46,6 +48,7 @@ impl Guest {
             stubborn: false,
             busy: false,
             mute: false,
+            ends: false,
             exit: None,
             health: Health::None,
             check: None,
@@ -106,10 +109,12 @@ impl Guest {
                 () = tokio::time::sleep_until(end) => self.finish(&mut out),
                 () = tokio::time::sleep(probe) => self.probe(&mut out),
             }
-            stream.write_all(&out).await?;
-            if !*self.alive.borrow() {
+            let written = stream.write_all(&out).await;
+            if self.ends {
+                self.alive.send_replace(false);
                 return Ok(());
             }
+            written?;
             if self.mute {
                 return talk(&mut stream).await;
             }
@@ -186,7 +191,7 @@ impl Guest {
                 Outcome::Ok
             }
             Command::Shutdown => {
-                self.alive.send_replace(false);
+                self.ends = true;
                 Outcome::Ok
             }
             Command::Stats => Outcome::Stats(Box::default()),

@@ -1,5 +1,6 @@
 //! Starting QEMU's process: what it inherits, and when it counts as started.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -52,7 +53,19 @@ pub(super) async fn launch(
     let mut child = command
         .spawn()
         .map_err(Error::io(binary.display().to_string()))?;
-    let process = Process::of(child.id().unwrap_or(0));
+    let process = match Process::of(child.id().unwrap_or(0)) {
+        Ok(process) => process,
+        Err(error) => {
+            let _ = child.start_kill();
+            let _ = child.wait().await;
+            if error.kind() != ErrorKind::NotFound {
+                // It would not be found again, and nobody would end it.
+                return Err(Error::io("QEMU's process")(error));
+            }
+            let said = std::fs::read_to_string(log).unwrap_or_default();
+            return Err(failure::translate(&said));
+        }
+    };
     let guard = KillOnDrop(Some(process.clone()));
     tokio::select! {
         biased;

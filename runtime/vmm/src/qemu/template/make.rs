@@ -33,7 +33,7 @@ pub(super) async fn make(file: &Path, like: &VmSpec, probe: &Probe) -> Result<()
 
 /// Removes what another one left here that was killed.
 pub(super) async fn remove(dir: &Path) {
-    if let Some(other) = process::leftover(dir) {
+    if let Ok(Some(other)) = process::leftover(dir) {
         other.kill();
         other.wait().await;
     }
