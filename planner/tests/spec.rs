@@ -525,7 +525,7 @@ fn what_has_no_effect_is_named() {
 fn a_tmpfs_of_several_services_is_not_shared() {
     let stack = |services: &str, options: &str| {
         let text = format!(
-            "services: {{{services}}}\nvolumes: {{v: {{driver_opts: {{type: {options}}}}}}}\n"
+            "services: {{{services}}}\nvolumes: {{mem: {{driver_opts: {{type: {options}}}}}}}\n"
         );
         let (spec, found) = made(&text);
         assert!(spec.is_ok(), "{text}");
@@ -533,8 +533,8 @@ fn a_tmpfs_of_several_services_is_not_shared() {
     };
     let tmpfs = "tmpfs, device: tmpfs";
     let (a, b) = (
-        "a: {image: i, volumes: ['v:/x']}",
-        "b: {image: i, volumes: ['v:/y']}",
+        "a: {image: i, volumes: ['mem:/x']}",
+        "b: {image: i, volumes: ['mem:/y']}",
     );
     let both = format!("{a}, {b}");
     let found = stack(&both, tmpfs);
@@ -542,10 +542,10 @@ fn a_tmpfs_of_several_services_is_not_shared() {
     assert!(
         found[0]
             .message
-            .contains("`a`, `b` do not share the volume `v`")
+            .contains("`a`, `b` do not share the volume `mem`")
     );
     assert!(stack(a, tmpfs).is_empty());
-    assert!(stack(&both, "none, o: bind, device: ./v").is_empty());
+    assert!(stack(&both, "none, o: bind, device: ./mem").is_empty());
 }
 
 #[test]
