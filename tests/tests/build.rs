@@ -183,6 +183,13 @@ fn elsewhere(home: &Home) {
     }
     let tags = format!("skopeo list-tags --tls-verify=false docker://{cache}");
     assert!(project.shell(&tags).ok().contains("Tags"));
+    // A builder without a cache of its own has it from there.
+    let pruned = project.stack(&["system", "prune", "--all", "--force"]);
+    pruned.says("build cache").ok();
+    project
+        .stack(&["build", "cached"])
+        .says("Cache pulled from remote")
+        .ok();
 }
 
 #[test]

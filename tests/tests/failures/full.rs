@@ -213,3 +213,31 @@ fn it_fills_up_under_everything_that_runs() {
     let run = daemons();
     assert!(!ran.is_empty() && ran.iter().all(|netd| run.contains(netd)));
 }
+
+#[test]
+fn a_build_waits_for_room() {
+    let Some(home) = on_a_small_disk("700m") else {
+        return;
+    };
+    let home = home
+        .env("STACK_TEMPLATES", "off")
+        .env("STACK_BUILDER_IMAGE", "buildah:1");
+    let file = "services:\n  box:\n    build:\n      dockerfile_inline: |\n        FROM busybox:1\n        \
+                RUN dd if=/dev/urandom of=/big bs=1M count=48 && sync\n";
+    let small = "services:\n  box:\n    build: {dockerfile_inline: 'FROM busybox:1'}\n";
+    // The builder is there, with the base image.
+    home.project("small", small).stack(&["build"]).ok();
+    let project = home.project("built", file);
+    let filler = home.dir().join("home/filler");
+    let mut file = std::fs::File::create(&filler).expect("room");
+    fill(&project, &mut file, 16 << 20);
+    let building = project.begin(&["build"]);
+    let is_full = || project.shell("stat -f -c %a ../../home").ok() == "0\n";
+    eventually("a full disk", 120, || is_full().then_some(()));
+    // It is looked at every second whether there is room.
+    std::thread::sleep(std::time::Duration::from_secs(5));
+    std::fs::remove_file(&filler).expect("the filler");
+    drop(file);
+    let built = building.finish(300);
+    built.says("the builder is halted").ok();
+}
