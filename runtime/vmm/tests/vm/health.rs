@@ -36,9 +36,9 @@ async fn healthy_unhealthy_and_back() {
     let mut config = VmConfig {
         healthcheck: Some(check(&[
             "CMD-SHELL",
-            "echo probed as $(id -un) $WHO; test -e /tmp/ok",
+            "echo probed as $(id -un) $WHO; test ! -e /tmp/bad",
         ])),
-        ..service("touch /tmp/ok; chmod 777 /tmp; sleep 1000")
+        ..service("sleep 1000")
     };
     config.process.user = "web".to_owned();
     config.process.env = vec!["WHO=me".to_owned()];
@@ -55,14 +55,14 @@ async fn healthy_unhealthy_and_back() {
     let mut vm = Machine::new(assets).run(config).await;
     let said = "probed as web me\n".to_owned();
     assert_eq!(health(&mut vm).await, (Health::Healthy, 0, 0, said.clone()));
-    vm.sh("rm /tmp/ok").await;
+    vm.sh("touch /tmp/bad").await;
     assert_eq!(health(&mut vm).await, (Health::Healthy, 1, 1, said.clone()));
     assert_eq!(
         health(&mut vm).await,
         (Health::Unhealthy, 2, 1, said.clone())
     );
     assert_eq!(vm.connect(0).await.health, Health::Unhealthy);
-    vm.sh("touch /tmp/ok").await;
+    vm.sh("rm /tmp/bad").await;
     loop {
         let (now, ..) = health(&mut vm).await;
         if now == Health::Healthy {
