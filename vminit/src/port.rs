@@ -217,7 +217,12 @@ impl Port {
             // Nothing more is taken before the last piece has been
             // (`will_write_block`, drivers/char/virtio_console.c).
             let mut fds = [PollFd::new(self.file.as_fd(), PollFlags::POLLOUT)];
-            if !poll(&mut fds, timeout).is_ok_and(|ready| ready > 0) || all {
+            let polled = poll(&mut fds, timeout);
+            // Without a host's end it is ready to hang up, and takes nothing.
+            let takes = fds[0]
+                .revents()
+                .is_some_and(|r| r.contains(PollFlags::POLLOUT));
+            if all || left.is_zero() || polled.is_err() || !takes {
                 return;
             }
         }

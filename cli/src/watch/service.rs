@@ -186,38 +186,67 @@ impl Worker {
         }
         let mut waiting = std::mem::take(&mut self.left.waiting);
         let mut parts: Vec<Batch> = Vec::new();
+        // A part of the burst after those that are worked on.
+        let mut later = None;
         loop {
             // What waits is tried again, with what has come since: that may
             // be what brings the service back.
-            let first = tokio::select! {
-                next = batches.recv() => match next {
-                    Some(next) => Some(next),
-                    None => break,
+            let mut next = match later.take() {
+                Some(part) => Some(part),
+                None => tokio::select! {
+                    next = batches.recv() => match next {
+                        Some(next) => Some(next),
+                        None => break,
+                    },
+                    () = tokio::time::sleep(RETRY), if !waiting.is_empty() && parts.is_empty() => None,
                 },
-                () = tokio::time::sleep(RETRY), if !waiting.is_empty() && parts.is_empty() => None,
             };
-            let mut is_whole = first.is_none();
-            let mut next = first;
+            let is_retry = next.is_none();
+            let mut whole = Vec::new();
             while let Some(batch) = next {
-                if batch.part {
+                if !batch.part {
+                    whole.push(batch);
+                } else if whole.is_empty() {
                     self.prepare(&batch).await;
                     parts.push(batch);
                 } else {
-                    is_whole = true;
-                    waiting.push(batch);
+                    later = Some(batch);
+                    break;
                 }
                 next = batches.try_recv().ok();
             }
-            if is_whole {
-                let is_complete = |part: &mut Batch| waiting.iter().any(|b| b.rule == part.rule);
-                let mut all: Vec<_> = parts.extract_if(.., is_complete).collect();
-                all.append(&mut waiting);
-                waiting = self.work(merged(all, self.rules.len())).await;
+            if is_retry || !whole.is_empty() {
+                let (now, held) = self.complete(waiting, &mut parts, whole);
+                waiting = self.work(merged(now, self.rules.len())).await;
+                waiting.splice(0..0, held);
             }
         }
-        waiting.splice(0..0, parts);
+        waiting.extend(parts);
         self.left.waiting = merged(waiting, self.rules.len());
         self.left
+    }
+
+    /// What can be done, in the order in which it came, and what has to wait for
+    /// the rest of a burst.
+    fn complete(
+        &mut self,
+        waiting: Vec<Batch>,
+        parts: &mut Vec<Batch>,
+        whole: Vec<Batch>,
+    ) -> (Vec<Batch>, Vec<Batch>) {
+        let is_of = |rule: usize, list: &[Batch]| list.iter().any(|batch| batch.rule == rule);
+        let (mut now, held): (Vec<_>, Vec<_>) = waiting
+            .into_iter()
+            .partition(|batch| is_of(batch.rule, &whole) || !is_of(batch.rule, parts));
+        now.extend(parts.extract_if(.., |part| is_of(part.rule, &whole)));
+        // It has changed since it was prepared.
+        for change in whole.iter().flat_map(|batch| &batch.changes) {
+            for open in self.open.values_mut() {
+                open.session.unsay(&change.path);
+            }
+        }
+        now.extend(whole);
+        (now, held)
     }
 
     /// Has a part of a batch lie ready in the containers.
@@ -226,6 +255,11 @@ impl Worker {
         let Some(target) = rule.target.as_ref().filter(|_| rule.action.copies()) else {
             return;
         };
+        // What lies ready for a target is committed with any batch for it.
+        let same = |other: &&Rule| other.target.as_ref() == Some(target);
+        if self.rules.iter().filter(same).count() > 1 {
+            return;
+        }
         for open in self.open.values_mut() {
             let known = &open.rules[batch.rule];
             if !known.current {

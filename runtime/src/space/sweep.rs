@@ -25,7 +25,9 @@ pub fn sweep(daemon: &Daemon) {
         let id = name.strip_suffix(".ext4");
         id.is_some_and(|id| is_id(id) && !ids.contains(id)) || is_partial(name)
     });
-    let volumes = daemon.volumes().unwrap_or_default();
+    let Ok(volumes) = daemon.volumes() else {
+        return;
+    };
     let volumes: BTreeSet<String> = volumes.into_iter().map(|volume| volume.name).collect();
     each(&paths.volumes(), |name| {
         // One without a name, made and not noted.

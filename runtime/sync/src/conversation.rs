@@ -164,6 +164,10 @@ impl<C: Channel> Conversation<C> {
             }
         };
         for step in steps {
+            // What was below a directory is removed before a link takes its place.
+            if matches!(step.now, Some(Kind::Symlink { .. })) {
+                continue;
+            }
             self.put(root, step).await?;
             if let Some(now) = &step.now {
                 ahead.said.insert(step.path.clone(), now.clone());
@@ -172,6 +176,13 @@ impl<C: Channel> Conversation<C> {
         self.flush().await?;
         self.ahead = Some(ahead);
         Ok(())
+    }
+
+    /// What was said of `path` ahead holds no longer, be it that it looks the same.
+    pub fn unsay(&mut self, path: &str) {
+        if let Some(ahead) = &mut self.ahead {
+            ahead.said.remove(path);
+        }
     }
 
     /// Does a batch; the steps say afterwards what was really sent.

@@ -23,10 +23,10 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// # Errors
 /// It cannot be seen whether there is one, as when no file can be opened.
 pub fn leftover(dir: &Path) -> io::Result<Option<Process>> {
-    let Some(text) = there(std::fs::read_to_string(dir.join(PID_FILE)))? else {
+    let Some(text) = there(std::fs::read(dir.join(PID_FILE)))? else {
         return Ok(None);
     };
-    let Ok(pid) = text.trim().parse() else {
+    let Ok(pid) = String::from_utf8_lossy(&text).trim().parse::<u32>() else {
         return Ok(None);
     };
     // The number may be another's by now: a VM has its directory among its
@@ -63,6 +63,8 @@ fn there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
         Ok(found) => Ok(Some(found)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(None),
+        // Another user's: the number was given anew (`hidepid` of proc(5)).
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -24,7 +24,7 @@ pub(crate) fn run(
 ) -> io::Result<()> {
     // Files are made with the mode that they are to have.
     rustix::process::umask(rustix::fs::Mode::empty());
-    hold_many();
+    let most_held = hold_many();
     let mut target = Target::default();
     let mut stage: Option<Stage> = None;
     let settler = Settler::start();
@@ -48,10 +48,10 @@ pub(crate) fn run(
                 output.flush()?;
             }
             ToGuest::Put { item, expected } => stage
-                .get_or_insert_with(|| Stage::new(&target, owner))
+                .get_or_insert_with(|| Stage::new(&target, owner, most_held))
                 .put(item, expected, &mut input)?,
             ToGuest::Remove { path, expected } => stage
-                .get_or_insert_with(|| Stage::new(&target, owner))
+                .get_or_insert_with(|| Stage::new(&target, owner, most_held))
                 .remove(path, expected),
             ToGuest::Commit => {
                 let outcome = stage.as_mut().map_or_else(Outcome::default, Stage::commit);
@@ -70,8 +70,9 @@ pub(crate) fn run(
     Ok(())
 }
 
-/// Replaced files are held open for a moment, up to the hard limit.
-fn hold_many() {
+/// As many files as it may have can be open. Gives how many a batch may hold: some
+/// batches follow each other, and other files are to be opened.
+fn hold_many() -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
@@ -79,4 +80,6 @@ fn hold_many() {
         ..limit
     };
     let _ = setrlimit(Resource::Nofile, raised);
+    let most = limit.maximum.map_or(u64::MAX, |most| most / 8);
+    usize::try_from(most.min(20_000)).unwrap_or_default()
 }

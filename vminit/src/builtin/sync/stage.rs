@@ -21,8 +21,6 @@ const SMALL: u64 = 64 << 10;
 /// Files that lie aside in one directory: to find a name there, half of them
 /// are looked at.
 const TOGETHER: usize = 64;
-/// Files that are held when they have been replaced, at most.
-const MOST_HELD: usize = 20_000;
 /// Why a file does not take the place of the target.
 const NO_FILE: &str = "a directory is there; a `target` that ends in `/` puts the file into it";
 
@@ -70,7 +68,8 @@ enum What {
 }
 
 impl Stage {
-    pub(super) fn new(target: &Target, owner: (u32, u32)) -> Stage {
+    /// `most_held`: files that are held open when they have been replaced.
+    pub(super) fn new(target: &Target, owner: (u32, u32), most_held: usize) -> Stage {
         let mut stage = Stage {
             target: target.clone(),
             owner,
@@ -81,7 +80,10 @@ impl Stage {
             shelf: None,
             steps: Vec::new(),
             last: HashMap::new(),
-            replaced: Replaced::default(),
+            replaced: Replaced {
+                most: most_held,
+                ..Replaced::default()
+            },
             outcome: Outcome::default(),
             broken: false,
         };
@@ -343,6 +345,8 @@ impl Stage {
 #[derive(Default)]
 pub(super) struct Replaced {
     files: Vec<OwnedFd>,
+    /// So many at most.
+    most: usize,
     /// There is no room for more.
     full: bool,
 }
@@ -355,9 +359,12 @@ impl Replaced {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match rustix::fs::open(path, flags, Mode::empty()) {
             Ok(file) => self.files.push(file),
-            Err(_) => self.full = true,
+            Err(_) => {
+                self.files.clear();
+                self.full = true;
+            }
         }
-        self.full |= self.files.len() == MOST_HELD;
+        self.full |= self.files.len() >= self.most;
     }
 }
 

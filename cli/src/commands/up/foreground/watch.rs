@@ -190,7 +190,9 @@ impl<'a> Watch<'a> {
             self.open = true;
         }
         let is_watched = |container: &Container| self.what.watched.contains(&container.service);
-        let idle = !live.into_iter().any(is_watched);
+        // One that is made anew may take its time to start.
+        let to_come = |c: &Container| c.goes_on() || c.state == State::Created;
+        let idle = !list.iter().any(|c| is_watched(c) && to_come(c));
         let was_idle = std::mem::replace(&mut self.idle, idle);
         // Until the next look there are last lines, where logs of others go on,
         // or a new container for one that is gone.
