@@ -243,7 +243,8 @@ fn ssh_agent(project: &Project<'_>, path: &std::path::Path) {
 
 fn watch(project: &Project<'_>, write: &impl Fn(&str, &str)) {
     let before = project.field("app", "ID");
-    let watching = project.begin(&["watch"]);
+    // Otherwise it builds first.
+    let watching = project.begin(&["watch", "--no-up"]);
     std::thread::sleep(std::time::Duration::from_secs(2));
     // A failure leaves the service alone.
     write("app/Dockerfile", "FROM busybox:1\nRUN exit 7\n");
