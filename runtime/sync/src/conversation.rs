@@ -153,16 +153,7 @@ impl<C: Channel> Conversation<C> {
     /// # Errors
     /// The container has ended.
     pub async fn ahead(&mut self, root: &Path, target: &str, steps: &mut [Step]) -> io::Result<()> {
-        let mut ahead = match self.ahead.take() {
-            Some(ahead) if ahead.target == target => ahead,
-            _ => {
-                self.begin(target).await?;
-                Ahead {
-                    target: target.to_owned(),
-                    said: HashMap::new(),
-                }
-            }
-        };
+        let mut ahead = self.take_ahead(target).await?;
         for step in steps {
             // What was below a directory is removed before a link takes its place.
             if matches!(step.now, Some(Kind::Symlink { .. })) {
@@ -196,13 +187,7 @@ impl<C: Channel> Conversation<C> {
         target: &str,
         steps: &mut [Step],
     ) -> io::Result<Outcome> {
-        let ahead = match self.ahead.take() {
-            Some(ahead) if ahead.target == target => ahead.said,
-            _ => {
-                self.begin(target).await?;
-                HashMap::new()
-            }
-        };
+        let ahead = self.take_ahead(target).await?.said;
         for step in steps {
             let is_wanted = step.now.is_some();
             if is_wanted && step.now.as_ref() != ahead.get(&step.path) {
@@ -223,6 +208,20 @@ impl<C: Channel> Conversation<C> {
         match self.hear().await? {
             FromGuest::Committed(outcome) => Ok(outcome),
             FromGuest::Compared { .. } | FromGuest::Listed { .. } => Err(other_answer()),
+        }
+    }
+
+    /// What was said ahead for `target`; if there is nothing, a batch begins.
+    async fn take_ahead(&mut self, target: &str) -> io::Result<Ahead> {
+        match self.ahead.take() {
+            Some(ahead) if ahead.target == target => Ok(ahead),
+            _ => {
+                self.begin(target).await?;
+                Ok(Ahead {
+                    target: target.to_owned(),
+                    said: HashMap::new(),
+                })
+            }
         }
     }
 

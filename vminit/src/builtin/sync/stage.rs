@@ -347,24 +347,19 @@ pub(super) struct Replaced {
     files: Vec<OwnedFd>,
     /// So many at most.
     most: usize,
-    /// There is no room for more.
-    full: bool,
 }
 
 impl Replaced {
     fn hold(&mut self, path: &Path) {
-        if self.full {
+        if self.files.len() >= self.most {
             return;
         }
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match rustix::fs::open(path, flags, Mode::empty()) {
             Ok(file) => self.files.push(file),
-            Err(_) => {
-                self.files.clear();
-                self.full = true;
-            }
+            // There is no room for any.
+            Err(_) => *self = Replaced::default(),
         }
-        self.full |= self.files.len() >= self.most;
     }
 }
 
