@@ -185,6 +185,13 @@ impl Error {
                 "check the name; a private image needs credentials: `docker login {registry}`, or \
                  an entry in ~/.docker/config.json"
             )),
+            Error::Unreachable { registry, why, .. } if why.contains("certificate") => {
+                Some(format!(
+                    "if it is a registry of your own, put the certificate of its authority into \
+                     ~/.docker/certs.d/{registry}/ca.crt or among those of the system; one in \
+                     STACK_INSECURE_REGISTRIES is believed without"
+                ))
+            }
             Error::Unreachable { registry, .. } => Some(format!(
                 "check the network and the name {registry}; a registry that speaks plain HTTP \
                  must be listed in STACK_INSECURE_REGISTRIES"

@@ -13,9 +13,12 @@ pub struct PullOptions {
     pub docker_config: Option<PathBuf>,
     /// Registry that stands in for Docker Hub: `[http[s]://]host[:port][/path]`.
     pub mirror: Option<String>,
-    /// Registries (`host[:port]`) that are spoken to over plain HTTP. Those
-    /// on this machine are in any case.
+    /// Registries (`host[:port]`) that are spoken to over plain HTTP, or with
+    /// TLS whoever they are. Those on this machine are in any case.
     pub insecure: Vec<String>,
+    /// Directories that have certificates of authorities, `HOST/*.crt`, as Docker's
+    /// `certs.d` has.
+    pub certificates: Vec<PathBuf>,
 }
 
 impl PullOptions {
@@ -27,11 +30,22 @@ impl PullOptions {
                 .ok()
                 .filter(|value| !value.trim().is_empty())
         };
-        let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".docker"));
+        let below_home = |dir: &str| Some(PathBuf::from(std::env::var_os("HOME")?).join(dir));
+        let docker_config = set("DOCKER_CONFIG")
+            .map(PathBuf::from)
+            .or_else(|| below_home(".docker"));
         let insecure = set("STACK_INSECURE_REGISTRIES").unwrap_or_default();
         PullOptions {
             platform: None,
-            docker_config: set("DOCKER_CONFIG").map(PathBuf::from).or_else(home),
+            certificates: [
+                docker_config.as_ref().map(|dir| dir.join("certs.d")),
+                below_home(".config/docker/certs.d"),
+                Some(PathBuf::from("/etc/docker/certs.d")),
+            ]
+            .into_iter()
+            .flatten()
+            .collect(),
+            docker_config,
             mirror: set("STACK_REGISTRY_MIRROR"),
             insecure: insecure
                 .split(',')

@@ -3,6 +3,7 @@
 
 mod cut;
 mod space;
+mod tls;
 mod travel;
 
 use std::os::unix::fs::MetadataExt;

@@ -10,6 +10,7 @@ pub(crate) mod registry;
 mod resolve;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod token;
 mod upload;
 

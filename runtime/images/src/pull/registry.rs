@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder, Retryable};
 use futures_util::StreamExt;
-use oci_client::client::{BlobResponse, Client, ClientConfig, ClientProtocol};
+use oci_client::client::{BlobResponse, Client};
 use oci_client::errors::{OciDistributionError, OciErrorCode};
 use oci_client::manifest::OciDescriptor;
 use oci_client::secrets::RegistryAuth;
@@ -13,6 +13,7 @@ use reqwest::StatusCode;
 use reqwest::header::ACCEPT;
 
 use super::credentials::{self, Who};
+use super::tls::{Clients, Speech};
 use super::token::{Challenge, Refusal};
 use crate::digest::Digest;
 use crate::error::Error;
@@ -20,14 +21,11 @@ use crate::manifest::{Descriptor, MAX_DOCUMENT, MEDIA_TYPES};
 use crate::options::{Endpoint, PullOptions};
 use crate::reference::Reference;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-const READ_TIMEOUT: Duration = Duration::from_secs(30);
-const USER_AGENT: &str = concat!("stack/", env!("CARGO_PKG_VERSION"));
-
 /// A repository that answers.
 pub(crate) struct Registry {
     image: String,
     endpoint: Endpoint,
+    speech: Speech,
     pub(super) client: Client,
     http: reqwest::Client,
     auth: RegistryAuth,
@@ -102,29 +100,16 @@ impl Registry {
             registry: endpoint.host.clone(),
             why,
         };
-        let config = ClientConfig {
-            protocol: match endpoint.plain_http {
-                true => ClientProtocol::Http,
-                false => ClientProtocol::Https,
-            },
-            connect_timeout: Some(CONNECT_TIMEOUT),
-            read_timeout: Some(READ_TIMEOUT),
-            user_agent: USER_AGENT,
-            ..ClientConfig::default()
-        };
-        let client = Client::try_from(config).map_err(|error| failed(error.to_string()))?;
-        let http = reqwest::Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(READ_TIMEOUT)
-            .user_agent(USER_AGENT)
-            .build()
-            .map_err(|error| failed(reason(&error)))?;
+        let clients = Clients::find(&endpoint.host, endpoint.plain_http, options)
+            .await
+            .map_err(failed)?;
         let oci = OciReference::with_tag(host, repository, tag);
         let mut registry = Registry {
             image,
             endpoint,
-            client,
-            http,
+            speech: clients.speech,
+            client: clients.oci,
+            http: clients.http,
             auth: RegistryAuth::Anonymous,
             token: None,
             reference: oci,
@@ -172,9 +157,9 @@ impl Registry {
     }
 
     fn base(&self) -> String {
-        let scheme = match self.endpoint.plain_http {
-            true => "http",
-            false => "https",
+        let scheme = match self.speech {
+            Speech::Plain => "http",
+            Speech::Unverified | Speech::Verified => "https",
         };
         format!("{scheme}://{}", self.reference.resolve_registry())
     }
@@ -477,7 +462,7 @@ fn code(code: &OciErrorCode) -> u16 {
 }
 
 // The end of the chain of causes, which is where the reason is.
-fn reason(error: &dyn std::error::Error) -> String {
+pub(super) fn reason(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(next) = cause.source() {
         cause = next;
