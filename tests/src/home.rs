@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::processes::{self, Running};
 use crate::project::Project;
-use crate::{http, setup};
+use crate::{http, machine, setup};
 
 /// A home. Dropping it ends everything that was started in it, and nothing
 /// else.
@@ -71,6 +71,10 @@ impl Home {
             .create(&dir)
             .expect("cannot make the test's home");
         prepare(&dir);
+        // Two daemons do not share templates.
+        if turn.is_some() {
+            machine::tell(&dir.join("home"));
+        }
         let environment = vec![
             ("STACK_HOME".into(), dir.join("home").into()),
             ("STACK_REGISTRY_MIRROR".into(), mirror.into()),
@@ -118,6 +122,7 @@ impl Home {
             }
         }
         chown(&self.dir, Some(uid), Some(uid)).expect("cannot give the home away");
+        std::fs::remove_dir_all(self.dir.join("home")).expect("cannot remove what root has made");
         self.binaries = bin;
         self.user = Some(uid);
         self.env("HOME", "/nonexistent")
@@ -221,6 +226,9 @@ impl Drop for Home {
             self.show_remains();
         }
         self.shut_down();
+        if self._turn.is_some() && self.user.is_none() {
+            machine::learn(&self.dir.join("home"));
+        }
         end(&self.dir);
     }
 }

@@ -10,6 +10,7 @@ mod command;
 mod faulty_registry;
 mod home;
 mod http;
+mod machine;
 mod processes;
 mod project;
 mod setup;
