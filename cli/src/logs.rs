@@ -110,6 +110,15 @@ impl<W: Write, E: Write> Printer<W, E> {
     /// # Errors
     /// Its stream is closed.
     pub(crate) fn line(&mut self, line: &LogLine) -> Result<(), Error> {
+        if line.missed {
+            let word = self.look.paint_err.paint(palette::WARN, "warning:");
+            let name = self.short(&line.container);
+            let text = format!(
+                "{word} lines of {name} are missing here: they were deleted from its log before \
+                 they were read (`logging.options` says how much is kept)"
+            );
+            self.write(true, &text)?;
+        }
         let to_err = line.stderr && self.look.apart;
         let (paint, terminal) = match to_err {
             true => (self.look.paint_err, self.terminals.1),
@@ -208,6 +217,7 @@ mod tests {
             time_ns: 1_700_000_000_123_456_789,
             stderr: false,
             line: text.to_owned(),
+            missed: false,
         }
     }
 
@@ -300,5 +310,23 @@ mod tests {
             "web-1       | ab\n"
         );
         assert_eq!(print(false, PLAIN, &[nasty]), "web-1       | a\u{1b}[2Jb\n");
+    }
+
+    #[test]
+    fn a_gap_is_told_of_beside_the_lines() {
+        let after_gap = LogLine {
+            missed: true,
+            ..line("shop-web-1", "on")
+        };
+        let look = Look {
+            apart: false,
+            ..PLAIN
+        };
+        let (out, err) = print_both(false, look, &[line("shop-web-1", "well"), after_gap]);
+        assert_eq!(out, "web-1       | well\nweb-1       | on\n");
+        assert!(
+            err.starts_with("warning: lines of web-1 are missing here"),
+            "{err}"
+        );
     }
 }

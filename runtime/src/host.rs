@@ -29,6 +29,17 @@ pub fn memory() -> Memory {
     }
 }
 
+/// Bytes of memory that a process has (`VmRSS`, proc(5)), those that it shares
+/// included; 0 where that cannot be told.
+pub fn resident(pid: u32) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let kib = text
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .and_then(|rest| rest.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    kib.map_or(0, |kib| kib << 10)
+}
+
 /// Bytes that this user can still write on the file system of `path`.
 pub fn disk_free(path: &Path) -> Option<u64> {
     let stat = rustix::fs::statvfs(path).ok()?;

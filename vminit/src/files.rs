@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use stack_protocol::config::VmConfig;
 
@@ -26,7 +26,8 @@ pub(crate) fn make(config: &VmConfig, root: &Root) -> io::Result<()> {
             continue;
         }
         let file = held.join(format!("own{n}"));
-        fs::write(&file, text)?;
+        fs::write(&file, &text)?;
+        fs::write(made(held, n), text)?;
         fs::set_permissions(&file, fs::Permissions::from_mode(0o644))?;
         show(&file, target, root, false)?;
     }
@@ -49,13 +50,24 @@ fn mount_table(root: &Root) {
     }
 }
 
-/// Writes those of the service's own files again that are shown, in place:
-/// the service sees the new text in the files it has.
+/// The text that a file was made with, whatever the service has written to it.
+fn made(held: &Path, n: usize) -> PathBuf {
+    held.join(format!("own{n}.made"))
+}
+
+/// Writes those of the service's own files again that are shown and become other ones,
+/// in place: the service sees the new text in the files it has. What it has
+/// written to the others stays.
 pub(crate) fn remake(config: &VmConfig) -> io::Result<()> {
+    remake_in(Path::new(HELD), config)
+}
+
+fn remake_in(held: &Path, config: &VmConfig) -> io::Result<()> {
     for (n, (target, text)) in own(config).into_iter().enumerate() {
-        let file = Path::new(HELD).join(format!("own{n}"));
-        if file.exists() && fs::read_to_string(&file)? != text {
-            fs::write(&file, text)
+        let (file, made) = (held.join(format!("own{n}")), made(held, n));
+        if file.exists() && !fs::read(&made).is_ok_and(|before| before == text.as_bytes()) {
+            fs::write(&file, &text)
+                .and_then(|()| fs::write(&made, &text))
                 .map_err(|error| io::Error::other(format!("{target}: {error}")))?;
         }
     }
@@ -115,4 +127,33 @@ pub(crate) fn resolv_conf(config: &VmConfig) -> String {
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_new_text_replaces_what_the_service_wrote() {
+        let held = std::env::temp_dir().join(format!("stack-files-{}", std::process::id()));
+        fs::create_dir_all(&held).unwrap();
+        let mut config = VmConfig {
+            hostname: "web".to_owned(),
+            ..VmConfig::default()
+        };
+        for (n, (_, text)) in own(&config).into_iter().enumerate() {
+            fs::write(held.join(format!("own{n}")), &text).unwrap();
+            fs::write(made(&held, n), text).unwrap();
+        }
+        let hosts = held.join("own0");
+        let written = b"10.0.0.1 peer # \xe9\n";
+        fs::write(&hosts, written).unwrap();
+        remake_in(&held, &config).unwrap();
+        assert_eq!(fs::read(&hosts).unwrap(), written);
+        config.hosts = vec![("10.0.0.2".to_owned(), "db".to_owned())];
+        remake_in(&held, &config).unwrap();
+        let text = fs::read_to_string(&hosts).unwrap();
+        assert!(text.ends_with("10.0.0.2\tdb\n"), "{text}");
+        fs::remove_dir_all(&held).unwrap();
+    }
 }

@@ -28,8 +28,8 @@ const LINES: u64 = 5000;
 const DAEMON_LOG: usize = 256 << 10;
 
 /// What is left out of the bundle of a stack that nobody can describe.
-const UNKNOWN: &str = "logs, consoles and health checks: neither the definition that was applied nor \
-     a stack file can be had, so it is not known what is secret in them";
+const UNKNOWN: &str = "logs, consoles and health checks: it cannot be had what the containers were \
+     made from, so it is not known what is secret in them";
 
 /// Gather what helps to find a problem
 #[derive(Debug, clap::Args)]
@@ -115,15 +115,25 @@ impl Bundle {
         let applied = client.get::<StackSpec>(&path).await;
         let applied = folder.keep("the definition that was applied", applied);
         let wanted = folder.keep("the stack file", context.spec(&[]));
+        let details = client.get::<Vec<Details>>(&format!("{path}/debug")).await;
+        let details = folder.keep("consoles", details);
         for spec in applied.iter().chain(&wanted) {
             folder.secrets.learn(spec);
         }
-        let is_known = applied.is_some() || wanted.is_some();
+        let mut is_known = details.is_some() && (applied.is_some() || wanted.is_some());
+        // What is in no definition any more has secrets, too.
+        if let Some(details) = &details {
+            let own = |one: &Details| one.definition.is_some();
+            is_known |= !details.is_empty() && details.iter().all(own);
+            for one in details {
+                folder.secrets.learn_container(one);
+            }
+        }
         if let Some(spec) = &applied {
-            folder.json("applied.json", &folder.secrets.spec(spec))?;
+            folder.json("applied.json", &redact::spec(spec))?;
         }
         if let Some(spec) = wanted {
-            folder.json("wanted.json", &folder.secrets.spec(&spec))?;
+            folder.json("wanted.json", &redact::spec(&spec))?;
             let request = request::Up {
                 spec,
                 ..request::Up::default()
@@ -134,11 +144,11 @@ impl Bundle {
             }
         }
         let list = containers(&client, &name).await?;
-        folder.json("containers.json", &list)?;
+        folder.json("containers.json", &redact::value(json!(list)))?;
         machine(&client, &mut folder).await?;
         events(&client, &name, &mut folder).await?;
         if is_known {
-            details(&client, &name, &mut folder).await?;
+            consoles(details.unwrap_or_default(), &folder)?;
             logs(&client, &name, &list, &mut folder).await?;
         } else {
             context.ui.warn(UNKNOWN);
@@ -191,11 +201,8 @@ async fn machine(client: &Client, folder: &mut Folder) -> Result<(), Error> {
     Ok(())
 }
 
-async fn details(client: &Client, name: &str, folder: &mut Folder) -> Result<(), Error> {
-    let list = client
-        .get::<Vec<Details>>(&format!("/v1/stacks/{name}/debug"))
-        .await;
-    for details in folder.keep("consoles", list).unwrap_or_default() {
+fn consoles(list: Vec<Details>, folder: &Folder) -> Result<(), Error> {
+    for details in list {
         let container = &details.container;
         for (kind, text) in [("console", &details.console), ("vmm", &details.vmm)] {
             if !text.is_empty() {
@@ -220,7 +227,7 @@ async fn events(client: &Client, name: &str, folder: &mut Folder) -> Result<(), 
         let mut events = client.happenings(name, &query).await?;
         let mut text = String::new();
         while let Some(event) = events.next().await? {
-            text.push_str(&json!(event).to_string());
+            text.push_str(&redact::value(json!(event)).to_string());
             text.push('\n');
         }
         Ok(text)
@@ -237,10 +244,9 @@ async fn logs(
     list: &[Container],
     folder: &mut Folder,
 ) -> Result<(), Error> {
-    for container in list.iter().filter(|container| !container.one_off) {
+    for container in list {
         let query = LogQuery {
-            services: Some(container.service.clone()),
-            index: Some(container.number),
+            services: Some(container.name.clone()),
             tail: Some(LINES),
             ..LogQuery::default()
         };

@@ -13,7 +13,8 @@ use crate::logs::{Look, Printer};
 
 /// Show what services wrote to standard output and standard error
 ///
-/// Lines of all containers are merged by the time they were written.
+/// Lines of all containers are merged by the time they were written. What a command of
+/// `run` or a `pre_start` hook wrote is shown by the name of its container (`stack ps -a`).
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example: the last ten lines of two services, then what they write next\n  \
@@ -22,7 +23,7 @@ use crate::logs::{Look, Printer};
                   stack logs --since 30m --grep '(?i)error|panic'"
 )]
 pub(crate) struct Logs {
-    /// Services (default: all)
+    /// Services, or names of containers, also of hooks and of `run` (default: all services)
     #[arg(value_name = "SERVICE")]
     services: Vec<String>,
 
@@ -76,7 +77,9 @@ impl Logs {
         let project = context.named()?;
         let client = context.client().await?;
         let mut known = containers(&client, &project.name).await?;
-        project.check_services(&self.services, &known)?;
+        let is_container = |name: &&String| known.iter().any(|c| c.name == **name);
+        let services = self.services.iter().filter(|name| !is_container(name));
+        project.check_services(&services.cloned().collect::<Vec<_>>(), &known)?;
         if known.is_empty() {
             context
                 .ui
@@ -122,12 +125,10 @@ impl Logs {
 }
 
 impl Logs {
+    /// As the daemon has it.
     fn is_chosen(&self, container: &Container) -> bool {
-        !container.one_off && self.is_named(container)
-    }
-
-    fn is_named(&self, container: &Container) -> bool {
-        self.services.is_empty() || self.services.contains(&container.service)
+        let by_service = self.services.is_empty() || self.services.contains(&container.service);
+        by_service && !container.one_off || self.services.contains(&container.name)
     }
 }
 

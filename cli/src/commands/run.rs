@@ -135,7 +135,8 @@ impl Run {
             stdin,
         );
         let (changed, _) = context.spec_with(&services, LockUse::Advise, Some(text))?;
-        let service = one_off(changed.services[&self.service].clone());
+        let mut service = one_off(changed.services[&self.service].clone());
+        self.overlay.settle(&mut service);
         let client = context.client().await?;
         let mut interrupts = Interrupts::take()?;
         let mut builds = crate::builds::of(&project);

@@ -116,7 +116,8 @@ async fn output(mut reader: ReadHalf<Io>, granted: &Granted) -> Result<u8, Error
 fn ended(end: &Exit) -> Result<u8, Error> {
     if let Some(why) = &end.error {
         let mut error = stack_api::event::ApiError::new("exec_failed", why.clone());
-        error.exit_code = end.code;
+        // What could not be done is no success, whoever says that it ended with 0.
+        error.exit_code = if end.code == 0 { 1 } else { end.code };
         return Err(error.into());
     }
     Ok(exit::clamp(end.code))

@@ -102,3 +102,22 @@ fn always_means_colour_into_pipes_as_well() {
         .ended_with(0);
     assert_eq!(run.out, "db-1  | x\n");
 }
+
+#[test]
+fn what_is_not_a_service_is_shown_by_its_name() {
+    let home = Home::new();
+    let mut of_run = container("web", "exited");
+    of_run["one_off"] = serde_json::json!(true);
+    of_run["name"] = serde_json::json!("shop-web-run-1");
+    let mut line = log("web", "migrated");
+    line["container"] = serde_json::json!("shop-web-run-1");
+    let daemon = home.daemon();
+    daemon
+        .containers(&[container("web", "running"), of_run])
+        .on(LOGS, Answer::Lines(vec![line]));
+    let run = home.run(&["logs", "shop-web-run-1"]).ended_with(0);
+    assert_eq!(run.out, "web-run-1  | migrated\n");
+    let call = daemon.wait_for(LOGS).call;
+    assert!(call.contains("services=shop-web-run-1"), "{call}");
+    home.run(&["logs", "shop-web-run-2"]).ended_with(2);
+}

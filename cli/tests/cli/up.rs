@@ -92,9 +92,46 @@ fn a_failure_comes_with_the_last_words_of_the_culprit() {
     );
     let asked = daemon.wait_for(LOGS).call;
     assert!(
-        asked.contains("services=db") && asked.contains("tail=10"),
+        asked.contains("services=shop-db-1") && asked.contains("tail=10"),
         "{asked}"
     );
+}
+
+#[test]
+fn the_last_words_of_a_hook_are_those_of_its_own_container() {
+    let home = Home::new();
+    let daemon = home.daemon();
+    let name = "shop-db-pre_start-0";
+    let failure = json!({"type": "failed", "code": "service_failed",
+        "message": format!("service db: its pre_start hook `migrate` ended with exit code 3 \
+                            (container {name})"),
+        "help": null, "exit_code": 1});
+    let one_off = |name: &str| {
+        let mut one = container("db", "exited");
+        one["one_off"] = json!(true);
+        one["exit_code"] = json!(3);
+        one["name"] = json!(name);
+        one
+    };
+    let mut line = log("db", "no such table");
+    line["container"] = json!(name);
+    daemon
+        .on(UP, Answer::Lines(vec![failure]))
+        .containers(&[
+            one_off("shop-db-run-1"),
+            one_off(name),
+            container("db", "created"),
+        ])
+        .on(LOGS, Answer::Lines(vec![line]));
+    let run = home.run(&["up", "-d"]).ended_with(20);
+    assert!(
+        run.err
+            .starts_with("shop-db-pre_start-0, last 1 line:\n│ no such table\n"),
+        "{}",
+        run.err
+    );
+    let asked = daemon.wait_for(LOGS).call;
+    assert!(asked.contains(&format!("services={name}&")), "{asked}");
 }
 
 #[test]

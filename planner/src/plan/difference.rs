@@ -130,13 +130,9 @@ impl Changes {
                     _ => field,
                 };
                 let hide = matches!(path, ["environment" | "labels" | "annotations", _]);
-                let text = |value: &Value| {
-                    let shown = show::value(name, value)?;
-                    Some(if hide {
-                        secret::shown(field, &shown)
-                    } else {
-                        shown
-                    })
+                let text = |value: &Value| match hide {
+                    true => Some(secret::shown(field, &show::value(name, value)?)),
+                    false => show::value(name, &secret::without(value)),
                 };
                 let (from, to) = (text(old), text(new));
                 // A default that is said and one that is not are the same.
@@ -168,7 +164,7 @@ impl Changes {
                 let words: Vec<&str> = pair.iter().filter_map(Value::as_str).collect();
                 Some(words.join("="))
             }
-            value => show::value(field, value),
+            value => show::value(field, &secret::without(value)),
         };
         let before = self.list.len();
         for n in 0..old.len().max(new.len()) {

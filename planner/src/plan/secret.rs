@@ -1,5 +1,7 @@
 //! What of a value must not be shown.
 
+use serde_json::Value;
+
 use super::change::HIDDEN;
 
 /// Anywhere in the name.
@@ -35,20 +37,88 @@ pub(super) fn shown(name: &str, value: &str) -> String {
     without_password(value)
 }
 
-/// `scheme://user:password@host` without the password.
-fn without_password(value: &str) -> String {
-    let hidden = value.split_once("://").and_then(|(scheme, rest)| {
-        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-        let (authority, path) = rest.split_at(end);
-        let (login, host) = authority.rsplit_once('@')?;
-        let (user, _) = login.split_once(':')?;
-        Some(format!("{scheme}://{user}:{HIDDEN}@{host}{path}"))
+/// A value of any kind as it may be shown: commands, with their arguments and what
+/// they have in their environment, and addresses.
+pub(super) fn without(value: &Value) -> Value {
+    match value {
+        Value::String(text) => {
+            let words: Vec<&str> = text.split(' ').collect();
+            match text.split_once('=') {
+                Some((name, _)) if is_variable(name) && is_secret(name) => {
+                    format!("{name}={HIDDEN}").into()
+                }
+                _ => arguments(&words).join(" ").into(),
+            }
+        }
+        Value::Array(items) => {
+            let mut announced = false;
+            let item = |item: &Value| {
+                let is_value =
+                    std::mem::replace(&mut announced, item.as_str().is_some_and(announces));
+                match is_value {
+                    true => HIDDEN.into(),
+                    false => without(item),
+                }
+            };
+            items.iter().map(item).collect()
+        }
+        Value::Object(fields) => {
+            let field = |(name, value): (&String, &Value)| (name.clone(), without(value));
+            fields.iter().map(field).collect()
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
+    }
+}
+
+fn arguments(words: &[&str]) -> Vec<String> {
+    let mut announced = false;
+    let shown = words.iter().map(|word| {
+        let is_value = std::mem::replace(&mut announced, announces(word));
+        match word.split_once('=') {
+            _ if is_value => HIDDEN.to_owned(),
+            Some((name, _)) if is_variable(name) && is_secret(name) => format!("{name}={HIDDEN}"),
+            _ => without_password(word),
+        }
     });
-    hidden.unwrap_or_else(|| value.to_owned())
+    shown.collect()
+}
+
+/// `NAME` of `NAME=value`, or an option.
+fn is_variable(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    name.chars().all(plain)
+}
+
+/// `--password`, whose value is the next word.
+fn announces(word: &str) -> bool {
+    word.strip_prefix("--")
+        .is_some_and(|name| is_variable(name) && is_secret(name))
+}
+
+/// `scheme://user:password@host` without the passwords, wherever it stands.
+fn without_password(value: &str) -> String {
+    let mut parts = value.split("://");
+    let mut shown = parts.next().unwrap_or_default().to_owned();
+    for rest in parts {
+        shown.push_str("://");
+        let end = rest
+            .find(['/', '?', '#', ' ', '"', '\''])
+            .unwrap_or(rest.len());
+        let (authority, path) = rest.split_at(end);
+        let login = authority.rsplit_once('@');
+        match login.and_then(|(login, host)| Some((login.split_once(':')?.0, host))) {
+            Some((user, host)) => shown.push_str(&format!("{user}:{HIDDEN}@{host}")),
+            None => shown.push_str(authority),
+        }
+        shown.push_str(path);
+    }
+    shown
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -65,6 +135,31 @@ mod tests {
         for name in ["KEYBOARD", "PATH", "AUTHOR", "DEBUG", "MONKEY"] {
             assert!(!is_secret(name), "{name}");
         }
+    }
+
+    #[test]
+    fn commands_without_what_is_secret_in_them() {
+        let shown = |value: Value| without(&value);
+        assert_eq!(
+            shown(
+                json!([{"command": ["load", "--db-password", "hunter2", "--port", "80"],
+                          "environment": ["SEED_TOKEN=abc", "A=1", "API_KEY"]}])
+            ),
+            json!([{"command": ["load", "--db-password", "(hidden)", "--port", "80"],
+                    "environment": ["SEED_TOKEN=(hidden)", "A=1", "API_KEY"]}])
+        );
+        assert_eq!(
+            shown(json!(
+                "PGPASSWORD=x psql pg://a:hunter2@db 'pg://b:hunter3@db'"
+            )),
+            json!("PGPASSWORD=(hidden)")
+        );
+        assert_eq!(
+            shown(json!(
+                "psql pg://a:hunter2@db 'pg://b:hunter3@db' --token x"
+            )),
+            json!("psql pg://a:(hidden)@db 'pg://b:(hidden)@db' --token (hidden)")
+        );
     }
 
     #[test]

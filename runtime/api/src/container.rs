@@ -87,6 +87,18 @@ impl Container {
     pub fn goes_on(&self) -> bool {
         self.state.is_live() || self.halted
     }
+
+    /// Its process has been started and has not ended; it may be frozen, or its
+    /// `post_start` hooks may be running.
+    pub fn is_up(&self) -> bool {
+        match self.state {
+            State::Running | State::Paused => true,
+            State::Starting => self.started_ms.is_some() && self.finished_ms.is_none(),
+            State::Created | State::Restarting | State::Stopping | State::Exited | State::Dead => {
+                false
+            }
+        }
+    }
 }
 
 /// Where a container is in its life.

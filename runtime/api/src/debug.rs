@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::spec::ServiceSpec;
+
 /// An element of the answer of `GET /v1/stacks/{name}/debug`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Debug {
@@ -14,6 +16,12 @@ pub struct Debug {
     pub vmm: String,
     /// The last health probe that changed something.
     pub probe: Option<Probe>,
+    /// What it was made from, which may be in no definition of the stack any more.
+    #[serde(default)]
+    pub definition: Option<Box<ServiceSpec>>,
+    /// The environment of its process, that of its image included.
+    #[serde(default)]
+    pub environment: Vec<String>,
 }
 
 /// A health probe.

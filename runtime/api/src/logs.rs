@@ -17,4 +17,8 @@ pub struct LogLine {
     pub stderr: bool,
     /// The text without its newline; invalid UTF-8 is replaced.
     pub line: String,
+    /// Others came before it in this container's log, and were deleted before they could
+    /// be sent.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub missed: bool,
 }

@@ -133,7 +133,8 @@ pub enum Verb {
 /// Query of `GET /v1/stacks/{name}/logs`. Answer: log lines, merged by time.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct LogQuery {
-    /// Comma-separated services; absent: all.
+    /// Comma-separated services and names of containers; absent: all services. Commands
+    /// of `run` and hooks are in the answer only by name.
     pub services: Option<String>,
     /// Go on with new lines; ends when no container is left running.
     #[serde(default)]

@@ -14,6 +14,33 @@ pub struct Profile {
     /// The rules.
     #[serde(default)]
     pub syscalls: Vec<Rule>,
+    /// Architectures whose programs may run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub architectures: Option<Vec<String>>,
+    /// The same, by the architecture of the machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arch_map: Option<Vec<Architecture>>,
+}
+
+/// What runs on an architecture beside its own programs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Architecture {
+    /// The machine's, by libseccomp's name: `SCMP_ARCH_X86_64`.
+    pub architecture: String,
+    /// The others.
+    pub sub_architectures: Vec<String>,
+}
+
+impl Profile {
+    /// Programs of `other` may run on a machine of the architecture `own`.
+    pub fn takes(&self, own: &str, other: &str) -> bool {
+        let maps = self.arch_map.iter().flatten();
+        let mut maps = maps.filter(|map| map.architecture == own);
+        let is_other = |name: &String| name == other;
+        self.architectures.iter().flatten().any(is_other)
+            || maps.any(|map| map.sub_architectures.iter().any(is_other))
+    }
 }
 
 /// What becomes of a call.

@@ -12,7 +12,7 @@ use axum::extract::{Path, State};
 use axum::http::{Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use hyper_util::rt::TokioIo;
-use stack_api::container::State as Life;
+use stack_api::container::{Container, State as Life};
 use stack_api::event::ApiError;
 use stack_api::request::ExecInput;
 use stack_api::run::Attach;
@@ -80,7 +80,7 @@ fn find(daemon: &Daemon, project: &str, request: &Attach) -> Result<Arc<Handle>,
             let container = handle.container();
             container.service == request.service
                 && request.index.is_none_or(|n| n == container.number)
-                && (request.start || is_up(container.state))
+                && (request.start || container.is_up())
         }),
     };
     found.ok_or_else(|| {
@@ -89,10 +89,6 @@ fn find(daemon: &Daemon, project: &str, request: &Attach) -> Result<Arc<Handle>,
         ApiError::new("not_running", format!("{what} is not running"))
             .help("start it with `stack up -d` or `stack start`")
     })
-}
-
-fn is_up(state: Life) -> bool {
-    matches!(state, Life::Running | Life::Paused)
 }
 
 /// Counts a client as long as it lives.
@@ -157,7 +153,7 @@ async fn converse(handle: Arc<Handle>, daemon: Arc<Daemon>, request: &Attach, io
     let exit = match sent.is_ok() {
         true => {
             let _ = tokio::time::timeout(AFTERMATH, over(&handle, &daemon)).await;
-            Some(exit(&handle.record(), &reader))
+            Some(exit(&handle.container(), &reader))
         }
         false => None,
     };
@@ -241,7 +237,8 @@ async fn send(to: &Back, bytes: &[u8]) -> std::io::Result<()> {
 }
 
 fn encode(entry: Entry, to: &mut Vec<u8>) {
-    if entry.stream == 0 {
+    // What hooks say is in the log only: the streams are those of the process.
+    if entry.stream == 0 || entry.aside {
         return;
     }
     let mut data = entry.data;
@@ -264,22 +261,19 @@ fn has_ended(record: &Record, before: Option<u64>) -> bool {
     }
 }
 
-fn exit(record: &Record, reader: &Reader) -> Exit {
-    let container = &record.container;
-    let exit = Exit {
-        code: container.exit_code.unwrap_or(-1),
+fn exit(container: &Container, reader: &Reader) -> Exit {
+    let missed = reader.has_missed().then(|| MISSED.to_owned());
+    let error = container.error.clone().or(missed);
+    Exit {
+        // What is lost is lost, however well it went otherwise.
+        code: match container.exit_code {
+            Some(0) if error.is_some() => 1,
+            code => code.unwrap_or(-1),
+        },
         oom: container.oom,
-        error: container.error.clone(),
+        error,
         ..Exit::default()
-    };
-    if reader.has_missed() && exit.error.is_none() {
-        return Exit {
-            code: if exit.code == 0 { 1 } else { exit.code },
-            error: Some(MISSED.to_owned()),
-            ..exit
-        };
     }
-    exit
 }
 
 /// Passes on what the client sends, for as long as it does.
@@ -328,5 +322,45 @@ async fn pass_on(agents: &mut Agents, feed: &Feed, frame: Frame) {
             let _ = agent.notify(Command::Signal { session, signal }).await;
         }
         Err(error) => tracing::debug!(%error, "not a message of an attached client"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_hook_says_is_not_the_output_of_the_process() {
+        let entry = |text: &str, aside| Entry {
+            stream: 1,
+            data: text.as_bytes().to_vec(),
+            aside,
+            ..Entry::default()
+        };
+        let mut frames = Vec::new();
+        encode(entry("migrated", true), &mut frames);
+        assert!(frames.is_empty());
+        encode(entry("{}", false), &mut frames);
+        let mut decoder = Decoder::default();
+        decoder.push(&frames);
+        let frame = decoder.next_frame().unwrap().unwrap();
+        assert_eq!(frame.payload, b"{}\n");
+    }
+
+    #[test]
+    fn what_was_lost_is_no_success() {
+        let dir = tempfile::tempdir().unwrap();
+        let reader = Reader::open(&dir.path().join("a.log"));
+        let ended = |code, error: Option<&str>| {
+            let container = Container {
+                exit_code: Some(code),
+                error: error.map(str::to_owned),
+                ..Container::default()
+            };
+            exit(&container, &reader).code
+        };
+        assert_eq!(ended(0, None), 0);
+        assert_eq!(ended(0, Some("the end of its output is lost")), 1);
+        assert_eq!(ended(3, Some("the end of its output is lost")), 3);
     }
 }

@@ -21,8 +21,11 @@ pub(super) async fn debug(
     let all = handles.iter().map(|handle| {
         let dir = app.daemon.paths.vm(&handle.id);
         let probe = handle.probe.borrow().clone();
+        let record = handle.record();
         Debug {
-            container: handle.container().name,
+            container: record.container.name,
+            definition: Some(Box::new(record.spec)),
+            environment: record.blueprint.config.process.env,
             console: end_of(&dir.join("console.log")),
             vmm: end_of(&dir.join("qemu.log")),
             probe: probe.map(|probe| Probe {

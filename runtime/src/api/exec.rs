@@ -8,7 +8,7 @@ use axum::extract::{Path, State};
 use axum::http::{Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use hyper_util::rt::TokioIo;
-use stack_api::container::State as Life;
+use stack_api::container::{Container, State as Life};
 use stack_api::event::ApiError;
 use stack_api::request::{ExecInput, ExecRequest};
 use stack_protocol::config::{Builtin, Exec};
@@ -82,25 +82,32 @@ fn find(app: &App, project: &str, request: &ExecRequest) -> Result<Arc<Handle>, 
         let container = handle.container();
         container.service == request.service && request.index.is_none_or(|n| n == container.number)
     });
-    let states = || handles.iter().map(|handle| handle.container().state);
-    let is_paused = states().any(|state| state == Life::Paused);
-    let running = states().position(|state| state == Life::Running);
+    let containers: Vec<Container> = handles.iter().map(|handle| handle.container()).collect();
+    let has = |state| containers.iter().any(|one| one.state == state);
+    // One whose hooks still run is the second choice.
+    let running = containers.iter().position(|one| one.state == Life::Running);
+    let hooks = |one: &Container| one.state == Life::Starting && one.is_up();
+    let running = running.or_else(|| containers.iter().position(hooks));
     let at_rest = (request.at_rest && !handles.is_empty()).then_some(0);
     let found = running.or(at_rest).and_then(|at| handles.get(at));
     found
         .cloned()
-        .ok_or_else(|| not_running(request, handles.is_empty(), is_paused))
+        .ok_or_else(|| not_running(request, &has, handles.is_empty()))
 }
 
-fn not_running(request: &ExecRequest, none: bool, paused: bool) -> ApiError {
+fn not_running(request: &ExecRequest, has: &dyn Fn(Life) -> bool, none: bool) -> ApiError {
     let service = format!("service \"{}\"", request.service);
-    match (request.index, paused) {
-        (Some(index), _) if none => {
+    match request.index {
+        Some(index) if none => {
             let message = format!("{service} has no container {index}");
             ApiError::new("not_running", message).help("`stack ps -a` shows which there are")
         }
-        (_, true) => ApiError::new("not_running", format!("{service} is paused"))
+        _ if has(Life::Paused) => ApiError::new("not_running", format!("{service} is paused"))
             .help(format!("go on with `stack unpause {}`", request.service)),
+        _ if has(Life::Starting) || has(Life::Restarting) => {
+            ApiError::new("not_running", format!("{service} is being started"))
+                .help("try again in a moment; `stack up -d --wait` waits until it is ready")
+        }
         _ => ApiError::new("not_running", format!("{service} is not running"))
             .help("start it with `stack up -d` or `stack start`"),
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use regex::{Regex, RegexBuilder};
+use stack_api::container::Container;
 use stack_api::event::ApiError;
 use stack_api::logs::LogLine;
 use stack_api::request::LogQuery;
@@ -62,6 +63,19 @@ fn pattern(text: &str) -> Result<Regex, ApiError> {
             ApiError::new("bad_pattern", format!("`{text}` is not a pattern: {error}"))
                 .help("patterns are regular expressions as in Rust and RE2; `(?i)` ignores case")
         })
+}
+
+/// Commands of `run` and hooks have to be asked for by the names of their containers.
+fn is_asked_for(query: &LogQuery, container: &Container) -> bool {
+    let has = |wanted: &String| {
+        query
+            .services
+            .iter()
+            .any(|s| s.split(',').any(|s| s == wanted))
+    };
+    let by_service = query.services.is_none() || has(&container.service);
+    let by_number = query.index.is_none_or(|n| n == container.number);
+    has(&container.name) || by_service && by_number && !container.one_off
 }
 
 /// One answer.
@@ -127,17 +141,9 @@ impl Show {
     }
 
     fn handles(&self) -> impl Iterator<Item = Arc<Handle>> {
-        let all = self.app.daemon.replicas(&self.name);
-        all.into_iter().filter(|handle| {
-            let container = handle.container();
-            let by_service = self
-                .query
-                .services
-                .as_ref()
-                .is_none_or(|list| list.split(',').any(|name| name == container.service));
-            let by_number = self.query.index.is_none_or(|n| n == container.number);
-            by_service && by_number
-        })
+        let all = self.app.daemon.handles(Some(&self.name));
+        all.into_iter()
+            .filter(|handle| is_asked_for(&self.query, &handle.container()))
     }
 
     /// Sends all lines that there are now, by time.
@@ -154,5 +160,37 @@ impl Show {
                 self.to.send(line).await.ok()?;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hooks_and_commands_are_asked_for_by_name() {
+        let container = |name: &str, number, one_off| Container {
+            name: name.to_owned(),
+            service: "web".to_owned(),
+            number,
+            one_off,
+            ..Container::default()
+        };
+        let second = container("shop-web-2", 2, false);
+        let hook = container("shop-web-pre_start-0", 1, true);
+        let query = |services: Option<&str>, index| LogQuery {
+            services: services.map(str::to_owned),
+            index,
+            ..LogQuery::default()
+        };
+        let asked = |query| (is_asked_for(&query, &second), is_asked_for(&query, &hook));
+        assert_eq!(asked(query(None, None)), (true, false));
+        assert_eq!(asked(query(Some("db,web"), None)), (true, false));
+        assert_eq!(asked(query(Some("web"), Some(1))), (false, false));
+        assert_eq!(asked(query(Some("db,shop-web-2"), None)), (true, false));
+        assert_eq!(
+            asked(query(Some("shop-web-pre_start-0"), None)),
+            (false, true)
+        );
     }
 }

@@ -41,6 +41,9 @@ pub(super) const CUT_HALTED: &str = "its VM was halted, because the disk of the 
 
 /// What `ps` says when a log cannot be written; the reason follows.
 const LOG_WAITS: &str = "its output waits, because ";
+/// How long after the end of a hook the end of the service that took it along may be
+/// told: it is the last of its processes to end, and its output comes first.
+const TOOK_ALONG: Duration = Duration::from_secs(1);
 /// Between two attempts to write what waits.
 const AGAIN: Duration = Duration::from_secs(1);
 /// How long output may wait for a disk after its service has ended.
@@ -63,6 +66,8 @@ pub(super) async fn attend(
     let (say, mut said) = mpsc::channel::<Said>(64);
     let begun = hooks::begin(handle, vm.agent.clone(), say.clone());
     tokio::pin!(begun);
+    // A hook has failed, which is to be told then.
+    let mut failed: Option<(tokio::time::Instant, Ended)> = None;
     let mut beginning = handle.container().state == State::Starting;
     let mut stopping = false;
     let mut connected = true;
@@ -123,12 +128,16 @@ pub(super) async fn attend(
                         }
                     }),
                     Err(error) => {
-                        while let Ok(said) = said.try_recv() {
-                            hear(handle, writer, &said);
-                        }
-                        return Ended::failed(&error);
+                        let at = tokio::time::Instant::now() + TOOK_ALONG;
+                        failed = Some((at, Ended::failed(&error)));
                     }
                 }
+            }
+            ended = when_due(&mut failed) => {
+                while let Ok(said) = said.try_recv() {
+                    hear(handle, writer, &said);
+                }
+                return ended;
             }
             () = &mut room => {}
             () = &mut clock => {}
@@ -208,6 +217,15 @@ pub(super) fn note_halt(handle: &Handle, halted: bool) {
     handle.update(|record| {
         record.container.error = halted.then(|| HALTED.to_owned());
     });
+}
+
+/// The end that is told unless something else comes before.
+async fn when_due(failed: &mut Option<(tokio::time::Instant, Ended)>) -> Ended {
+    match failed {
+        Some((at, _)) => tokio::time::sleep_until(*at).await,
+        None => std::future::pending().await,
+    }
+    failed.take().map(|(_, ended)| ended).unwrap_or_default()
 }
 
 fn never() -> tokio::time::Instant {

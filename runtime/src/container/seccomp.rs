@@ -21,6 +21,13 @@ const MOST: usize = 4096;
 /// `BPF_RET | BPF_K` and `BPF_JMP | BPF_JA`.
 const RETURN: u16 = 0x06;
 const JUMP: u16 = 0x05;
+/// `BPF_LD | BPF_W | BPF_ABS` and `BPF_JMP | BPF_JEQ | BPF_K`.
+const LOAD: u16 = 0x20;
+const JUMP_IF_EQUAL: u16 = 0x15;
+/// Offset of the architecture in `struct seccomp_data`.
+const ARCHITECTURE: u32 = 4;
+/// 32-bit programs on x86-64 (linux/audit.h).
+const AUDIT_ARCH_I386: u32 = 0x4000_0003;
 
 /// Rules by number of the call; none for a call is one that always holds.
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
@@ -33,26 +40,88 @@ type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 pub(super) fn program(profile: &Profile, capabilities: &[String]) -> Result<Vec<u8>, String> {
     let holds = |rule: &&Rule| {
         let fits = |where_: &Circumstances| {
-            let with = |caps: &[String]| {
-                let bare = |cap: &str| cap.strip_prefix("CAP_").unwrap_or(cap).to_owned();
-                caps.iter().any(|cap| capabilities.contains(&bare(cap)))
+            let has = |cap: &String| {
+                let bare = cap.strip_prefix("CAP_").unwrap_or(cap);
+                capabilities.iter().any(|held| held == bare)
             };
             let arch = |name: &String| *name == go_arch();
-            (with(&where_.caps), where_.arches.iter().any(arch))
+            let caps: Vec<bool> = where_.caps.iter().map(has).collect();
+            (caps, where_.arches.iter().any(arch))
         };
+        // As Docker: all of the capabilities for one, any of them for the other.
         let included = rule.includes.as_ref().is_none_or(|only| {
             let (caps, arches) = fits(only);
-            (only.caps.is_empty() || caps) && (only.arches.is_empty() || arches)
+            caps.iter().all(|has| *has) && (only.arches.is_empty() || arches)
         });
         let excluded = rule.excludes.as_ref().is_some_and(|not| {
             let (caps, arches) = fits(not);
-            caps || arches || not.min_kernel.is_some()
+            caps.contains(&true) || arches || not.min_kernel.is_some()
         });
         included && !excluded
     };
     let rules: Vec<&Rule> = profile.syscalls.iter().filter(holds).collect();
+    let mut all = whole(profile, &rules, native)?;
+    let takes_32_bit = profile.takes("SCMP_ARCH_X86_64", "SCMP_ARCH_X86");
+    if !all.is_empty() && cfg!(target_arch = "x86_64") && takes_32_bit {
+        let mut other = whole(profile, &rules, x86)?;
+        of_architecture(&mut other, AUDIT_ARCH_I386);
+        let fork = [
+            plain(LOAD, ARCHITECTURE),
+            sock_filter {
+                jf: 1,
+                ..plain(JUMP_IF_EQUAL, AUDIT_ARCH_I386)
+            },
+            plain(JUMP, all.len() as u32),
+        ];
+        // Without room for both, those programs end, as without a word about them.
+        if fork.len() + all.len() + other.len() <= MOST {
+            all = fork.into_iter().chain(all).chain(other).collect();
+        }
+    }
+    match all.len() {
+        length if length <= MOST => Ok(all.iter().flat_map(bytes).collect()),
+        length => Err(format!(
+            "it becomes {length} instructions, and the kernel takes {MOST}"
+        )),
+    }
+}
+
+/// The number of a call by its name.
+type Numbers = fn(&str) -> Option<i64>;
+
+fn native(name: &str) -> Option<i64> {
+    Sysno::from_str(name).ok().map(|call| i64::from(call.id()))
+}
+
+fn x86(name: &str) -> Option<i64> {
+    let call = syscalls::x86::Sysno::from_str(name).ok()?;
+    Some(i64::from(call.id()))
+}
+
+fn plain(code: u16, k: u32) -> sock_filter {
+    sock_filter {
+        code,
+        jt: 0,
+        jf: 0,
+        k,
+    }
+}
+
+/// Has a program ask for this architecture in place of that of the machine.
+fn of_architecture(program: &mut [sock_filter], architecture: u32) {
+    for n in 1..program.len() {
+        let loaded = &program[n - 1];
+        let asks = loaded.code == LOAD && loaded.k == ARCHITECTURE;
+        if asks && program[n].code == JUMP_IF_EQUAL {
+            program[n].k = architecture;
+        }
+    }
+}
+
+/// The program for one architecture.
+fn whole(profile: &Profile, rules: &[&Rule], numbers: Numbers) -> Result<Vec<sock_filter>, String> {
     let mut by_action: BTreeMap<i32, (SeccompAction, Vec<&Rule>)> = BTreeMap::new();
-    for rule in &rules {
+    for rule in rules {
         let action = action(rule.action, rule.errno_ret);
         if action != SeccompAction::Allow {
             // As signed numbers the kernel's actions are in the order of strictness.
@@ -62,33 +131,26 @@ pub(super) fn program(profile: &Profile, capabilities: &[String]) -> Result<Vec<
     }
     let mut parts = Vec::new();
     for (action, rules) in by_action.into_values() {
-        let part = part(&rules, SeccompAction::Allow, action)?;
+        let part = part(&rules, numbers, SeccompAction::Allow, action)?;
         parts.push((part, u32::from(SeccompAction::Allow)));
     }
     let default = action(profile.default_action, profile.default_errno_ret);
     if default != SeccompAction::Allow {
-        let part = part(&rules, default.clone(), SeccompAction::Allow)?;
+        let part = part(rules, numbers, default.clone(), SeccompAction::Allow)?;
         parts.push((part, u32::from(default)));
     }
-    let all = joined(parts);
-    match all.len() {
-        0 => Ok(Vec::new()),
-        length if length <= MOST => Ok(all.iter().flat_map(bytes).collect()),
-        length => Err(format!(
-            "it becomes {length} instructions, and the kernel takes {MOST}"
-        )),
-    }
+    Ok(joined(parts))
 }
 
 fn part(
     rules: &[&Rule],
+    numbers: Numbers,
     otherwise: SeccompAction,
     matching: SeccompAction,
 ) -> Result<BpfProgram, String> {
     let mut calls = Rules::new();
     for rule in rules {
-        let numbers = rule.names().filter_map(|name| Sysno::from_str(name).ok());
-        for number in numbers.map(|call| i64::from(call.id())) {
+        for number in rule.names().filter_map(numbers) {
             let conditions = conditions(rule.args.as_deref().unwrap_or_default())?;
             let always = calls.get(&number).is_some_and(Vec::is_empty);
             match conditions.is_empty() {
@@ -160,12 +222,7 @@ fn joined(parts: Vec<(BpfProgram, u32)>) -> Vec<sock_filter> {
             let passes = instruction.code == RETURN && instruction.k == otherwise;
             if n < last && passes {
                 let left = length - at - 1;
-                *instruction = sock_filter {
-                    code: JUMP,
-                    jt: 0,
-                    jf: 0,
-                    k: left as u32,
-                };
+                *instruction = plain(JUMP, left as u32);
             }
         }
         all.append(&mut part);
@@ -200,9 +257,13 @@ mod tests {
 
     /// What the program says of a call; classic BPF as seccomp has it.
     fn judge(program: &[u8], call: Sysno, arguments: [u64; 6]) -> u32 {
+        judge_as(program, audit_arch(), call.id() as u32, arguments)
+    }
+
+    fn judge_as(program: &[u8], architecture: u32, call: u32, arguments: [u64; 6]) -> u32 {
         let mut data = Vec::new();
-        data.extend((call.id() as u32).to_le_bytes());
-        data.extend(audit_arch().to_le_bytes());
+        data.extend(call.to_le_bytes());
+        data.extend(architecture.to_le_bytes());
         data.extend([0; 8]);
         arguments.iter().for_each(|a| data.extend(a.to_le_bytes()));
         let (mut pc, mut accumulator) = (0, 0u32);
@@ -278,6 +339,8 @@ mod tests {
         let profile = r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
             {"names": ["mount"], "action": "SCMP_ACT_ERRNO", "excludes": {"caps": ["CAP_SYS_ADMIN"]}},
             {"names": ["bpf"], "action": "SCMP_ACT_ERRNO", "includes": {"caps": ["CAP_BPF"]}},
+            {"names": ["swapon"], "action": "SCMP_ACT_ERRNO",
+             "includes": {"caps": ["CAP_BPF", "CAP_SYS_PACCT"]}},
             {"names": ["kcmp"], "action": "SCMP_ACT_ERRNO", "includes": {"arches": ["s390x"]}},
             {"names": ["acct"], "action": "SCMP_ACT_ERRNO", "includes": {"minKernel": "4.8"}}
         ]}"#;
@@ -288,8 +351,48 @@ mod tests {
         assert_eq!(say(&without, Sysno::mount), ERRNO | 1);
         assert_eq!(say(&with, Sysno::bpf), ERRNO | 1);
         assert_eq!(say(&without, Sysno::bpf), ALLOW);
+        assert_eq!(say(&with, Sysno::swapon), ALLOW, "it has one of two");
+        let both = made(profile, &["SYS_PACCT", "BPF"]);
+        assert_eq!(say(&both, Sysno::swapon), ERRNO | 1);
         assert_eq!(say(&with, Sysno::kcmp), ALLOW);
         assert_eq!(say(&with, Sysno::acct), ERRNO | 1);
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn programs_of_32_bits_have_the_rules_under_their_numbers() {
+        let profile = |more: &str| {
+            format!(
+                r#"{{"defaultAction": "SCMP_ACT_ERRNO", {more} "syscalls": [
+                {{"names": ["ptrace"], "action": "SCMP_ACT_KILL_PROCESS"}},
+                {{"names": ["read", "socketcall"], "action": "SCMP_ACT_ALLOW"}},
+                {{"names": ["personality"], "action": "SCMP_ACT_ALLOW",
+                 "args": [{{"index": 0, "value": 8, "op": "SCMP_CMP_EQ"}}]}}]}}"#
+            )
+        };
+        let map = r#""archMap": [{"architecture": "SCMP_ARCH_X86_64",
+            "subArchitectures": ["SCMP_ARCH_X86", "SCMP_ARCH_X32"]}],"#;
+        let list = r#""architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"],"#;
+        for more in [map, list] {
+            let program = made(&profile(more), &[]);
+            let of_32 =
+                |call, first| judge_as(&program, AUDIT_ARCH_I386, call, [first, 0, 0, 0, 0, 0]);
+            // arch/x86/entry/syscalls/syscall_32.tbl
+            assert_eq!(of_32(3, 0), ALLOW, "read");
+            assert_eq!(of_32(102, 0), ALLOW, "socketcall");
+            assert_eq!(
+                of_32(0, 0),
+                ERRNO | 1,
+                "restart_syscall, which is read elsewhere"
+            );
+            assert_eq!(of_32(26, 0), KILL, "ptrace");
+            assert_eq!((of_32(136, 8), of_32(136, 9)), (ALLOW, ERRNO | 1));
+            let own = |call| judge(&program, call, [0; 6]);
+            assert_eq!((own(Sysno::read), own(Sysno::ptrace)), (ALLOW, KILL));
+            assert_eq!(own(Sysno::write), ERRNO | 1);
+        }
+        let neither = made(&profile(""), &[]);
+        assert_eq!(judge_as(&neither, AUDIT_ARCH_I386, 3, [0; 6]), KILL);
     }
 
     #[test]

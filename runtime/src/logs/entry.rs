@@ -14,6 +14,8 @@ pub struct Entry {
     pub stream: u8,
     /// No newline followed.
     pub partial: bool,
+    /// A hook of the service wrote it, not its own process.
+    pub aside: bool,
     /// What was written.
     pub data: Vec<u8>,
 }
@@ -30,6 +32,8 @@ struct Stored<T> {
     stream: u8,
     #[serde(rename = "p", default, skip_serializing_if = "std::ops::Not::not")]
     partial: bool,
+    #[serde(rename = "h", default, skip_serializing_if = "std::ops::Not::not")]
+    aside: bool,
     #[serde(rename = "b", default, skip_serializing_if = "std::ops::Not::not")]
     bytes: bool,
     #[serde(rename = "l")]
@@ -63,39 +67,56 @@ impl Entry {
             sequence: stored.sequence,
             stream: stored.stream,
             partial: stored.partial,
+            aside: stored.aside,
             data,
         })
     }
 
     /// Appends the line for the file.
     pub(super) fn write(&self, to: &mut Vec<u8>) -> serde_json::Result<()> {
-        write(
-            to,
-            (self.time_ns, self.sequence, self.stream, self.partial),
-            &self.data,
-        )
+        let Entry {
+            time_ns,
+            sequence,
+            stream,
+            partial,
+            aside,
+            ..
+        } = *self;
+        let stored = Stored {
+            time_ns,
+            sequence,
+            stream,
+            partial,
+            aside,
+            bytes: false,
+            line: (),
+        };
+        write(to, stored, &self.data)
     }
 }
 
 /// Appends the line of a record.
-pub(super) fn write_record(record: &Record, to: &mut Vec<u8>) -> serde_json::Result<()> {
-    let stream = if record.stream == Stream::Stderr {
-        2
-    } else {
-        1
+pub(super) fn write_record(
+    record: &Record,
+    aside: bool,
+    to: &mut Vec<u8>,
+) -> serde_json::Result<()> {
+    let stored = Stored {
+        time_ns: record.time_ns,
+        sequence: record.sequence,
+        stream: match record.stream {
+            Stream::Stderr => 2,
+            Stream::Stdout => 1,
+        },
+        partial: record.partial,
+        aside,
+        bytes: false,
+        line: (),
     };
-    write(
-        to,
-        (record.time_ns, record.sequence, stream, record.partial),
-        &record.data,
-    )
+    write(to, stored, &record.data)
 }
 
-fn write(
-    to: &mut Vec<u8>,
-    (time_ns, sequence, stream, partial): (u64, u64, u8, bool),
-    data: &[u8],
-) -> serde_json::Result<()> {
+fn write(to: &mut Vec<u8>, stored: Stored<()>, data: &[u8]) -> serde_json::Result<()> {
     let text = std::str::from_utf8(data);
     let characters: String;
     let (bytes, line) = match text {
@@ -106,10 +127,11 @@ fn write(
         }
     };
     let stored = Stored {
-        time_ns,
-        sequence,
-        stream,
-        partial,
+        time_ns: stored.time_ns,
+        sequence: stored.sequence,
+        stream: stored.stream,
+        partial: stored.partial,
+        aside: stored.aside,
         bytes,
         line,
     };

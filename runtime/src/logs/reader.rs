@@ -61,6 +61,11 @@ impl Reader {
         self.missed
     }
 
+    /// The same since this was asked last.
+    pub fn takes_note_of_missed(&mut self) -> bool {
+        std::mem::take(&mut self.missed)
+    }
+
     fn note(&mut self, entry: &Entry) {
         if entry.stream == 0 {
             self.last = Some(0);
@@ -98,6 +103,10 @@ impl Reader {
                     .flatten()
                     .collect();
                 continue;
+            }
+            if entry.aside {
+                // It may have come in the middle of one of the service's lines.
+                return Some(entry);
             }
             let slot = &mut self.partial[usize::from(entry.stream == 2)];
             let joined = match slot.take() {

@@ -178,6 +178,10 @@ fn a_reader_that_was_away_too_long_goes_on_with_what_there_is() {
     let rest = lines(&mut reader);
     assert!(rest.len() > 5, "{rest:?}");
     assert_eq!(rest.last().unwrap(), "line 200");
+    assert!(reader.takes_note_of_missed());
+    write(&mut writer, &[record(201, "one more", false)]);
+    assert_eq!(lines(&mut reader), ["one more"]);
+    assert!(!reader.takes_note_of_missed(), "it is told once");
 }
 
 #[test]
@@ -215,4 +219,24 @@ fn who_is_waited_for_misses_nothing() {
         assert_eq!(writer.stored(), 200);
         assert!(lines(&mut slow).len() < 200 && slow.has_missed());
     }
+}
+
+#[test]
+fn a_hook_does_not_end_a_line_of_its_service() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.log");
+    let mut writer = Writer::open(&path, PLENTY, false).unwrap();
+    write(&mut writer, &[record(1, "he", true)]);
+    writer.insert(Stream::Stdout, b"migrated").unwrap();
+    write(&mut writer, &[record(2, "llo", false)]);
+    let mut reader = Reader::open(&path);
+    let entries: Vec<_> = std::iter::from_fn(|| reader.next_entry())
+        .map(|entry| (entry.text(), entry.aside))
+        .collect();
+    let expected = [("migrated", true), ("hello", false)];
+    assert_eq!(
+        entries,
+        expected.map(|(text, aside)| (text.to_owned(), aside))
+    );
+    assert!(!reader.has_missed());
 }

@@ -138,7 +138,7 @@ impl Writer {
             true => self.flush().and_then(|()| self.rotate_or_wait()),
             false => Ok(()),
         };
-        entry::write_record(record, &mut self.pending).map_err(io::Error::other)?;
+        entry::write_record(record, false, &mut self.pending).map_err(io::Error::other)?;
         self.sequence = record.sequence;
         made_room?;
         match self.pending.len() >= BATCH {
@@ -151,7 +151,7 @@ impl Writer {
         self.size + self.pending.len() as u64 >= self.limits.size && self.size > 0
     }
 
-    /// Takes a line that is not the guest's.
+    /// Takes a line of a hook: it is not one of the service's own.
     ///
     /// # Errors
     /// The disk is full.
@@ -163,7 +163,7 @@ impl Writer {
             partial: false,
             data: line.to_vec(),
         };
-        entry::write_record(&record, &mut self.pending).map_err(io::Error::other)
+        entry::write_record(&record, true, &mut self.pending).map_err(io::Error::other)
     }
 
     /// Writes what was taken, unless somebody is waited for.

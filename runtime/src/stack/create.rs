@@ -133,6 +133,15 @@ pub(super) fn container(
         scratch: daemon.paths.scratch(&id),
     };
     let blueprint = blueprint::draw(&site, spec, image)?;
+    let known = &blueprint.config.hosts;
+    let asked = spec.extra_hosts.iter().map(|(host, _)| host);
+    for host in asked.filter(|host| !known.iter().any(|(_, name)| name == *host)) {
+        progress.warn(format!(
+            "service {}: `extra_hosts` is without `{host}: host-gateway`, for no network of the \
+             service leads to the host",
+            spec.name
+        ));
+    }
     let record = Record {
         container: Container {
             id: id.clone(),

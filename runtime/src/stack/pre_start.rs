@@ -123,10 +123,10 @@ async fn one(
         };
         let command = spec.command.unwrap_or_default().join(" ");
         let message = format!(
-            "service {}: its pre_start hook `{command}` {why}",
+            "service {}: its pre_start hook `{command}` {why} (container {name})",
             service.name
         );
-        let help = format!("`stack logs {}` shows what it said", service.name);
+        let help = format!("`stack logs {name}` shows what it said");
         return Err(ApiError::new("service_failed", message).help(help));
     }
     progress.finish("container", name, "exited");
@@ -162,6 +162,7 @@ fn spec(service: &ServiceSpec, hook: &PreStart) -> ServiceSpec {
     spec.container_name = None;
     spec.replicas = 1;
     spec.ports = Vec::new();
+    spec.sockets = Vec::new();
     spec.links = Vec::new();
     spec.hooks = stack_api::hook::Hooks::default();
     spec.restart = Restart::No;

@@ -8,7 +8,7 @@ use stack_vmm::AnyBackend;
 
 use super::Outcome;
 use crate::daemon::{Daemon, reserved};
-use crate::host;
+use crate::host::{self, Memory};
 use crate::progress::Progress;
 
 /// What a VM takes at least: kernel, agent and a small service.
@@ -19,42 +19,35 @@ const LEAST_DISK: u64 = 24 << 20;
 /// Refuses a plan that cannot work; warns of one that may not.
 ///
 /// # Errors
-/// A service wants more memory than there is, or the disk is full.
+/// A service wants more memory than the host has, or the disk is full.
 pub(super) fn check(daemon: &Daemon, request: &Up, plan: &Plan, progress: &Progress) -> Outcome {
-    let (mut starts, mut creates, mut limits) = (0, 0, 0);
-    let memory = host::memory();
+    let (mut starts, mut creates, mut freed) = (Vec::new(), 0, 0);
+    let held = |name: &str| {
+        let handles = daemon.handles(Some(&request.spec.name));
+        let old = handles.iter().find(|h| h.container().name == name);
+        let pid = old.and_then(|handle| handle.container().pid);
+        pid.map_or(0, host::resident)
+    };
     for step in &plan.steps {
         match &step.action {
             Action::Start { service, .. } => {
                 let wanted = &request.spec.services[service];
                 let limit = wanted.machine.memory.or(wanted.memory);
-                let limit = limit.unwrap_or(LEAST_MEMORY);
-                if limit > memory.available {
-                    return Err(too_much(
-                        &format!("service {service}"),
-                        limit,
-                        memory.available,
-                    ));
-                }
-                starts += 1;
-                limits += limit;
+                starts.push((service.as_str(), limit.unwrap_or(LEAST_MEMORY)));
             }
-            Action::Create { .. } | Action::CreateBeside { .. } | Action::Recreate { .. } => {
+            Action::Create { .. } | Action::CreateBeside { .. } => creates += 1,
+            Action::Recreate { name, .. } => {
                 creates += 1;
+                freed += held(name);
             }
+            Action::Stop { name, .. } => freed += held(name),
             _ => {}
         }
     }
-    if starts * LEAST_MEMORY > memory.available {
-        let what = format!("starting {starts} micro-VMs");
-        return Err(too_much(&what, starts * LEAST_MEMORY, memory.available));
-    }
-    if limits > memory.available {
-        progress.warn(format!(
-            "the memory limits of what is started add up to {} MiB, {} MiB are available",
-            limits >> 20,
-            memory.available >> 20
-        ));
+    let mut memory = host::memory();
+    memory.available = memory.available.saturating_add(freed);
+    if let Some(warning) = fits(memory, &starts)? {
+        progress.warn(warning);
     }
     let dir = &daemon.paths.data;
     if let Some(free) = host::disk_free(dir)
@@ -118,13 +111,39 @@ fn is_reserved(port: &PortSpec, first_free: u16) -> bool {
     last.is_some_and(|last| last != 0 && last < first_free)
 }
 
-fn too_much(what: &str, needed: u64, available: u64) -> ApiError {
+/// `starts`: services and the most that a VM of each will take. Gives a warning.
+///
+/// A VM takes memory as it uses it: what is less than the host has may well
+/// be there by then.
+fn fits(memory: Memory, starts: &[(&str, u64)]) -> Result<Option<String>, ApiError> {
+    if let Some((service, limit)) = starts.iter().find(|(_, limit)| *limit > memory.total) {
+        let what = format!("service {service}");
+        return Err(too_much(&what, *limit, memory.total, "the host has"));
+    }
+    let least = starts.len() as u64 * LEAST_MEMORY;
+    if least > memory.available {
+        let what = format!("starting {} micro-VMs", starts.len());
+        return Err(too_much(&what, least, memory.available, "available are"));
+    }
+    let limits = starts
+        .iter()
+        .fold(0_u64, |sum, (_, limit)| sum.saturating_add(*limit));
+    Ok((limits > memory.available).then(|| {
+        format!(
+            "the memory limits of what is started add up to {} MiB, {} MiB are available",
+            limits >> 20,
+            memory.available >> 20
+        )
+    }))
+}
+
+fn too_much(what: &str, needed: u64, there: u64, is: &str) -> ApiError {
     ApiError::new(
         "memory",
         format!(
-            "not enough memory: {what} needs {} MiB, {} MiB are available",
+            "not enough memory: {what} needs {} MiB, {is} {} MiB",
             needed >> 20,
-            available >> 20
+            there >> 20
         ),
     )
     .help("stop something, or lower `mem_limit`")
@@ -133,6 +152,27 @@ fn too_much(what: &str, needed: u64, available: u64) -> ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_the_host_can_never_hold_is_refused() {
+        let memory = Memory {
+            total: 16 << 30,
+            available: 6 << 30,
+        };
+        let warning = fits(memory, &[("db", 8 << 30)]).unwrap();
+        assert_eq!(
+            warning.as_deref(),
+            Some("the memory limits of what is started add up to 8192 MiB, 6144 MiB are available")
+        );
+        assert_eq!(fits(memory, &[("db", 5 << 30), ("web", 1 << 30)]), Ok(None));
+        let error = fits(memory, &[("db", 17 << 30)]).unwrap_err();
+        assert_eq!(
+            error.message,
+            "not enough memory: service db needs 17408 MiB, the host has 16384 MiB"
+        );
+        let many = vec![("web", LEAST_MEMORY); 65];
+        assert!(fits(memory, &many).is_err());
+    }
 
     #[test]
     fn a_range_that_ends_among_the_free_ones_will_do() {

@@ -96,7 +96,7 @@ pub(super) async fn watch(
     let results = join_all(all.map(|handle| async move {
         let name = handle.container().name;
         context.progress.step("container", &name, "waiting");
-        wait::up(handle)
+        wait::ready(&context.request.spec, handle)
             .await
             .map_err(|error| (name.clone(), error))?;
         let began = handle.container();

@@ -1,7 +1,7 @@
 //! `up`: pull, look, plan, carry the plan out, and wait when asked to.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -18,6 +18,7 @@ use super::execute::{self, Context};
 use super::images::{self, PullOrder, Wanted};
 use super::observe::observe;
 use super::{Outcome, build, history, networks, resources, rollback, rollout, turn, wait};
+use crate::container::Handle;
 use crate::daemon::Daemon;
 use crate::ledger::Table;
 use crate::progress::Progress;
@@ -47,12 +48,30 @@ pub fn plan(daemon: &Daemon, request: &Up) -> Result<Plan, ApiError> {
 
 /// The plan for an order.
 pub(super) fn plan_order(daemon: &Daemon, order: &Order) -> Result<Plan, ApiError> {
+    one_name_for_one(&order.request)?;
     let mut observed = observe(daemon, &order.request.spec)?;
     observed.images.extend(order.images.clone());
     plan::plan(&order.request, &observed).map_err(|error| {
         let known = error.known.join(", ");
         ApiError::new("no_such_service", error.to_string()).help(format!("there are: {known}"))
     })
+}
+
+/// The file is checked by the planner; how many are asked for is not in it.
+fn one_name_for_one(request: &Up) -> Outcome {
+    for (name, service) in &request.spec.services {
+        let count = request.scale.get(name).copied();
+        let count = count.unwrap_or(service.replicas);
+        if let (Some(own), 2..) = (&service.container_name, count) {
+            let message = format!(
+                "service {name} cannot have {count} containers: `container_name: {own}` is a \
+                 name for one"
+            );
+            let help = "leave `container_name` out, or have one container";
+            return Err(ApiError::new("container_name", message).help(help));
+        }
+    }
+    Ok(())
 }
 
 /// `PUT /v1/stacks/{name}`.
@@ -370,34 +389,37 @@ fn pulls(request: &Up, plan: &Plan) -> BTreeSet<(Wanted, PullOrder)> {
 }
 
 async fn wait_all(context: &Context, selected: &BTreeSet<String>) -> Outcome {
-    let project = &context.request.spec.name;
-    let handles = context.daemon.replicas(project);
-    let chosen = handles
-        .iter()
-        .filter(|handle| selected.contains(&handle.container().service));
-    let all = join_all(chosen.map(|handle| async move {
+    let spec = &context.request.spec;
+    let handles = context.daemon.replicas(&spec.name);
+    let mut chosen = handles.iter().collect::<Vec<_>>();
+    chosen.retain(|handle| selected.contains(&handle.container().service));
+    let done = Mutex::new(BTreeSet::new());
+    let all = join_all(chosen.iter().map(|handle| async {
         let name = handle.container().name;
         context.progress.step("container", &name, "waiting");
-        wait::up(handle).await?;
+        wait::ready(spec, handle).await?;
         let status = wait::status(&handle.container());
         context.progress.finish("container", &name, status);
+        let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+        done.insert(handle.id.clone());
         Ok(())
     }));
     let first_failure = async { all.await.into_iter().collect::<Outcome>() };
-    match context.request.wait_timeout {
-        None => first_failure.await,
-        Some(seconds) => tokio::time::timeout(Duration::from_secs(seconds), first_failure)
-            .await
-            .unwrap_or_else(|_| Err(timed_out(context, selected, seconds))),
-    }
+    let Some(seconds) = context.request.wait_timeout else {
+        return first_failure.await;
+    };
+    let outcome = tokio::time::timeout(Duration::from_secs(seconds), first_failure).await;
+    outcome.unwrap_or_else(|_| {
+        let done = done.lock().unwrap_or_else(PoisonError::into_inner);
+        chosen.retain(|handle| !done.contains(&handle.id));
+        Err(timed_out(spec, &chosen, seconds))
+    })
 }
 
-fn timed_out(context: &Context, selected: &BTreeSet<String>, seconds: u64) -> ApiError {
-    let handles = context.daemon.replicas(&context.request.spec.name);
-    let late: Vec<String> = handles
+fn timed_out(spec: &StackSpec, late: &[&Arc<Handle>], seconds: u64) -> ApiError {
+    let late: Vec<String> = late
         .iter()
-        .filter(|handle| selected.contains(&handle.container().service))
-        .filter_map(|handle| wait::not_up(handle))
+        .filter_map(|handle| wait::not_ready(spec, handle))
         .collect();
     let message = format!(
         "not everything was ready within {seconds} s: {}",

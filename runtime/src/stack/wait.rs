@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use stack_api::container::{Container, Health, State};
 use stack_api::event::ApiError;
-use stack_api::spec::Condition;
+use stack_api::spec::{Condition, StackSpec};
 
 use super::settle;
 use crate::container::{Handle, NEVER_RAN, Record};
@@ -75,7 +75,25 @@ fn judge(handle: &Handle, record: &Record, condition: Condition) -> Option<Resul
     }
 }
 
-/// What `--wait` waits for: healthy where there is a check, else running,
+/// Do others wait for the end of this service?
+fn is_job(spec: &StackSpec, service: &str) -> bool {
+    let mut awaited = spec
+        .services
+        .values()
+        .filter_map(|other| other.depends_on.get(service));
+    awaited.any(|needed| needed.condition == Condition::ServiceCompletedSuccessfully)
+}
+
+/// What `--wait` waits for: the good end of what others need the end of,
+/// whatever its health check said meanwhile, and that all else is up.
+pub(super) async fn ready(spec: &StackSpec, handle: &Arc<Handle>) -> Result<(), ApiError> {
+    match is_job(spec, &handle.container().service) {
+        true => reached(handle, Condition::ServiceCompletedSuccessfully).await,
+        false => up(handle).await,
+    }
+}
+
+/// It is up: healthy where there is a check, else running,
 /// and not for a moment only.
 pub(super) async fn up(handle: &Arc<Handle>) -> Result<(), ApiError> {
     let check = handle.record().blueprint.config.healthcheck.is_some();
@@ -131,6 +149,15 @@ pub(super) fn not_up(handle: &Handle) -> Option<String> {
             None => format!("{name} is not healthy yet"),
         }),
         (state, _) => Some(format!("{name} is {}", state.as_str())),
+    }
+}
+
+/// The same for what [`ready`] waits for.
+pub(super) fn not_ready(spec: &StackSpec, handle: &Handle) -> Option<String> {
+    let container = handle.container();
+    match is_job(spec, &container.service) && container.state == State::Running {
+        true => Some(format!("{} has not completed yet", container.name)),
+        false => not_up(handle),
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod act;
 mod ends;
+mod hooks;
 mod image;
 mod live;
 mod locks;
@@ -16,10 +17,13 @@ mod script;
 mod settle;
 mod world;
 
+use std::sync::Arc;
+
 use stack_api::container::{Health, State};
-use stack_api::request::{Action, Down, Verb};
+use stack_api::request::{Action, Down, Up, Verb};
 use stack_api::retry::Retry;
 use stack_api::spec::{Condition, HealthCheckSpec, Restart};
+use stack_runtime::progress::Progress;
 use world::{World, depends, service};
 
 #[tokio::test]
@@ -253,4 +257,51 @@ async fn too_much_memory_is_refused_before_anything_is_made() {
     let error = world.up(&world.stack(vec![greedy])).await.unwrap_err();
     assert_eq!(error.code, "memory");
     assert!(world.containers().is_empty());
+}
+
+#[tokio::test]
+async fn what_has_a_name_of_its_own_is_not_scaled() {
+    let world = World::new().await;
+    let mut web = service("web", &["serve"], &[]);
+    web.container_name = Some("front".to_owned());
+    let shop = world.stack(vec![web]);
+    let request = Up {
+        spec: shop.clone(),
+        scale: [("web".to_owned(), 2)].into(),
+        ..Up::default()
+    };
+    let (progress, _events) = Progress::new();
+    let error = stack_runtime::stack::up(Arc::clone(&world.daemon), request, progress)
+        .await
+        .unwrap_err();
+    assert!(error.message.contains("container_name: front"), "{error}");
+    assert!(world.containers().is_empty());
+}
+
+#[tokio::test]
+async fn a_host_that_cannot_be_reached_is_told() {
+    let world = World::new().await;
+    let mut web = service("web", &["serve"], &[]);
+    web.extra_hosts = ["outside", "fixed"]
+        .map(str::to_owned)
+        .into_iter()
+        .zip(["host-gateway".to_owned(), "10.1.1.1".to_owned()])
+        .collect();
+    let mut shop = world.stack(vec![web]);
+    shop.networks.get_mut("default").unwrap().internal = true;
+    let request = Up {
+        spec: shop,
+        ..Up::default()
+    };
+    let (progress, mut events) = Progress::new();
+    stack_runtime::stack::up(Arc::clone(&world.daemon), request, progress)
+        .await
+        .unwrap();
+    let mut warnings = Vec::new();
+    while let Some(event) = events.recv().await {
+        warnings.push(format!("{event:?}"));
+    }
+    warnings.retain(|event| event.contains("host-gateway"));
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].contains("outside"), "{warnings:?}");
 }

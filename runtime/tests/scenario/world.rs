@@ -116,11 +116,16 @@ impl World {
     }
 
     pub(crate) async fn up_and_wait(&self, spec: &StackSpec) -> Result<(), ApiError> {
+        self.up_within(spec, 20).await
+    }
+
+    /// As `up --wait --wait-timeout SECONDS`.
+    pub(crate) async fn up_within(&self, spec: &StackSpec, seconds: u64) -> Result<(), ApiError> {
         let (progress, _events) = Progress::new();
         let request = Up {
             spec: spec.clone(),
             wait: true,
-            wait_timeout: Some(20),
+            wait_timeout: Some(seconds),
             ..Up::default()
         };
         stack::up(Arc::clone(&self.daemon), request, progress).await

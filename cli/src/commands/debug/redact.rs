@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
-use stack_api::spec::StackSpec;
+use stack_api::debug::Debug;
+use stack_api::spec::{ServiceSpec, StackSpec};
 
 /// What stands in their place.
 pub(super) const HIDDEN: &str = "[redacted]";
@@ -73,22 +74,52 @@ fn announces(word: &str) -> bool {
 impl Secrets {
     /// Learns the secrets of a definition.
     pub(super) fn learn(&mut self, spec: &StackSpec) {
-        for service in spec.services.values() {
-            for file in &service.files {
-                if file.source.starts_with("secrets") {
-                    let text = String::from_utf8_lossy(&file.content);
-                    self.add(&text);
-                    text.lines().for_each(|line| self.add(line));
-                }
+        let services = spec.services.values();
+        services.for_each(|service| self.learn_files(service));
+        self.learn_tree(json!(without_contents(spec.clone())));
+    }
+
+    /// Learns those of a container.
+    pub(super) fn learn_container(&mut self, container: &Debug) {
+        if let Some(service) = &container.definition {
+            self.learn_files(service);
+            let mut service = ServiceSpec::clone(service);
+            leave_contents_out(&mut service);
+            self.learn_tree(json!(service));
+        }
+        self.learn_tree(json!(container.environment));
+    }
+
+    fn learn_files(&mut self, service: &ServiceSpec) {
+        for file in &service.files {
+            let text = String::from_utf8_lossy(&file.content);
+            if file.source.starts_with("secrets") {
+                self.add(&text);
+                text.lines().for_each(|line| self.add(line));
+                continue;
+            }
+            for line in text.lines() {
+                assigned(line.trim())
+                    .into_iter()
+                    .for_each(|value| self.add(value));
+                passwords_in_urls(line).for_each(|value| self.add(value));
             }
         }
+    }
+
+    fn learn_tree(&mut self, mut tree: Value) {
         let mut found = Vec::new();
-        each(&mut tree(spec), false, &mut |text, secret| {
+        each(&mut tree, false, &mut |text, secret| {
             if secret {
                 found.push(text.clone());
             }
             found.extend(assigned(text).map(str::to_owned));
             found.extend(passwords_in_urls(text).map(str::to_owned));
+            let mut announced = false;
+            for word in text.split(' ') {
+                let value = std::mem::replace(&mut announced, announces(word)).then_some(word);
+                found.extend(value.or_else(|| assigned(word)).map(str::to_owned));
+            }
         });
         found.iter().for_each(|value| self.add(value));
     }
@@ -115,38 +146,55 @@ impl Secrets {
         }
         text
     }
-
-    /// The definition without contents of secrets, short ones included.
-    pub(super) fn spec(&self, spec: &StackSpec) -> Value {
-        let mut spec = tree(spec);
-        each(&mut spec, false, &mut |text, secret| {
-            if secret {
-                HIDDEN.clone_into(text);
-            } else if let Some(value) = assigned(text).map(str::len) {
-                text.truncate(text.len() - value);
-                text.push_str(HIDDEN);
-            } else {
-                let passwords: Vec<String> = passwords_in_urls(text).map(str::to_owned).collect();
-                for password in passwords {
-                    *text = text.replace(&format!(":{password}@"), &format!(":{HIDDEN}@"));
-                }
-            }
-        });
-        spec
-    }
 }
 
-/// The definition, without the contents of files.
-fn tree(spec: &StackSpec) -> Value {
-    let mut spec = spec.clone();
-    for service in spec.services.values_mut() {
-        for file in &mut service.files {
-            if file.source.starts_with("secrets") {
-                file.content = HIDDEN.as_bytes().to_vec();
-            }
+/// A definition without its secrets, short ones included, and without what is in
+/// files, which may be anything.
+pub(super) fn spec(spec: &StackSpec) -> Value {
+    value(json!(without_contents(spec.clone())))
+}
+
+/// The same for whatever else tells of containers, as their commands.
+pub(super) fn value(mut value: Value) -> Value {
+    each(&mut value, false, &mut |text, secret| {
+        if secret {
+            HIDDEN.clone_into(text);
+        } else if let Some(value) = assigned(text).map(str::len) {
+            text.truncate(text.len() - value);
+            text.push_str(HIDDEN);
+        } else {
+            *text = words(text);
         }
-    }
-    json!(spec)
+    });
+    value
+}
+
+/// The words of a command line without those that are secret.
+fn words(text: &str) -> String {
+    let mut announced = false;
+    let hidden = text.split(' ').map(|word| {
+        let secret = std::mem::replace(&mut announced, announces(word));
+        match assigned(word) {
+            _ if secret => HIDDEN.to_owned(),
+            Some(value) => format!("{}{HIDDEN}", &word[..word.len() - value.len()]),
+            None => passwords_in_urls(word).fold(word.to_owned(), |word, password| {
+                word.replace(&format!(":{password}@"), &format!(":{HIDDEN}@"))
+            }),
+        }
+    });
+    hidden.collect::<Vec<_>>().join(" ")
+}
+
+fn without_contents(mut spec: StackSpec) -> StackSpec {
+    spec.services.values_mut().for_each(leave_contents_out);
+    spec
+}
+
+fn leave_contents_out(service: &mut ServiceSpec) {
+    service
+        .files
+        .iter_mut()
+        .for_each(|file| file.content.clear());
 }
 
 /// Every text, and whether its name says that it is secret.
@@ -211,7 +259,7 @@ fn forms(value: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use stack_api::spec::{FileSpec, ServiceSpec};
+    use stack_api::spec::FileSpec;
 
     #[test]
     fn a_secret_is_hidden_wherever_it_turns_up() {
@@ -244,13 +292,68 @@ mod tests {
             secrets.hide(log),
             "got [redacted] and \"[redacted]\", [redacted], [redacted], visible"
         );
-        let json = secrets.spec(&spec).to_string();
+        let json = super::spec(&spec).to_string();
         for word in ["hunter22", "geheim1", "\"1\"", "word-of-mouth"] {
             assert!(!json.contains(word), "{word} in {json}");
         }
         assert!(json.contains("visible") && json.contains("/workdir"));
         let bytes = serde_json::json!(b"line one").to_string();
         assert!(!json.contains(bytes.trim_end_matches(']')), "{json}");
+    }
+
+    #[test]
+    fn configs_are_left_out_and_looked_through() {
+        let mut service = ServiceSpec::default();
+        let content = "user = app\npassword=s3cret-word\nurl=http://a:geheim1@b/";
+        service.files.push(FileSpec {
+            source: "configs.app".to_owned(),
+            target: "/app.ini".to_owned(),
+            content: content.as_bytes().to_vec(),
+            mode: 0o444,
+            uid: 0,
+            gid: 0,
+        });
+        let mut spec = StackSpec::default();
+        spec.services.insert("web".to_owned(), service);
+        let json = super::spec(&spec).to_string();
+        let bytes = json!(content.as_bytes()).to_string();
+        assert!(json.contains("/app.ini"), "{json}");
+        assert!(!json.contains(&bytes) && !json.contains("s3cret"), "{json}");
+        let mut secrets = Secrets::default();
+        secrets.learn(&spec);
+        assert_eq!(
+            secrets.hide("s3cret-word, geheim1"),
+            "[redacted], [redacted]"
+        );
+    }
+
+    #[test]
+    fn a_container_tells_of_secrets_that_no_definition_has() {
+        let service = ServiceSpec {
+            command: Some(vec![
+                "sh".to_owned(),
+                "-c".to_owned(),
+                "load --password of-the-past TOKEN=abcdefgh".to_owned(),
+            ]),
+            ..ServiceSpec::default()
+        };
+        let mut secrets = Secrets::default();
+        secrets.learn_container(&Debug {
+            definition: Some(Box::new(service)),
+            environment: vec!["API_KEY=of-the-image".to_owned()],
+            ..Debug::default()
+        });
+        assert_eq!(
+            secrets.hide("of-the-past, abcdefgh, of-the-image"),
+            "[redacted], [redacted], [redacted]"
+        );
+        let list =
+            json!([{"name": "web-1", "command": "load --password 1 PIN_KEY=2 http://u:3@h"}]);
+        assert_eq!(
+            value(list),
+            json!([{"name": "web-1",
+                "command": "load --password [redacted] PIN_KEY=[redacted] http://u:[redacted]@h"}])
+        );
     }
 
     #[test]
@@ -274,7 +377,7 @@ mod tests {
         spec.services.insert("web".to_owned(), service);
         let mut secrets = Secrets::default();
         secrets.learn(&spec);
-        let json = secrets.spec(&spec).to_string();
+        let json = super::spec(&spec).to_string();
         let all = [
             "T0ken+Of/Mine",
             "Basic+Word1",

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
+use stack_api::spec::ServiceSpec;
 use stack_planner::parse_environment;
 
 use super::super::exec::with_value;
@@ -100,6 +101,17 @@ impl Overlay {
         Ok(overlay)
     }
 
+    /// What a file over the other one cannot say: capabilities that are given here are not
+    /// taken away there, nor the other way round, and sockets of the host are one
+    /// container's, as ports are.
+    pub(super) fn settle(&self, service: &mut ServiceSpec) {
+        prevail(&self.cap_drop, &self.cap_add, &mut service.cap_add);
+        prevail(&self.cap_add, &self.cap_drop, &mut service.cap_drop);
+        if !self.service_ports {
+            service.sockets.clear();
+        }
+    }
+
     /// The file. JSON is YAML but for the tags.
     pub(super) fn text(&self, service: &str, command: &[String], tty: bool, stdin: bool) -> String {
         let mut lines = vec![
@@ -147,6 +159,21 @@ impl Overlay {
     }
 }
 
+/// Takes away from `contrary` what `given` names, unless that is said here, too.
+fn prevail(given: &[String], too: &[String], contrary: &mut Vec<String>) {
+    let bare = |name: &String| {
+        let upper = name.to_ascii_uppercase();
+        upper.strip_prefix("CAP_").unwrap_or(&upper).to_owned()
+    };
+    let given: Vec<String> = given.iter().map(bare).collect();
+    let too: Vec<String> = too.iter().map(bare).collect();
+    let all = given.iter().any(|name| name == "ALL");
+    contrary.retain(|name| {
+        let name = bare(name);
+        too.contains(&name) || !all && !given.contains(&name)
+    });
+}
+
 fn line(key: &str, value: &Value) -> String {
     format!("{key}: {}", literal(value))
 }
@@ -162,6 +189,8 @@ fn literal(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use stack_api::spec::{SocketSpec, SocketTarget};
+
     use super::*;
 
     #[test]
@@ -203,6 +232,49 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(error.contains("line 2"), "{error}");
+    }
+
+    #[test]
+    fn what_is_said_here_counts() {
+        let names = |text: &str| text.split_whitespace().map(str::to_owned).collect();
+        let left = |overlay: Overlay| {
+            let mut service = ServiceSpec {
+                cap_add: names("SYS_ADMIN NET_ADMIN"),
+                cap_drop: names("CHOWN"),
+                sockets: vec![SocketSpec {
+                    target: SocketTarget::Port(80),
+                    path: "/run/web.sock".into(),
+                }],
+                ..ServiceSpec::default()
+            };
+            // As the file over the other one makes it.
+            service.cap_add.extend(overlay.cap_add.clone());
+            service.cap_drop.extend(overlay.cap_drop.clone());
+            overlay.settle(&mut service);
+            let lists = [service.cap_add.join(" "), service.cap_drop.join(" ")];
+            (lists.join(" - "), service.sockets.len())
+        };
+        let of = |add: &str, drop: &str| Overlay {
+            cap_add: names(add),
+            cap_drop: names(drop),
+            ..Overlay::default()
+        };
+        assert_eq!(left(of("", "")).0, "SYS_ADMIN NET_ADMIN - CHOWN");
+        assert_eq!(
+            left(of("", "cap_sys_admin")).0,
+            "NET_ADMIN - CHOWN cap_sys_admin"
+        );
+        assert_eq!(
+            left(of("CAP_CHOWN", "")).0,
+            "SYS_ADMIN NET_ADMIN CAP_CHOWN - "
+        );
+        assert_eq!(left(of("BPF", "ALL")).0, "BPF - CHOWN ALL");
+        assert_eq!(left(of("", "")).1, 0);
+        let with_ports = Overlay {
+            service_ports: true,
+            ..Overlay::default()
+        };
+        assert_eq!(left(with_ports).1, 1);
     }
 
     #[test]

@@ -45,8 +45,9 @@ pub(super) async fn show_last_lines(
 
 /// The containers that the message names, else all that look like it.
 fn culprits<'a>(list: &'a [Container], message: &str) -> Vec<&'a Container> {
-    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    let words: Vec<&str> = message.split(|c| !is_word(c)).collect();
+    let is_word = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    let words = message.split(|c| !is_word(c));
+    let words: Vec<&str> = words.map(|word| word.trim_end_matches('.')).collect();
     let named: Vec<_> = list
         .iter()
         .filter(|c| words.contains(&c.name.as_str()))
@@ -54,7 +55,7 @@ fn culprits<'a>(list: &'a [Container], message: &str) -> Vec<&'a Container> {
     match named.as_slice() {
         [] => list
             .iter()
-            .filter(|container| is_to_blame(container))
+            .filter(|container| !container.one_off && is_to_blame(container))
             .collect(),
         _ => named,
     }
@@ -80,7 +81,7 @@ fn is_never_run(container: &Container) -> bool {
 
 async fn show(context: &Context, client: &Client, container: &Container) -> Result<(), Error> {
     let query = LogQuery {
-        services: Some(container.service.clone()),
+        services: Some(container.name.clone()),
         tail: Some(LINES),
         ..LogQuery::default()
     };

@@ -191,3 +191,30 @@ fn what_only_up_reads_is_no_change() {
     };
     assert_eq!(told(&old, &new), Vec::<String>::new());
 }
+
+#[test]
+fn secrets_of_commands_and_hooks_are_hidden() {
+    let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+    let mut new = ServiceSpec {
+        command: Some(words("serve --dsn pg://app:hunter2@db/app")),
+        healthcheck: Some(HealthCheckSpec {
+            test: Some(words("CMD curl http://me:hunter3@localhost")),
+            ..HealthCheckSpec::default()
+        }),
+        ..ServiceSpec::default()
+    };
+    new.hooks.post_start = vec![stack_api::hook::Hook {
+        command: words("seed"),
+        environment: vec!["SEED_PASSWORD=hunter4".to_owned(), "PLAIN=x".to_owned()],
+        ..Default::default()
+    }];
+    let all = told(&ServiceSpec::default(), &new).join("\n");
+    assert!(!all.contains("hunter"), "{all}");
+    for word in [
+        "pg://app:(hidden)@db/app",
+        "SEED_PASSWORD=(hidden)",
+        "PLAIN=x",
+    ] {
+        assert!(all.contains(word), "{word} in {all}");
+    }
+}

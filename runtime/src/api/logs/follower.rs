@@ -94,6 +94,7 @@ impl Follower {
             time_ns: entry.time_ns,
             stderr: entry.stream == 2,
             line: text.trim_end_matches('\r').to_owned(),
+            missed: self.reader.takes_note_of_missed(),
         })
     }
 
