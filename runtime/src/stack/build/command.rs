@@ -9,10 +9,10 @@ use stack_api::event::ApiError;
 use stack_images::PullOptions;
 
 use super::builder::{self, Tools};
-use super::{Job, dockerfile, images, registries};
+use super::{Job, dockerfile, images, registries, source};
 
 /// Bytes of an SSH key at most.
-const MAX_KEY: u64 = 1 << 20;
+const MAX_KEY: usize = 1 << 20;
 
 /// A build as a command.
 pub(super) struct Command {
@@ -156,7 +156,7 @@ impl Command {
             }
             return;
         };
-        let path = self.file("Dockerfile", job.dockerfile.0.clone().into_bytes());
+        let path = self.file("Dockerfile", job.content.clone());
         self.option("--file", &path);
         // It has been heeded already.
         let path = self.file("dockerignore", Vec::new());
@@ -283,11 +283,11 @@ fn agent_or_key(path: &str) -> Result<Ssh, String> {
     if meta.file_type().is_socket() {
         return Ok(Ssh::Agent(path.into()));
     }
-    if meta.len() > MAX_KEY {
-        return Err("it is too large".to_owned());
+    let key = source::read(path.as_ref(), None).map_err(|error| error.to_string())?;
+    match key.len() > MAX_KEY {
+        true => Err("it is too large".to_owned()),
+        false => Ok(Ssh::Key(key)),
     }
-    let key = std::fs::read(path).map_err(|error| error.to_string())?;
-    Ok(Ssh::Key(key))
 }
 
 fn bad_key(job: &Job<'_>, id: &str, key: &str, why: &str) -> ApiError {

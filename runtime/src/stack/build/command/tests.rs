@@ -15,6 +15,7 @@ fn job<'a>(spec: &'a BuildSpec, dockerfile: &str) -> Job<'a> {
         service: "web",
         spec,
         dockerfile: (dockerfile.to_owned(), "Dockerfile".to_owned()),
+        content: dockerfile.as_bytes().to_vec(),
         context: Some(Context {
             path: PathBuf::from("/src"),
             ignore: None,
@@ -203,4 +204,17 @@ fn a_failure_names_the_line_of_the_step_that_was_last() {
     assert!(error.message.contains("Dockerfile:3: `RUN x`"), "{error}");
     let error = failure(&twice, "[1/2] STEP 2/2: RUN x", "Error: exit status 1");
     assert!(error.message.contains("Dockerfile:2: `RUN x`"), "{error}");
+}
+
+#[test]
+fn a_key_is_a_file_of_a_sensible_size() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    std::fs::write(path("key"), "k").unwrap();
+    std::fs::write(path("large"), vec![b'k'; MAX_KEY + 1]).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", path("zero")).unwrap();
+    assert!(matches!(agent_or_key(&path("key")), Ok(Ssh::Key(key)) if key == b"k"));
+    for bad in ["large", "zero", "."] {
+        assert!(agent_or_key(&path(bad)).is_err(), "{bad}");
+    }
 }
