@@ -133,7 +133,7 @@ async fn in_order(
                 .into_iter()
                 .filter_map(|name| jobs.get(name))
                 .map(|job| {
-                    let built = one(daemon, lease, progress, job, builds);
+                    let built = in_turn(daemon, lease, progress, job, builds);
                     async move { built.await.map(|()| job.service) }
                 }),
         );
@@ -206,7 +206,15 @@ async fn bring<'a>(
     // In the order of their names, as everybody does.
     for (target, context) in contexts {
         let name = context.path.display().to_string();
-        let lock = daemon.builder.context(&target).write_owned().await;
+        let lock = daemon.builder.context(&target);
+        let lock = match Arc::clone(&lock).try_write_owned() {
+            Ok(held) => held,
+            Err(_) => {
+                let why = "until another build of it is done";
+                progress.detail("context", &name, "waiting", why.to_owned());
+                lock.write_owned().await
+            }
+        };
         progress.step("context", &name, "sending");
         let sent = context.bring(daemon, lease).await?;
         let status = match sent {
@@ -339,6 +347,26 @@ fn read(file: &Path, context: &Path, cache: &Path) -> Result<Vec<u8>, ApiError> 
         )
         .help("`build.dockerfile` names it, relative to `build.context`")
     })
+}
+
+/// Builds it as soon as the builder has room for one more.
+async fn in_turn(
+    daemon: &Daemon,
+    lease: &Lease,
+    progress: &Progress,
+    job: &Job<'_>,
+    all: &BTreeMap<String, BuildSpec>,
+) -> Outcome {
+    let room = &daemon.builder.room;
+    let _one = match room.try_acquire() {
+        Ok(one) => Ok(one),
+        Err(_) => {
+            let why = "until another build is done";
+            progress.detail("image", &job.spec.image, "waiting", why.to_owned());
+            room.acquire().await
+        }
+    };
+    one(daemon, lease, progress, job, all).await
 }
 
 async fn one(
