@@ -218,3 +218,51 @@ fn a_key_is_a_file_of_a_sensible_size() {
         assert!(agent_or_key(&path(bad)).is_err(), "{bad}");
     }
 }
+
+#[tokio::test]
+async fn proxies_are_the_engines_and_in_no_argument() {
+    let proxies = [("HTTPS_PROXY", "http://u:hidden@127.0.0.1:3128")];
+    let proxies = proxies.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let spec = BuildSpec {
+        image: "a".to_owned(),
+        proxies: proxies.into(),
+        ..BuildSpec::default()
+    };
+    let command = command(&spec).await;
+    for wanted in [
+        "HTTPS_PROXY=http://u:hidden@host.docker.internal:3128",
+        "https_proxy=http://u:hidden@host.docker.internal:3128",
+        "NO_PROXY=host.docker.internal",
+    ] {
+        assert!(command.env.iter().any(|entry| entry == wanted), "{wanted}");
+    }
+    assert!(!command.args.join(" ").contains("hidden"));
+}
+
+#[tokio::test]
+async fn an_archive_may_begin_with_an_image_of_any_known_registry() {
+    let dir = tempfile::tempdir().unwrap();
+    // Of `user:secret`.
+    let auths = r#"{"auths": {"r.x:5000": {"auth": "dXNlcjpzZWNyZXQ="}}}"#;
+    std::fs::write(dir.path().join("config.json"), auths).unwrap();
+    let options = PullOptions {
+        docker_config: Some(dir.path().to_owned()),
+        ..PullOptions::default()
+    };
+    let spec = BuildSpec {
+        image: "a".to_owned(),
+        context: "https://r.x/a.tar.gz".to_owned(),
+        ..BuildSpec::default()
+    };
+    let mut job = job(&spec, "");
+    let known = async |job: &Job<'_>| {
+        let made = Command::new(job, &BTreeMap::new(), "7", (&options, ALL)).await;
+        let made = made.unwrap();
+        made.files.iter().any(|(path, content)| {
+            path.ends_with("auth.json") && String::from_utf8_lossy(content).contains("r.x:5000")
+        })
+    };
+    assert!(!known(&job).await);
+    job.context = None;
+    assert!(known(&job).await);
+}
