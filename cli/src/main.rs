@@ -20,6 +20,7 @@ mod output;
 mod paths;
 mod progress;
 mod project;
+mod proxies;
 mod source;
 mod terminal;
 mod ui;

@@ -95,8 +95,24 @@ pub struct BuildSpec {
     pub ulimits: BTreeMap<String, (i64, i64)>,
     /// `RUN` has all capabilities.
     pub privileged: bool,
+    /// Proxies: `HTTP_PROXY` and the like. They may have passwords in them.
+    pub proxies: BTreeMap<String, String>,
+    /// Those of `build.platforms` that it is not built for.
+    pub foreign_platforms: Vec<String>,
     /// `pull_policy: build`.
     pub always: bool,
+}
+
+impl BuildSpec {
+    /// The image of a service of which the file does not say how it is called.
+    pub fn image_of(project: &str, service: &str) -> String {
+        format!("{project}-{service}").to_lowercase()
+    }
+
+    /// Does the file name the image, so that a registry may have it?
+    pub fn is_named(&self, project: &str, service: &str) -> bool {
+        self.image != BuildSpec::image_of(project, service)
+    }
 }
 
 impl std::fmt::Debug for BuildSpec {

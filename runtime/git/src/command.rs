@@ -8,13 +8,20 @@ use tokio::process::Command;
 /// Characters of what git said that are kept.
 const MESSAGE: usize = 300;
 
+/// What is checked out goes into images: its modes are the same wherever it is
+/// fetched, and not those that this process keeps its own files to itself with.
+const WITH_MODES: &str = "umask 022 && exec git \"$@\"";
+/// How a shell says that there is no such program.
+const NOT_FOUND: i32 = 127;
+
 /// Gives what it printed. It ends when the future is dropped.
 ///
 /// # Errors
 /// It is not there, or fails: what it said last, in one sentence.
 pub(crate) async fn git(args: &[&str], folder: Option<&Path>) -> Result<String, String> {
-    let mut command = Command::new("git");
+    let mut command = Command::new("sh");
     command
+        .args(["-c", WITH_MODES, "git"])
         // No hooks, and no way to run commands that a URL names.
         .args(["-c", "core.hooksPath=/dev/null"])
         .args(["-c", "protocol.ext.allow=never"])
@@ -33,10 +40,11 @@ pub(crate) async fn git(args: &[&str], folder: Option<&Path>) -> Result<String, 
     if let Some(folder) = folder {
         command.current_dir(folder);
     }
-    let output = command.output().await.map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => "it needs git, which is not in PATH".to_owned(),
-        _ => format!("git: {error}"),
-    })?;
+    let output = command.output().await;
+    let output = output.map_err(|error| format!("git: {error}"))?;
+    if output.status.code() == Some(NOT_FOUND) {
+        return Err("it needs git, which is not in PATH".to_owned());
+    }
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }

@@ -4,6 +4,7 @@
 
 mod command;
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use command::git;
@@ -96,7 +97,8 @@ impl Repository {
             .ok_or_else(|| format!("the repository has no branch or tag `{reference}`"))
     }
 
-    /// Checks a commit out into an empty folder.
+    /// Checks a commit out into an empty folder. All may read what is in it
+    /// afterwards, as in any working tree; a folder above it keeps them away.
     ///
     /// # Errors
     /// git fails: one sentence.
@@ -113,7 +115,8 @@ impl Repository {
             let update = "submodule --quiet update --init --recursive --depth=1";
             git(&update.split(' ').collect::<Vec<_>>(), at).await?;
         }
-        Ok(())
+        let mode = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(folder, mode).map_err(|error| error.to_string())
     }
 }
 

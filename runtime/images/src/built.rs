@@ -1,6 +1,8 @@
 //! What an engine that builds images beside the store has to know: which
 //! layers need not come, and where registries are.
 
+use std::path::{Path, PathBuf};
+
 use crate::assemble::Stack;
 use crate::config::ConfigFile;
 use crate::error::Error;
@@ -51,6 +53,47 @@ impl PullOptions {
         })
     }
 
+    /// The files with certificates of authorities that are trusted for a registry
+    /// beside the system's: name and content. What cannot be read is left out.
+    pub fn authorities(&self, host: &str) -> Vec<(String, Vec<u8>)> {
+        let mut all = Vec::new();
+        for (n, dir) in self.certificates.iter().enumerate() {
+            let entries = std::fs::read_dir(dir.join(host));
+            for entry in entries.into_iter().flatten().flatten() {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                if !name.ends_with(".crt") {
+                    continue;
+                }
+                match small_file(&entry.path()) {
+                    Ok(content) => all.push((format!("{n}-{name}"), content)),
+                    Err(error) => tracing::warn!(%error, name, "certificate of an authority"),
+                }
+            }
+        }
+        all.sort();
+        all
+    }
+
+    /// Registries that Docker's configuration has credentials for, and those that
+    /// may be insecure, where nobody knows which are needed.
+    pub fn known_registries(&self) -> Vec<String> {
+        let path = self
+            .docker_config
+            .as_ref()
+            .map(|dir| dir.join("config.json"));
+        let text = path
+            .and_then(|path| small_file(&path).ok())
+            .unwrap_or_default();
+        let config: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
+        let named = ["auths", "credHelpers"].map(|key| config[key].as_object());
+        let named = named.into_iter().flatten().flat_map(|object| object.keys());
+        let mut all: Vec<String> = named.chain(&self.insecure).cloned().collect();
+        all.retain(|host| crate::reference::valid_host(host));
+        all.sort();
+        all.dedup();
+        all
+    }
+
     /// How to log in at a registry, from Docker's configuration.
     pub async fn credentials(&self, host: &str) -> Option<Login> {
         match credentials::find(host, self.docker_config.as_deref()).await {
@@ -66,6 +109,36 @@ impl PullOptions {
             }),
             Who::Nobody => None,
         }
+    }
+}
+
+/// The authorities that this system trusts (PEM), where programs in Go look for
+/// them; `None` when there are none.
+pub fn system_authorities() -> Option<Vec<u8>> {
+    let own = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
+    let usual = AUTHORITIES.iter().map(PathBuf::from);
+    own.into_iter()
+        .chain(usual)
+        .find_map(|path| small_file(&path).ok())
+}
+
+/// Of Debian, Fedora, openSUSE, RHEL and Alpine (Go: `crypto/x509`,
+/// root_linux.go).
+const AUTHORITIES: [&str; 5] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+/// A regular file of 4 MiB at most.
+fn small_file(path: &Path) -> std::io::Result<Vec<u8>> {
+    const LONGEST: u64 = 4 << 20;
+    let meta = std::fs::metadata(path)?;
+    match meta.is_file() && meta.len() <= LONGEST {
+        true => std::fs::read(path),
+        false => Err(std::io::Error::other("no file of a sensible size")),
     }
 }
 

@@ -42,7 +42,7 @@ mod save;
 mod space;
 mod store;
 
-pub use built::{Upstream, full_name};
+pub use built::{Upstream, full_name, system_authorities};
 pub use commit::{Change, Commit, Spool, parse_change};
 pub use config::{ImageConfig, ImageHealthcheck};
 pub use error::Error;
@@ -50,6 +50,7 @@ pub use gc::Freed;
 pub use image::{Details, Image, ImageSummary};
 pub use manage::{Forgotten, Hold};
 pub use options::PullOptions;
+pub use platform::does_fit;
 pub use progress::{Phase, Progress};
 pub use pull::{Artifact, ArtifactFile, Resolved, artifact, resolve};
 pub use store::Store;

@@ -4,6 +4,15 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+/// Does an image for the platform `there` (`os/arch[/variant]`) do where `wanted`
+/// is asked for? What is no platform says nothing.
+pub fn does_fit(wanted: &str, there: &str) -> bool {
+    match (Platform::parse(wanted), Platform::parse(there)) {
+        (Some(wanted), Some(there)) => wanted.fit(&there).is_some(),
+        _ => true,
+    }
+}
+
 /// Operating system, architecture and variant, in Go's words.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Platform {
@@ -100,6 +109,14 @@ mod tests {
         assert_eq!(fit("linux/amd64", "linux/amd64/v2"), None);
         assert_eq!(fit("linux/amd64", "windows/amd64"), None);
         assert_eq!(fit("linux/amd64", "unknown/unknown"), None);
+    }
+
+    #[test]
+    fn an_image_of_another_platform_does_not_do() {
+        assert!(does_fit("linux/x86_64", "linux/amd64"));
+        assert!(does_fit("amd64", "linux/amd64"));
+        assert!(!does_fit("linux/arm64", "linux/amd64"));
+        assert!(does_fit("linux/arm64", ""));
     }
 
     #[test]

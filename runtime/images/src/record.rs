@@ -106,6 +106,22 @@ impl Record {
         root.join("images").join(format!("{}.json", name.hex()))
     }
 
+    /// The file's time says when its registry was last asked.
+    ///
+    /// # Errors
+    /// Those of the file.
+    pub(crate) fn touch(root: &Path, reference: &str) -> io::Result<()> {
+        let path = Record::file(root, reference);
+        let file = fs::File::options().write(true).open(path)?;
+        file.set_modified(std::time::SystemTime::now())
+    }
+
+    /// When its registry was last asked, or it came from elsewhere.
+    pub(crate) fn asked(root: &Path, reference: &str) -> Option<std::time::SystemTime> {
+        let meta = fs::metadata(Record::file(root, reference)).ok()?;
+        meta.modified().ok()
+    }
+
     /// Reads the record of a reference.
     ///
     /// # Errors

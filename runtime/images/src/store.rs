@@ -35,6 +35,12 @@ pub(crate) const PARALLEL: usize = 4;
 #[derive(Debug, Clone)]
 pub struct Store(Arc<Inner>);
 
+/// The digits of an id, as far as `docker images` shows them, or more.
+fn is_id(word: &str) -> bool {
+    let digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    (12..=64).contains(&word.len()) && word.bytes().all(digit)
+}
+
 /// What the parts of the crate share.
 #[derive(Debug)]
 pub(crate) struct Inner {
@@ -106,7 +112,8 @@ impl Store {
     }
 
     /// Looks an image up by reference, or by id or manifest digest
-    /// (`sha256:…`). `None` when it, or one of its files, is not here.
+    /// (`sha256:…`); by an id also without `sha256:`, and by its first twelve
+    /// digits or more, unless an image has that name. `None` when it, or one of its files, is not here.
     ///
     /// # Errors
     /// The reference is not good, or the store cannot be read.
@@ -119,9 +126,34 @@ impl Store {
                 .find(|record| record.id == digest || record.digest == digest);
             return Ok(found.and_then(|record| record.image(root)));
         }
-        let reference: Reference = reference.parse()?;
-        let record = Record::load(root, &reference.to_string())?;
+        let named = reference.parse::<Reference>();
+        let record = match &named {
+            Ok(named) => Record::load(root, &named.to_string())?,
+            Err(_) => None,
+        };
+        let record = match record {
+            None if is_id(reference) => self.by_id(reference)?,
+            None => named.map(|_| None)?,
+            record => record,
+        };
         Ok(record.and_then(|record| record.image(root)))
+    }
+
+    /// When a registry was last asked for this reference, or it was made or
+    /// loaded; `None` when it is not here.
+    pub fn asked(&self, reference: &str) -> Option<SystemTime> {
+        let reference: Reference = reference.parse().ok()?;
+        Record::asked(&self.0.root, &reference.to_string())
+    }
+
+    /// The image whose id begins with these digits, unless it is not clear which.
+    fn by_id(&self, digits: &str) -> Result<Option<Record>, Error> {
+        let all = Record::all(&self.0.root)?.into_iter();
+        let mut found = all.filter(|record| record.id.hex().starts_with(digits));
+        let first = found.next();
+        let id = first.as_ref().map(|record| record.id.clone());
+        let is_clear = found.all(|other| Some(&other.id) == id.as_ref());
+        Ok(first.filter(|_| is_clear))
     }
 
     pub(crate) fn inner(&self) -> &Arc<Inner> {

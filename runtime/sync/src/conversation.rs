@@ -10,6 +10,7 @@ use stack_protocol::sync::{
     self, Answer, FromGuest, Item, Kind, MAX_COMPARE, Outcome, Stamp, ToGuest,
 };
 
+use crate::beneath;
 use crate::tree::{self, Unreadable};
 
 /// Bytes sent at a time.
@@ -135,7 +136,7 @@ impl<C: Channel> Conversation<C> {
                     Answer::Same => true,
                     Answer::Differs => false,
                     Answer::Content { sha256 } => {
-                        digest(&root.join(&item.path)).is_ok_and(|own| own == sha256)
+                        digest(root, &item.path).is_ok_and(|own| own == sha256)
                     }
                 };
                 if !same {
@@ -242,10 +243,10 @@ impl<C: Channel> Conversation<C> {
         for _ in 0..ATTEMPTS {
             let mut file = None;
             if let Some(Kind::File { stamp, .. }) = &mut step.now {
-                match std::fs::File::open(&path) {
+                match beneath::file(root, &step.path) {
                     Ok(open) => {
-                        if let Ok(meta) = open.metadata() {
-                            *stamp = tree::stamp(&meta);
+                        if let Ok(stat) = rustix::fs::fstat(&open) {
+                            *stamp = tree::stamp(&stat);
                         }
                         file = Some((open, *stamp));
                     }
@@ -314,7 +315,7 @@ impl<C: Channel> Conversation<C> {
                 self.flush().await?;
             }
         }
-        let now = file.metadata().map(|meta| tree::stamp(&meta));
+        let now = rustix::fs::fstat(file).map(|stat| tree::stamp(&stat));
         if now.is_ok_and(|now| now != stamp && now.size <= stamp.size) {
             result = result.and(Err(io::ErrorKind::UnexpectedEof.into()));
         }
@@ -370,9 +371,9 @@ fn other_answer() -> io::Error {
     io::Error::other("the agent gave another answer")
 }
 
-fn digest(path: &Path) -> io::Result<String> {
+fn digest(root: &Path, path: &str) -> io::Result<String> {
     let mut hasher = Sha256::new();
-    io::copy(&mut std::fs::File::open(path)?, &mut hasher)?;
+    io::copy(&mut beneath::file(root, path)?, &mut hasher)?;
     Ok(hasher
         .finalize()
         .iter()
@@ -496,12 +497,30 @@ mod tests {
     }
 
     #[test]
+    fn a_link_in_the_place_of_a_file_is_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("root");
+        std::fs::create_dir_all(root.join("sub")).unwrap();
+        std::fs::write(dir.path().join("key"), "private").unwrap();
+        std::os::unix::fs::symlink("../key", root.join("a")).unwrap();
+        std::os::unix::fs::symlink("../..", root.join("sub/up")).unwrap();
+        let mut steps = [file("a"), file("sub/up/key")];
+        let mut watch = Conversation::new(Guest::default());
+        now(watch.apply(&root, "/t", &mut steps)).unwrap();
+        assert!(steps.iter().all(|step| step.now.is_none()));
+        assert_eq!(watch.channel.told.len(), 2, "{:?}", watch.channel.told);
+        let mut exact = Conversation::new(Guest::default()).exact();
+        assert!(now(exact.apply(&root, "/t", &mut [file("a")])).is_err());
+        assert!(digest(&root, "a").is_err());
+    }
+
+    #[test]
     fn a_file_that_shrinks_is_seen_and_one_that_grows_is_not() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a");
         std::fs::write(&path, "text").unwrap();
         let open = std::fs::File::open(&path).unwrap();
-        let stamp = tree::stamp(&open.metadata().unwrap());
+        let stamp = tree::stamp(&rustix::fs::fstat(&open).unwrap());
         let mut session = Conversation::new(Guest::default());
         std::fs::write(&path, "text and more").unwrap();
         now(session.send_content(&open, stamp)).unwrap().unwrap();

@@ -120,7 +120,7 @@ fn pattern(text: &str) -> Result<Option<Pattern>, String> {
         None => (text, false),
     };
     let parts = text.split('/').filter(|part| !matches!(*part, "" | "."));
-    let clean = parts.collect::<Vec<_>>().join("/");
+    let clean = at_any_depth(&parts.collect::<Vec<_>>().join("/"));
     if clean.is_empty() {
         return Ok(None);
     }
@@ -149,6 +149,32 @@ fn glob(text: &str) -> Result<GlobMatcher, Error> {
         .backslash_escape(true)
         .build()?;
     Ok(glob.compile_matcher())
+}
+
+/// A `**` that begins a name stands for directories before it, as for Docker
+/// (moby/patternmatcher): `**.env` is any path that ends so, and with another
+/// wildcard `**x?` is `**/x?`.
+fn at_any_depth(pattern: &str) -> String {
+    let mut out: Vec<String> = Vec::new();
+    let mut rest = pattern;
+    loop {
+        let (name, later) = match rest.split_once('/') {
+            Some((name, later)) => (name, Some(later)),
+            None => (rest, None),
+        };
+        match name.strip_prefix("**").filter(|end| !end.is_empty()) {
+            None => out.push(name.to_owned()),
+            Some(end) => {
+                let plain = !rest[2..].contains(['*', '?', '[', '\\']);
+                let any = if out.is_empty() && plain { "*" } else { "" };
+                out.extend(["**".to_owned(), format!("{any}{end}")]);
+            }
+        }
+        match later {
+            Some(later) => rest = later,
+            None => return out.join("/"),
+        }
+    }
 }
 
 /// Braces mean themselves, as for Docker.
@@ -203,6 +229,35 @@ mod tests {
         assert!(list.matches("a/b/x.pyc"));
         assert!(list.matches("a/z"));
         assert!(list.matches("a/b/c/z"));
+    }
+
+    #[test]
+    fn two_stars_need_no_slash_after_them() {
+        let list = patterns(&["**.env", "**node_modules", "**x?z", "a/**b", "!**keep.env"]);
+        for path in [
+            ".env",
+            "prod.env",
+            "a/b/prod.env",
+            "web/node_modules/x.js",
+            "old_node_modules",
+            "d/xyz",
+            "a/b",
+            "a/c/d/b",
+        ] {
+            assert!(list.matches(path), "{path}");
+        }
+        for path in [
+            "prod.envs",
+            "d/axyz",
+            "c/b",
+            "a/ab",
+            "b/keep.env",
+            "my-keep.env",
+        ] {
+            assert!(!list.matches(path), "{path}");
+        }
+        assert!(!list.matches_all_in("web/node_modules"));
+        assert!(patterns(&["**node_modules"]).matches_all_in("web/node_modules"));
     }
 
     #[test]

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
 use std::fmt;
-use std::fs::{self, Metadata};
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{FileType, Stat};
 use stack_protocol::sync::{Kind, Stamp};
 
+use crate::beneath::Dir;
 use crate::patterns::Patterns;
 
 /// What is looked at below a path.
@@ -132,15 +132,34 @@ impl Tree {
         };
         let mut found = Found::default();
         let depth = if deep { usize::MAX } else { 1 };
-        if let Err(unreadable) = self.visit(&path, enter, &mut found, depth) {
+        let looked = self
+            .way_to(&path)
+            .and_then(|dir| self.visit(&path, dir.as_ref(), enter, &mut found, depth));
+        if let Err(unreadable) = looked {
             found.unreadable.push(unreadable);
         }
         found
     }
 
+    /// The directory that `path` is in; `None`: there is none below the root.
+    fn way_to(&self, path: &Path) -> Result<Option<Dir>, Unreadable> {
+        let relative = below(&self.root, path).unwrap_or_default();
+        if relative.is_empty() || self.filter.prunes(path) {
+            return Ok(None);
+        }
+        match Dir::parent(&self.root, &relative) {
+            Ok((dir, _)) => Ok(Some(dir)),
+            Err(error) if is_gone(&error) => Ok(None),
+            Err(error) => Err(Unreadable::new(path, error)),
+        }
+    }
+
+    /// `dir` is the directory that it is in, if there is one and it is not the
+    /// root.
     fn visit(
         &mut self,
         path: &Path,
+        dir: Option<&Dir>,
         enter: &mut dyn FnMut(&Path),
         found: &mut Found,
         depth: usize,
@@ -152,18 +171,20 @@ impl Tree {
         if self.filter.prunes(path) {
             return Ok(());
         }
-        let meta = match fs::symlink_metadata(path) {
-            Ok(meta) => Some(meta),
+        let name = relative.rsplit('/').next().unwrap_or_default();
+        let stat = match dir {
+            // A rule's own path may be a link to what it means.
+            _ if relative.is_empty() => rustix::fs::stat(path).map_err(io::Error::from),
+            Some(dir) => dir.stat(name),
+            None => Err(io::ErrorKind::NotFound.into()),
+        };
+        let stat = match stat {
+            Ok(stat) => Some(stat),
             Err(error) if is_gone(&error) => None,
             Err(error) => return Err(Unreadable::new(path, error)),
         };
-        // A rule's own path may be a link to what it means.
-        let meta = match meta {
-            Some(meta) if relative.is_empty() && meta.is_symlink() => fs::metadata(path).ok(),
-            meta => meta,
-        };
         let left_out = self.filter.leaves_out(path, &relative);
-        let now = match meta.as_ref().map(|meta| self.kind(path, meta)) {
+        let now = match stat.as_ref().map(|stat| self.kind(dir, name, stat)) {
             Some(Ok(kind)) => kind,
             Some(Err(error)) if !left_out => return Err(Unreadable::new(path, error)),
             Some(Err(_)) | None => None,
@@ -175,10 +196,10 @@ impl Tree {
         }
         // A directory of which files are wanted is made with them.
         let now = now.map(|kind| Seen {
-            inode: meta
+            inode: stat
                 .as_ref()
-                .filter(|meta| meta.is_file())
-                .map(Metadata::ino),
+                .filter(|stat| file_type(stat) == FileType::RegularFile)
+                .map(|stat| stat.st_ino),
             kind,
         });
         if !left_out && self.seen.get(&relative) != now.as_ref() {
@@ -191,41 +212,49 @@ impl Tree {
                 None => self.seen.remove(&relative),
             };
         }
-        let Some(meta) = meta.filter(|_| is_dir) else {
+        let Some(stat) = stat.filter(|_| is_dir) else {
             return Ok(());
         };
-        let this = (meta.dev(), meta.ino());
+        let this = (stat.st_dev, stat.st_ino);
         // One that was moved here is read whole: nobody tells what is in it.
         let is_same = self.directories.get(&relative) == Some(&this);
         if is_same && depth == 0 {
             return Ok(());
         }
         enter(path);
+        let opened = match dir {
+            Some(dir) if !relative.is_empty() => dir.inside(name),
+            _ => Dir::root(path),
+        };
+        let opened = match opened {
+            Ok(opened) => opened,
+            Err(error) if is_gone(&error) => return Ok(()),
+            Err(error) => return Err(Unreadable::new(path, error)),
+        };
         let depth = match is_same {
             true => depth - 1,
             false => usize::MAX,
         };
         self.directories.insert(relative.clone(), this);
-        self.visit_inside(path, &relative, enter, found, depth)
+        self.visit_inside((path, &relative), &opened, enter, found, depth)
     }
 
     fn visit_inside(
         &mut self,
-        path: &Path,
-        relative: &str,
+        (path, relative): (&Path, &str),
+        dir: &Dir,
         enter: &mut dyn FnMut(&Path),
         found: &mut Found,
         depth: usize,
     ) -> Result<(), Unreadable> {
-        let entries = match fs::read_dir(path) {
+        let entries = match dir.names() {
             Ok(entries) => entries,
             Err(error) if is_gone(&error) => return Ok(()),
             Err(error) => return Err(Unreadable::new(path, error)),
         };
         let mut names = Vec::new();
         for entry in entries {
-            let entry = entry.map_err(|error| Unreadable::new(path, error))?;
-            match entry.file_name().into_string() {
+            match entry.into_string() {
                 Ok(name) => names.push(name),
                 Err(name) if self.exact => self.check_left_out(path, &name)?,
                 Err(_) => {}
@@ -240,7 +269,7 @@ impl Tree {
             .collect();
         let there = names.into_iter().map(|name| path.join(name));
         for child in gone.into_iter().chain(there) {
-            match self.visit(&child, enter, found, depth) {
+            match self.visit(&child, Some(dir), enter, found, depth) {
                 Err(unreadable) if self.exact => return Err(unreadable),
                 // The others are looked at all the same.
                 Err(unreadable) => found.unreadable.push(unreadable),
@@ -251,25 +280,28 @@ impl Tree {
     }
 
     /// `None` for what is not copied: sockets, pipes and devices.
-    fn kind(&self, path: &Path, meta: &Metadata) -> io::Result<Option<Kind>> {
-        let mode = meta.mode() & if self.exact { 0o7777 } else { 0o777 };
-        if meta.is_dir() {
-            return Ok(Some(Kind::Directory { mode }));
+    fn kind(&self, dir: Option<&Dir>, name: &str, stat: &Stat) -> io::Result<Option<Kind>> {
+        let mode = stat.st_mode & if self.exact { 0o7777 } else { 0o777 };
+        match (file_type(stat), dir) {
+            (FileType::Directory, _) => Ok(Some(Kind::Directory { mode })),
+            (FileType::RegularFile, _) => {
+                let stamp = stamp(stat);
+                Ok(Some(Kind::File { stamp, mode }))
+            }
+            (FileType::Symlink, Some(dir)) => {
+                let to = match dir.link(name) {
+                    Ok(to) => to,
+                    Err(error) if self.exact && !is_gone(&error) => return Err(error),
+                    Err(_) => return Ok(None),
+                };
+                match to.into_string() {
+                    Ok(to) => Ok(Some(Kind::Symlink { to })),
+                    Err(_) if self.exact => Err(io::Error::other("where it leads is not UTF-8")),
+                    Err(_) => Ok(None),
+                }
+            }
+            _ => Ok(None),
         }
-        if meta.is_symlink() {
-            let to = match fs::read_link(path) {
-                Ok(to) => to,
-                Err(error) if self.exact && !is_gone(&error) => return Err(error),
-                Err(_) => return Ok(None),
-            };
-            return match to.into_os_string().into_string() {
-                Ok(to) => Ok(Some(Kind::Symlink { to })),
-                Err(_) if self.exact => Err(io::Error::other("where it leads is not UTF-8")),
-                Err(_) => Ok(None),
-            };
-        }
-        let stamp = stamp(meta);
-        Ok(meta.is_file().then_some(Kind::File { stamp, mode }))
     }
 
     /// A name that is not UTF-8 must be left out.
@@ -354,21 +386,25 @@ impl Unreadable {
     }
 }
 
+/// It is not there, or something else stands in the way.
 fn is_gone(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-    )
+    let looped = rustix::io::Errno::from_io_error(error) == Some(rustix::io::Errno::LOOP);
+    let kind = error.kind();
+    looped || matches!(kind, io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+fn file_type(stat: &Stat) -> FileType {
+    FileType::from_raw_mode(stat.st_mode)
 }
 
 /// How a change of a file is noticed.
-pub fn stamp(meta: &Metadata) -> Stamp {
+pub(crate) fn stamp(stat: &Stat) -> Stamp {
     Stamp {
-        size: meta.size(),
-        modified_ns: meta
-            .mtime()
+        size: stat.st_size.cast_unsigned(),
+        modified_ns: stat
+            .st_mtime
             .saturating_mul(1_000_000_000)
-            .saturating_add(meta.mtime_nsec()),
+            .saturating_add_unsigned(stat.st_mtime_nsec),
     }
 }
 

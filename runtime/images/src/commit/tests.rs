@@ -130,6 +130,59 @@ async fn an_image_of_many_layers_takes_more() {
 }
 
 #[tokio::test]
+async fn a_pull_that_brings_nothing_new_counts_as_asked() {
+    let registry = TestRegistry::start().await;
+    registry.add(
+        "1",
+        &TestImage::new(&[Archive::new().file("f", b"1").finish()]),
+    );
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(&dir.path().join("store")).unwrap();
+    let name = registry.reference("x:1");
+    assert!(store.asked(&name).is_none());
+    for _ in 0..2 {
+        let before = std::time::SystemTime::now() - std::time::Duration::from_secs(1);
+        store
+            .pull(&name, &PullOptions::default(), |_| {})
+            .await
+            .unwrap();
+        assert!(store.asked(&name).unwrap() > before);
+        // As if it had been a while ago.
+        let entries = std::fs::read_dir(dir.path().join("store/images")).unwrap();
+        for entry in entries {
+            let file = File::options()
+                .write(true)
+                .open(entry.unwrap().path())
+                .unwrap();
+            file.set_modified(std::time::UNIX_EPOCH).unwrap();
+        }
+        assert!(store.asked(&name).unwrap() < before);
+    }
+}
+
+#[tokio::test]
+async fn an_id_needs_no_algorithm_and_not_all_its_digits() {
+    let (_dir, store, base) = with_base(1).await;
+    let id = store.get(&base).unwrap().unwrap().id;
+    let digits = id.strip_prefix("sha256:").unwrap();
+    for word in [digits, &digits[..12], &id] {
+        let found = store.get(word).unwrap().map(|image| image.id);
+        assert_eq!(found.as_deref(), Some(id.as_str()), "{word}");
+    }
+    assert!(store.get(&digits[..11]).unwrap().is_none());
+    assert!(store.get(&"0".repeat(64)).unwrap().is_none());
+    // A name comes first, as with Docker.
+    let made = Commit {
+        name: Some(digits[..12].to_owned()),
+        ..order(&base, Vec::new())
+    };
+    let spool = layer(&store, Archive::new().file("new", b"1"));
+    let made = store.commit(&made, spool).await.unwrap();
+    let found = store.get(&digits[..12]).unwrap().unwrap();
+    assert_eq!(found.id, made.id);
+}
+
+#[tokio::test]
 async fn a_bad_archive_makes_no_image() {
     let (_dir, store, base) = with_base(1).await;
     let mut file = store.spool().unwrap();

@@ -64,6 +64,9 @@ pub(crate) async fn pull(
         for layer in &manifest.layers {
             reporter(&report, asked, layer).at(Phase::Exists, 0);
         }
+        if let Err(error) = Record::touch(&store.root, &name) {
+            tracing::warn!(%error, name, "when it was asked for is not kept");
+        }
         return Ok(image);
     }
 

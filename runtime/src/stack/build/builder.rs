@@ -16,7 +16,7 @@ use stack_api::spec::{
 };
 use stack_protocol::config::Exec;
 use stack_vmm::Agent;
-use tokio::sync::RwLock;
+use tokio::sync::{RwLock, Semaphore};
 
 use super::super::images::{self, PullOrder, Wanted};
 use super::super::{create, down, networks, wait};
@@ -47,8 +47,12 @@ const STORAGE: &str = "[storage]\ndriver = \"overlay\"\nrunroot = \"/run/contain
     graphroot = \"/var/lib/containers/storage\"\n";
 const POLICY: &str = "{\"default\": [{\"type\": \"insecureAcceptAnything\"}]}\n";
 
+/// Memory of the VM for each build that runs beside others: a compiler has as
+/// much as that, and the engine's own processes.
+const MEMORY_OF_ONE: u64 = 1536 << 20;
+
 /// What the daemon keeps of it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Builder {
     /// Held while it is made or stopped.
     turn: tokio::sync::Mutex<()>,
@@ -63,6 +67,31 @@ pub struct Builder {
     users: AtomicUsize,
     /// Builds that were ever begun.
     begun: AtomicUsize,
+    /// One for each build that may run beside others, of whatever stack.
+    pub(super) room: Semaphore,
+}
+
+impl Default for Builder {
+    fn default() -> Builder {
+        let room = at_a_time(memory(), cpus());
+        Builder {
+            turn: tokio::sync::Mutex::default(),
+            bringing: tokio::sync::Mutex::default(),
+            contexts: Mutex::default(),
+            fetched: RwLock::default(),
+            users: AtomicUsize::default(),
+            begun: AtomicUsize::default(),
+            room: Semaphore::new(room),
+        }
+    }
+}
+
+/// How many builds run side by side in a VM with so much memory and so many
+/// processors.
+fn at_a_time(memory: u64, cpus: u32) -> usize {
+    let fit = usize::try_from(memory / MEMORY_OF_ONE).unwrap_or(usize::MAX);
+    // One of them may wait for the network.
+    fit.clamp(1, cpus as usize + 1)
 }
 
 impl Builder {
@@ -446,11 +475,21 @@ fn idle() -> Duration {
     setting("STACK_BUILDER_IDLE").map_or(IDLE, Duration::from_secs)
 }
 
+/// Bytes of memory that its VM has.
+fn memory() -> u64 {
+    let own = || MEMORY.min(crate::host::memory().total / 2);
+    setting("STACK_BUILDER_MEMORY").unwrap_or_else(own)
+}
+
+/// Processors that its VM has.
+fn cpus() -> u32 {
+    let own = || std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
+    let given = setting("STACK_BUILDER_CPUS").and_then(|n| u32::try_from(n).ok());
+    given.unwrap_or_else(own)
+}
+
 fn spec() -> StackSpec {
     let image = std::env::var("STACK_BUILDER_IMAGE").ok();
-    let memory = setting("STACK_BUILDER_MEMORY");
-    let cpus = setting("STACK_BUILDER_CPUS").and_then(|n| u32::try_from(n).ok());
-    let own = || std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
     let file = |target: &str, content: &str| FileSpec {
         source: target.to_owned(),
         target: target.to_owned(),
@@ -487,8 +526,8 @@ fn spec() -> StackSpec {
             file("/etc/containers/policy.json", POLICY),
         ],
         machine: MachineSpec {
-            memory: memory.or_else(|| Some(MEMORY.min(crate::host::memory().total / 2))),
-            vcpus: Some(cpus.unwrap_or_else(own)),
+            memory: Some(memory()),
+            vcpus: Some(cpus()),
             ..MachineSpec::default()
         },
         ..ServiceSpec::default()
@@ -520,6 +559,15 @@ fn spec() -> StackSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn as_many_builds_run_side_by_side_as_have_room() {
+        let gib = 1 << 30;
+        assert_eq!(at_a_time(4 * gib, 8), 2);
+        assert_eq!(at_a_time(gib, 8), 1);
+        assert_eq!(at_a_time(64 * gib, 2), 3);
+        assert_eq!(at_a_time(64 * gib, 64), 42);
+    }
 
     #[test]
     fn a_full_disk_has_a_way_out() {

@@ -9,10 +9,10 @@ use stack_api::event::ApiError;
 use stack_images::PullOptions;
 
 use super::builder::{self, Tools};
-use super::{Job, dockerfile, images, registries};
+use super::{Job, dockerfile, images, registries, source};
 
 /// Bytes of an SSH key at most.
-const MAX_KEY: u64 = 1 << 20;
+const MAX_KEY: usize = 1 << 20;
 
 /// A build as a command.
 pub(super) struct Command {
@@ -62,6 +62,11 @@ impl Command {
         let mut named = job.images();
         let caches = job.spec.cache_from.iter().chain(&job.spec.cache_to);
         named.extend(caches.filter_map(|place| repository(place)));
+        if job.context.is_none() && job.spec.dockerfile_inline.is_none() {
+            // What it begins with is known to the engine alone.
+            let known = options.known_registries().into_iter();
+            named.extend(known.map(|host| format!("{host}/any")));
+        }
         let conf = registries::conf(options, &named);
         let path = command.file("registries.conf", conf.into_bytes());
         command
@@ -71,6 +76,8 @@ impl Command {
             let path = command.file("auth.json", auth);
             command.env.push(format!("REGISTRY_AUTH_FILE={path}"));
         }
+        command.trust(options, &named);
+        command.proxies(job.spec);
         command.args.push(match &job.context {
             Some(context) => context.target(),
             None => match job.spec.context.split_once("://") {
@@ -156,7 +163,7 @@ impl Command {
             }
             return;
         };
-        let path = self.file("Dockerfile", job.dockerfile.0.clone().into_bytes());
+        let path = self.file("Dockerfile", job.content.clone());
         self.option("--file", &path);
         // It has been heeded already.
         let path = self.file("dockerignore", Vec::new());
@@ -218,6 +225,28 @@ impl Command {
             self.option("--build-context", &format!("{name}={place}"));
         }
         Ok(())
+    }
+
+    /// Whom the engine trusts: whom this host does.
+    fn trust(&mut self, options: &PullOptions, images: &[String]) {
+        self.files.extend(registries::authorities(options, images));
+        if let Some(authorities) = stack_images::system_authorities() {
+            let path = self.file("authorities.pem", authorities);
+            self.env.push(format!("SSL_CERT_FILE={path}"));
+        }
+    }
+
+    /// For the engine, which gives them to each `RUN`.
+    fn proxies(&mut self, spec: &BuildSpec) {
+        let mut proxies = spec.proxies.clone();
+        if !proxies.is_empty() {
+            proxies.entry("NO_PROXY".to_owned()).or_default();
+        }
+        for (name, value) in proxies {
+            let value = registries::proxy(&name, &value);
+            self.env.push(format!("{}={value}", name.to_lowercase()));
+            self.env.push(format!("{name}={value}"));
+        }
     }
 
     fn keys(&mut self, job: &Job<'_>) -> Result<(), ApiError> {
@@ -283,11 +312,11 @@ fn agent_or_key(path: &str) -> Result<Ssh, String> {
     if meta.file_type().is_socket() {
         return Ok(Ssh::Agent(path.into()));
     }
-    if meta.len() > MAX_KEY {
-        return Err("it is too large".to_owned());
+    let key = source::read(path.as_ref(), None).map_err(|error| error.to_string())?;
+    match key.len() > MAX_KEY {
+        true => Err("it is too large".to_owned()),
+        false => Ok(Ssh::Key(key)),
     }
-    let key = std::fs::read(path).map_err(|error| error.to_string())?;
-    Ok(Ssh::Key(key))
 }
 
 fn bad_key(job: &Job<'_>, id: &str, key: &str, why: &str) -> ApiError {

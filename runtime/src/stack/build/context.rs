@@ -55,7 +55,8 @@ impl Context {
         for file in own.into_iter().chain([general]) {
             match source::read(&file, inside.as_deref()) {
                 Ok(text) => {
-                    ignore = Some(text);
+                    // What is no text matches no name that could be brought in.
+                    ignore = Some(String::from_utf8_lossy(&text).into_owned());
                     break;
                 }
                 Err(error) if is_missing(&error) => {}
@@ -217,7 +218,8 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
         };
-        write(".dockerignore", "docs\n!docs/README.md\n*.log\n");
+        let ignore = b"# caf\xe9\ndocs\n!docs/README.md\n*.log\n";
+        std::fs::write(dir.path().join(".dockerignore"), ignore).unwrap();
         write("docs/README.md", "");
         write("docs/other.md", "");
         write("app.log", "");

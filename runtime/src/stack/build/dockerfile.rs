@@ -4,6 +4,12 @@
 
 use std::collections::BTreeMap;
 
+/// Bytes of a value at most, of all of them, and how many defaults may be in
+/// each other: a Dockerfile may be anybody's.
+const LONGEST: usize = 64 << 10;
+const ALL: usize = 16 << 20;
+const DEPTH: usize = 32;
+
 /// An instruction.
 #[derive(Debug, PartialEq, Eq)]
 struct Instruction {
@@ -105,14 +111,24 @@ fn plain(text: &str) -> String {
 
 /// The images that stages begin with or copy from, as far as they can be
 /// told: stages and `scratch` are none.
-pub(super) fn images(text: &str, args: &BTreeMap<String, String>) -> Vec<String> {
+///
+/// # Errors
+/// A value is longer, or its defaults are in each other more deeply, than
+/// anybody means: the line.
+pub(super) fn images(text: &str, args: &BTreeMap<String, String>) -> Result<Vec<String>, String> {
     let mut values = platform();
+    let mut size = 0;
     let mut stages: Vec<String> = Vec::new();
     let mut found: Vec<String> = Vec::new();
     for instruction in instructions(text) {
         let mut words = instruction.text.split(' ');
         let keyword = words.next().unwrap_or_default();
         let words: Vec<&str> = words.collect();
+        let line = instruction.line;
+        let full = |text: &str, values: &BTreeMap<String, String>| {
+            let text = expand(text, values, DEPTH).filter(|text| text.len() <= LONGEST);
+            text.ok_or_else(|| format!("line {line}: a value is too long, or too deeply nested"))
+        };
         let images: Vec<String> = match keyword {
             // Only those before the first stage count.
             "ARG" if stages.is_empty() => {
@@ -122,15 +138,19 @@ pub(super) fn images(text: &str, args: &BTreeMap<String, String>) -> Vec<String>
                         None => (word, None),
                     };
                     let default = default.map(|text| text.trim_matches(['"', '\'']));
-                    let default = default.map(|text| expand(text, &values));
+                    let default = default.map(|text| full(text, &values)).transpose()?;
                     let value = args.get(name).cloned().or(default);
+                    size += value.as_ref().map_or(0, String::len);
+                    if size > ALL {
+                        return Err(format!("line {line}: all values together are too long"));
+                    }
                     values.extend(value.map(|value| (name.to_owned(), value)));
                 }
                 continue;
             }
             "FROM" => {
                 let mut rest = words.iter().filter(|word| !word.starts_with("--"));
-                let image = rest.next().map(|image| expand(image, &values));
+                let image = rest.next().map(|image| full(image, &values)).transpose()?;
                 let is_as = rest.next().is_some_and(|w| w.eq_ignore_ascii_case("as"));
                 let name = rest.next().filter(|_| is_as).map_or("", |name| name);
                 let known = image.filter(|image| !stages.contains(&image.to_lowercase()));
@@ -149,8 +169,9 @@ pub(super) fn images(text: &str, args: &BTreeMap<String, String>) -> Vec<String>
                 let is_image = |image: &String| {
                     image.parse::<usize>().is_err() && !stages.contains(&image.to_lowercase())
                 };
-                let images = from.map(|image| expand(image, &values));
-                images.filter(is_image).collect()
+                let images = from.map(|image| full(image, &values));
+                let images: Vec<String> = images.collect::<Result<_, _>>()?;
+                images.into_iter().filter(is_image).collect()
             }
             _ => continue,
         };
@@ -160,7 +181,7 @@ pub(super) fn images(text: &str, args: &BTreeMap<String, String>) -> Vec<String>
             }
         }
     }
-    found
+    Ok(found)
 }
 
 /// The values that every build has (Dockerfile reference, "Automatic platform
@@ -185,7 +206,10 @@ fn platform() -> BTreeMap<String, String> {
 }
 
 /// Replaces `$NAME` and `${NAME}`, also with `-`, `:-`, `+` or `:+` and a text.
-fn expand(text: &str, values: &BTreeMap<String, String>) -> String {
+/// `None`: there are more than `depth` of these in each other, or it becomes too
+/// long.
+fn expand(text: &str, values: &BTreeMap<String, String>, depth: usize) -> Option<String> {
+    let inner = |text: &str| expand(text, values, depth.checked_sub(1)?);
     let mut out = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('$') {
@@ -202,19 +226,22 @@ fn expand(text: &str, values: &BTreeMap<String, String>) -> String {
         let value = values.get(name);
         let full = value.filter(|value| !value.is_empty());
         if let Some(other) = how.strip_prefix(":-") {
-            out += &full.cloned().unwrap_or_else(|| expand(other, values));
+            out += &full.cloned().map_or_else(|| inner(other), Some)?;
         } else if let Some(other) = how.strip_prefix('-') {
-            out += &value.cloned().unwrap_or_else(|| expand(other, values));
+            out += &value.cloned().map_or_else(|| inner(other), Some)?;
         } else if let Some(other) = how.strip_prefix(":+") {
-            out += &full.map(|_| expand(other, values)).unwrap_or_default();
+            out += &full.map_or_else(|| Some(String::new()), |_| inner(other))?;
         } else if let Some(other) = how.strip_prefix('+') {
-            out += &value.map(|_| expand(other, values)).unwrap_or_default();
+            out += &value.map_or_else(|| Some(String::new()), |_| inner(other))?;
         } else {
             out.push_str(value.map_or("", String::as_str));
         }
+        if out.len() > LONGEST {
+            return None;
+        }
         rest = left;
     }
-    out + rest
+    Some(out + rest)
 }
 
 /// Where the brace is that closes the one before the text; its end, if there is
@@ -270,17 +297,17 @@ mod tests {
     #[test]
     fn images_are_found() {
         let none = BTreeMap::new();
-        assert_eq!(images(FILE, &none), ["base:1", "tools:2"]);
+        assert_eq!(images(FILE, &none).unwrap(), ["base:1", "tools:2"]);
         let args = BTreeMap::from([("VERSION".to_owned(), "7".to_owned())]);
-        assert_eq!(images(FILE, &args)[0], "base:7");
-        assert!(images("FROM scratch\n", &none).is_empty());
-        assert_eq!(images("FROM ${X:-y}", &none), ["y"]);
+        assert_eq!(images(FILE, &args).unwrap()[0], "base:7");
+        assert!(images("FROM scratch\n", &none).unwrap().is_empty());
+        assert_eq!(images("FROM ${X:-y}", &none).unwrap(), ["y"]);
     }
 
     #[test]
     fn names_of_images_are_put_together() {
-        let found =
-            |text: &str| images(text, &BTreeMap::from([("SET".to_owned(), "1".to_owned())]));
+        let set = BTreeMap::from([("SET".to_owned(), "1".to_owned())]);
+        let found = |text: &str| images(text, &set).unwrap();
         let arg = "ARG SET\nARG EMPTY=\nARG UNSET\nARG MADE=\"x:${SET}\"\n";
         for (from, image) in [
             ("$MADE", "x:1"),
@@ -296,10 +323,31 @@ mod tests {
     }
 
     #[test]
+    fn what_would_take_all_memory_is_an_error() {
+        let none = BTreeMap::new();
+        let nested = |depth| format!("FROM {}b{}\n", "${a:-".repeat(depth), "}".repeat(depth));
+        assert_eq!(images(&nested(20), &none).unwrap(), ["b"]);
+        assert!(
+            images(&nested(20_000), &none)
+                .unwrap_err()
+                .contains("line 1")
+        );
+        let doubled = |n| format!("ARG a{n}=$a{0}$a{0}\n", n - 1);
+        let bomb: String = (1..60).map(doubled).collect();
+        assert!(images(&format!("ARG a0=xx\n{bomb}"), &none).is_err());
+        let many = "ARG b=$a\n".repeat(20_000);
+        let text = format!("ARG a={}\n{many}", "x".repeat(1000));
+        assert!(images(&text, &none).unwrap_err().contains("together"));
+    }
+
+    #[test]
     fn all_options_of_an_instruction_count_and_no_words_of_its_command() {
         let text = "FROM a\nRUN --mount=from=b,target=/b --mount=type=bind,from=c,target=/c \\\n  \
             tool --from=d\nCOPY --chown=1 --from=e /x --from=f\n";
-        assert_eq!(images(text, &BTreeMap::new()), ["a", "b", "c", "e"]);
+        assert_eq!(
+            images(text, &BTreeMap::new()).unwrap(),
+            ["a", "b", "c", "e"]
+        );
     }
 
     #[test]

@@ -11,6 +11,10 @@ use stack_git::{Parts, Repository};
 /// How long git may take.
 const PATIENCE: Duration = Duration::from_secs(600);
 
+/// Follows the commit in the name of a folder: another one where what is in it
+/// is not what it would be now. Without one, nobody but its owner may read it.
+const AS_NOW: &str = ".2";
+
 /// Fetches it into the cache, unless that commit is there; gives the
 /// folder. Submodules are fetched, too; `.git` is left out.
 ///
@@ -36,7 +40,7 @@ async fn fetch_into(repository: &Repository, cache: &Path) -> Result<PathBuf, St
     }
     let commit = repository.commit().await?;
     let failed = |error: std::io::Error| error.to_string();
-    let whole = cache.join("git").join(&commit);
+    let whole = cache.join("git").join(format!("{commit}{AS_NOW}"));
     if !whole.exists() {
         std::fs::create_dir_all(cache.join("git")).map_err(failed)?;
         let new = tempfile::Builder::new()
@@ -72,6 +76,7 @@ pub(super) fn repository_of(folder: &Path, cache: &Path) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
 
     #[tokio::test]
     async fn a_folder_of_a_commit_is_fetched_once() {
@@ -95,8 +100,14 @@ mod tests {
             reference: reference.to_owned(),
             below: folder.to_owned(),
         };
+        // As the daemon keeps its own files to itself.
+        rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
         let first = fetch(&repository("v1", "app"), &cache).await.unwrap();
         assert_eq!(std::fs::read_to_string(first.join("f")).unwrap(), "1");
+        for path in [first.as_path(), &first.join("f"), first.parent().unwrap()] {
+            let mode = path.metadata().unwrap().permissions().mode();
+            assert_eq!(mode & 0o055, if path.is_dir() { 0o055 } else { 0o044 });
+        }
         assert_eq!(
             fetch(&repository("main", "/app"), &cache).await.unwrap(),
             first

@@ -42,8 +42,10 @@ use forward::Forward;
 struct Job<'a> {
     service: &'a str,
     spec: &'a BuildSpec,
-    /// Content of the Dockerfile, and how it is called.
+    /// Content of the Dockerfile as text, and how it is called.
     dockerfile: (String, String),
+    /// Its content as it is: not all of it need be text.
+    content: Vec<u8>,
     /// `None`: the engine fetches it.
     context: Option<Context>,
     /// More contexts that are directories, by name.
@@ -131,7 +133,7 @@ async fn in_order(
                 .into_iter()
                 .filter_map(|name| jobs.get(name))
                 .map(|job| {
-                    let built = one(daemon, lease, progress, job, builds);
+                    let built = in_turn(daemon, lease, progress, job, builds);
                     async move { built.await.map(|()| job.service) }
                 }),
         );
@@ -204,7 +206,15 @@ async fn bring<'a>(
     // In the order of their names, as everybody does.
     for (target, context) in contexts {
         let name = context.path.display().to_string();
-        let lock = daemon.builder.context(&target).write_owned().await;
+        let lock = daemon.builder.context(&target);
+        let lock = match Arc::clone(&lock).try_write_owned() {
+            Ok(held) => held,
+            Err(_) => {
+                let why = "until another build of it is done";
+                progress.detail("context", &name, "waiting", why.to_owned());
+                lock.write_owned().await
+            }
+        };
         progress.step("context", &name, "sending");
         let sent = context.bring(daemon, lease).await?;
         let status = match sent {
@@ -229,33 +239,46 @@ impl<'a> Job<'a> {
             let mut job = Job {
                 service,
                 spec,
+                content: inline.clone().into_bytes(),
                 dockerfile: (inline, spec.dockerfile.clone()),
                 context: None,
                 more: BTreeMap::new(),
             };
+            job.check().map_err(failed)?;
             job.add_contexts(cache).map_err(failed)?;
             return Ok(job);
         }
         let path = Path::new(&spec.context);
         let file = (spec.dockerfile_inline.is_none()).then(|| path.join(&spec.dockerfile));
         let context = Context::open(path, file.as_deref(), cache).map_err(failed)?;
-        let dockerfile = match (&spec.dockerfile_inline, &file) {
-            (Some(inline), _) => (inline.clone(), "dockerfile_inline".to_owned()),
+        let (content, name) = match (&spec.dockerfile_inline, &file) {
+            (Some(inline), _) => (inline.clone().into_bytes(), "dockerfile_inline".to_owned()),
             (None, Some(file)) => (
                 read(file, path, cache).map_err(failed)?,
                 spec.dockerfile.clone(),
             ),
-            (None, None) => (String::new(), String::new()),
+            (None, None) => (Vec::new(), String::new()),
         };
         let mut job = Job {
             service,
             spec,
-            dockerfile,
+            dockerfile: (String::from_utf8_lossy(&content).into_owned(), name),
+            content,
             context: Some(context),
             more: BTreeMap::new(),
         };
+        job.check().map_err(failed)?;
         job.add_contexts(cache).map_err(failed)?;
         Ok(job)
+    }
+
+    /// Can it be told what the Dockerfile begins with?
+    fn check(&self) -> Outcome {
+        let (text, name) = &self.dockerfile;
+        let images = dockerfile::images(text, &self.spec.args);
+        images
+            .map(drop)
+            .map_err(|why| ApiError::new("bad_dockerfile", format!("{name}: {why}")))
     }
 
     fn add_contexts(&mut self, cache: &Path) -> Outcome {
@@ -288,7 +311,8 @@ impl<'a> Job<'a> {
 
     /// Images that it begins with or copies from.
     fn images(&self) -> Vec<String> {
-        let mut images = dockerfile::images(&self.dockerfile.0, &self.spec.args);
+        let images = dockerfile::images(&self.dockerfile.0, &self.spec.args);
+        let mut images = images.unwrap_or_default();
         let contexts = &self.spec.additional_contexts;
         images.retain(|image| !contexts.contains_key(image));
         let named = contexts.values();
@@ -308,11 +332,14 @@ fn is_directory(place: &str) -> bool {
     Path::new(place).is_absolute()
 }
 
-fn read(file: &Path, context: &Path, cache: &Path) -> Result<String, ApiError> {
+fn read(file: &Path, context: &Path, cache: &Path) -> Result<Vec<u8>, ApiError> {
     let inside = git::repository_of(context, cache);
     let text = source::read(file, inside.as_deref());
     // Not every engine passes over a mark of the byte order.
-    let text = text.map(|text| text.trim_start_matches('\u{feff}').to_owned());
+    let text = text.map(|text| match text.strip_prefix(b"\xef\xbb\xbf") {
+        Some(rest) => rest.to_vec(),
+        None => text,
+    });
     text.map_err(|why| {
         ApiError::new(
             "no_dockerfile",
@@ -320,6 +347,26 @@ fn read(file: &Path, context: &Path, cache: &Path) -> Result<String, ApiError> {
         )
         .help("`build.dockerfile` names it, relative to `build.context`")
     })
+}
+
+/// Builds it as soon as the builder has room for one more.
+async fn in_turn(
+    daemon: &Daemon,
+    lease: &Lease,
+    progress: &Progress,
+    job: &Job<'_>,
+    all: &BTreeMap<String, BuildSpec>,
+) -> Outcome {
+    let room = &daemon.builder.room;
+    let _one = match room.try_acquire() {
+        Ok(one) => Ok(one),
+        Err(_) => {
+            let why = "until another build is done";
+            progress.detail("image", &job.spec.image, "waiting", why.to_owned());
+            room.acquire().await
+        }
+    };
+    one(daemon, lease, progress, job, all).await
 }
 
 async fn one(

@@ -170,6 +170,7 @@ mod tests {
                 service,
                 spec,
                 dockerfile: (spec.dockerfile_inline.clone().unwrap(), String::new()),
+                content: Vec::new(),
                 context: Some(Context {
                     path: "/".into(),
                     ignore: None,

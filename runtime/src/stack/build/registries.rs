@@ -55,6 +55,39 @@ pub(super) fn reached(place: &str) -> String {
     }
 }
 
+/// A proxy's address as the builder reaches it; a list of hosts without one has
+/// this host's name besides.
+pub(super) fn proxy(name: &str, value: &str) -> String {
+    if name == "NO_PROXY" {
+        return format!("{value},{HOST}").trim_start_matches(',').to_owned();
+    }
+    let (scheme, rest) = match value.split_once("://") {
+        Some((scheme, rest)) => (format!("{scheme}://"), rest),
+        None => (String::new(), value),
+    };
+    let (who, rest) = match rest.rsplit_once('@') {
+        Some((who, rest)) => (format!("{who}@"), rest),
+        None => (String::new(), rest),
+    };
+    let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let slash = if rest.contains('/') { "/" } else { "" };
+    format!("{scheme}{who}{}{slash}{path}", seen_from_a_vm(host))
+}
+
+/// Files that say which authorities are trusted for the registries of these
+/// images (containers-certs.d(5)).
+pub(super) fn authorities(options: &PullOptions, images: &[String]) -> Vec<(String, Vec<u8>)> {
+    let mut files = Vec::new();
+    for upstream in upstreams(options, images).values() {
+        let host = &upstream.host;
+        let seen = seen_from_a_vm(host);
+        let own = options.authorities(host).into_iter();
+        let path = |name: String| format!("/etc/containers/certs.d/{seen}/{name}");
+        files.extend(own.map(|(name, content)| (path(name), content)));
+    }
+    files
+}
+
 /// The credentials for these registries; `None`: there are none.
 pub(super) async fn auth(options: &PullOptions, images: &[String]) -> Option<Vec<u8>> {
     let mut auths = serde_json::Map::new();
@@ -148,6 +181,40 @@ mod tests {
         ));
         assert!(text.contains("prefix = \"host.docker.internal:7\""));
         assert!(!text.contains("ghcr.io"));
+    }
+
+    #[test]
+    fn a_proxy_on_this_host_is_reached_from_a_vm() {
+        for (there, seen) in [
+            ("http://127.0.0.1:3128", "http://host.docker.internal:3128"),
+            (
+                "http://u:p@localhost:1/",
+                "http://u:p@host.docker.internal:1/",
+            ),
+            ("proxy.x:8080", "proxy.x:8080"),
+            ("http://proxy.x:8080", "http://proxy.x:8080"),
+        ] {
+            assert_eq!(proxy("HTTP_PROXY", there), seen);
+        }
+        assert_eq!(proxy("NO_PROXY", ""), "host.docker.internal");
+        assert_eq!(proxy("NO_PROXY", ".x"), ".x,host.docker.internal");
+    }
+
+    #[test]
+    fn authorities_of_a_registry_are_brought_in() {
+        let dir = tempfile::tempdir().unwrap();
+        let of = dir.path().join("r.x:5000");
+        std::fs::create_dir(&of).unwrap();
+        std::fs::write(of.join("ca.crt"), "PEM").unwrap();
+        std::fs::write(of.join("client.key"), "private").unwrap();
+        let options = PullOptions {
+            certificates: vec![dir.path().to_owned()],
+            ..PullOptions::default()
+        };
+        let files = authorities(&options, &["r.x:5000/a:1".to_owned()]);
+        let path = "/etc/containers/certs.d/r.x:5000/0-ca.crt".to_owned();
+        assert_eq!(files, [(path, b"PEM".to_vec())]);
+        assert!(authorities(&options, &["other.x/a".to_owned()]).is_empty());
     }
 
     #[test]

@@ -13,7 +13,7 @@ const MAX: u64 = 4 << 20;
 ///
 /// # Errors
 /// It is not there, no regular file, too large or outside.
-pub(super) fn read(path: &Path, inside: Option<&Path>) -> io::Result<String> {
+pub(super) fn read(path: &Path, inside: Option<&Path>) -> io::Result<Vec<u8>> {
     let real = path.canonicalize()?;
     if let Some(inside) = inside
         && !real.starts_with(inside.canonicalize()?)
@@ -28,8 +28,8 @@ pub(super) fn read(path: &Path, inside: Option<&Path>) -> io::Result<String> {
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("it is no regular file"));
     }
-    let mut text = String::new();
-    file.take(MAX + 1).read_to_string(&mut text)?;
+    let mut text = Vec::new();
+    file.take(MAX + 1).read_to_end(&mut text)?;
     match text.len() as u64 > MAX {
         true => Err(io::Error::other("it has more than 4 MiB")),
         false => Ok(text),
@@ -58,12 +58,12 @@ mod tests {
         .unwrap();
         std::fs::write(inside.join("large"), vec![b'a'; MAX as usize + 1]).unwrap();
         let within = |name: &str| read(&inside.join(name), Some(&inside));
-        assert_eq!(within("a").unwrap(), "FROM x");
-        assert_eq!(within("link").unwrap(), "FROM x");
+        assert_eq!(within("a").unwrap(), b"FROM x");
+        assert_eq!(within("link").unwrap(), b"FROM x");
         for bad in ["out", "zero", "pipe", "large", "none", "."] {
             assert!(within(bad).is_err(), "{bad}");
         }
-        assert_eq!(read(&inside.join("out"), None).unwrap(), "secret");
+        assert_eq!(read(&inside.join("out"), None).unwrap(), b"secret");
         assert!(read(&inside.join("pipe"), None).is_err());
     }
 }

@@ -233,3 +233,31 @@ fn another_file_with_the_same_size_and_time_is_a_change() {
     assert_eq!(case.look("a", false), ["+a"]);
     assert!(case.look("a", false).is_empty());
 }
+
+#[test]
+fn a_link_in_the_place_of_a_directory_shows_nothing_of_where_it_leads() {
+    let secret = tempfile::tempdir().unwrap();
+    fs::write(secret.path().join("key"), "private").unwrap();
+    let mut case = Case::new(&[], &[]);
+    case.write("sub/deep/a", "1");
+    let root = case.folder.path().to_path_buf();
+    // It is put there after the directory was looked at and before it is read.
+    let mut swapped = false;
+    let mut swap = |path: &Path| {
+        if !swapped && path.ends_with("sub") {
+            swapped = true;
+            fs::remove_dir_all(path).unwrap();
+            std::os::unix::fs::symlink(secret.path(), path).unwrap();
+        }
+    };
+    let paths = |found: Found| -> Vec<String> {
+        let paths = found.changes.into_iter().map(|change| change.path);
+        paths.collect()
+    };
+    assert_eq!(paths(case.tree.look(&root, true, &mut swap)), ["", "sub"]);
+    assert!(case.look("sub/key", false).is_empty());
+    let now = case.tree.look(&root, true, &mut |_| {}).changes;
+    assert!(
+        matches!(&now[..], [Change { path, now: Some(Kind::Symlink { .. }) }] if path == "sub")
+    );
+}

@@ -15,6 +15,7 @@ fn job<'a>(spec: &'a BuildSpec, dockerfile: &str) -> Job<'a> {
         service: "web",
         spec,
         dockerfile: (dockerfile.to_owned(), "Dockerfile".to_owned()),
+        content: dockerfile.as_bytes().to_vec(),
         context: Some(Context {
             path: PathBuf::from("/src"),
             ignore: None,
@@ -203,4 +204,65 @@ fn a_failure_names_the_line_of_the_step_that_was_last() {
     assert!(error.message.contains("Dockerfile:3: `RUN x`"), "{error}");
     let error = failure(&twice, "[1/2] STEP 2/2: RUN x", "Error: exit status 1");
     assert!(error.message.contains("Dockerfile:2: `RUN x`"), "{error}");
+}
+
+#[test]
+fn a_key_is_a_file_of_a_sensible_size() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    std::fs::write(path("key"), "k").unwrap();
+    std::fs::write(path("large"), vec![b'k'; MAX_KEY + 1]).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", path("zero")).unwrap();
+    assert!(matches!(agent_or_key(&path("key")), Ok(Ssh::Key(key)) if key == b"k"));
+    for bad in ["large", "zero", "."] {
+        assert!(agent_or_key(&path(bad)).is_err(), "{bad}");
+    }
+}
+
+#[tokio::test]
+async fn proxies_are_the_engines_and_in_no_argument() {
+    let proxies = [("HTTPS_PROXY", "http://u:hidden@127.0.0.1:3128")];
+    let proxies = proxies.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let spec = BuildSpec {
+        image: "a".to_owned(),
+        proxies: proxies.into(),
+        ..BuildSpec::default()
+    };
+    let command = command(&spec).await;
+    for wanted in [
+        "HTTPS_PROXY=http://u:hidden@host.docker.internal:3128",
+        "https_proxy=http://u:hidden@host.docker.internal:3128",
+        "NO_PROXY=host.docker.internal",
+    ] {
+        assert!(command.env.iter().any(|entry| entry == wanted), "{wanted}");
+    }
+    assert!(!command.args.join(" ").contains("hidden"));
+}
+
+#[tokio::test]
+async fn an_archive_may_begin_with_an_image_of_any_known_registry() {
+    let dir = tempfile::tempdir().unwrap();
+    // Of `user:secret`.
+    let auths = r#"{"auths": {"r.x:5000": {"auth": "dXNlcjpzZWNyZXQ="}}}"#;
+    std::fs::write(dir.path().join("config.json"), auths).unwrap();
+    let options = PullOptions {
+        docker_config: Some(dir.path().to_owned()),
+        ..PullOptions::default()
+    };
+    let spec = BuildSpec {
+        image: "a".to_owned(),
+        context: "https://r.x/a.tar.gz".to_owned(),
+        ..BuildSpec::default()
+    };
+    let mut job = job(&spec, "");
+    let known = async |job: &Job<'_>| {
+        let made = Command::new(job, &BTreeMap::new(), "7", (&options, ALL)).await;
+        let made = made.unwrap();
+        made.files.iter().any(|(path, content)| {
+            path.ends_with("auth.json") && String::from_utf8_lossy(content).contains("r.x:5000")
+        })
+    };
+    assert!(!known(&job).await);
+    job.context = None;
+    assert!(known(&job).await);
 }
