@@ -1,15 +1,18 @@
 //! How the services of a project are built, with what only this process
-//! knows: where its SSH agent is.
+//! knows: where its SSH agent is, and its proxies.
 
 use std::collections::BTreeMap;
 
 use stack_api::build::BuildSpec;
+use stack_api::spec::ServiceSpec;
 use stack_planner::Project;
 
 /// `build` of all services.
 pub(crate) fn of(project: &Project) -> BTreeMap<String, BuildSpec> {
     let mut builds = project.builds();
+    let proxies = crate::proxies::of_builds();
     for build in builds.values_mut() {
+        proxies.clone_into(&mut build.proxies);
         fill_in(build);
     }
     builds
@@ -25,6 +28,17 @@ pub(crate) fn builder<'a>(
     let mut all = builds.iter();
     let own = builds.get_key_value(service);
     own.or_else(|| all.find(|(_, build)| build.image == image))
+}
+
+/// For which platform images are pulled, by reference, where services say so.
+pub(crate) fn platforms<'a>(
+    services: impl Iterator<Item = &'a ServiceSpec>,
+) -> BTreeMap<String, String> {
+    let named = services.filter_map(|service| {
+        let platform = service.platform.clone()?;
+        Some((service.image.clone(), platform))
+    });
+    named.collect()
 }
 
 /// Keys without a file are the agent's. Without an agent they stay empty: that

@@ -15,7 +15,7 @@ mod report;
 mod service;
 mod session;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -34,6 +34,7 @@ use crate::ui::{self, Ui, human};
 pub(crate) use alone::Alone;
 use events::{Burst, Events};
 use kept::{Kept, Rest};
+use rebuild::Rebuilding;
 use service::{Batch, Left, Worker};
 
 /// A file that is gone for so long has been removed: editors and version
@@ -51,6 +52,8 @@ pub(crate) struct Watching {
     filters: Vec<Filter>,
     files: Vec<PathBuf>,
     quiet: bool,
+    /// Images that a rebuild has replaced go.
+    prune: bool,
     /// What rebuilds a service, once it is named in it.
     up: Up,
     /// What was known when a stack file changed.
@@ -65,7 +68,8 @@ type Tasks = JoinSet<(String, Left)>;
 
 impl Watching {
     /// Takes the rules of all services that a request starts; what cannot be
-    /// done is told.
+    /// done is told. `quiet`: only what went wrong is told; `prune`: images that
+    /// a rebuild has replaced go.
     ///
     /// # Errors
     /// There are none, or one has a bad pattern.
@@ -74,7 +78,7 @@ impl Watching {
         client: Client,
         project: &Project,
         started: &Up,
-        quiet: bool,
+        (quiet, prune): (bool, bool),
         alone: Alone,
     ) -> Result<Watching, Error> {
         let spec = &started.spec;
@@ -107,6 +111,7 @@ impl Watching {
             filters,
             files: project.all_files().map(Path::to_path_buf).collect(),
             quiet,
+            prune,
             up: Up {
                 spec: spec.clone(),
                 no_deps: true,
@@ -334,9 +339,12 @@ impl Watching {
                 self.stack.clone(),
                 rule.service.clone(),
                 rules,
-                Up {
-                    services: vec![rule.service.clone()],
-                    ..self.up.clone()
+                Rebuilding {
+                    up: Up {
+                        services: vec![rule.service.clone()],
+                        ..self.up.clone()
+                    },
+                    former: self.prune.then(BTreeSet::new),
                 },
                 left,
             );

@@ -30,7 +30,7 @@ mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use stack_api::build::BuildWhen;
+use stack_api::build::{BuildSpec, BuildWhen};
 use stack_api::request::Up;
 use stack_api::spec::{NetworkSpec, PullPolicy};
 
@@ -99,16 +99,17 @@ fn pulls(
     let mut steps = BTreeMap::new();
     for name in selected {
         let service = &request.spec.services[name];
-        let pulled = service.pull_policy == PullPolicy::Always;
-        let is_built = request.builds.contains_key(name)
-            || request.build != Some(BuildWhen::Never) && build_of(request, &service.image);
-        if is_built && (request.build.is_some() || !pulled) {
+        if is_only_built(request, selected, name) {
             continue;
         }
         let reason = match request.pull.unwrap_or(service.pull_policy) {
             PullPolicy::Always => Reason::PullPolicy,
             PullPolicy::Missing if !observed.images.contains_key(&service.image) => Reason::Missing,
-            PullPolicy::Missing | PullPolicy::Never => continue,
+            PullPolicy::Every(_) if !observed.images.contains_key(&service.image) => {
+                Reason::Missing
+            }
+            PullPolicy::Every(time) if is_old(observed, &service.image, time) => Reason::TooOld,
+            PullPolicy::Missing | PullPolicy::Never | PullPolicy::Every(_) => continue,
         };
         if !steps.contains_key(&service.image) {
             let action = Action::Pull {
@@ -120,13 +121,37 @@ fn pulls(
     steps
 }
 
-/// Does a service build this image?
-fn build_of(request: &Up, image: &str) -> bool {
-    request.builds.values().any(|build| build.image == image)
+/// Was its registry last asked so many seconds ago?
+fn is_old(observed: &Observed, image: &str, time: u64) -> bool {
+    let asked = observed.asked_s.get(image);
+    asked.is_none_or(|asked| *asked >= time)
 }
 
-/// What is built is not pulled, unless its policy says so and nobody asked
-/// for a build. Services that are not selected build what those that are
+/// Is the image of this service built, without a look whether a registry has
+/// it? As in Docker Compose: when somebody asked for a build, with
+/// `pull_policy: build`, and when the file gives the image no name.
+fn is_only_built(request: &Up, selected: &BTreeSet<String>, service: &str) -> bool {
+    if request.build == Some(BuildWhen::Never) {
+        return false;
+    }
+    let image = &request.spec.services[service].image;
+    let own = request.builds.get_key_value(service);
+    let mut others = request.builds.iter();
+    let Some((builder, build)) = own.or_else(|| others.find(|(_, build)| build.image == *image))
+    else {
+        return false;
+    };
+    let asked = request.build == Some(BuildWhen::Always) && selected.contains(builder);
+    asked || always(request, build) || !build.is_named(&request.spec.name, builder)
+}
+
+/// Is it built although it is there? `--pull` says something else than
+/// `pull_policy: build`.
+fn always(request: &Up, build: &BuildSpec) -> bool {
+    build.always && request.pull.is_none()
+}
+
+/// What is pulled is not built, unless no registry has it. Services that are not selected build what those that are
 /// need and nobody has.
 fn builds(
     request: &Up,
@@ -144,7 +169,7 @@ fn builds(
         .filter(|(name, build)| selected.contains(*name) || used.contains(&build.image))
         .partition(|(name, _)| selected.contains(*name));
     let own = own.into_iter().map(|(name, build)| {
-        let when = match build.always {
+        let when = match always(request, build) {
             true => BuildWhen::Always,
             false => BuildWhen::Missing,
         };
@@ -161,7 +186,7 @@ fn builds(
         let image = &build.image;
         let is_there = pulls.contains_key(image) || observed.images.contains_key(image);
         let reason = match when {
-            BuildWhen::Always if build.always => Reason::PullPolicy,
+            BuildWhen::Always if always(request, build) => Reason::PullPolicy,
             BuildWhen::Always => Reason::Forced,
             BuildWhen::Missing if !is_there => Reason::Missing,
             BuildWhen::Missing | BuildWhen::Never => continue,

@@ -88,10 +88,6 @@ const IGNORED: &[Ignored] = &[
         "memory is limited by the virtual machine",
     ),
     (
-        &["services", "*", "pull_refresh_after"],
-        "images are pulled when they are missing",
-    ),
-    (
         &["services", "*", "runtime"],
         "the runtime is a virtual machine",
     ),
@@ -354,16 +350,6 @@ pub(crate) fn warn(model: &Node, report: &mut Report) {
         };
         ask(pattern, &given, reason);
     }
-    ask(
-        &["services", "*", "pull_policy"],
-        &|node, _| {
-            !matches!(
-                node.as_str(),
-                Some("always" | "never" | "missing" | "build")
-            )
-        },
-        "images are pulled when they are missing",
-    );
     for (pattern, applies, reason) in IGNORED_VALUES {
         ask(pattern, &|node, _| applies(node), reason);
     }

@@ -46,6 +46,70 @@ fn the_platform_of_a_service_is_that_of_its_build() {
 }
 
 #[test]
+fn one_of_several_platforms_has_to_be_that_of_this_machine() {
+    let built = |platforms: &str| {
+        let text = format!(
+            "name: shop\nservices: {{a: {{build: {{context: ., platforms: [{platforms}]}}}}}}\n"
+        );
+        let project = loaded(&text).project.expect("it is right");
+        project.spec().map(|_| project.builds()["a"].clone()).ok()
+    };
+    let own = match std::env::consts::ARCH {
+        "aarch64" => "linux/arm64",
+        _ => "linux/amd64",
+    };
+    let several = built(&format!("linux/s390x, {own}")).expect("it is one of them");
+    assert_eq!(several.foreign_platforms, ["linux/s390x"]);
+    let one = built(own).expect("it is the own one");
+    assert!(one.foreign_platforms.is_empty());
+    assert!(built("linux/s390x, linux/ppc64le").is_none());
+}
+
+#[test]
+fn registries_are_asked_again_as_often_as_the_policy_says() {
+    use stack_api::spec::PullPolicy;
+    let policy = |given: &str| {
+        let text = format!("name: shop\nservices: {{a: {{image: a, {given}}}}}\n");
+        let loaded = loaded(&text);
+        assert!(loaded.diagnostics.is_empty(), "{:?}", loaded.diagnostics);
+        let spec = loaded.project.expect("it is right").spec();
+        spec.map(|spec| spec.services["a"].pull_policy).ok()
+    };
+    for (given, seconds) in [
+        ("pull_policy: daily", 86_400),
+        ("pull_policy: weekly", 604_800),
+        ("pull_policy: every_12h", 43_200),
+        ("pull_policy: every_1d12h", 129_600),
+        ("pull_policy: refresh, pull_refresh_after: 1h", 3600),
+        ("pull_policy: refresh", 0),
+    ] {
+        assert_eq!(policy(given), Some(PullPolicy::Every(seconds)), "{given}");
+    }
+    let text = "name: shop\nservices: {a: {image: a, pull_policy: every_day}}\n";
+    let project = loaded(text).project;
+    assert!(project.is_none_or(|project| project.spec().is_err()));
+}
+
+#[test]
+fn services_without_a_platform_have_that_of_the_environment() {
+    let text = "name: shop\nservices:\n  a: {image: a}\n  b: {image: b, platform: linux/amd64}\n  \
+        c: {build: .}\n";
+    let source = MemorySource::new().with("/app/compose.yaml", text);
+    let mut options = LoadOptions::new(vec![PathBuf::from("/app/compose.yaml")], "/app".into());
+    let default = (
+        "DOCKER_DEFAULT_PLATFORM".to_owned(),
+        "linux/s390x".to_owned(),
+    );
+    options.environment.extend([default]);
+    let project = load(&source, &options).project.expect("it is right");
+    let spec = project.spec().expect("it is right");
+    let platform = |name: &str| spec.services[name].platform.as_deref();
+    assert_eq!(platform("a"), Some("linux/s390x"));
+    assert_eq!(platform("b"), Some("linux/amd64"));
+    assert_eq!(platform("c"), None);
+}
+
+#[test]
 fn keys_are_the_agents_unless_they_have_a_file() {
     for ssh in ["[default, key=./id]", "{default: , key: ./id}"] {
         let text = format!("name: shop\nservices: {{a: {{build: {{ssh: {ssh}}}}}}}\n");

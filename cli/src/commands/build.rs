@@ -94,6 +94,22 @@ impl Build {
                 .warn("no service has a `build`: there is nothing to build");
             return Ok(exit::OK);
         }
+        for name in &services {
+            let others = builds[name].foreign_platforms.join(", ");
+            if others.is_empty() {
+                continue;
+            }
+            let what =
+                format!("{name} is built for the platform of this machine, not for {others}");
+            if self.push {
+                return Err(Error::usage(
+                    format!("{what}: whoever pulls it there would not find it"),
+                    "build it on such machines, too, and join the images, or shorten \
+                     `build.platforms`",
+                ));
+            }
+            context.ui.warn(what);
+        }
         let count = human::count(services.len(), "image");
         let client = context.client().await?;
         let request = build::Build {

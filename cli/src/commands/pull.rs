@@ -1,7 +1,10 @@
 //! `stack pull`
 
+use std::collections::BTreeMap;
+
 use stack_api::request;
 use stack_api::spec::PullPolicy;
+use stack_planner::Project;
 
 use crate::context::Context;
 use crate::error::Error;
@@ -19,9 +22,10 @@ pub(crate) struct Pull {
     #[arg(value_name = "SERVICE")]
     services: Vec<String>,
 
-    /// always, or missing: only images that are not here
-    #[arg(long, value_enum, default_value_t = Policy::Always, hide_possible_values = true)]
-    policy: Policy,
+    /// always, or missing: only images that are not here (default: what
+    /// `pull_policy` says, and always without one)
+    #[arg(long, value_enum, hide_possible_values = true)]
+    policy: Option<Policy>,
 
     /// Go on when an image cannot be had
     #[arg(long)]
@@ -67,30 +71,72 @@ impl Pull {
                 return false;
             };
             // The name of an image that was given none.
-            self.ignore_buildable || build.image == format!("{}-{builder}", project.name())
+            self.ignore_buildable || !build.is_named(project.name(), builder)
         };
-        let mut images: Vec<String> = chosen
-            .iter()
-            .filter(|name| !only_built(name))
-            .map(|name| spec.services[name].image.clone())
-            .collect();
-        images.sort();
-        images.dedup();
+        // By image: is it left alone when it is here?
+        let mut wanted: BTreeMap<String, bool> = BTreeMap::new();
+        for name in chosen.iter().filter(|name| !only_built(name)) {
+            let image = &spec.services[name].image;
+            let kept = match (self.policy, policy_of(&project, name)) {
+                (Some(_), _) => false,
+                (None, Some("never" | "build")) => continue,
+                (None, Some("missing" | "if_not_present")) => is_fixed(image),
+                (None, _) => false,
+            };
+            wanted
+                .entry(image.clone())
+                .and_modify(|others| *others &= kept)
+                .or_insert(kept);
+        }
+        let images: Vec<String> = wanted.keys().cloned().collect();
         let count = images.len();
         let is_built = |image: &&String| builds.values().any(|build| build.image == **image);
         let buildable = images.iter().filter(is_built).cloned().collect();
         let request = request::Pull {
             images,
             policy: match self.policy {
-                Policy::Always => PullPolicy::Always,
-                Policy::Missing => PullPolicy::Missing,
+                Some(Policy::Missing) => PullPolicy::Missing,
+                Some(Policy::Always) | None => PullPolicy::Always,
             },
             ignore_failures: self.ignore_pull_failures,
             buildable,
+            platforms: crate::builds::platforms(chosen.iter().map(|name| &spec.services[name])),
+            kept: wanted
+                .into_iter()
+                .filter_map(|(image, kept)| kept.then_some(image))
+                .collect(),
         };
         context
             .transfer("/v1/images/pull", count, &request, self.quiet)
             .await?;
         Ok(exit::OK)
+    }
+}
+
+/// `pull_policy` of a service, if it has one.
+fn policy_of<'a>(project: &'a Project, service: &str) -> Option<&'a str> {
+    let services = project.model().get("services")?;
+    services.get(service)?.get("pull_policy")?.as_str()
+}
+
+/// Has it a tag other than `latest`, which is expected to stay what it is?
+fn is_fixed(image: &str) -> bool {
+    let last = image.rsplit('/').next().unwrap_or(image);
+    let tag = last.split_once(':').map(|(_, tag)| tag);
+    !last.contains('@') && tag.is_some_and(|tag| tag != "latest")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_without_a_tag_are_looked_for_each_time() {
+        for fixed in ["a:1", "r.x:5000/a:1", "a/b:v2"] {
+            assert!(is_fixed(fixed), "{fixed}");
+        }
+        for other in ["a", "a:latest", "r.x:5000/a", "a@sha256:00"] {
+            assert!(!is_fixed(other), "{other}");
+        }
     }
 }

@@ -148,17 +148,25 @@ impl Run {
             self.start_dependencies(context, &client, (&spec, &builds), &mut interrupts)
                 .await?;
         }
+        let mut pull = self.pull.map(Pull::policy);
         let builder = crate::builds::builder(&builds, &self.service, &service.image);
-        // One that is pulled all the same is not built.
-        let builder = builder.filter(|(name, _)| {
-            **name == self.service || service.pull_policy != PullPolicy::Always
-        });
         if let Some((name, build)) = builder {
             let own = *name == self.service;
-            let when = match own && (self.build || Pull::builds(self.pull) || build.always) {
+            let forced = self.build || Pull::builds(self.pull);
+            let always = build.always && self.pull.is_none();
+            let when = match own && (forced || always) {
                 true => BuildWhen::Always,
                 false => BuildWhen::Missing,
             };
+            let policy = pull.unwrap_or(service.pull_policy);
+            let is_pulled = when == BuildWhen::Missing
+                && !always
+                && build.is_named(&spec.name, name)
+                && policy != PullPolicy::Never;
+            if is_pulled {
+                self.pull_or_warn(context, &client, &service, policy, &mut interrupts)
+                    .await?;
+            }
             let request = Build {
                 project: spec.name.clone(),
                 services: vec![name.clone()],
@@ -170,6 +178,8 @@ impl Run {
             self.progress(context)
                 .follow(events, &mut interrupts)
                 .await?;
+            // It is there now, from wherever.
+            pull = Some(PullPolicy::Missing);
         }
         let name = self
             .name
@@ -180,7 +190,7 @@ impl Run {
             spec,
             service,
             name: name.clone(),
-            pull: self.pull.map(Pull::policy),
+            pull,
             use_aliases: self.use_aliases,
             remove: self.rm,
             no_deps: self.no_deps,
@@ -215,6 +225,29 @@ impl Run {
             ui::print_line(made.map_or(name.as_str(), |container| &container.id))?;
         }
         Ok(code)
+    }
+
+    /// Pulls the service's image; whether a registry has it does not matter,
+    /// for it can be built.
+    async fn pull_or_warn(
+        &self,
+        context: &Context,
+        client: &Client,
+        service: &ServiceSpec,
+        policy: PullPolicy,
+        interrupts: &mut Interrupts,
+    ) -> Result<(), Error> {
+        let request = request::Pull {
+            images: vec![service.image.clone()],
+            policy,
+            ignore_failures: true,
+            platforms: crate::builds::platforms([service].into_iter()),
+            ..request::Pull::default()
+        };
+        let path = "/v1/images/pull";
+        let events = client.events(Method::POST, path, &request).await?;
+        self.progress(context).follow(events, interrupts).await?;
+        Ok(())
     }
 
     fn progress(&self, context: &Context) -> Progress {

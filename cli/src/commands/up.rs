@@ -454,7 +454,8 @@ fn watch_files(
     started: &request::Up,
 ) -> Result<Watching, Error> {
     let alone = Alone::with(&started.spec.name)?;
-    Watching::new(context.ui, client.clone(), project, started, false, alone)
+    let how = (false, true);
+    Watching::new(context.ui, client.clone(), project, started, how, alone)
 }
 
 /// Watches files as long as it is wanted. Gives why the system cannot.

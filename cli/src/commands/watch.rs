@@ -45,11 +45,11 @@ pub(crate) struct Watch {
     #[arg(long)]
     quiet: bool,
 
-    /// Remove images that builds left behind; this is always so, the option
-    /// is for scripts
+    /// Remove the images that a rebuild has replaced, unless something needs
+    /// them (default: true)
     #[arg(
         long,
-        hide = true,
+        value_name = "BOOL",
         num_args = 0..=1,
         require_equals = true,
         default_missing_value = "true"
@@ -80,7 +80,7 @@ impl Watch {
                 client.clone(),
                 &project,
                 &self.request(&spec, &project),
-                self.quiet,
+                (self.quiet, self.prune.unwrap_or(true)),
                 alone.clone(),
             )?;
             if let Some(before) = before.take() {

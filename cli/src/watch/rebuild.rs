@@ -1,10 +1,11 @@
 //! Building a service's image anew and replacing its containers.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use hyper::Method;
 use stack_api::event::Event;
-use stack_api::request::Up;
+use stack_api::image::{Prune, Removed};
+use stack_api::request::{ImageInfo, Up};
 
 use crate::client::Client;
 use crate::error::Error;
@@ -13,12 +14,66 @@ use crate::ui::{self, Ui, palette, untrusted};
 /// Lines of a failed build that are shown.
 const MAX_OUTPUT: usize = 20;
 
-/// Does it. When the build fails, the containers stay as they are, and what
-/// it wrote last is shown.
-///
-/// # Errors
-/// The build, or the start of a new container, failed.
-pub(super) async fn rebuild(ui: Ui, client: &Client, request: &Up) -> Result<(), Error> {
+/// How a service is rebuilt.
+pub(super) struct Rebuilding {
+    /// Builds the image and replaces the containers.
+    pub(super) up: Up,
+    /// Images that are to go when nobody needs them any more: by id, those that
+    /// the service had before. `None`: they stay.
+    pub(super) former: Option<BTreeSet<String>>,
+}
+
+impl Rebuilding {
+    /// Does it. When the build fails, the containers stay as they are, and what
+    /// it wrote last is shown.
+    ///
+    /// # Errors
+    /// The build, or the start of a new container, failed.
+    pub(super) async fn run(&mut self, ui: Ui, client: &Client) -> Result<(), Error> {
+        if let Some(former) = &mut self.former {
+            former.extend(images(client, &self.up).await);
+        }
+        rebuild(ui, client, &self.up).await?;
+        if let Some(former) = &mut self.former {
+            prune(client, former).await;
+        }
+        Ok(())
+    }
+}
+
+/// Ids of the images that the services have now.
+async fn images(client: &Client, request: &Up) -> BTreeSet<String> {
+    let named = request.services.iter();
+    let named = named.filter_map(|name| request.spec.services.get(name));
+    let names: BTreeSet<String> = named
+        .filter_map(|service| stack_images::full_name(&service.image).ok())
+        .collect();
+    let all: Vec<ImageInfo> = client.get("/v1/images").await.unwrap_or_default();
+    let own = all
+        .into_iter()
+        .filter(|image| names.contains(&image.reference));
+    own.map(|image| image.id).collect()
+}
+
+/// Removes those that have no name any more, that no container was made from,
+/// and that the stack's history does not lead back to. Others are tried again
+/// after the next build.
+async fn prune(client: &Client, former: &mut BTreeSet<String>) {
+    if former.is_empty() {
+        return;
+    }
+    let order = Prune {
+        only: former.iter().cloned().collect(),
+        ..Prune::default()
+    };
+    // What remains costs space and nothing else.
+    let removed: Result<Removed, Error> = client.call("/v1/images/prune", &order).await;
+    for id in removed.map(|removed| removed.deleted).unwrap_or_default() {
+        former.remove(&id);
+    }
+}
+
+async fn rebuild(ui: Ui, client: &Client, request: &Up) -> Result<(), Error> {
     let path = format!("/v1/stacks/{}", request.spec.name);
     let mut events = client.events(Method::PUT, &path, request).await?;
     let mut last: VecDeque<String> = VecDeque::new();

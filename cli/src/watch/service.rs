@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 
 use hyper::Method;
 use stack_api::container::{Container, State};
-use stack_api::request::{Action, ExecRequest, Up, Verb};
+use stack_api::request::{Action, ExecRequest, Verb};
 use stack_planner::{Rule, WatchAction, WatchExec};
 use stack_protocol::sync::{Item, Kind, MOST_TOLD, Outcome, Stamp};
 use stack_sync::{Change, Step};
 use tokio::sync::mpsc;
 
 use super::kept::Rest;
+use super::rebuild::Rebuilding;
 use super::report;
 use super::session::{self, Session, lost};
 use crate::client::Client;
@@ -89,8 +90,7 @@ pub(super) struct Worker {
     pub(super) service: String,
     pub(super) rules: Vec<Rule>,
     pub(super) quiet: bool,
-    /// Builds the image and replaces the containers.
-    rebuilding: Up,
+    rebuilding: Rebuilding,
     /// What another worker has left.
     left: Left,
     open: HashMap<String, Open>,
@@ -160,7 +160,7 @@ impl Worker {
         stack: String,
         service: String,
         rules: Vec<Rule>,
-        rebuilding: Up,
+        rebuilding: Rebuilding,
         left: Left,
     ) -> Worker {
         Worker {
@@ -287,7 +287,7 @@ impl Worker {
         let rebuild = |batch: &Batch| self.rules[batch.rule].action == WatchAction::Rebuild;
         if let Some(batch) = batches.iter().find(|batch| rebuild(batch)) {
             let (began, changes) = (batch.began, &batch.changes);
-            let result = super::rebuild::rebuild(self.ui, &self.client, &self.rebuilding).await;
+            let result = self.rebuilding.run(self.ui, &self.client).await;
             self.open.clear();
             let action = WatchAction::Rebuild;
             report::restarted(self.ui, &self.service, action, changes, began, result);

@@ -56,6 +56,88 @@ fn images_that_can_be_built_need_not_be_pulled() {
 }
 
 #[test]
+fn pull_heeds_the_policies_of_the_file() {
+    let home = Home::with(
+        "name: shop\nservices:\n  a: {image: 'a:1', pull_policy: missing}\n  \
+         b: {image: b, pull_policy: missing}\n  c: {image: c, pull_policy: never}\n  \
+         d: {image: d, build: ., pull_policy: build}\n  \
+         e: {image: e, platform: linux/arm64}\n  f: {image: 'f:1', pull_policy: missing}\n  \
+         g: {image: 'f:1'}\n",
+    );
+    let daemon = home.daemon();
+    let asked = |args: &[&str]| {
+        daemon.on("POST /v1/images/pull", Answer::Lines(vec![done()]));
+        home.run(args).ended_with(0);
+        daemon.wait_for("POST /v1/images/pull").body
+    };
+    let body = asked(&["pull", "-q"]);
+    assert_eq!(body["images"], json!(["a:1", "b", "e", "f:1"]));
+    // `latest` may be another one by now, and `g` wants `f:1` anew.
+    assert_eq!(body["kept"], json!(["a:1"]));
+    assert_eq!(body["platforms"], json!({"e": "linux/arm64"}));
+    let body = asked(&["pull", "-q", "--policy", "always"]);
+    assert_eq!(body["images"], json!(["a:1", "b", "c", "d", "e", "f:1"]));
+    assert_eq!(body["kept"], json!(null));
+}
+
+#[test]
+fn an_image_for_several_platforms_is_not_pushed_for_one() {
+    let own = match std::env::consts::ARCH {
+        "aarch64" => "linux/arm64",
+        _ => "linux/amd64",
+    };
+    let home = Home::with(&format!(
+        "name: shop\nservices:\n  web: {{image: 'r.x/a', build: {{context: ., \
+         platforms: [{own}, linux/s390x]}}}}\n"
+    ));
+    let daemon = home.daemon();
+    daemon.on("POST /v1/stacks/shop/build", Answer::Lines(vec![done()]));
+    let run = home.run(&["build"]).ended_with(0);
+    assert!(run.err.contains("not for linux/s390x"), "{}", run.err);
+    let run = home.run(&["build", "--push"]).ended_with(2);
+    assert!(run.err.contains("linux/s390x"), "{}", run.err);
+    assert_eq!(daemon.seen("POST /v1/stacks/shop/build").len(), 1);
+}
+
+#[test]
+fn run_pulls_an_image_that_can_be_built_before_it_is_built() {
+    let home = Home::with(
+        "name: shop\nservices:\n  a: {image: 'r.x/a', build: ., pull_policy: always}\n  \
+         b: {build: .}\n",
+    );
+    let daemon = home.daemon();
+    let run = |args: &[&str]| {
+        for call in ["images/pull", "stacks/shop/build", "stacks/shop/run"] {
+            let failed = call.ends_with("run");
+            let error = json!({"type": "failed", "code": "internal", "message": "enough",
+                               "help": null, "exit_code": 1});
+            let last = if failed { error } else { done() };
+            daemon.on(&format!("POST /v1/{call}"), Answer::Lines(vec![last]));
+        }
+        home.run(args);
+        daemon.wait_for("POST /v1/stacks/shop/run").body
+    };
+    // Nobody has it in a registry: what was built is what is run.
+    let body = run(&["run", "--no-deps", "a"]);
+    assert_eq!(body["pull"], json!("missing"));
+    let pulled = daemon.wait_for("POST /v1/images/pull").body;
+    assert_eq!(pulled["images"], json!(["r.x/a"]));
+    assert_eq!(pulled["policy"], json!("always"));
+    assert_eq!(pulled["ignore_failures"], json!(true));
+    let built = daemon.wait_for("POST /v1/stacks/shop/build").body;
+    assert_eq!(built["when"], json!("missing"));
+    let pulls = daemon.seen("POST /v1/images/pull").len();
+    for args in [
+        &["run", "--no-deps", "b"][..],
+        &["run", "--no-deps", "--build", "a"],
+        &["run", "--no-deps", "--pull", "never", "a"],
+    ] {
+        run(args);
+        assert_eq!(daemon.seen("POST /v1/images/pull").len(), pulls, "{args:?}");
+    }
+}
+
+#[test]
 fn an_agent_can_be_named_on_the_command_line() {
     let home = Home::with("name: shop\nservices:\n  web: {build: .}\n");
     let daemon = home.daemon();

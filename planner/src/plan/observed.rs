@@ -21,6 +21,9 @@ pub struct Observed {
     pub volumes: BTreeSet<String>,
     /// Images on this machine: reference as written → image id.
     pub images: BTreeMap<String, String>,
+    /// How many seconds ago their registries were last asked for them, by the same
+    /// references, as far as it is known.
+    pub asked_s: BTreeMap<String, u64>,
 }
 
 /// A container and what it was made from.

@@ -203,6 +203,8 @@ pub enum Reason {
     Missing,
     /// The policy says so each time.
     PullPolicy,
+    /// The policy wants the registry to be asked again.
+    TooOld,
     /// These attributes changed; none: only such as have no effect here.
     Changed {
         /// Each with its old and new value.
@@ -346,6 +348,7 @@ impl fmt::Display for Reason {
         match self {
             Reason::Missing => f.write_str("not there yet"),
             Reason::PullPolicy => f.write_str("pull_policy: always"),
+            Reason::TooOld => f.write_str("its registry was not asked for long"),
             Reason::Changed { changes } => f.write_str(&change::names(changes)),
             Reason::ImageChanged { from, to } if to.is_empty() => {
                 write!(f, "image changes: {} → what the pull brings", short(from))

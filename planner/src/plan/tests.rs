@@ -92,34 +92,50 @@ fn a_new_stack_is_built_from_the_ground() {
     assert_eq!(start.wait_for[0].condition, Condition::ServiceHealthy);
 }
 
-#[test]
-fn an_image_that_another_service_builds_is_not_pulled() {
+/// Pulls and builds of a plan for `web`, whose image is built by `app`.
+fn images(request: &Up, observed: &Observed) -> Vec<String> {
+    let plan = plan(request, observed).unwrap();
+    let steps = plan.steps.iter().filter_map(|step| match &step.action {
+        Action::Pull { image } => Some(format!("pull {image}")),
+        Action::Build { service, image } => Some(format!("build {service} {image}")),
+        _ => None,
+    });
+    steps.collect()
+}
+
+/// `web` has the image that `app` builds.
+fn with_build(image: &str) -> Up {
     use stack_api::build::BuildSpec;
     let mut request = shop();
-    request.spec.services.get_mut("web").unwrap().image = "app:1".to_owned();
+    for name in ["app", "web"] {
+        image.clone_into(&mut request.spec.services.get_mut(name).unwrap().image);
+    }
     let build = BuildSpec {
-        image: "app:1".to_owned(),
+        image: image.to_owned(),
         ..BuildSpec::default()
     };
     request.builds = [("app".to_owned(), build)].into();
     request.no_deps = true;
-    let images = |request: &Up, observed: &Observed| {
-        let plan = plan(request, observed).unwrap();
-        let steps = plan.steps.iter().filter_map(|step| match &step.action {
-            Action::Pull { image } => Some(format!("pull {image}")),
-            Action::Build { service, image } => Some(format!("build {service} {image}")),
-            _ => None,
-        });
-        steps.collect::<Vec<_>>()
-    };
+    request
+}
+
+#[test]
+fn an_image_that_the_file_does_not_name_is_built_and_not_pulled() {
+    let image = "shop-app";
+    let mut request = with_build(image);
+    assert_eq!(request.spec.name, "shop");
     let none = Observed::default();
     for services in [&["web"][..], &["app", "web"], &["app"]] {
         request.services = services.iter().map(|name| (*name).to_owned()).collect();
-        assert_eq!(images(&request, &none), ["build app app:1"], "{services:?}");
+        assert_eq!(
+            images(&request, &none),
+            ["build app shop-app"],
+            "{services:?}"
+        );
     }
     request.services = vec!["web".to_owned()];
     let there = Observed {
-        images: [("app:1".to_owned(), "id".to_owned())].into(),
+        images: [(image.to_owned(), "id".to_owned())].into(),
         ..Observed::default()
     };
     assert!(images(&request, &there).is_empty());
@@ -127,10 +143,57 @@ fn an_image_that_another_service_builds_is_not_pulled() {
     request.build = Some(BuildWhen::Always);
     assert!(images(&request, &there).is_empty());
     request.build = Some(BuildWhen::Never);
-    assert_eq!(images(&request, &none), ["pull app:1"]);
+    assert_eq!(images(&request, &none), ["pull shop-app"]);
+}
+
+#[test]
+fn an_image_that_the_file_names_is_pulled_before_it_is_built() {
+    let none = Observed::default();
+    let there = Observed {
+        images: [("app:1".to_owned(), "id".to_owned())].into(),
+        ..Observed::default()
+    };
+    for services in [&["web"][..], &["app", "web"], &["app"]] {
+        let mut request = with_build("app:1");
+        request.services = services.iter().map(|name| (*name).to_owned()).collect();
+        // Whether it has to be built is known when no registry has it.
+        assert_eq!(images(&request, &none), ["pull app:1"], "{services:?}");
+        assert!(images(&request, &there).is_empty());
+        request.pull = Some(PullPolicy::Always);
+        assert_eq!(images(&request, &there), ["pull app:1"]);
+        request.pull = Some(PullPolicy::Never);
+        assert_eq!(images(&request, &none), ["build app app:1"]);
+        request.pull = None;
+        request.build = Some(BuildWhen::Never);
+        assert_eq!(images(&request, &none), ["pull app:1"]);
+    }
+    let mut request = with_build("app:1");
+    request.services = vec!["app".to_owned()];
+    request.build = Some(BuildWhen::Always);
+    assert_eq!(images(&request, &none), ["build app app:1"]);
     request.build = None;
-    request.spec.services.get_mut("web").unwrap().pull_policy = PullPolicy::Always;
-    assert_eq!(images(&request, &none), ["pull app:1"]);
+    // `pull_policy: build`, and an option that says something else.
+    request.builds.get_mut("app").unwrap().always = true;
+    assert_eq!(images(&request, &there), ["build app app:1"]);
+    request.pull = Some(PullPolicy::Always);
+    assert_eq!(images(&request, &there), ["pull app:1"]);
+}
+
+#[test]
+fn a_registry_is_asked_again_after_a_time() {
+    let mut request = with_build("app:1");
+    request.builds.clear();
+    request.services = vec!["web".to_owned()];
+    request.spec.services.get_mut("web").unwrap().pull_policy = PullPolicy::Every(60);
+    let mut observed = Observed::default();
+    assert_eq!(images(&request, &observed), ["pull app:1"]);
+    observed.images = [("app:1".to_owned(), "id".to_owned())].into();
+    for (asked, pulls) in [(59, 0), (60, 1)] {
+        observed.asked_s = [("app:1".to_owned(), asked)].into();
+        assert_eq!(images(&request, &observed).len(), pulls, "{asked}");
+    }
+    request.pull = Some(PullPolicy::Missing);
+    assert!(images(&request, &observed).is_empty());
 }
 
 #[test]

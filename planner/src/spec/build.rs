@@ -30,7 +30,7 @@ pub(crate) fn builds(parts: &Parts, report: &mut Report) -> BTreeMap<String, Bui
 /// The image of a service: its own name, or the one that a built image gets.
 pub(super) fn image(project: &str, name: &str, service: &Node) -> String {
     match (text(service, "image"), service.get("build")) {
-        (None, Some(_)) => format!("{project}-{name}").to_lowercase(),
+        (None, Some(_)) => BuildSpec::image_of(project, name),
         (image, _) => image.unwrap_or_default(),
     }
 }
@@ -41,7 +41,7 @@ fn build(
     node: &Node,
     report: &mut Report,
 ) -> BuildSpec {
-    platforms(service, node, report);
+    let foreign_platforms = platforms(service, node, report);
     if let Some(network) = node.get("network")
         && !matches!(network.as_str(), Some("none" | "host" | "default"))
     {
@@ -76,6 +76,8 @@ fn build(
         ulimits: limits::ulimits(node, report),
         privileged: flag(node, "privileged")
             || entitled.iter().any(|entry| entry == "security.insecure"),
+        proxies: BTreeMap::new(),
+        foreign_platforms,
         always: text(service, "pull_policy").as_deref() == Some("build"),
     }
 }
@@ -110,29 +112,40 @@ fn secrets(parts: &Parts, node: &Node, report: &mut Report) -> BTreeMap<String, 
     all
 }
 
-/// Only for the processor that is here: `build.platforms`, or else the
-/// service's.
-fn platforms(service: &Node, node: &Node, report: &mut Report) {
+/// Images are built for the processor that is here: the service's platform, or
+/// else one of `build.platforms`. Gives the others of these, which only
+/// whoever publishes the image would miss.
+fn platforms(service: &Node, node: &Node, report: &mut Report) -> Vec<String> {
     let own = match cfg!(target_arch = "aarch64") {
         true => "linux/arm64",
         false => "linux/amd64",
     };
-    let listed = items(node.get("platforms"));
-    let only = service.get("platform").filter(|_| listed.is_empty());
-    for platform in listed.iter().chain(only) {
-        let name = platform.as_str().unwrap_or_default();
+    let fits = |node: &&Node| {
+        let name = node.as_str().unwrap_or_default();
         let usual = name.replace("x86_64", "amd64").replace("aarch64", "arm64");
-        let fits = usual
-            .strip_prefix(own)
-            .is_some_and(|v| v.is_empty() || v.starts_with('/'));
-        if !fits && !name.is_empty() {
-            let message = format!("images are built for {own} only, not for `{name}`");
-            let problem = Problem::error(codes::UNSUPPORTED, message);
-            report.push(
-                problem
-                    .at(platform.place(), "not supported")
-                    .help("build it on such a machine, and name the image in `image`"),
-            );
-        }
+        let rest = usual.strip_prefix(own);
+        name.is_empty() || rest.is_some_and(|v| v.is_empty() || v.starts_with('/'))
+    };
+    let listed = items(node.get("platforms"));
+    let one = service.get("platform");
+    let foreign: Vec<&Node> = listed.iter().filter(|node| !fits(node)).collect();
+    let wrong = match one {
+        Some(one) => Some(one).filter(|one| !fits(one)),
+        None => foreign
+            .first()
+            .copied()
+            .filter(|_| foreign.len() == listed.len()),
+    };
+    if let Some(platform) = wrong {
+        let name = platform.as_str().unwrap_or_default();
+        let message = format!("images are built for {own} only, not for `{name}`");
+        let problem = Problem::error(codes::UNSUPPORTED, message);
+        report.push(
+            problem
+                .at(platform.place(), "not supported")
+                .help("build it on such a machine, and name the image in `image`"),
+        );
     }
+    let names = foreign.into_iter().filter_map(Node::as_str);
+    names.map(str::to_owned).collect()
 }

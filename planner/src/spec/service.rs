@@ -26,8 +26,8 @@ pub(super) fn service(parts: &Parts, name: &str, node: &Node, report: &mut Repor
         container_name: text(node, "container_name"),
         replicas,
         image: build::image(&parts.name, name, node),
-        pull_policy: pull_policy(node),
-        platform: text(node, "platform"),
+        pull_policy: pull_policy(node, report),
+        platform: text(node, "platform").or_else(|| default_platform(parts, node)),
         entrypoint: node.get("entrypoint").map(|_| texts(node, "entrypoint")),
         command: node.get("command").map(|_| texts(node, "command")),
         environment: texts_by_key(node, "environment"),
@@ -116,11 +116,44 @@ fn replicas(node: &Node, report: &mut Report) -> u32 {
         })
 }
 
-fn pull_policy(node: &Node) -> PullPolicy {
+/// That of services that name none, as for Docker Compose; but what is built
+/// here is for this machine.
+fn default_platform(parts: &Parts, node: &Node) -> Option<String> {
+    let given = parts.environment.get("DOCKER_DEFAULT_PLATFORM")?;
+    let is_wanted = node.get("build").is_none() && !given.is_empty();
+    is_wanted.then(|| given.clone())
+}
+
+fn pull_policy(node: &Node, report: &mut Report) -> PullPolicy {
     match node.get("pull_policy").and_then(Node::as_str) {
         Some("always") => PullPolicy::Always,
         Some("never") => PullPolicy::Never,
+        Some("daily") => PullPolicy::Every(DAY),
+        Some("weekly") => PullPolicy::Every(7 * DAY),
+        // Without a time, as with Docker Compose: each time.
+        Some("refresh") => match node.get("pull_refresh_after") {
+            Some(after) => every(after.as_str(), after, report),
+            None => PullPolicy::Every(0),
+        },
+        Some(other) if other.contains("every_") => {
+            let given = node.get("pull_policy").unwrap_or(node);
+            every(other.strip_prefix("every_"), given, report)
+        }
         _ => PullPolicy::Missing,
+    }
+}
+
+/// Seconds.
+const DAY: u64 = 24 * 60 * 60;
+
+fn every(text: Option<&str>, given: &Node, report: &mut Report) -> PullPolicy {
+    let time = text.and_then(parse_duration);
+    match time.and_then(|nanoseconds| u64::try_from(nanoseconds).ok()) {
+        Some(nanoseconds) => PullPolicy::Every(nanoseconds / 1_000_000_000),
+        None => {
+            unusable(given, "is not a time such as `12h` or `3d`", report);
+            PullPolicy::Missing
+        }
     }
 }
 

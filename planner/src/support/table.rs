@@ -114,6 +114,7 @@ const EFFECTS: &[(&str, &str)] = &[
     ),
     ("profiles", "with which profiles it is there"),
     ("pull_policy", "when its image is pulled"),
+    ("pull_refresh_after", "how old it may be, with `refresh`"),
     ("read_only", "its root file system"),
     ("restart", "whether it is started again when it ends"),
     ("scale", "how many containers"),

@@ -63,6 +63,9 @@ pub struct Prune {
     /// What remains.
     #[serde(flatten)]
     pub filter: Filter,
+    /// Nothing but these, by id; any, when there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub only: Vec<String>,
     /// Only say which it would be.
     pub dry_run: bool,
 }

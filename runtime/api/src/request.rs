@@ -223,6 +223,12 @@ pub struct Pull {
     /// fails.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub buildable: Vec<String>,
+    /// Those of the images that are pulled only when they are not here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<String>,
+    /// For which platform, by reference; this machine's, when it does not say.
+    #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    pub platforms: std::collections::BTreeMap<String, String>,
 }
 
 /// `POST /v1/images/resolve`: ask registries what references lead to. Answer:

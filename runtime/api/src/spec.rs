@@ -289,6 +289,8 @@ pub enum PullPolicy {
     /// When it is not there.
     #[default]
     Missing,
+    /// When it is not there, or its registry was last asked so many seconds ago.
+    Every(u64),
 }
 
 /// Restart policy.

@@ -279,6 +279,7 @@ fn unused(
         (spare || wanted && !users.contains_key(&image.id))
             && !daemon.leases.holds(&image.reference)
             && !daemon.leases.holds(&image.id)
+            && (order.only.is_empty() || order.only.contains(&image.id))
             && order.filter.takes(&image.config.labels, image.stored_ms)
     };
     let going = all.iter().filter(goes);

@@ -75,6 +75,7 @@ async fn unused_images(
     let wanted = image::Prune {
         all: order.all,
         filter: order.filter.clone(),
+        only: Vec::new(),
         dry_run: order.dry_run,
     };
     let before = images::details(daemon)?;

@@ -47,6 +47,7 @@ pub(super) async fn ensure(
 pub(super) enum PullOrder {
     Always,
     Missing,
+    Every(u64),
     Never,
 }
 
@@ -56,8 +57,35 @@ impl From<PullPolicy> for PullOrder {
             PullPolicy::Always => PullOrder::Always,
             PullPolicy::Missing => PullOrder::Missing,
             PullPolicy::Never => PullOrder::Never,
+            PullPolicy::Every(seconds) => PullOrder::Every(seconds),
         }
     }
+}
+
+/// The image that is here, unless it is for another platform than is asked for.
+///
+/// # Errors
+/// The reference is not good, or the store cannot be read.
+pub(super) fn fitting(
+    daemon: &Daemon,
+    reference: &str,
+    platform: Option<&str>,
+) -> Result<Option<Image>, ApiError> {
+    let image = daemon.images.get(reference).map_err(error)?;
+    let fits = |image: &Image| {
+        platform.is_none_or(|wanted| stack_images::does_fit(wanted, &image.platform))
+    };
+    Ok(image.filter(fits))
+}
+
+/// Has its registry to be asked again, although it is here?
+fn is_old(daemon: &Daemon, reference: &str, order: PullOrder) -> bool {
+    let PullOrder::Every(seconds) = order else {
+        return false;
+    };
+    let asked = daemon.images.asked(reference);
+    let ago = asked.and_then(|asked| asked.elapsed().ok());
+    ago.is_none_or(|ago| ago.as_secs() >= seconds)
 }
 
 async fn one(
@@ -68,14 +96,17 @@ async fn one(
 ) -> Result<Image, ApiError> {
     let name = &wanted.reference;
     if order != PullOrder::Always
-        && let Some(image) = daemon.images.get(name).map_err(error)?
+        && let Some(image) = fitting(daemon, name, wanted.platform.as_deref())?
+        && !is_old(daemon, name, order)
     {
         return Ok(image);
     }
     if order == PullOrder::Never {
+        let of = wanted.platform.as_deref();
+        let of = of.map_or_else(String::new, |platform| format!(" for {platform}"));
         return Err(ApiError::new(
             "image_missing",
-            format!("image {name} is not on this machine"),
+            format!("image {name} is not on this machine{of}"),
         )
         .help("its pull_policy is never: pull it first with `stack pull`"));
     }
@@ -179,9 +210,13 @@ pub async fn pull(daemon: Arc<Daemon>, request: Pull, progress: Progress) -> Out
         .map(|reference| {
             let wanted = Wanted {
                 reference: reference.clone(),
-                platform: None,
+                platform: request.platforms.get(reference).cloned(),
             };
-            let (daemon, progress, policy) = (&daemon, &progress, request.policy.into());
+            let (daemon, progress) = (&daemon, &progress);
+            let policy = match request.kept.contains(reference) {
+                true => PullOrder::Missing,
+                false => request.policy.into(),
+            };
             async move {
                 let pulled = one(daemon, progress, &wanted, policy).await;
                 pulled.map_err(|error| (reference, error))

@@ -55,10 +55,14 @@ pub(super) fn observe(daemon: &Daemon, spec: &StackSpec) -> Result<Observed, Api
         .into_iter()
         .map(|volume| volume.name)
         .collect();
-    let mut known = BTreeMap::new();
+    let (mut known, mut asked_s) = (BTreeMap::new(), BTreeMap::new());
     for service in spec.services.values() {
-        if let Some(image) = daemon.images.get(&service.image).map_err(images::error)? {
+        let platform = service.platform.as_deref();
+        if let Some(image) = images::fitting(daemon, &service.image, platform)? {
             known.insert(service.image.clone(), image.id);
+            let asked = daemon.images.asked(&service.image);
+            let ago = asked.and_then(|asked| asked.elapsed().ok());
+            asked_s.extend(ago.map(|ago| (service.image.clone(), ago.as_secs())));
         }
     }
     Ok(Observed {
@@ -67,5 +71,6 @@ pub(super) fn observe(daemon: &Daemon, spec: &StackSpec) -> Result<Observed, Api
         networks,
         volumes,
         images: known,
+        asked_s,
     })
 }

@@ -323,9 +323,13 @@ async fn cannot_be_pulled(
     builds: &BTreeMap<String, BuildSpec>,
 ) -> Result<Vec<String>, ApiError> {
     let mut left = Vec::new();
-    for (wanted, order) in wanted {
+    let pulls = wanted.into_iter().map(|(wanted, order)| async move {
         let image = wanted.reference.clone();
-        let Err(error) = images::ensure(daemon, progress, [(wanted, order)].into()).await else {
+        let pulled = images::ensure(daemon, progress, [(wanted, order)].into()).await;
+        (image, pulled.err())
+    });
+    for (image, error) in join_all(pulls).await {
+        let Some(error) = error else {
             continue;
         };
         progress.warn(error.to_string());

@@ -37,6 +37,7 @@ impl Prune {
             let order = image::Prune {
                 all: self.all,
                 filter: together(&self.filters),
+                only: Vec::new(),
                 dry_run,
             };
             client.call("/v1/images/prune", &order).await
