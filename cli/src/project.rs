@@ -97,6 +97,8 @@ pub(crate) struct Named {
     /// Full names of the file's volumes that are not external; `None` when
     /// there is no file.
     pub(crate) volumes: Option<Vec<String>>,
+    /// Full names of all its volumes, by their keys.
+    pub(crate) volume_names: BTreeMap<String, String>,
 }
 
 impl Context {
@@ -236,6 +238,7 @@ impl Context {
                     services: None,
                     environment: BTreeMap::new(),
                     volumes: None,
+                    volume_names: BTreeMap::new(),
                 });
             }
             (Err(error), None) => return Err(error),
@@ -253,6 +256,7 @@ impl Context {
                     services: Some(services),
                     environment: project.environment().clone(),
                     volumes: Some(project.own_volumes()),
+                    volume_names: project.volume_names(),
                 })
             }
             (None, Some(name)) => {
@@ -262,6 +266,7 @@ impl Context {
                     services: None,
                     environment: BTreeMap::new(),
                     volumes: None,
+                    volume_names: BTreeMap::new(),
                 })
             }
             (None, None) => {
@@ -381,6 +386,7 @@ mod tests {
             services: Some(vec!["web".into(), "db".into()]),
             environment: BTreeMap::new(),
             volumes: None,
+            volume_names: BTreeMap::new(),
         };
         let orphan = Container {
             service: "old".to_owned(),

@@ -182,6 +182,16 @@ impl Project {
         Self::sorted(own.map(|(key, node)| name(node).unwrap_or_else(|| key.clone())))
     }
 
+    /// The full name of each named volume, `external` or not, by its key.
+    pub fn volume_names(&self) -> BTreeMap<String, String> {
+        let volumes = self.section("volumes");
+        let named = volumes.map(|(key, node)| {
+            let name = node.get("name").and_then(Node::as_str);
+            (key.clone(), name.unwrap_or(key).to_owned())
+        });
+        named.collect()
+    }
+
     /// Networks by their keys, sorted.
     pub fn networks(&self) -> Vec<String> {
         Self::sorted(self.section("networks").map(|(name, _)| name))

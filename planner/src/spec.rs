@@ -57,7 +57,9 @@ pub(crate) fn stack(parts: &Parts, report: &mut Report) -> StackSpec {
             .unwrap_or_default();
         if nfs::is(kind) {
             nfs::check(node, report);
-        } else if disguise::disguised(node).is_none() {
+        } else if disguise::disguised(node).is_some() {
+            disguise::check(node, report);
+        } else {
             spec.volumes.insert(key.clone(), volume(key, node, report));
         }
     }

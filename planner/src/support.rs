@@ -93,7 +93,7 @@ const IGNORED: &[Ignored] = &[
     ),
     (
         &["services", "*", "storage_opt"],
-        "the size of the root disk is not limited",
+        "every root disk may grow to 64 GiB",
     ),
     (
         &["services", "*", "userns_mode"],

@@ -549,6 +549,32 @@ fn a_tmpfs_of_several_services_is_not_shared() {
 }
 
 #[test]
+fn a_tmpfs_with_a_name_has_the_options_that_it_is_given() {
+    let stack = |options: &str| {
+        let text = format!(
+            "services: {{a: {{image: i, volumes: ['v:/x']}}}}\n\
+             volumes: {{v: {{driver_opts: {{type: {options}}}}}}}\n"
+        );
+        let (spec, found) = made(&text);
+        let messages = found.into_iter().map(|found| found.message);
+        (spec.expect(&text), messages.collect::<Vec<_>>())
+    };
+    // As Docker's driver mounts it, programs may be run in it.
+    let (spec, found) = stack("tmpfs, device: tmpfs, o: 'size=1m,uid=5,nosuid,huge=always'");
+    let MountSource::Tmpfs { options, .. } = &spec.services["a"].mounts[0].source else {
+        panic!("{spec:#?}");
+    };
+    assert_eq!(options.join(","), "exec,suid,dev,uid=5,nosuid");
+    assert_eq!(
+        found,
+        ["the option `huge=always` of this volume has no effect"]
+    );
+    let (_, found) = stack("none, device: ./d, o: 'bind,ro,noexec,shared'");
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found[0].contains("`noexec`") && found[1].contains("`shared`"));
+}
+
+#[test]
 fn a_config_that_is_too_much_can_be_mounted() {
     let text = "services: {a: {image: i, configs: [c]}}\nconfigs: {c: {file: ./FILE}}\n";
     for (file, helped) in [(".", true), ("missing", false)] {

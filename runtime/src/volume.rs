@@ -242,13 +242,16 @@ impl Daemon {
         Ok(())
     }
 
-    /// The containers of these volumes are there: they wait for none.
+    /// The container of this name is there: what it has not taken waits for nobody.
     ///
     /// # Errors
     /// The ledger cannot be read or written.
-    pub fn inherited<'a>(&self, names: impl Iterator<Item = &'a String>) -> Result<(), ApiError> {
-        for name in names {
-            self.set_awaits(name, None)?;
+    pub(crate) fn inherited(&self, project: &str, container: &str) -> Result<(), ApiError> {
+        for volume in self.volumes()? {
+            let awaits = volume.awaits.as_ref();
+            if volume.project == project && awaits.is_some_and(|(name, _)| name == container) {
+                self.set_awaits(&volume.name, None)?;
+            }
         }
         Ok(())
     }
@@ -298,24 +301,54 @@ impl Daemon {
     ///
     /// # Errors
     /// Its files cannot be removed.
-    pub fn remove_volume(&self, volume: &Volume) -> Result<(), ApiError> {
-        let failed = |error: std::io::Error| {
-            let message = format!("volume {} cannot be removed: {error}", volume.name);
-            ApiError::new("volume", message)
-        };
-        let going = volume.path.with_extension("gone.partial");
-        convert::delete(&going).map_err(failed)?;
-        match std::fs::rename(&volume.path, &going) {
+    pub(crate) async fn remove_volume(&self, volume: &Volume, turn: &Turn) -> Result<(), ApiError> {
+        Self::clear_aside(volume, turn).await?;
+        self.set_aside(volume)?;
+        Self::clear_aside(volume, turn).await
+    }
+
+    /// Takes a volume out of the way, where [`Daemon::clear_aside`] has made room, and
+    /// forgets it.
+    ///
+    /// # Errors
+    /// It is there as before.
+    fn set_aside(&self, volume: &Volume) -> Result<(), ApiError> {
+        let aside = aside(volume);
+        match std::fs::rename(&volume.path, &aside) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(failed(error));
+                return Err(stays(volume, &error));
             }
             _ => {}
         }
         if let Err(error) = self.ledger.forget(Table::Volumes, &volume.name) {
-            // It is there as before.
-            let _ = std::fs::rename(&going, &volume.path);
+            let _ = std::fs::rename(&aside, &volume.path);
             return Err(error);
         }
-        convert::delete(&going).map_err(failed)
+        Ok(())
     }
+
+    /// Deletes what was set aside of volumes of this name. A tree takes its time, in
+    /// which nobody waits but those who want the same volume's `turn`.
+    ///
+    /// # Errors
+    /// It cannot be deleted.
+    async fn clear_aside(volume: &Volume, turn: &Turn) -> Result<(), ApiError> {
+        let (path, turn) = (aside(volume), Turn::clone(turn));
+        let deleted = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            convert::delete(&path)
+        });
+        let deleted = deleted.await.map_err(std::io::Error::other);
+        deleted.flatten().map_err(|error| stays(volume, &error))
+    }
+}
+
+/// Where a volume is on its way out.
+fn aside(volume: &Volume) -> PathBuf {
+    volume.path.with_extension("gone.partial")
+}
+
+fn stays(volume: &Volume, error: &std::io::Error) -> ApiError {
+    let message = format!("volume {} cannot be removed: {error}", volume.name);
+    ApiError::new("volume", message)
 }

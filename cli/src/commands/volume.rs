@@ -48,24 +48,39 @@ impl Volume {
     }
 }
 
-/// The volume that a word means: its full name, else its key in the project
-/// at hand.
-async fn find(context: &Context, client: &Client, word: &str) -> Result<VolumeInfo, Error> {
-    let volumes: Vec<VolumeInfo> = client.get("/v1/volumes").await?;
-    if let Some(found) = volumes.iter().find(|volume| volume.name == word) {
-        return Ok(found.clone());
-    }
-    let project = context.named().ok().map(|project| project.name);
-    let full = project.map(|project| format!("{project}_{word}"));
-    let found = volumes
-        .iter()
-        .find(|volume| full.as_ref() == Some(&volume.name));
-    found.cloned().ok_or_else(|| {
-        let named = volumes.iter().filter(|volume| !volume.anonymous);
-        let known: Vec<&str> = named.map(|volume| volume.name.as_str()).collect();
-        Error::Usage {
-            message: format!("there is no volume {word}"),
-            help: (!known.is_empty()).then(|| format!("there are: {}", known.join(", "))),
+/// The full name of the volume that a word means: a key of the project's file, else the
+/// key of one that the project once made, else a full name.
+async fn find(context: &Context, client: &Client, word: &str) -> Result<String, Error> {
+    // Sizes take as long as there are files.
+    let volumes: Vec<VolumeInfo> = client.get("/v1/volumes?sizes=false").await?;
+    let exists = |name: &str| volumes.iter().any(|volume| volume.name == name);
+    let there_is_none = |name: &str, help: Option<String>| Error::Usage {
+        message: format!("there is no volume {name}"),
+        help,
+    };
+    if let Ok(project) = context.named() {
+        if let Some(full) = project.volume_names.get(word) {
+            // Even if it is not there: what has the key as its name may be another one's.
+            if exists(full) {
+                return Ok(full.clone());
+            }
+            let other = format!(
+                "`{word}` is a key of {}'s file; a volume of that full name is there, too, and is \
+                 reached from another folder",
+                project.name
+            );
+            return Err(there_is_none(full, exists(word).then_some(other)));
         }
-    })
+        let full = format!("{}_{word}", project.name);
+        if exists(&full) {
+            return Ok(full);
+        }
+    }
+    if exists(word) {
+        return Ok(word.to_owned());
+    }
+    let named = volumes.iter().filter(|volume| !volume.anonymous);
+    let known: Vec<&str> = named.map(|volume| volume.name.as_str()).collect();
+    let help = (!known.is_empty()).then(|| format!("there are: {}", known.join(", ")));
+    Err(there_is_none(word, help))
 }

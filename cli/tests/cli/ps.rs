@@ -134,6 +134,41 @@ fn down_tells_which_volumes_are_the_files_own() {
 }
 
 #[test]
+fn a_key_of_the_file_means_its_volume_and_no_other() {
+    let file = "name: shop\nservices: {db: {image: db, volumes: ['data:/d', 'own:/o', 'kept:/k']}}\n\
+                volumes: {data: , own: {name: mine}, kept: {external: true, name: theirs}}\n";
+    let home = Home::with(file);
+    let daemon = home.daemon();
+    let volumes = |names: &[&str]| {
+        let all = names.iter().map(|name| json!({"name": name}));
+        daemon.on("GET /v1/volumes", Answer::Json(200, all.collect()));
+    };
+    let gone = Answer::Json(200, Value::Null);
+    for name in ["shop_data", "mine", "theirs", "plain", "shop_old"] {
+        daemon.on(&format!("DELETE /v1/volumes/{name}"), gone.clone());
+    }
+    volumes(&["data", "shop_data", "mine", "theirs", "plain", "shop_old"]);
+    let out = |word: &str| home.run(&["volume", "rm", word]).ended_with(0).out;
+    assert_eq!(out("data"), "shop_data\n");
+    assert_eq!(out("own"), "mine\n");
+    assert_eq!(out("kept"), "theirs\n");
+    // One that the file has no more, and full names.
+    assert_eq!(out("old"), "shop_old\n");
+    assert_eq!(out("plain"), "plain\n");
+    assert_eq!(out("shop_data"), "shop_data\n");
+    // What is gone is not another stack's volume.
+    volumes(&["data"]);
+    let run = home.run(&["volume", "rm", "data"]).ended_with(2);
+    assert!(
+        run.err.contains("there is no volume shop_data"),
+        "{}",
+        run.err
+    );
+    assert!(run.err.contains("from another folder"), "{}", run.err);
+    home.run(&["volume", "rm", "-f", "data"]).ended_with(0);
+}
+
+#[test]
 fn lists_in_the_users_own_words() {
     let home = Home::new();
     let mut db = container("db", "running");

@@ -10,6 +10,9 @@ use crate::bind::quantity::parse_bytes;
 use crate::diagnostic::{Problem, Report, codes};
 use crate::tree::{Node, entries, items};
 
+/// What a bind mount is here anyway.
+const BIND: [&str; 4] = ["bind", "rbind", "private", "rprivate"];
+
 /// What such a volume is.
 pub(super) struct Disguise {
     what: What,
@@ -76,8 +79,11 @@ pub(super) fn disguised(volume: &Node) -> Option<Disguise> {
                     .and_then(parse_bytes)
                     .and_then(|size| u64::try_from(size).ok()),
                 mode: option("mode").and_then(|mode| u32::from_str_radix(mode, 8).ok()),
-                options: each()
-                    .filter(|flag| is_mount_option(flag))
+                // Just what is said, as with Docker's driver: what a service's `tmpfs`
+                // leaves out is not left out here.
+                options: ["exec", "suid", "dev"]
+                    .into_iter()
+                    .chain(each().filter(|flag| is_mount_option(flag)))
                     .map(str::to_owned)
                     .collect(),
             }
@@ -87,6 +93,33 @@ pub(super) fn disguised(volume: &Node) -> Option<Disguise> {
     };
     let read_only = has("ro");
     Some(Disguise { what, read_only })
+}
+
+/// Says which options of such a volume have no effect.
+pub(super) fn check(volume: &Node, report: &mut Report) {
+    let Some(Disguise { what, .. }) = disguised(volume) else {
+        return;
+    };
+    let understood = |option: &str| match (&what, option.split_once('=')) {
+        (_, None) if matches!(option, "" | "ro" | "rw" | "defaults") => true,
+        (What::Tmpfs { .. }, Some(("size", size))) => {
+            parse_bytes(size).is_some_and(|size| u64::try_from(size).is_ok())
+        }
+        (What::Tmpfs { .. }, Some(("mode", mode))) => u32::from_str_radix(mode, 8).is_ok(),
+        (What::Tmpfs { .. }, _) => is_mount_option(option),
+        (What::Directory(_), _) => BIND.contains(&option),
+        // It has a check of its own.
+        (What::Nfs(_), _) => true,
+    };
+    let Some(node) = volume.at(&["driver_opts", "o"]) else {
+        return;
+    };
+    for option in node.as_str().unwrap_or_default().split(',').map(str::trim) {
+        if !understood(option) {
+            let message = format!("the option `{option}` of this volume has no effect");
+            report.push(Problem::warning(codes::IGNORED, message).on(node, "not supported"));
+        }
+    }
 }
 
 /// Says so when several services have the same tmpfs: each gets one of its own.

@@ -47,7 +47,7 @@
 //! | `POST /v1/networks/{name}/connect` | [`Connect`](crate::network::Connect) | events |
 //! | `POST /v1/networks/{name}/disconnect` | [`Disconnect`](crate::network::Disconnect) | events |
 //! | `POST /v1/networks/prune` | | list of names that were removed |
-//! | `GET /v1/volumes` | | list of [`VolumeInfo`](crate::volume::VolumeInfo) |
+//! | `GET /v1/volumes` | query [`Volumes`](crate::volume::Volumes) | list of [`VolumeInfo`](crate::volume::VolumeInfo) |
 //! | `POST /v1/volumes` | [`CreateVolume`](crate::volume::CreateVolume) | [`VolumeInfo`](crate::volume::VolumeInfo) |
 //! | `DELETE /v1/volumes/{name}` | | nothing |
 //! | `POST /v1/volumes/prune` | [`PruneVolumes`](crate::volume::PruneVolumes) | list of [`VolumeInfo`](crate::volume::VolumeInfo) that were removed |

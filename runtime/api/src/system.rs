@@ -43,9 +43,9 @@ pub struct Item {
 pub struct Prune {
     /// Also images with a name, the build cache and templates.
     pub all: bool,
-    /// Also volumes without a name that nobody mounts.
+    /// Also volumes without a name that nobody mounts, or only containers that go.
     pub volumes: bool,
-    /// Only what was made before, or has these labels.
+    /// Only what was made before, or has these labels. With `volumes` only labels.
     pub filter: Filter,
     /// Only say what it would be.
     pub dry_run: bool,

@@ -28,6 +28,25 @@ pub struct VolumeInfo {
     pub users: Vec<String>,
 }
 
+/// Query of `GET /v1/volumes`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Volumes {
+    /// Only the one of this full name.
+    pub name: Option<String>,
+    /// With [`VolumeInfo::size`], for which all files are looked at; else it is 0.
+    pub sizes: bool,
+}
+
+impl Default for Volumes {
+    fn default() -> Volumes {
+        Volumes {
+            name: None,
+            sizes: true,
+        }
+    }
+}
+
 /// What a volume is on the host.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

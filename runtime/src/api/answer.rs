@@ -30,6 +30,14 @@ impl IntoResponse for Failure {
     }
 }
 
+/// What looks at many files, where nobody else waits for it.
+pub(super) async fn on_a_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| ApiError::new("internal", error.to_string()))?
+}
+
 /// JSON lines.
 pub(super) fn lines<T: Serialize + Send + 'static>(
     stream: impl Stream<Item = T> + Send + 'static,

@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use super::App;
 use super::answer::Failure;
 use crate::container::aside::Aside;
-use crate::container::{Handle, vm_error};
+use crate::container::{Handle, passing, vm_error};
 use crate::volume::Reach;
 
 /// Bytes of an error message that are kept.
@@ -32,6 +32,28 @@ pub(super) enum Access {
 }
 
 impl Access {
+    /// Finds one that can read from a path, or write there.
+    ///
+    /// # Errors
+    /// As [`Access::open`], or there is nothing while the container does not run.
+    async fn to(
+        app: &App,
+        handle: &Arc<Handle>,
+        path: &str,
+        writes: bool,
+    ) -> Result<Access, ApiError> {
+        let access = Access::open(app, handle).await?;
+        if !matches!(access, Access::Aside(_)) {
+            return Ok(access);
+        }
+        let config = handle.record().blueprint.config;
+        if let Err(error) = passing::check(&config, path, writes) {
+            access.close().await?;
+            return Err(error);
+        }
+        Ok(access)
+    }
+
     /// Finds one.
     ///
     /// # Errors
@@ -106,7 +128,7 @@ pub(super) async fn get(
     Query(query): Query<Archive>,
 ) -> Result<Response, Failure> {
     let handle = find(&app, &name, &query)?;
-    let access = Access::open(&app, &handle).await?;
+    let access = Access::to(&app, &handle, &query.path, false).await?;
     let builtin = Builtin::Pack {
         path: query.path,
         name: query.name,
@@ -186,7 +208,7 @@ pub(super) async fn put(
     body: Body,
 ) -> Result<(), Failure> {
     let handle = find(&app, &name, &query)?;
-    let access = Access::open(&app, &handle).await?;
+    let access = Access::to(&app, &handle, &query.path, true).await?;
     let builtin = Builtin::Unpack {
         path: query.path,
         tree: query.tree,

@@ -5,12 +5,13 @@ use axum::extract::State;
 use stack_api::system::{Prune, Pruned, Usage};
 
 use super::App;
-use super::answer::Failure;
+use super::answer::{Failure, on_a_thread};
 use crate::space;
 
 /// `GET /v1/system/usage`
 pub(super) async fn usage(State(app): State<App>) -> Result<Json<Vec<Usage>>, Failure> {
-    Ok(Json(space::usage(&app.daemon)?))
+    let usage = on_a_thread(move || space::usage(&app.daemon));
+    Ok(Json(usage.await?))
 }
 
 /// `POST /v1/system/prune`

@@ -1,19 +1,26 @@
 //! Routes of volumes.
 
+use std::collections::BTreeSet;
+
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::response::Response;
-use stack_api::volume::{CreateVolume, PruneVolumes, VolumeInfo};
+use stack_api::image::Filter;
+use stack_api::volume::{CreateVolume, PruneVolumes, VolumeInfo, Volumes};
 use stack_protocol::config::Builtin;
 
 use super::App;
-use super::answer::Failure;
+use super::answer::{Failure, on_a_thread};
 use super::archive;
 
 /// `GET /v1/volumes`
-pub(super) async fn list(State(app): State<App>) -> Result<Json<Vec<VolumeInfo>>, Failure> {
-    Ok(Json(app.daemon.volume_infos()?))
+pub(super) async fn list(
+    State(app): State<App>,
+    Query(wanted): Query<Volumes>,
+) -> Result<Json<Vec<VolumeInfo>>, Failure> {
+    let list = move || app.daemon.volume_infos(&wanted);
+    Ok(Json(on_a_thread(list).await?))
 }
 
 /// `POST /v1/volumes`
@@ -37,7 +44,9 @@ pub(super) async fn prune(
     State(app): State<App>,
     Json(order): Json<PruneVolumes>,
 ) -> Result<Json<Vec<VolumeInfo>>, Failure> {
-    Ok(Json(app.daemon.prune_volumes(order)?))
+    let (all, none) = (Filter::default(), BTreeSet::new());
+    let removed = app.daemon.prune_volumes(order, &all, &none).await?;
+    Ok(Json(removed))
 }
 
 /// `GET /v1/volumes/{name}/archive`

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use stack_api::event::ApiError;
-use stack_protocol::config::{Builtin, Exec, VmConfig};
+use stack_protocol::config::{Builtin, Exec, MountSource, VmConfig};
 use stack_protocol::message::{Command, Outcome};
 use stack_vmm::{Agent, Backend, Process, VmSpec};
 use tokio::task::AbortHandle;
@@ -143,7 +143,8 @@ impl Aside {
             nics: Vec::new(),
             ..machine(daemon, &record, dir).await?
         };
-        let vm = Lone::start(daemon, &spec, &record.blueprint.config, turns).await?;
+        let config = reachable(record.blueprint.config);
+        let vm = Lone::start(daemon, &spec, &config, turns).await?;
         Ok(Aside { vm })
     }
 
@@ -241,6 +242,13 @@ impl Lone {
     }
 }
 
+/// What can be mounted without a network.
+fn reachable(mut config: VmConfig) -> VmConfig {
+    let local = |source: &MountSource| !matches!(source, MountSource::Nfs { .. });
+    config.mounts.retain(|mount| local(&mount.source));
+    config
+}
+
 /// The service's configuration, without the service.
 fn idle(config: &VmConfig) -> VmConfig {
     VmConfig {
@@ -307,5 +315,39 @@ pub async fn sweep(daemon: &Arc<Daemon>) {
             continue;
         }
         let _ = std::fs::remove_dir_all(dir.path());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use stack_protocol::config::Mount;
+
+    use super::*;
+
+    #[test]
+    fn a_server_that_cannot_be_reached_is_left_out() {
+        let mount = |target: &str, source| Mount {
+            target: target.to_owned(),
+            source,
+            read_only: false,
+            subpath: String::new(),
+        };
+        let nfs = MountSource::Nfs {
+            server: "nas".to_owned(),
+            path: "/srv".to_owned(),
+            options: Vec::new(),
+            copy_image_content: true,
+        };
+        let disk = MountSource::Disk {
+            serial: "v".to_owned(),
+            copy_image_content: false,
+        };
+        let config = VmConfig {
+            mounts: vec![mount("/media", nfs), mount("/data", disk)],
+            ..VmConfig::default()
+        };
+        let left = reachable(config).mounts;
+        assert_eq!(left.len(), 1);
+        assert_eq!(left[0].target, "/data");
     }
 }

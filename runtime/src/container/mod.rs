@@ -8,6 +8,7 @@ pub mod driver;
 mod hooks;
 mod mounts;
 pub mod news;
+pub(crate) mod passing;
 pub mod process;
 mod redraw;
 mod run;

@@ -350,7 +350,8 @@ pub(super) async fn machine(
             .map(|disk| Disk {
                 path: disk.path.clone(),
                 serial: disk.serial.clone(),
-                read_only: disk.read_only,
+                // The mounts are read-only all the same.
+                read_only: disk.read_only && !stack_vmm::disk::needs_recovery(&disk.path),
             })
             .collect(),
         files,

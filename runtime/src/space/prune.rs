@@ -8,7 +8,7 @@ use std::sync::Arc;
 use stack_api::event::ApiError;
 use stack_api::image;
 use stack_api::system::{Item, Prune, Pruned};
-use stack_api::volume::PruneVolumes;
+use stack_api::volume::{PruneVolumes, Volumes};
 
 use super::{blocks, images};
 use crate::daemon::Daemon;
@@ -18,8 +18,14 @@ use crate::stack;
 /// Does it, or says what it would do.
 ///
 /// # Errors
-/// Something cannot be removed; everything else is.
+/// Something cannot be removed; everything else is. Or the order contradicts itself:
+/// nothing is then.
 pub async fn prune(daemon: &Arc<Daemon>, order: &Prune) -> Result<Pruned, ApiError> {
+    if order.volumes && order.filter.until_ms.is_some() {
+        let message = "volumes are not pruned by time: a volume's data is newer than the volume";
+        return Err(ApiError::new("bad_request", message)
+            .help("leave out `--volumes` or `--filter until=…`"));
+    }
     let mut pruned = Pruned::default();
     // On a full disk the ledger may refuse: what needs none of it makes room.
     let mut failure = containers(daemon, order, &mut pruned).await.err();
@@ -33,7 +39,7 @@ pub async fn prune(daemon: &Arc<Daemon>, order: &Prune) -> Result<Pruned, ApiErr
         done(networks(daemon, order, &mut pruned).await);
     }
     if order.volumes {
-        done(volumes(daemon, order, &mut pruned));
+        done(volumes(daemon, order, &mut pruned).await);
     }
     if order.all {
         done(cache(daemon, order, &mut pruned).await);
@@ -161,12 +167,15 @@ async fn containers(
     failure.map_or(Ok(()), Err)
 }
 
-fn volumes(daemon: &Daemon, order: &Prune, pruned: &mut Pruned) -> Result<(), ApiError> {
+async fn volumes(daemon: &Daemon, order: &Prune, pruned: &mut Pruned) -> Result<(), ApiError> {
     let wanted = PruneVolumes {
         all: false,
         dry_run: order.dry_run,
     };
-    for volume in daemon.prune_volumes(wanted)? {
+    // Those that the containers leave, which are still there if nothing goes yet.
+    let leaving = names(pruned, "container");
+    let gone = daemon.prune_volumes(wanted, &order.filter, &leaving);
+    for volume in gone.await? {
         pruned.bytes += volume.size;
         pruned.items.push(item("volume", volume.name, volume.size));
     }
@@ -174,11 +183,12 @@ fn volumes(daemon: &Daemon, order: &Prune, pruned: &mut Pruned) -> Result<(), Ap
 }
 
 async fn cache(daemon: &Arc<Daemon>, order: &Prune, pruned: &mut Pruned) -> Result<(), ApiError> {
-    let Some(volume) = daemon
-        .volume_infos()?
-        .into_iter()
-        .find(|volume| volume.name == stack::CACHE)
-    else {
+    // It is a disk: its size is known at once.
+    let cache = Volumes {
+        name: Some(stack::CACHE.to_owned()),
+        ..Volumes::default()
+    };
+    let Some(volume) = daemon.volume_infos(&cache)?.pop() else {
         return Ok(());
     };
     if !stack::remove_builder(daemon, order.dry_run).await? {

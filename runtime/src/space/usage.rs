@@ -6,21 +6,25 @@ use std::path::Path;
 use stack_api::event::ApiError;
 use stack_api::image::Prune;
 use stack_api::system::{Item, Usage};
+use stack_api::volume::{VolumeInfo, Volumes};
 
 use super::{blocks, images};
 use crate::daemon::Daemon;
 use crate::stack::{BUILDER, CACHE, image_error};
 
-/// `GET /v1/system/usage`.
+/// `GET /v1/system/usage`. It looks at all files of all volumes: this is for a thread
+/// that may wait.
 ///
 /// # Errors
 /// The state cannot be read.
 pub fn usage(daemon: &Daemon) -> Result<Vec<Usage>, ApiError> {
+    let infos = daemon.volume_infos(&Volumes::default())?;
+    let (cache, others) = infos.into_iter().partition(|info| info.name == CACHE);
     Ok(vec![
         of_images(daemon)?,
         of_containers(daemon),
-        of_volumes(daemon, false)?,
-        of_volumes(daemon, true)?,
+        of_volumes(daemon, others, false),
+        of_volumes(daemon, cache, true),
         of_files(
             "templates",
             "template",
@@ -94,9 +98,7 @@ fn of_containers(daemon: &Daemon) -> Usage {
 }
 
 /// Volumes; or the one of the builder.
-fn of_volumes(daemon: &Daemon, cache: bool) -> Result<Usage, ApiError> {
-    let mut infos = daemon.volume_infos()?;
-    infos.retain(|volume| (volume.name == CACHE) == cache);
+fn of_volumes(daemon: &Daemon, infos: Vec<VolumeInfo>, cache: bool) -> Usage {
     let building = daemon
         .handles(Some(BUILDER))
         .iter()
@@ -111,7 +113,7 @@ fn of_volumes(daemon: &Daemon, cache: bool) -> Result<Usage, ApiError> {
         },
     });
     let kind = if cache { "build cache" } else { "volumes" };
-    Ok(summed(kind, items.collect()))
+    summed(kind, items.collect())
 }
 
 fn of_files(kind: &str, one: &str, dir: &Path, idle: bool) -> Usage {

@@ -17,7 +17,7 @@ use crate::daemon::Daemon;
 use crate::network::Nic;
 use crate::progress::Progress;
 use crate::time::now_ms;
-use crate::volume::{VolumeKind, WantedVolume};
+use crate::volume::{Volume, VolumeKind, WantedVolume};
 
 /// Makes the volume with this key in the file.
 pub(super) fn volume(daemon: &Daemon, progress: &Progress, spec: &StackSpec, key: &str) -> Outcome {
@@ -186,7 +186,7 @@ pub(super) fn container(
     };
     let news = [news::happening(&record, "create", &[])];
     daemon.ledger.put_containers(&[&record], &news)?;
-    daemon.inherited(record.blueprint.anonymous.iter().map(|(_, name)| name))?;
+    daemon.inherited(&record.container.project, &record.container.name)?;
     Ok(daemon.insert(record))
 }
 
@@ -241,6 +241,9 @@ fn mounts(
                 if new {
                     progress.finish("volume", &made.name, "created");
                 }
+                if let Some(note) = wanted.size.and_then(|size| size_is_vain(&made, size)) {
+                    progress.warn(note);
+                }
                 volumes.insert(volume.clone(), (made.path, made.kind));
             }
             MountSource::Anonymous => nameless.push(&mount.target),
@@ -270,6 +273,26 @@ fn mounts(
     Ok(Resolved { volumes, anonymous })
 }
 
+/// What to say when a volume does not have the size that the file gives it.
+fn size_is_vain(volume: &Volume, size: u64) -> Option<String> {
+    let name = &volume.name;
+    match volume.kind {
+        VolumeKind::Tree => Some(format!(
+            "volume {name} is a directory: `driver_opts: size` does not limit it"
+        )),
+        VolumeKind::Disk => {
+            let now = std::fs::metadata(&volume.path).ok()?.len();
+            (now != size).then(|| {
+                format!(
+                    "volume {name} stays as large as it was made, {} MiB: `driver_opts: size` is for a \
+                     new one; `stack volume export`, `rm` and `import` make it anew",
+                    now >> 20
+                )
+            })
+        }
+    }
+}
+
 /// A command for people, as Docker shows it: what has blanks, or nothing at
 /// all, is in quotes.
 fn shown(args: &[String]) -> String {
@@ -294,6 +317,36 @@ fn random_id() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_size_that_has_no_effect_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("v.ext4");
+        std::fs::File::create(&path)
+            .unwrap()
+            .set_len(64 << 20)
+            .unwrap();
+        let mut volume = Volume {
+            name: "v".to_owned(),
+            project: String::new(),
+            anonymous_of: None,
+            awaits: None,
+            external: false,
+            path,
+            kind: VolumeKind::Disk,
+            labels: BTreeMap::new(),
+            created_ms: 0,
+        };
+        assert_eq!(size_is_vain(&volume, 64 << 20), None);
+        let note = size_is_vain(&volume, 128 << 20).unwrap();
+        assert!(note.contains("as large as it was made, 64 MiB"), "{note}");
+        volume.kind = VolumeKind::Tree;
+        assert!(
+            size_is_vain(&volume, 64 << 20)
+                .unwrap()
+                .contains("is a directory")
+        );
+    }
 
     #[test]
     fn words_can_be_told_apart() {

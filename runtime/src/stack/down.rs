@@ -211,10 +211,10 @@ pub(crate) async fn remove(
     let _ = std::fs::remove_dir_all(daemon.paths.vm(&handle.id));
     crate::logs::remove(&daemon.paths.log(&handle.id));
     // One that stays is nobody's from now on, and goes with the next.
-    let removed = going
-        .iter()
-        .map(|(volume, _)| daemon.remove_volume(volume))
-        .fold(Ok(()), Result::and);
+    let mut removed = Ok(());
+    for (volume, turn) in going {
+        removed = removed.and(daemon.remove_volume(&volume, &turn).await);
+    }
     daemon.ledger.keep_room();
     progress.finish("container", &name, "removed");
     removed

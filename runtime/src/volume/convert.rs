@@ -3,7 +3,7 @@
 //! place in the ledger, and only then the disk goes. A kill at any moment
 //! leaves one of the two whole and in use.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use stack_api::event::ApiError;
@@ -18,7 +18,7 @@ use crate::ledger::Table;
 /// Makes a tree of a disk that nobody uses.
 ///
 /// # Errors
-/// The copy fails; the disk counts as before.
+/// The copy fails; the disk counts as before, and nothing is left of the copy.
 pub(super) async fn convert(daemon: &Arc<Daemon>, volume: &Volume) -> Result<(), ApiError> {
     let turn = daemon.volume_turn(&volume.name).await?;
     let known: Option<Volume> = daemon.ledger.get(Table::Volumes, &volume.name)?;
@@ -26,38 +26,140 @@ pub(super) async fn convert(daemon: &Arc<Daemon>, volume: &Volume) -> Result<(),
         // It was removed, or converted for another stack.
         return Ok(());
     };
-    let failed = |error: std::io::Error| {
-        let message = format!("volume {} cannot be copied: {error}", volume.name);
-        ApiError::new("volume", message).help("its disk is untouched; is the host's disk full?")
+    let mut half = Half {
+        daemon: Arc::clone(daemon),
+        name: volume.name.clone(),
+        path: volume.path.with_extension("tree.partial"),
+        over: false,
     };
-    let tree = volume.path.with_extension("tree");
-    let partial = volume.path.with_extension("tree.partial");
-    for old in [&tree, &partial] {
-        // What a kill has left: the ledger says that the disk counts.
-        delete(old).map_err(failed)?;
+    let copied = copy(daemon, &volume, &half.path, turn).await;
+    if copied.is_err() {
+        // Whoever is told of it finds the room that there was.
+        half.delete().await;
     }
-    crate::paths::private_dir(&partial).map_err(failed)?;
+    half.over = true;
+    copied.map_err(|error| failed(&volume, error))
+}
+
+async fn copy(
+    daemon: &Arc<Daemon>,
+    volume: &Volume,
+    partial: &Path,
+    turn: Turn,
+) -> Result<(), ApiError> {
+    let io = |error: std::io::Error| ApiError::new("volume", error.to_string());
+    let tree = volume.path.with_extension("tree");
+    for old in [tree.as_path(), partial] {
+        // What a kill has left: the ledger says that the disk counts.
+        delete(old).map_err(io)?;
+    }
+    let dir = daemon.paths.volumes();
+    has_room(
+        super::tree::size(&volume.path),
+        crate::host::disk_free(&dir).unwrap_or(u64::MAX),
+    )?;
+    crate::paths::private_dir(partial).map_err(io)?;
     let shown = vec![
         Shown::Disk(volume.path.clone()),
-        Shown::Tree(partial.clone()),
+        Shown::Tree(partial.to_path_buf()),
     ];
     // When it has come up, it has copied; when it has ended, everything is there.
     lone::start(daemon, &volume.name, shown, Turn::clone(&turn))
         .await?
         .close()
         .await?;
-    sync(&partial).map_err(failed)?;
-    std::fs::rename(&partial, &tree).map_err(failed)?;
-    sync(&daemon.paths.volumes()).map_err(failed)?;
+    sync(partial).map_err(io)?;
+    std::fs::rename(partial, &tree).map_err(io)?;
+    sync(&dir).map_err(io)?;
     let converted = Volume {
         path: tree,
         kind: VolumeKind::Tree,
         ..volume.clone()
     };
-    daemon
+    let noted = daemon
         .ledger
-        .put(Table::Volumes, &volume.name, &volume.project, &converted)?;
-    std::fs::remove_file(&volume.path).map_err(failed)
+        .put(Table::Volumes, &volume.name, &volume.project, &converted);
+    if noted.is_err() {
+        // It goes with what is not complete.
+        let _ = std::fs::rename(&converted.path, partial);
+        return noted;
+    }
+    if let Err(error) = std::fs::remove_file(&volume.path) {
+        // It does not count any more, and the next daemon deletes it.
+        tracing::warn!(%error, path = %volume.path.display(), "left behind, and stays");
+    }
+    Ok(())
+}
+
+/// The copy has room beside what is copied, whatever else is written meanwhile: on a
+/// full disk, all machines are halted.
+fn has_room(needed: u64, room: u64) -> Result<(), ApiError> {
+    if needed < room {
+        return Ok(());
+    }
+    let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+    let message = format!(
+        "it takes {} MiB, and the host's disk has room for {} MiB",
+        mib(needed),
+        mib(room)
+    );
+    Err(ApiError::new("disk_full", message))
+}
+
+fn failed(volume: &Volume, error: ApiError) -> ApiError {
+    let message = format!(
+        "volume {} cannot be copied, to be shared: {}",
+        volume.name, error.message
+    );
+    let untouched = "its disk is untouched, and nothing is left of the copy";
+    let help = match (&error.help, error.code.as_str()) {
+        (Some(help), _) => format!("{untouched}; {help}"),
+        (None, "disk_full") => format!("{untouched}; `stack system df` shows what takes up room"),
+        (None, _) => format!("{untouched}; is the host's disk full?"),
+    };
+    ApiError { message, ..error }.help(help)
+}
+
+/// A copy that is not complete, and goes with whoever made it.
+struct Half {
+    daemon: Arc<Daemon>,
+    name: String,
+    path: PathBuf,
+    /// Nothing is left to be done.
+    over: bool,
+}
+
+impl Half {
+    /// Deletes it when nobody writes to it any more. What somebody makes anew until
+    /// then is theirs, and complete when they have had their turn.
+    async fn delete(&self) {
+        let turn = self.daemon.volume_turn_in_time(&self.name).await;
+        let path = self.path.clone();
+        let deleted = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            if let Err(error) = delete(&path) {
+                tracing::warn!(%error, path = %path.display(), "left behind, and stays");
+            }
+        });
+        let _ = deleted.await;
+    }
+}
+
+impl Drop for Half {
+    fn drop(&mut self) {
+        // Without a runtime the daemon ends, and the next one sweeps.
+        if !self.over
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            let left = Half {
+                daemon: Arc::clone(&self.daemon),
+                name: std::mem::take(&mut self.name),
+                path: std::mem::take(&mut self.path),
+                over: true,
+            };
+            runtime.spawn(async move { left.delete().await });
+        }
+    }
 }
 
 /// Deletes the forms of volumes that do not count: a kill in the middle of a
@@ -126,5 +228,78 @@ fn replace(config: &mut VmConfig, gone: &str, index: usize) {
                 foreign: false,
             };
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use stack_api::volume::CreateVolume;
+    use stack_vmm::{AnyBackend, Fake};
+
+    use super::*;
+    use crate::assets::Assets;
+    use crate::paths::Paths;
+
+    #[tokio::test]
+    async fn a_copy_that_fails_leaves_the_disk_alone() {
+        let home = tempfile::Builder::new().prefix("st").tempdir().unwrap();
+        let none = home.path().join("none");
+        let assets = Assets {
+            kernel: none.clone(),
+            initramfs: none.clone(),
+            netd: none.clone(),
+            fsd: none,
+            templates: true,
+        };
+        let paths = Paths::under(home.path()).unwrap();
+        let fake = Fake::default();
+        fake.fail_next_start("no memory");
+        let backend = AnyBackend::Fake(fake);
+        let daemon = Daemon::open(paths, assets, backend).await.unwrap();
+        let wanted = CreateVolume {
+            name: "shop_v".to_owned(),
+            ..CreateVolume::default()
+        };
+        daemon.create_volume(&wanted).unwrap();
+        let volume = daemon.volumes().unwrap().remove(0);
+        let files = || {
+            let entries = std::fs::read_dir(daemon.paths.volumes()).unwrap().flatten();
+            let names = entries.map(|entry| entry.file_name().into_string().unwrap());
+            // Beside what new disks are copied from.
+            let names = names.filter(|name| !name.starts_with('.'));
+            names.collect::<Vec<_>>()
+        };
+        let error = convert(&daemon, &volume).await.unwrap_err();
+        assert!(
+            error.message.contains("volume shop_v cannot be copied"),
+            "{error}"
+        );
+        assert!(error.help.unwrap().contains("its disk is untouched"));
+        assert_eq!(files(), ["shop_v.ext4"]);
+        // Whoever wanted it is gone, and a machine still writes to it.
+        let turn = daemon.volume_turn("shop_v").await.unwrap();
+        let path = volume.path.with_extension("tree.partial");
+        std::fs::create_dir_all(path.join("dir")).unwrap();
+        drop(Half {
+            daemon: Arc::clone(&daemon),
+            name: "shop_v".to_owned(),
+            path: path.clone(),
+            over: false,
+        });
+        tokio::task::yield_now().await;
+        assert!(path.exists());
+        drop(turn);
+        while path.exists() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        assert_eq!(files(), ["shop_v.ext4"]);
+    }
+
+    #[test]
+    fn a_copy_needs_room_beforehand() {
+        has_room(5 << 20, (5 << 20) + 1).unwrap();
+        let error = has_room(5 << 20, 5 << 20).unwrap_err();
+        assert_eq!(error.code, "disk_full");
+        assert!(error.message.contains("it takes 5 MiB"), "{error}");
     }
 }

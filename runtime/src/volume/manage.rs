@@ -1,11 +1,13 @@
 //! What `stack volume` does.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use stack_api::event::ApiError;
-use stack_api::spec::VolumeSpec;
-use stack_api::volume::{CreateVolume, Form, PruneVolumes, VolumeInfo};
+use stack_api::image::Filter;
+use stack_api::spec::{StackSpec, VolumeSpec};
+use stack_api::volume::{CreateVolume, Form, PruneVolumes, VolumeInfo, Volumes};
 use stack_protocol::config;
 use stack_vmm::Agent;
 
@@ -60,18 +62,27 @@ impl Reach {
 }
 
 impl Daemon {
-    /// All volumes as they are.
+    /// All volumes as they are, or the one of this name. Sizes take as long as there
+    /// are files: this is for a thread that may wait, unless they are left out.
     ///
     /// # Errors
     /// The ledger cannot be read.
-    pub(crate) fn volume_infos(&self) -> Result<Vec<VolumeInfo>, ApiError> {
-        let volumes = self.volumes()?;
-        Ok(volumes
-            .iter()
-            .map(|volume| self.volume_info(volume))
-            .collect())
+    pub(crate) fn volume_infos(&self, wanted: &Volumes) -> Result<Vec<VolumeInfo>, ApiError> {
+        let mut volumes = self.volumes()?;
+        if let Some(name) = &wanted.name {
+            volumes.retain(|volume| volume.name == *name);
+        }
+        let info = |volume: &Volume| VolumeInfo {
+            size: match wanted.sizes {
+                true => tree::size(&volume.path),
+                false => 0,
+            },
+            ..self.volume_info(volume)
+        };
+        Ok(volumes.iter().map(info).collect())
     }
 
+    /// All but the size.
     fn volume_info(&self, volume: &Volume) -> VolumeInfo {
         let users = self.volume_users(volume);
         VolumeInfo {
@@ -82,7 +93,7 @@ impl Daemon {
                 VolumeKind::Tree => Form::Tree,
             },
             path: volume.path.display().to_string(),
-            size: tree::size(&volume.path),
+            size: 0,
             anonymous: volume.anonymous_of.is_some() || volume.awaits.is_some(),
             labels: volume.labels.clone(),
             created_ms: volume.created_ms,
@@ -155,42 +166,94 @@ impl Daemon {
     /// # Errors
     /// Somebody copies it, or it cannot be removed.
     pub(crate) async fn remove_unused_volume(&self, name: &str) -> Result<Vec<String>, ApiError> {
-        let _turn = self.volume_turn(name).await?;
-        let _alone = self.creation();
+        let turn = self.volume_turn(name).await?;
         let Some(volume) = self.ledger.get(Table::Volumes, name)? else {
             return Ok(Vec::new());
         };
-        let users = self.volume_users(&volume);
+        Self::clear_aside(&volume, &turn).await?;
+        let users = self.set_aside_unused(&volume)?;
         if users.is_empty() {
-            self.remove_volume(&volume)?;
+            Self::clear_aside(&volume, &turn).await?;
         }
         Ok(users.iter().map(|handle| handle.container().name).collect())
     }
 
+    /// Takes a volume out of the way, unless containers mount it: gives them then.
+    fn set_aside_unused(&self, volume: &Volume) -> Result<Vec<Arc<Handle>>, ApiError> {
+        let _alone = self.creation();
+        let users = self.volume_users(volume);
+        if users.is_empty() {
+            self.set_aside(volume)?;
+        }
+        Ok(users)
+    }
+
     /// Removes what nobody mounts or copies: without `all` only volumes without
-    /// a name that wait for no container.
+    /// a name that wait for no container. Only what `filter` takes, and as if the
+    /// containers with the names in `leaving` were gone.
     ///
     /// # Errors
     /// A volume cannot be removed.
-    pub(crate) fn prune_volumes(&self, order: PruneVolumes) -> Result<Vec<VolumeInfo>, ApiError> {
-        let _alone = self.creation();
+    pub(crate) async fn prune_volumes(
+        &self,
+        order: PruneVolumes,
+        filter: &Filter,
+        leaving: &BTreeSet<String>,
+    ) -> Result<Vec<VolumeInfo>, ApiError> {
         let mut removed = Vec::new();
         let known = self.knows_all();
         for volume in self.volumes()? {
-            let nameless = known && volume.anonymous_of.is_some() && volume.awaits.is_none();
-            if !self.volume_users(&volume).is_empty() || !(nameless || order.all) {
+            let nameless = known && volume.anonymous_of.is_some() && !self.is_awaited(&volume)?;
+            let mut users = self.volume_users(&volume);
+            users.retain(|handle| !leaving.contains(&handle.container().name));
+            if !users.is_empty()
+                || !(nameless || order.all)
+                || !filter.takes(&volume.labels, volume.created_ms)
+            {
                 continue;
             }
-            let Some(_turn) = self.free_volume(&volume.name) else {
+            let Some(turn) = self.free_volume(&volume.name) else {
                 continue;
             };
-            let info = self.volume_info(&volume);
+            // Whoever had its turn may have made something else of it.
+            let Some(volume) = self.ledger.get::<Volume>(Table::Volumes, &volume.name)? else {
+                continue;
+            };
+            let path = volume.path.clone();
+            let size = tokio::task::spawn_blocking(move || tree::size(&path)).await;
+            let info = VolumeInfo {
+                size: size.unwrap_or(0),
+                ..self.volume_info(&volume)
+            };
             if !order.dry_run {
-                self.remove_volume(&volume)?;
+                Self::clear_aside(&volume, &turn).await?;
+                if !self.set_aside_unused(&volume)?.is_empty() {
+                    continue;
+                }
+                Self::clear_aside(&volume, &turn).await?;
             }
             removed.push(info);
         }
         Ok(removed)
+    }
+
+    /// The next container of a name is to have the volume, and may still come: its stack
+    /// is being changed, or has a place for it.
+    fn is_awaited(&self, volume: &Volume) -> Result<bool, ApiError> {
+        let Some((container, _)) = &volume.awaits else {
+            return Ok(false);
+        };
+        let project = &volume.project;
+        if self.operation(project).try_lock().is_err() {
+            return Ok(true);
+        }
+        let stack: Option<StackSpec> = self.ledger.stack(project)?;
+        let services = stack.iter().flat_map(|stack| stack.services.values());
+        let mut names = services.flat_map(|service| {
+            let numbers = 1..=service.replicas;
+            numbers.map(move |number| service.container_name_of(project, number))
+        });
+        Ok(names.any(|name| name == *container))
     }
 
     /// A way to a volume's files.

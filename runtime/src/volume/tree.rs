@@ -1,6 +1,7 @@
 //! Trees of files of any depth: what a guest has made may be deeper than a path
 //! is long, than a thread's stack has room for, and than files may be open.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -64,7 +65,7 @@ fn up(from: &Path, top: &Path, moved: &mut u64) -> io::Result<()> {
 }
 
 /// Bytes that a file or a tree takes up on the disk; 0 if there is none. What cannot
-/// be looked at does not count.
+/// be looked at does not count, and a file with several names counts once.
 pub(crate) fn size(path: &Path) -> u64 {
     let flags = AtFlags::SYMLINK_NOFOLLOW;
     let Ok(own) = rustix::fs::statx(rustix::fs::CWD, path, flags, StatxFlags::BASIC_STATS) else {
@@ -85,11 +86,11 @@ const DIRECTORY: OFlags = OFlags::RDONLY
 /// which must lead where it came from, for guests move things meanwhile. An error
 /// comes with what was counted until then.
 fn content(top: OwnedFd) -> Result<u64, (u64, io::Error)> {
-    let mut total = 0;
+    let mut count = Count::default();
     let mut at = top;
-    let mut left = match list(&at, &mut total) {
+    let mut left = match list(&at, &mut count) {
         Ok(directories) => vec![(identity(&at), directories)],
-        Err(error) => return Err((total, error)),
+        Err(error) => return Err((count.bytes, error)),
     };
     while let Some((_, directories)) = left.last_mut() {
         let Some(name) = directories.pop() else {
@@ -97,21 +98,29 @@ fn content(top: OwnedFd) -> Result<u64, (u64, io::Error)> {
             if let Some((above, _)) = left.last() {
                 at = match rustix::fs::openat(&at, "..", DIRECTORY, Mode::empty()) {
                     Ok(up) if identity(&up) == *above => up,
-                    Ok(_) => return Err((total, io::Error::other("it was moved"))),
-                    Err(error) => return Err((total, error.into())),
+                    Ok(_) => return Err((count.bytes, io::Error::other("it was moved"))),
+                    Err(error) => return Err((count.bytes, error.into())),
                 };
             }
             continue;
         };
         // One that has gone since has no size.
         if let Ok(inner) = rustix::fs::openat(&at, name, DIRECTORY, Mode::empty())
-            && let Ok(directories) = list(&inner, &mut total)
+            && let Ok(directories) = list(&inner, &mut count)
         {
             left.push((identity(&inner), directories));
             at = inner;
         }
     }
-    Ok(total)
+    Ok(count.bytes)
+}
+
+/// What was counted.
+#[derive(Default)]
+struct Count {
+    bytes: u64,
+    /// Inodes with several names.
+    linked: HashSet<u64>,
 }
 
 fn identity(fd: &OwnedFd) -> Option<(u64, u64)> {
@@ -120,7 +129,7 @@ fn identity(fd: &OwnedFd) -> Option<(u64, u64)> {
 }
 
 /// Counts what is in a directory; gives the directories.
-fn list(dir: &OwnedFd, total: &mut u64) -> io::Result<Vec<std::ffi::CString>> {
+fn list(dir: &OwnedFd, count: &mut Count) -> io::Result<Vec<std::ffi::CString>> {
     let mut directories = Vec::new();
     for entry in Dir::read_from(dir)? {
         let entry = entry?;
@@ -131,9 +140,13 @@ fn list(dir: &OwnedFd, total: &mut u64) -> io::Result<Vec<std::ffi::CString>> {
         let flags = AtFlags::SYMLINK_NOFOLLOW;
         let found: Result<Statx, _> = rustix::fs::statx(dir, name, flags, StatxFlags::BASIC_STATS);
         if let Ok(found) = found {
-            *total += found.stx_blocks * 512;
-            if FileType::from_raw_mode(found.stx_mode.into()) == FileType::Directory {
+            let directory = FileType::from_raw_mode(found.stx_mode.into()) == FileType::Directory;
+            if directory {
                 directories.push(name.to_owned());
+            }
+            // A volume is on one file system.
+            if directory || found.stx_nlink <= 1 || count.linked.insert(found.stx_ino) {
+                count.bytes += found.stx_blocks * 512;
             }
         }
     }
@@ -143,6 +156,19 @@ fn list(dir: &OwnedFd, total: &mut u64) -> io::Result<Vec<std::ffi::CString>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_with_several_names_counts_once() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("sub")).unwrap();
+        fs::write(dir.path().join("one"), vec![1; 1 << 20]).unwrap();
+        let one = size(dir.path());
+        assert!(one >= 1 << 20);
+        for other in ["two", "sub/three"] {
+            fs::hard_link(dir.path().join("one"), dir.path().join(other)).unwrap();
+        }
+        assert!(size(dir.path()) < one + (1 << 20), "{}", size(dir.path()));
+    }
 
     #[test]
     fn a_tree_deeper_than_a_path_is_long_is_counted_and_deleted() {

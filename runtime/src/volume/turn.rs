@@ -33,6 +33,11 @@ impl Daemon {
         })
     }
 
+    /// The turn at a volume, however long others have it.
+    pub(super) async fn volume_turn_in_time(&self, name: &str) -> Turn {
+        Arc::new(self.operation(&key(name)).lock_owned().await)
+    }
+
     /// The turn at a volume, if nobody has it.
     pub(super) fn free_volume(&self, name: &str) -> Option<Turn> {
         let turn = self.operation(&key(name)).try_lock_owned();
@@ -67,17 +72,17 @@ fn key(volume: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use stack_api::volume::{CreateVolume, PruneVolumes};
+    use stack_api::image::Filter;
+
+    use stack_api::volume::{CreateVolume, Form, PruneVolumes, Volumes};
     use stack_vmm::{AnyBackend, Fake};
 
     use super::*;
     use crate::assets::Assets;
     use crate::paths::Paths;
 
-    #[tokio::test]
-    async fn a_volume_stays_while_a_machine_copies_it_that_nobody_waits_for() {
-        let home = tempfile::Builder::new().prefix("st").tempdir().unwrap();
-        let none = home.path().join("none");
+    async fn daemon(home: &std::path::Path) -> Arc<Daemon> {
+        let none = home.join("none");
         let assets = Assets {
             kernel: none.clone(),
             initramfs: none.clone(),
@@ -85,9 +90,15 @@ mod tests {
             fsd: none,
             templates: true,
         };
-        let paths = Paths::under(home.path()).unwrap();
+        let paths = Paths::under(home).unwrap();
         let backend = AnyBackend::Fake(Fake::default());
-        let daemon = Daemon::open(paths, assets, backend).await.unwrap();
+        Daemon::open(paths, assets, backend).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_volume_stays_while_a_machine_copies_it_that_nobody_waits_for() {
+        let home = tempfile::Builder::new().prefix("st").tempdir().unwrap();
+        let daemon = daemon(home.path()).await;
         let wanted = CreateVolume {
             name: "v".to_owned(),
             ..CreateVolume::default()
@@ -98,7 +109,9 @@ mod tests {
             all: true,
             dry_run: false,
         };
-        assert!(daemon.prune_volumes(all).unwrap().is_empty());
+        let (any, none) = (Filter::default(), BTreeSet::new());
+        let pruned = daemon.prune_volumes(all, &any, &none).await;
+        assert!(pruned.unwrap().is_empty());
         assert!(daemon.free_volume("v").is_none());
         // Its stack, and the other volumes, are free.
         assert!(daemon.operation("").try_lock().is_ok());
@@ -112,5 +125,45 @@ mod tests {
         assert!(left.next().is_none());
         daemon.remove_volume_named("v").await.unwrap();
         assert!(daemon.volumes().unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_the_removal_of_many_files() {
+        let home = tempfile::Builder::new().prefix("st").tempdir().unwrap();
+        let daemon = daemon(home.path()).await;
+        let wanted = CreateVolume {
+            name: "v".to_owned(),
+            form: Form::Tree,
+            ..CreateVolume::default()
+        };
+        daemon.create_volume(&wanted).unwrap();
+        let volume = daemon.volumes().unwrap().remove(0);
+        for n in 0..5000 {
+            std::fs::write(volume.path.join(n.to_string()), "text").unwrap();
+        }
+        // Sizes are found out where they are asked for.
+        let infos = |sizes| {
+            let wanted = Volumes { name: None, sizes };
+            daemon.volume_infos(&wanted).unwrap().remove(0).size
+        };
+        assert_eq!(infos(false), 0);
+        assert!(infos(true) >= 5000);
+        // On the one thread of this runtime.
+        let mut turns = 0;
+        let others = async {
+            loop {
+                drop(daemon.creation());
+                turns += 1;
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            removed = daemon.remove_volume_named("v") => removed.unwrap(),
+            () = others => {}
+        }
+        assert!(turns > 20, "{turns}");
+        let mut left = std::fs::read_dir(daemon.paths.volumes()).unwrap();
+        assert!(left.next().is_none() && daemon.volumes().unwrap().is_empty());
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use stack_api::container::State;
 use stack_api::event::Event;
+use stack_api::image::Filter;
 use stack_api::request::Down;
 use stack_api::spec::{MountSource, MountSpec, NetworkSpec, ServiceSpec, StackSpec, VolumeSpec};
 use stack_api::system::Prune;
@@ -236,6 +237,96 @@ async fn what_cannot_be_pruned_keeps_nothing_else() {
     ledger(&world, "DROP TRIGGER refuse");
     let pruned = space::prune(&world.daemon, &all).await.unwrap();
     assert!(pruned.items.iter().any(|item| item.name == "shop-web-1"));
+}
+
+#[tokio::test]
+async fn what_a_prune_would_take_is_what_it_takes() {
+    let world = World::new().await;
+    let mut web = mounting("web", &["", "a"]);
+    web.labels = [("keep".to_owned(), String::new())].into();
+    let shop = with_volumes(world.stack(vec![web]), &["a"], false);
+    world.up(&shop).await.unwrap();
+    let handle = world.daemon.handles(None).remove(0);
+    handle.stop(Some(0));
+    handle.stopped().await;
+    let prune = async |filter: Filter, dry_run| {
+        let order = Prune {
+            volumes: true,
+            filter,
+            dry_run,
+            ..Prune::default()
+        };
+        let pruned = space::prune(&world.daemon, &order).await?;
+        let items = pruned.items.into_iter();
+        let items = items.filter(|item| ["container", "volume"].contains(&item.kind.as_str()));
+        Ok::<_, stack_api::event::ApiError>(items.map(|item| item.name).collect::<Vec<_>>())
+    };
+    // A volume has no age to go by, and this one none of the labels.
+    let until = Filter {
+        until_ms: Some(1),
+        ..Filter::default()
+    };
+    let error = prune(until, true).await.unwrap_err();
+    assert_eq!(error.code, "bad_request");
+    let labelled = Filter {
+        labels: vec!["keep".to_owned()],
+        ..Filter::default()
+    };
+    assert_eq!(prune(labelled, true).await.unwrap(), ["shop-web-1"]);
+    let shown = prune(Filter::default(), true).await.unwrap();
+    assert_eq!(shown.len(), 2, "{shown:?}");
+    assert_eq!(volumes(&world).len(), 2);
+    assert_eq!(prune(Filter::default(), false).await.unwrap(), shown);
+    assert_eq!(volumes(&world), ["a"]);
+}
+
+#[tokio::test]
+async fn a_volume_that_no_container_takes_over_waits_for_none() {
+    let world = World::new().await;
+    let prune = async || {
+        let order = Prune {
+            volumes: true,
+            ..Prune::default()
+        };
+        let pruned = space::prune(&world.daemon, &order).await.unwrap();
+        let volumes = pruned
+            .items
+            .into_iter()
+            .filter(|item| item.kind == "volume");
+        volumes.count()
+    };
+    let mut shop = world.stack(vec![mounting("web", &[""])]);
+    world.up(&shop).await.unwrap();
+    let changed = |shop: &mut StackSpec, hash: &str| {
+        let web = shop.services.get_mut("web").unwrap();
+        hash.clone_into(&mut web.config_hash);
+        web.environment.insert("X".to_owned(), hash.to_owned());
+    };
+    let new = "INSERT ON containers WHEN NEW.id NOT IN (SELECT id FROM containers)";
+    // Its container did not come about, and may yet.
+    changed(&mut shop, "second");
+    refuse(&world, new);
+    world.up(&shop).await.unwrap_err();
+    ledger(&world, "DROP TRIGGER refuse");
+    assert_eq!((prune().await, volumes(&world).len()), (0, 1));
+    world.up(&shop).await.unwrap();
+    assert_eq!(volumes(&world).len(), 1);
+    // The next one has nothing at that place.
+    changed(&mut shop, "third");
+    shop.services.get_mut("web").unwrap().mounts.clear();
+    world.up(&shop).await.unwrap();
+    assert_eq!((prune().await, volumes(&world).len()), (1, 0));
+    // There will be no next one.
+    let mut shop = world.stack(vec![mounting("web", &[""])]);
+    changed(&mut shop, "fourth");
+    world.up(&shop).await.unwrap();
+    changed(&mut shop, "fifth");
+    refuse(&world, new);
+    world.up(&shop).await.unwrap_err();
+    ledger(&world, "DROP TRIGGER refuse");
+    let without = world.stack(vec![service("other", &["serve"], &[])]);
+    world.up(&without).await.unwrap();
+    assert_eq!((prune().await, volumes(&world).len()), (1, 0));
 }
 
 #[tokio::test]

@@ -76,6 +76,16 @@ fn create(path: &Path, size: u64, kind: &Kind, lasts: bool) -> Result<(), Error>
     })
 }
 
+/// The disk's last machine did not unmount it: its journal has what is not in its place
+/// yet, and only a machine that may write can put it there. A disk that cannot be read
+/// has none.
+pub fn needs_recovery(path: &Path) -> bool {
+    // ext4's superblock: s_magic, and s_feature_incompat with RECOVER.
+    let mut superblock = [0; 0x64];
+    let read = File::open(path).and_then(|file| file.read_exact_at(&mut superblock, 1024));
+    read.is_ok() && superblock[0x38..0x3a] == [0x53, 0xef] && superblock[0x60] & 4 != 0
+}
+
 fn partial(path: &Path) -> PathBuf {
     // Two at a time must not share one.
     let thread = format!("{:?}", std::thread::current().id());
@@ -201,6 +211,24 @@ mod tests {
         // Neither has tables of what is not there yet.
         let size = |path: &Path| std::fs::metadata(path).unwrap().blocks() * 512;
         assert!(size(&scratch) < 16 << 20 && size(&volume) < 16 << 20);
+    }
+
+    #[test]
+    fn a_disk_that_was_not_unmounted_is_known() {
+        let dir = tempfile::tempdir().unwrap();
+        let volume = dir.path().join("v");
+        assert!(!needs_recovery(&volume));
+        create_volume(&volume, 64 << 20).unwrap();
+        assert!(!needs_recovery(&volume));
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&volume)
+            .unwrap();
+        let mut features = [0];
+        file.read_exact_at(&mut features, 1024 + 0x60).unwrap();
+        file.write_all_at(&[features[0] | 4], 1024 + 0x60).unwrap();
+        assert!(needs_recovery(&volume));
     }
 
     #[test]

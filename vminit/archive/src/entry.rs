@@ -72,10 +72,10 @@ impl<W: Write> Entries<W> {
         };
         self.attributes(path)?;
         if let Some(file) = file {
-            let content = Exactly {
-                file,
-                left: meta.len(),
-            };
+            // Another file may have come in its place since it was looked at.
+            let left = file.metadata()?.len();
+            header.set_size(left);
+            let content = Exactly { file, left };
             self.builder.append_data(&mut header, name, content)?;
         } else if kind.is_symlink() {
             header.set_size(0);
@@ -155,8 +155,8 @@ fn header(meta: &Metadata) -> Header {
     header
 }
 
-/// As many bytes as were announced: a file may grow or shrink while it is
-/// read. What is missing is zero.
+/// As many bytes as were announced: a file may grow while it is read. Of one that
+/// becomes shorter there is no copy, and the stream has no place left to say so.
 struct Exactly {
     file: File,
     left: u64,
@@ -172,12 +172,34 @@ impl Read for Exactly {
         }
         let read = match self.file.read(buffer)? {
             0 => {
-                buffer.fill(0);
-                buffer.len()
+                let message = "it became shorter while it was copied; try again";
+                return Err(io::Error::other(message));
             }
             read => read,
         };
         self.left -= read as u64;
         Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_becomes_shorter_is_not_filled_with_zeros() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"text").unwrap();
+        let read = |left| {
+            let mut file = file.try_clone().unwrap();
+            std::io::Seek::rewind(&mut file).unwrap();
+            let mut text = String::new();
+            Exactly { file, left }.read_to_string(&mut text)?;
+            Ok::<_, io::Error>(text)
+        };
+        // What has been added since is left out.
+        assert_eq!(read(3).unwrap(), "tex");
+        assert_eq!(read(4).unwrap(), "text");
+        assert!(read(5).unwrap_err().to_string().contains("shorter"));
     }
 }

@@ -368,6 +368,48 @@ fn a_hard_link_over_what_is_there() {
 }
 
 #[test]
+fn links_and_pipes_may_have_several_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let from = dir.path().join("from");
+    fs::create_dir(&from).unwrap();
+    symlink("/etc/passwd", from.join("link")).unwrap();
+    let pipe = rustix::fs::FileType::Fifo;
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mknodat(rustix::fs::CWD, from.join("pipe"), pipe, mode, 0).unwrap();
+    for name in ["link", "pipe"] {
+        fs::hard_link(from.join(name), from.join(format!("{name}2"))).unwrap();
+    }
+    let order = Unpack {
+        contents: true,
+        ..tree(&dir.path().join("to"))
+    };
+    // Twice: the second time, all are there already.
+    for _ in 0..2 {
+        unpack(&order, packed(&from, "from").as_slice()).unwrap();
+        let meta = |name: &str| fs::symlink_metadata(order.path.join(name)).unwrap();
+        for name in ["link", "pipe"] {
+            let (one, two) = (meta(name), meta(&format!("{name}2")));
+            assert_eq!((one.ino(), one.nlink()), (two.ino(), 2), "{name}");
+        }
+        let to = fs::read_link(order.path.join("link2")).unwrap();
+        assert_eq!(to, Path::new("/etc/passwd"));
+        assert_eq!(fs::read_dir(&order.path).unwrap().count(), 4);
+    }
+    // A directory has one name.
+    fs::create_dir(order.path.join("sub")).unwrap();
+    let mut builder = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(tar::EntryType::Link);
+    header.set_size(0);
+    builder
+        .append_link(&mut header, "from/other", "from/sub")
+        .unwrap();
+    let stream = builder.into_inner().unwrap();
+    let error = unpack(&order, stream.as_slice()).unwrap_err().to_string();
+    assert!(error.contains("a hard link to a directory"), "{error}");
+}
+
+#[test]
 fn headers_have_limits() {
     let dir = tempfile::tempdir().unwrap();
     for kind in [tar::EntryType::GNULongName, tar::EntryType::XHeader] {

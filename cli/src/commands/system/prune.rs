@@ -28,8 +28,8 @@ pub(super) struct Prune {
     #[command(flatten)]
     care: Care,
 
-    /// Only containers and images with `until=TIME`, `label=key[=value]` or
-    /// `label!=key[=value]`
+    /// Only containers, images and volumes with `until=TIME` (not with
+    /// `--volumes`), `label=key[=value]` or `label!=key[=value]`
     #[arg(long = "filter", value_name = "FILTER", value_parser = filter::parse_prune)]
     filters: Vec<filter::Prune>,
 }

@@ -25,8 +25,8 @@ impl Export {
     pub(super) async fn run(self, context: &Context) -> Result<u8, Error> {
         self.output.check()?;
         let client = context.client().await?;
-        let found = find(context, &client, &self.volume).await?;
-        let path = format!("/v1/volumes/{}/archive", found.name);
+        let name = find(context, &client, &self.volume).await?;
+        let path = format!("/v1/volumes/{name}/archive");
         let mut stream = client.fetch_stream(&path).await?;
         self.output.write(&mut stream).await?;
         Ok(exit::OK)

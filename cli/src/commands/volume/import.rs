@@ -27,8 +27,8 @@ pub(super) struct Import {
 impl Import {
     pub(super) async fn run(self, context: &Context) -> Result<u8, Error> {
         let client = context.client().await?;
-        let found = find(context, &client, &self.volume).await?;
-        let uri = format!("/v1/volumes/{}/archive", found.name);
+        let volume = find(context, &client, &self.volume).await?;
+        let uri = format!("/v1/volumes/{volume}/archive");
         match self.input {
             None => {
                 let name = PathBuf::from("standard input");

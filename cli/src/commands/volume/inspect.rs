@@ -25,7 +25,11 @@ impl Inspect {
         let client = context.client().await?;
         let mut all = Vec::new();
         for word in &self.volumes {
-            all.push(json(&find(context, &client, word).await?));
+            let name = find(context, &client, word).await?;
+            let path = format!("/v1/volumes?name={name}");
+            let found: Vec<VolumeInfo> = client.get(&path).await?;
+            // It may have gone since.
+            all.extend(found.iter().map(json));
         }
         let text = serde_json::to_string_pretty(&all).map_err(|e| Error::Lost(e.to_string()))?;
         ui::print_line(text)?;

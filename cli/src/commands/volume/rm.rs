@@ -1,7 +1,5 @@
 //! `stack volume rm`
 
-use stack_api::volume::VolumeInfo;
-
 use super::find;
 use crate::context::Context;
 use crate::error::Error;
@@ -27,15 +25,13 @@ impl Rm {
     pub(super) async fn run(self, context: &Context) -> Result<u8, Error> {
         let client = context.client().await?;
         for word in &self.volumes {
-            let found: VolumeInfo = match find(context, &client, word).await {
-                Ok(found) => found,
+            let name = match find(context, &client, word).await {
+                Ok(name) => name,
                 Err(Error::Usage { .. }) if self.force => continue,
                 Err(error) => return Err(error),
             };
-            client
-                .delete(&format!("/v1/volumes/{}", found.name))
-                .await?;
-            ui::print_line(found.name)?;
+            client.delete(&format!("/v1/volumes/{name}")).await?;
+            ui::print_line(name)?;
         }
         Ok(exit::OK)
     }

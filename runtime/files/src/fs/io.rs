@@ -1,7 +1,7 @@
 //! What is in files.
 
 use std::os::fd::AsFd;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{FallocateFlags, SeekFrom, Timespec, Timestamps};
@@ -142,7 +142,7 @@ impl Fs {
         let _handle = args.u64();
         let data_only = args.u32().is_ok_and(|flags| flags & 1 != 0);
         match self.file(header.node, false) {
-            Ok(file) => aside(answer, move || match data_only {
+            Ok(file) => self.syncs.take(answer, move || match data_only {
                 true => rustix::fs::fdatasync(&*file).map_err(errno),
                 false => rustix::fs::fsync(&*file).map_err(errno),
             }),
@@ -152,14 +152,16 @@ impl Fs {
 
     pub(super) fn fsync_dir(self: &Arc<Self>, header: &Header, answer: Answer) {
         match self.dir_file(header.node) {
-            Ok(dir) => aside(answer, move || rustix::fs::fsync(&*dir).map_err(errno)),
+            Ok(dir) => self
+                .syncs
+                .take(answer, move || rustix::fs::fsync(&*dir).map_err(errno)),
             Err(error) => answer.give(Err(error)),
         }
     }
 
     pub(super) fn sync_all(self: &Arc<Self>, answer: Answer) {
         let this = Arc::clone(self);
-        aside(answer, move || {
+        self.syncs.take(answer, move || {
             for share in 0..this.shares.len() as u32 {
                 if let Ok(dir) = this.dir_file(super::tree::Tree::root_of(share)) {
                     rustix::fs::syncfs(&*dir).map_err(errno)?;
@@ -203,25 +205,5 @@ impl Fs {
         let copied = rustix::fs::copy_file_range(&*source, from, &*target, to, length);
         self.stamp(share, &*target);
         Ok(Out::default().u32(copied.map_err(errno)? as u32).u32(0).0)
-    }
-}
-
-type Job = Box<dyn FnOnce() + Send>;
-
-/// Does it on a thread and answers then.
-fn aside(answer: Answer, act: impl FnOnce() -> Res<()> + Send + 'static) {
-    let job: Job = Box::new(move || answer.give(act().map(|()| Vec::new())));
-    let slot = Arc::new(Mutex::new(Some(job)));
-    let own = Arc::clone(&slot);
-    let run = |slot: &Mutex<Option<Job>>| {
-        let job = guard(slot).take();
-        if let Some(job) = job {
-            job();
-        }
-    };
-    let thread = std::thread::Builder::new().stack_size(128 << 10);
-    if thread.spawn(move || run(&own)).is_err() {
-        // No room for a thread: then here.
-        run(&slot);
     }
 }

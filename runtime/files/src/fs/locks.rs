@@ -16,6 +16,9 @@ use crate::server::Answer;
 
 /// Ranges that one owner may have locked in one file.
 const RANGES: usize = 4096;
+/// Ranges that a VM may have locked in all files: each is in memory, and in the
+/// journal, and the server is everybody's.
+const OF_A_VM: usize = 65_536;
 
 /// Bytes of a file, last one included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +67,33 @@ struct Waiting {
 
 /// The locks of all files that have some.
 #[derive(Debug, Default)]
-pub(crate) struct Locks(Mutex<BTreeMap<Identity, FileLocks>>);
+pub(crate) struct Locks(Mutex<All>);
+
+#[derive(Debug, Default)]
+struct All {
+    files: BTreeMap<Identity, FileLocks>,
+    counts: Counts,
+}
+
+/// How many ranges each VM has locked.
+#[derive(Debug, Default)]
+struct Counts(BTreeMap<u64, usize>);
+
+impl Counts {
+    /// Some ranges have become more or fewer.
+    ///
+    /// # Errors
+    /// `ENOLCK`: that would be too many.
+    fn change(&mut self, session: u64, before: usize, after: usize) -> Res<()> {
+        let count = self.0.entry(session).or_default();
+        let new = count.saturating_sub(before) + after;
+        if after > before && new > OF_A_VM {
+            return Err(libc::ENOLCK);
+        }
+        *count = new;
+        Ok(())
+    }
+}
 
 impl FileLocks {
     /// Somebody else's lock that is in the way. flock(2) and fcntl(2) do not
@@ -81,7 +110,14 @@ impl FileLocks {
     }
 
     /// Sets or clears the owner's lock on the range; gives all it has then.
-    fn set(&mut self, owner: Owner, range: Range, want: Want) -> Res<Vec<Range>> {
+    fn set(
+        &mut self,
+        counts: &mut Counts,
+        owner: Owner,
+        range: Range,
+        want: Want,
+    ) -> Res<Vec<Range>> {
+        let before = self.held.get(&owner).map_or(0, Vec::len);
         let mut ranges = Vec::new();
         for held in self.held.get(&owner).into_iter().flatten() {
             if !held.meets(&range) {
@@ -103,6 +139,7 @@ impl FileLocks {
         if ranges.len() > RANGES {
             return Err(libc::ENOLCK);
         }
+        counts.change(owner.0, before, ranges.len())?;
         match ranges.is_empty() {
             true => self.held.remove(&owner),
             false => self.held.insert(owner, ranges.clone()),
@@ -121,14 +158,18 @@ fn record(identity: Identity, owner: Owner, ranges: Vec<Range>) -> Record {
 }
 
 impl Locks {
-    fn all(&self) -> MutexGuard<'_, BTreeMap<Identity, FileLocks>> {
+    fn all(&self) -> MutexGuard<'_, All> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// An owner's locks as an earlier server knew them.
     pub(super) fn restore(&self, identity: Identity, owner: Owner, ranges: Vec<Range>) {
         let mut all = self.all();
-        let file = all.entry(identity).or_default();
+        let All { files, counts } = &mut *all;
+        let file = files.entry(identity).or_default();
+        let before = file.held.get(&owner).map_or(0, Vec::len);
+        // An earlier server has counted: there are not too many.
+        let _ = counts.change(owner.0, before, ranges.len());
         match ranges.is_empty() {
             true => file.held.remove(&owner),
             false => file.held.insert(owner, ranges),
@@ -144,28 +185,30 @@ impl Locks {
                 .collect::<Vec<_>>()
         };
         let all = self.all();
-        act(all.iter().flat_map(of).collect())
+        act(all.files.iter().flat_map(of).collect())
     }
 
     /// The VM has no locks any more and waits for none.
     pub(super) fn end(&self, session: u64) {
         let mut all = self.all();
+        let All { files, counts } = &mut *all;
         let mut gone = Vec::new();
-        for (identity, file) in all.iter_mut() {
+        counts.0.remove(&session);
+        for (identity, file) in files.iter_mut() {
             file.held.retain(|owner, _| owner.0 != session);
             let (ended, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut file.waiting)
                 .into_iter()
                 .partition(|waiting| waiting.owner.0 == session);
             file.waiting = waiting;
             gone.push(ended);
-            grant(*identity, file);
+            grant(counts, *identity, file);
         }
-        all.retain(|_, file| !file.held.is_empty() || !file.waiting.is_empty());
+        files.retain(|_, file| !file.held.is_empty() || !file.waiting.is_empty());
     }
 }
 
 /// Gives locks that have become free to those who wait, first come first.
-fn grant(identity: Identity, file: &mut FileLocks) {
+fn grant(counts: &mut Counts, identity: Identity, file: &mut FileLocks) {
     let mut still = Vec::new();
     for waiting in std::mem::take(&mut file.waiting) {
         if file.conflict(waiting.owner, &waiting.range).is_some() {
@@ -178,7 +221,7 @@ fn grant(identity: Identity, file: &mut FileLocks) {
             fs,
             answer,
         } = waiting;
-        let set = file.set(owner, range, Want::Lock);
+        let set = file.set(counts, owner, range, Want::Lock);
         let noted = set.and_then(|ranges| fs.note([record(identity, owner, ranges)]));
         answer.give(noted.map(|()| Vec::new()));
     }
@@ -230,7 +273,7 @@ impl Fs {
         let wanted = self.lock_in(&mut args)?;
         let identity = self.lock_identity(header.node)?;
         let all = self.common.locks.all();
-        let file = all.get(&identity);
+        let file = all.files.get(&identity);
         let held = file.and_then(|file| file.conflict(wanted.owner, &wanted.range));
         let (range, kind) = match held {
             Some(held) if held.write => (held, libc::F_WRLCK),
@@ -251,13 +294,9 @@ impl Fs {
     }
 
     /// `EAGAIN`: it is not free.
-    fn take(
-        &self,
-        all: &mut BTreeMap<Identity, FileLocks>,
-        identity: Identity,
-        wanted: &LockIn,
-    ) -> Res<()> {
-        let file = all.entry(identity).or_default();
+    fn take(&self, all: &mut All, identity: Identity, wanted: &LockIn) -> Res<()> {
+        let All { files, counts } = all;
+        let file = files.entry(identity).or_default();
         let want = if wanted.kind == libc::F_UNLCK {
             Want::Unlock
         } else {
@@ -265,13 +304,13 @@ impl Fs {
         };
         let taken = match want {
             Want::Lock if file.conflict(wanted.owner, &wanted.range).is_some() => Err(libc::EAGAIN),
-            Want::Lock | Want::Unlock => file.set(wanted.owner, wanted.range, want),
+            Want::Lock | Want::Unlock => file.set(counts, wanted.owner, wanted.range, want),
         };
         let noted = taken.and_then(|ranges| self.note([record(identity, wanted.owner, ranges)]));
         // What became smaller, or shared, may be what others wait for.
-        grant(identity, file);
+        grant(counts, identity, file);
         if file.held.is_empty() && file.waiting.is_empty() {
-            all.remove(&identity);
+            files.remove(&identity);
         }
         noted
     }
@@ -293,10 +332,11 @@ impl Fs {
         let mut all = self.common.locks.all();
         match self.take(&mut all, identity, &wanted) {
             Err(libc::EAGAIN) => {
-                let file = all.entry(identity).or_default();
+                let All { files, counts } = &mut *all;
+                let file = files.entry(identity).or_default();
                 if wanted.owner.2 {
                     // flock(2): what one has is given up before one waits.
-                    let given = file.set(wanted.owner, WHOLE, Want::Unlock);
+                    let given = file.set(counts, wanted.owner, WHOLE, Want::Unlock);
                     let noted = given
                         .and_then(|ranges| self.note([record(identity, wanted.owner, ranges)]));
                     if let Err(error) = noted {
@@ -307,9 +347,9 @@ impl Fs {
                     owner: wanted.owner,
                     range: wanted.range,
                     fs: Arc::clone(self),
-                    answer,
+                    answer: answer.short(),
                 });
-                grant(identity, file);
+                grant(counts, identity, file);
             }
             other => answer.give(other.map(|()| Vec::new())),
         }
@@ -321,6 +361,7 @@ impl Fs {
         for flock in [true, false] {
             let owner = (self.session, owner, flock);
             let of = all
+                .files
                 .iter()
                 .filter(|(_, file)| file.held.contains_key(&owner));
             for identity in of.map(|(identity, _)| *identity).collect::<Vec<_>>() {
@@ -336,6 +377,7 @@ impl Fs {
             .common
             .locks
             .all()
+            .files
             .values()
             .any(|file| file.held.contains_key(&owner))
         {
@@ -345,7 +387,7 @@ impl Fs {
             return;
         };
         let mut all = self.common.locks.all();
-        if all.contains_key(&identity) {
+        if all.files.contains_key(&identity) {
             let _ = self.take(&mut all, identity, &LockIn::none(owner));
         }
     }
@@ -365,7 +407,9 @@ mod tests {
     #[test]
     fn readers_share_and_a_writer_does_not() {
         let mut file = FileLocks::default();
-        file.set(A, range(0, 9, false), Want::Lock).unwrap();
+        let mut counts = Counts::default();
+        file.set(&mut counts, A, range(0, 9, false), Want::Lock)
+            .unwrap();
         assert_eq!(file.conflict(B, &range(5, 20, false)), None);
         assert_eq!(
             file.conflict(B, &range(5, 20, true)),
@@ -380,11 +424,17 @@ mod tests {
     #[test]
     fn a_hole_splits_a_lock() {
         let mut file = FileLocks::default();
-        file.set(A, range(0, u64::MAX, true), Want::Lock).unwrap();
-        let left = file.set(A, range(10, 19, false), Want::Unlock).unwrap();
+        let mut counts = Counts::default();
+        file.set(&mut counts, A, range(0, u64::MAX, true), Want::Lock)
+            .unwrap();
+        let left = file
+            .set(&mut counts, A, range(10, 19, false), Want::Unlock)
+            .unwrap();
         assert_eq!(left, [range(0, 9, true), range(20, u64::MAX, true)]);
         assert_eq!(file.conflict(B, &range(10, 19, true)), None);
-        let left = file.set(A, range(5, 25, false), Want::Lock).unwrap();
+        let left = file
+            .set(&mut counts, A, range(5, 25, false), Want::Lock)
+            .unwrap();
         assert_eq!(
             left,
             [
@@ -394,10 +444,30 @@ mod tests {
             ]
         );
         assert_eq!(
-            file.set(A, range(0, u64::MAX, false), Want::Unlock)
+            file.set(&mut counts, A, range(0, u64::MAX, false), Want::Unlock)
                 .unwrap(),
             []
         );
         assert!(file.held.is_empty());
+    }
+
+    #[test]
+    fn one_machine_does_not_have_room_for_all_locks() {
+        let mut counts = Counts::default();
+        let mut file = FileLocks::default();
+        for owner in 0..OF_A_VM as u64 {
+            let owner = (1, owner, true);
+            file.set(&mut counts, owner, WHOLE, Want::Lock).unwrap();
+        }
+        let one_more = |counts: &mut Counts, file: &mut FileLocks, session| {
+            file.set(counts, (session, u64::MAX, true), WHOLE, Want::Lock)
+        };
+        let refused = one_more(&mut counts, &mut file, 1);
+        assert_eq!(refused, Err(libc::ENOLCK));
+        // Others have their own room, and what is given up is room again.
+        one_more(&mut counts, &mut file, 2).unwrap();
+        file.set(&mut counts, (1, 7, true), WHOLE, Want::Unlock)
+            .unwrap();
+        one_more(&mut counts, &mut file, 1).unwrap();
     }
 }

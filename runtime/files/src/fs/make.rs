@@ -1,17 +1,19 @@
 //! Making files. In a volume everything but a directory is a plain file on
 //! the host; what it is for the guests is in its attribute.
 //!
-//! `again`: an earlier server took the request and may have carried it out:
-//! what it would have made is then taken for the result. A file that must not be
-//! there yet is only where that server has noted that it made it.
+//! `again`: an earlier server took the request and may have carried it out. What is there
+//! is then taken for the result where that server has noted that it made it ([`Fs::noted`]),
+//! or was killed in the middle of it: in a volume it has no attribute yet.
 
 use std::os::fd::OwnedFd;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::io::Errno;
 
 use super::Fs;
 use super::journal::Record;
-use super::resolve::{Found, by_descriptor, errno, look, open_name, reopen, stat};
+use super::permission::{NAMES, allowed};
+use super::resolve::{Found, by_descriptor, errno, identity, look, open_name, reopen, stat};
 use crate::fuse::{Args, Header, Res};
 use crate::spec::Kind;
 
@@ -19,17 +21,12 @@ use crate::spec::Kind;
 const FILE: u32 = 0o600;
 const DIRECTORY: u32 = 0o700;
 
-fn unless_again(result: Res<()>, again: bool) -> Res<()> {
-    match result {
-        Err(libc::EEXIST) if again => Ok(()),
-        other => other,
-    }
-}
-
 /// What could not be made whole does not stay.
 fn or_remove(made: Res<()>, dir: &Found, name: &[u8], flags: AtFlags) -> Res<()> {
     if made.is_err() {
-        let _ = rustix::fs::unlinkat(&dir.fd, name, flags);
+        let _ = allowed(&dir.fd, NAMES, || {
+            rustix::fs::unlinkat(&dir.fd, name, flags)
+        });
     }
     made
 }
@@ -39,6 +36,24 @@ impl Fs {
         self.kind(share) == Kind::Volume
     }
 
+    /// An earlier server has noted that this request has made what it asked for.
+    fn noted(&self, header: &Header, again: bool) -> bool {
+        again && self.earlier.contains_key(&header.unique)
+    }
+
+    /// Notes that this request has made it, whoever is killed from now on. What cannot be
+    /// noted does not stay.
+    fn note_made(&self, header: &Header, dir: &Found, name: &[u8], flags: AtFlags) -> Res<()> {
+        let request = header.unique;
+        or_remove(self.begin(Record::Made { request }), dir, name, flags)
+    }
+
+    /// What is there was made by this request, which an earlier server took.
+    fn is_ours(&self, header: &Header, volume: bool, found: &Found, again: bool) -> bool {
+        let half = || volume && super::meta::read(&found.fd).is_none();
+        self.noted(header, again) || again && half()
+    }
+
     pub(super) fn mkdir(&self, header: &Header, mut args: Args<'_>, again: bool) -> Res<Vec<u8>> {
         let (mode, _umask) = (args.u32()?, args.u32()?);
         let name = args.name()?;
@@ -46,10 +61,18 @@ impl Fs {
         let dir = self.find_dir(header.node)?;
         let volume = self.is_volume(share);
         let bits = if volume { DIRECTORY } else { mode & 0o777 };
-        let made = rustix::fs::mkdirat(&dir.fd, name, Mode::from_raw_mode(bits)).map_err(errno);
-        unless_again(made, again)?;
+        let bits = Mode::from_raw_mode(bits);
+        let made = allowed(&dir.fd, NAMES, || rustix::fs::mkdirat(&dir.fd, name, bits));
+        match made {
+            Ok(()) => self.note_made(header, &dir, name, AtFlags::REMOVEDIR)?,
+            Err(Errno::EXIST) if again => {}
+            Err(error) => return Err(errno(error)),
+        }
         let found = look(&dir.fd, name)?;
-        if volume {
+        if made.is_err() && !self.is_ours(header, volume, &found, again) {
+            return Err(libc::EEXIST);
+        }
+        if volume && (made.is_ok() || super::meta::read(&found.fd).is_none()) {
             let born = self.born(&found.fd, &dir, libc::S_IFDIR | mode & 0o7777, 0, header);
             or_remove(born, &dir, name, AtFlags::REMOVEDIR)?;
         }
@@ -73,10 +96,28 @@ impl Fs {
                 _ => return Err(libc::EPERM),
             };
             let bits = Mode::from_raw_mode(mode & 0o777);
-            let made = rustix::fs::mknodat(&dir.fd, name, kind, bits, 0).map_err(errno);
-            unless_again(made, again)?;
+            let made = allowed(&dir.fd, NAMES, || {
+                rustix::fs::mknodat(&dir.fd, name, kind, bits, 0)
+            });
+            self.made(header, &dir, name, made, again)?;
         }
         self.told(header, header.node, name, &look(&dir.fd, name)?)
+    }
+
+    /// Something was made in the user's own files, or not.
+    fn made(
+        &self,
+        header: &Header,
+        dir: &Found,
+        name: &[u8],
+        made: Result<(), Errno>,
+        again: bool,
+    ) -> Res<()> {
+        match made {
+            Ok(()) => self.note_made(header, dir, name, AtFlags::empty()),
+            Err(Errno::EXIST) if self.noted(header, again) => Ok(()),
+            Err(error) => Err(errno(error)),
+        }
     }
 
     /// Makes a volume's plain file.
@@ -94,9 +135,21 @@ impl Fs {
         } else {
             mode
         };
-        let flags = OFlags::RDWR | OFlags::CREATE;
-        let flags = if again { flags } else { flags | OFlags::EXCL };
-        let file = open_name(&dir.fd, name, flags, FILE)?;
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
+        let file = match open_name(&dir.fd, name, flags, FILE) {
+            Ok(file) => {
+                self.note_made(header, dir, name, AtFlags::empty())?;
+                file
+            }
+            Err(libc::EEXIST) if again => {
+                let found = look(&dir.fd, name)?;
+                if !self.is_ours(header, true, &found, again) {
+                    return Err(libc::EEXIST);
+                }
+                reopen(&found, OFlags::RDWR)?
+            }
+            Err(error) => return Err(error),
+        };
         let born = self.born(&file, dir, mode & (libc::S_IFMT | 0o7777), rdev, header);
         or_remove(born, dir, name, AtFlags::empty())?;
         Ok(file)
@@ -116,8 +169,10 @@ impl Fs {
             };
             or_remove(written, &dir, name, AtFlags::empty())?;
         } else {
-            let made = rustix::fs::symlinkat(target, &dir.fd, name).map_err(errno);
-            unless_again(made, again)?;
+            let made = allowed(&dir.fd, NAMES, || {
+                rustix::fs::symlinkat(target, &dir.fd, name)
+            });
+            self.made(header, &dir, name, made, again)?;
         }
         self.told(header, header.node, name, &look(&dir.fd, name)?)
     }
@@ -135,15 +190,22 @@ impl Fs {
             return Err(libc::EPERM);
         }
         let path = by_descriptor(&found.fd);
-        let made = rustix::fs::linkat(
-            rustix::fs::CWD,
-            path,
-            &dir.fd,
-            name,
-            AtFlags::SYMLINK_FOLLOW,
-        );
-        unless_again(made.map_err(errno), again)?;
-        self.told(header, header.node, name, &look(&dir.fd, name)?)
+        let (cwd, follow) = (rustix::fs::CWD, AtFlags::SYMLINK_FOLLOW);
+        let made = allowed(&dir.fd, NAMES, || {
+            rustix::fs::linkat(cwd, &path, &dir.fd, name, follow)
+        });
+        let there = look(&dir.fd, name);
+        match made {
+            Ok(()) => {}
+            // Whoever made it, it is what was asked for.
+            Err(Errno::EXIST)
+                if again
+                    && there
+                        .as_ref()
+                        .is_ok_and(|there| identity(&there.stat) == identity(&found.stat)) => {}
+            Err(error) => return Err(errno(error)),
+        }
+        self.told(header, header.node, name, &there?)
     }
 
     pub(super) fn create(&self, header: &Header, mut args: Args<'_>, again: bool) -> Res<Vec<u8>> {
@@ -160,7 +222,7 @@ impl Fs {
         // The guest does not look first whether it is there: that it is says
         // nothing about who has made it.
         let alone = flags & libc::O_EXCL as u32 != 0;
-        let own = again && (!alone || self.earlier.contains_key(&header.unique));
+        let own = again && (!alone || self.noted(header, again));
         let found = match made {
             Ok(fd) => {
                 let noted = || match alone {

@@ -17,6 +17,7 @@ mod nameless;
 mod permission;
 mod remove;
 mod resolve;
+mod syncs;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -39,6 +40,7 @@ use leases::Lease;
 pub(crate) use leases::Leases;
 pub(crate) use locks::Locks;
 use looker::Looker;
+use syncs::Syncs;
 use tree::{Identity, Tree};
 
 /// Largest read or write, in bytes.
@@ -62,13 +64,14 @@ pub(crate) struct Fs {
     held: Vec<Arc<Lease>>,
     looker: Looker,
     changes: Arc<Changes>,
+    syncs: Syncs,
     /// Requests that cannot be done twice and are not answered yet.
     begun: Mutex<Begun>,
     /// Those of an earlier server.
     earlier: Begun,
 }
 
-/// Requests that have made a file that must not be there yet, or that make two names
+/// Requests that have made something that must not be there yet, or that make two names
 /// change places: then with what the first one stood for.
 type Begun = HashMap<u64, Option<Identity>>;
 
@@ -144,6 +147,7 @@ impl Fs {
             held,
             looker: Looker::default(),
             changes,
+            syncs: Syncs::default(),
             begun: Mutex::default(),
             earlier,
         });
@@ -323,7 +327,11 @@ impl Fs {
 
     fn act(self: &Arc<Self>, header: &Header, request: Request, answer: Answer) {
         self.carry_out(header, request, answer);
-        if matches!(header.opcode, op::CREATE | op::RENAME2) {
+        let notes = matches!(
+            header.opcode,
+            op::CREATE | op::RENAME2 | op::MKDIR | op::MKNOD | op::SYMLINK
+        );
+        if notes {
             guard(&self.begun).remove(&header.unique);
         }
         self.tidy();

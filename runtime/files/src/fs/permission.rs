@@ -1,8 +1,9 @@
-//! What the host's user may do with a file of his own although its mode says
+//! What the host's user may do with a file or in a directory of his own although its mode says
 //! otherwise: he may change the mode, and does so for the moment. Whether a
 //! guest's process may do it has been decided by the guest's kernel.
 
-use std::os::fd::AsFd;
+use std::collections::BTreeSet;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Mutex, MutexGuard};
 
 use rustix::fs::{Mode, Statx, XattrFlags};
@@ -14,6 +15,9 @@ use crate::fuse::Res;
 
 const READ: u32 = 0o400;
 const WRITE: u32 = 0o200;
+/// To look names up in a directory, and to make and remove them.
+pub(super) const SEARCH: u32 = 0o100;
+pub(super) const NAMES: u32 = 0o300;
 /// Longest list of attributes (`XATTR_LIST_MAX`).
 const LIST: usize = 64 << 10;
 
@@ -26,9 +30,13 @@ pub(super) fn own(stat: &Statx) -> bool {
     stat.stx_uid == rustix::process::geteuid().as_raw()
 }
 
+fn slot(stat: &Statx) -> usize {
+    stat.stx_ino as usize % TURNS.len()
+}
+
 /// As long as it lasts, nobody else changes the file's mode.
 pub(super) fn turn(stat: &Statx) -> MutexGuard<'static, ()> {
-    guard(&TURNS[stat.stx_ino as usize % TURNS.len()])
+    guard(&TURNS[slot(stat)])
 }
 
 /// Does it; if the mode of the user's own file is in the way, with these bits
@@ -38,22 +46,41 @@ pub(super) fn allowed<T>(
     bits: u32,
     act: impl Fn() -> Result<T, Errno>,
 ) -> Result<T, Errno> {
+    allowed_in(&[fd.as_fd()], bits, act)
+}
+
+/// The same of several files, one of which may be there twice.
+pub(super) fn allowed_in<T>(
+    fds: &[BorrowedFd<'_>],
+    bits: u32,
+    act: impl Fn() -> Result<T, Errno>,
+) -> Result<T, Errno> {
     match act() {
         Err(Errno::ACCESS) => {}
         done => return done,
     }
-    let Ok(_turn) = stat(&fd).map(|stat| turn(&stat)) else {
+    let slots: Result<BTreeSet<usize>, i32> =
+        fds.iter().map(|fd| stat(fd).map(|s| slot(&s))).collect();
+    let Ok(slots) = slots else {
         return Err(Errno::ACCESS);
     };
-    let now = stat(&fd).map_err(Errno::from_raw_os_error)?;
-    let mode = u32::from(now.stx_mode) & 0o7777;
-    if !own(&now) || mode & bits == bits {
-        return act();
+    // In one order, so that nobody waits for the other one.
+    let _turns: Vec<_> = slots.into_iter().map(|slot| guard(&TURNS[slot])).collect();
+    let mut changed = Vec::new();
+    let added = fds.iter().try_for_each(|fd| {
+        let now = stat(fd).map_err(Errno::from_raw_os_error)?;
+        let mode = u32::from(now.stx_mode) & 0o7777;
+        if own(&now) && mode & bits != bits {
+            let path = by_descriptor(fd);
+            rustix::fs::chmod(&path, Mode::from_raw_mode(mode | bits))?;
+            changed.push((path, mode));
+        }
+        Ok(())
+    });
+    let done = added.and_then(|()| act());
+    for (path, mode) in changed {
+        let _ = rustix::fs::chmod(&path, Mode::from_raw_mode(mode));
     }
-    let path = by_descriptor(&fd);
-    rustix::fs::chmod(&path, Mode::from_raw_mode(mode | bits))?;
-    let done = act();
-    let _ = rustix::fs::chmod(&path, Mode::from_raw_mode(mode));
     done
 }
 

@@ -1,11 +1,15 @@
 //! Removing and renaming.
 
+use std::os::fd::AsFd;
+
 use rustix::fs::{AtFlags, RenameFlags};
+use rustix::io::Errno;
 
 use super::Fs;
 use super::journal::Record;
 use super::nameless::give_back;
-use super::resolve::{Found, errno, identity, look};
+use super::permission::{NAMES, allowed, allowed_in};
+use super::resolve::{Found, errno, identity, is_kind, look};
 use crate::fuse::{Args, Header, Res};
 
 /// Flags of renameat2(2) that are known.
@@ -14,6 +18,23 @@ const EXCHANGE: u32 = 2;
 
 /// A directory and a name in it.
 type Place<'a> = (u64, &'a [u8]);
+
+/// Renames. A directory that gets another parent is written to as well.
+fn move_name(from: (&Found, &[u8]), to: (&Found, &[u8]), how: RenameFlags) -> Result<(), Errno> {
+    let rename = || rustix::fs::renameat_with(&from.0.fd, from.1, &to.0.fd, to.1, how);
+    match rename() {
+        Err(Errno::ACCESS) => {}
+        done => return done,
+    }
+    let moved: Vec<Found> = [from, to]
+        .into_iter()
+        .filter_map(|(dir, name)| look(&dir.fd, name).ok())
+        .filter(|found| is_kind(&found.stat, libc::S_IFDIR))
+        .collect();
+    let dirs = [from.0, to.0].into_iter().chain(&moved);
+    let fds: Vec<_> = dirs.map(|found| found.fd.as_fd()).collect();
+    allowed_in(&fds, NAMES, rename)
+}
 
 impl Fs {
     pub(super) fn unlink(&self, header: &Header, mut args: Args<'_>, again: bool) -> Res<Vec<u8>> {
@@ -30,7 +51,8 @@ impl Fs {
         let share = self.writable(parent)?;
         let dir = self.find_dir(parent)?;
         let kept = self.before_removal(share, parent, &dir.fd, name)?;
-        match rustix::fs::unlinkat(&dir.fd, name, flags).map_err(errno) {
+        let remove = || rustix::fs::unlinkat(&dir.fd, name, flags);
+        match allowed(&dir.fd, NAMES, remove).map_err(errno) {
             Err(libc::ENOENT) if again => {}
             Err(error) => {
                 give_back(kept);
@@ -71,7 +93,7 @@ impl Fs {
         }
         let kept = self.before_removal(share, to, &to_dir.fd, new)?;
         let how = RenameFlags::from_bits_retain(flags);
-        match rustix::fs::renameat_with(&from_dir.fd, old, &to_dir.fd, new, how).map_err(errno) {
+        match move_name((&from_dir, old), (&to_dir, new), how).map_err(errno) {
             Err(libc::ENOENT) if again && look(&to_dir.fd, new).is_ok() => {}
             Err(error) => {
                 give_back(kept);
@@ -100,8 +122,7 @@ impl Fs {
             let identity = before;
             self.begin(Record::Exchange { request, identity })?;
             let how = RenameFlags::EXCHANGE;
-            rustix::fs::renameat_with(&from_dir.fd, first.1, &to_dir.fd, second.1, how)
-                .map_err(errno)?;
+            move_name((from_dir, first.1), (to_dir, second.1), how).map_err(errno)?;
         }
         let records = {
             let mut tree = self.tree();

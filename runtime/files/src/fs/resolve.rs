@@ -8,7 +8,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Statx, StatxFlags};
 use rustix::io::Errno;
 
 use super::Fs;
-use super::permission::allowed;
+use super::permission::{NAMES, SEARCH, allowed};
 use super::tree::Identity;
 use crate::fuse::Res;
 use crate::spec::Kind;
@@ -92,9 +92,30 @@ fn walk(root: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> Result<OwnedFd, Err
     walk(dir.as_fd(), &path[cut + 1..], flags)
 }
 
+/// Opens what is below directories of the user's own that not even he may look into.
+fn walk_closed(root: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
+    let mut dir: Option<OwnedFd> = None;
+    let mut parts = path.split(|byte| *byte == b'/').peekable();
+    while let Some(part) = parts.next() {
+        let at = dir.as_ref().map_or(root, AsFd::as_fd);
+        let flags = match parts.peek() {
+            Some(_) => OFlags::PATH | OFlags::DIRECTORY,
+            None => flags,
+        };
+        let open = || open_beneath(at, part, flags, Mode::empty());
+        dir = Some(allowed(at, SEARCH, open)?);
+    }
+    dir.ok_or(Errno::NOENT)
+}
+
 /// Opens or makes a name in a directory.
 pub(super) fn open_name(dir: impl AsFd, name: &[u8], flags: OFlags, mode: u32) -> Res<OwnedFd> {
-    open_beneath(dir.as_fd(), name, flags, Mode::from_raw_mode(mode)).map_err(errno)
+    let bits = match flags.contains(OFlags::CREATE) {
+        true => NAMES,
+        false => SEARCH,
+    };
+    let open = || open_beneath(dir.as_fd(), name, flags, Mode::from_raw_mode(mode));
+    allowed(&dir, bits, open).map_err(errno)
 }
 
 /// What has this name in a directory.
@@ -115,7 +136,11 @@ impl Fs {
         }
         let wanted = self.tree().get(node).map(|node| node.identity);
         for path in paths {
-            let walked = || walk(root.as_fd(), &path, OFlags::PATH).map_err(errno);
+            let walk = || match walk(root.as_fd(), &path, OFlags::PATH) {
+                Err(Errno::ACCESS) => walk_closed(root.as_fd(), &path, OFlags::PATH),
+                walked => walked,
+            };
+            let walked = || walk().map_err(errno);
             let fd = match self.with_room(walked) {
                 Ok(fd) => fd,
                 // That says nothing about the file.

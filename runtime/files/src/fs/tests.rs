@@ -196,6 +196,116 @@ fn the_users_own_files_need_not_be_writable_to_keep_what_guests_set() {
 }
 
 #[test]
+fn the_users_own_directories_need_not_be_open_for_guests_that_may_write() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o777)).unwrap();
+    let path = dir.path().to_path_buf();
+    as_somebody(move || {
+        let (a, b) = (path.join("a"), path.join("b"));
+        for made in [&a, &b, &a.join("sub"), &a.join("sub/deep")] {
+            std::fs::create_dir(made).unwrap();
+        }
+        for file in [a.join("f"), a.join("g"), a.join("sub/deep/h")] {
+            std::fs::write(file, "text").unwrap();
+        }
+        let set = |at: &Path, mode| {
+            std::fs::set_permissions(at, PermissionsExt::from_mode(mode)).unwrap();
+        };
+        let mode = |at: &Path| std::fs::metadata(at).unwrap().mode() & 0o7777;
+        // As Go's module cache has it.
+        set(&a.join("sub"), 0o555);
+        set(&a, 0o555);
+        set(&b, 0o500);
+        let guest = Guest::new(1, &path, Kind::Bind, &Common::default());
+        let (in_a, in_b) = (guest.look(TOP, "a"), guest.look(TOP, "b"));
+        let at = request(in_a);
+        let fs = &guest.fs;
+        let made = [words(&[0o755, 0]), name("new")].concat();
+        assert!(fs.mkdir(&at, Args(&made), false).is_ok());
+        assert!(fs.rmdir(&at, Args(&name("new")), false).is_ok());
+        let made = [words(&[libc::S_IFIFO | 0o600, 0, 0, 0]), name("pipe")].concat();
+        assert!(fs.mknod(&at, Args(&made), false).is_ok());
+        let made = [name("link"), name("f")].concat();
+        assert!(fs.symlink(&at, Args(&made), false).is_ok());
+        let file = guest.look(in_a, "f");
+        let made = [long(&[file]), name("second")].concat();
+        assert!(fs.link(&at, Args(&made), false).is_ok());
+        let flags = (libc::O_RDWR | libc::O_CREAT | libc::O_EXCL) as u32;
+        let made = [words(&[flags, 0o644, 0, 0]), name("file")].concat();
+        assert!(fs.create(&at, Args(&made), false).is_ok());
+        for gone in ["pipe", "link", "second", "file", "f"] {
+            let removed = fs.unlink(&at, Args(&name(gone)), false);
+            assert!(removed.is_ok(), "{gone}: {removed:?}");
+        }
+        // A file, and a directory that nobody may write to.
+        for moved in ["g", "sub"] {
+            let order = [long(&[in_b]), name(moved), name(moved)].concat();
+            let renamed = fs.rename(&at, Args(&order), false, false);
+            assert!(renamed.is_ok(), "{moved}: {renamed:?}");
+        }
+        assert_eq!(
+            (mode(&a), mode(&b), mode(&b.join("sub"))),
+            (0o555, 0o500, 0o555)
+        );
+        assert_eq!(std::fs::read_dir(&a).unwrap().count(), 0);
+        // Directories that cannot be looked into.
+        let sub = guest.look(in_b, "sub");
+        let deep = guest.look(sub, "deep");
+        set(&b.join("sub/deep"), 0o600);
+        set(&b.join("sub"), 0);
+        set(&b, 0o600);
+        let file = guest.look(deep, "h");
+        guest.open(file).unwrap();
+        assert!(fs.unlink(&request(deep), Args(&name("h")), false).is_ok());
+        assert!(fs.rmdir(&request(sub), Args(&name("deep")), false).is_ok());
+        assert_eq!(mode(&b), 0o600);
+        set(&b, 0o700);
+        assert_eq!(mode(&b.join("sub")), 0);
+    });
+}
+
+#[test]
+fn what_another_one_made_is_not_taken_for_the_result_of_a_request() {
+    for kind in [Kind::Bind, Kind::Volume] {
+        let dir = tempfile::tempdir().unwrap();
+        let common = Common::default();
+        let one = Guest::new(1, dir.path(), kind, &common);
+        let two = Guest::new(2, dir.path(), kind, &common);
+        let mkdir = |guest: &Guest, again| {
+            let order = [words(&[0o700, 0]), name("d")].concat();
+            guest.fs.mkdir(&request(TOP), Args(&order), again).map(drop)
+        };
+        let symlink = |guest: &Guest, to: &str, again| {
+            let order = [name("l"), name(to)].concat();
+            let made = guest.fs.symlink(&request(TOP), Args(&order), again);
+            made.map(drop)
+        };
+        let read = |guest: &Guest| {
+            let link = guest.look(TOP, "l");
+            String::from_utf8(guest.fs.readlink(&request(link)).unwrap()).unwrap()
+        };
+        mkdir(&one, false).unwrap();
+        symlink(&one, "first", false).unwrap();
+        // All servers are one: the answers are lost, and both ask again.
+        let (one, two) = (one.killed(&common), two.killed(&common));
+        assert_eq!(mkdir(&two, true), Err(libc::EEXIST));
+        assert_eq!(symlink(&two, "second", true), Err(libc::EEXIST));
+        assert_eq!(mkdir(&one, true), Ok(()));
+        assert_eq!(symlink(&one, "first", true), Ok(()));
+        assert_eq!(read(&one), "first");
+        // A name of the same file is what was asked for, another's is not.
+        std::fs::write(dir.path().join("f"), "").unwrap();
+        std::fs::write(dir.path().join("g"), "").unwrap();
+        let link = |old: &str| {
+            let order = [long(&[one.look(TOP, old)]), name("h")].concat();
+            one.fs.link(&request(TOP), Args(&order), true).map(drop)
+        };
+        assert_eq!((link("f"), link("f")), (Ok(()), Ok(())));
+        assert_eq!(link("g"), Err(libc::EEXIST));
+    }
+}
+
+#[test]
 fn an_open_file_without_a_name_outlives_the_server() {
     let dir = tempfile::tempdir().unwrap();
     let common = Common::default();

@@ -97,6 +97,11 @@ impl Table {
         self.position(queue).load(Ordering::SeqCst)
     }
 
+    /// The request with this head has been taken and not answered.
+    pub(crate) fn is_taken(&self, queue: usize, head: u16) -> bool {
+        self.mark(queue, head).load(Ordering::SeqCst) == 1
+    }
+
     /// The request with this head has been taken.
     pub(crate) fn take(&self, queue: usize, head: u16) {
         self.mark(queue, head).store(1, Ordering::SeqCst);
@@ -130,7 +135,7 @@ impl Table {
         if publishing != NONE && publishing as u16 == used {
             self.done(queue, (publishing >> 16) as u16 % QUEUE_SIZE);
         }
-        let taken = |head: &u16| self.mark(queue, *head).load(Ordering::SeqCst) == 1;
+        let taken = |head: &u16| self.is_taken(queue, *head);
         if following
             .filter(|head| *head < QUEUE_SIZE)
             .is_some_and(|head| taken(&head))

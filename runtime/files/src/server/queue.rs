@@ -121,6 +121,23 @@ impl Answer {
         self.publish(0, &[], length);
     }
 
+    /// It is to wait: what it takes to answer with a number alone is kept. A guest has
+    /// room for much more than that.
+    pub(crate) fn short(mut self) -> Answer {
+        let mut left = fuse::OUT_HEADER;
+        let mut room = Vec::new();
+        for (at, length) in &self.room {
+            let taken = left.min(*length as usize);
+            if taken == 0 {
+                break;
+            }
+            room.push((*at, taken as u32));
+            left -= taken;
+        }
+        self.room = room;
+        self
+    }
+
     /// There is no answer to this kind of request.
     pub(crate) fn none(self) {
         let mut ring = self.shared.ring();

@@ -114,6 +114,10 @@ impl Ring {
         }
         let head = self.head_at(self.next)?;
         let chain = self.chain(head)?;
+        // So no more requests are on their way than the queue has places.
+        if self.table.is_taken(self.queue(), head) {
+            return Err(broken("a request that is not answered is there again"));
+        }
         self.table.take(self.queue(), head);
         self.next = self.next.wrapping_add(1);
         Ok(Some(chain))
@@ -153,7 +157,9 @@ impl Ring {
             left = left
                 .checked_sub(1)
                 .ok_or_else(|| broken("descriptors run in a circle"))?;
-            if flags & WRITE != 0 {
+            if length == 0 {
+                // Neither says anything nor has room.
+            } else if flags & WRITE != 0 {
                 chain.writable.push((address, length));
             } else if chain.writable.is_empty() {
                 chain.readable.push((address, length));
@@ -286,6 +292,22 @@ pub(super) mod tests {
 
     fn hears(call: &OwnedFd) -> bool {
         rustix::io::read(call, &mut [0; 8]).is_ok()
+    }
+
+    #[test]
+    fn a_request_that_waits_is_not_taken_again() {
+        let (mut ring, memory, _) = ring();
+        // A descriptor with room for an answer, offered time and again.
+        let mut descriptor = [0; 16];
+        descriptor[8..12].copy_from_slice(&80u32.to_le_bytes());
+        descriptor[12..14].copy_from_slice(&WRITE.to_le_bytes());
+        memory.write(0, &descriptor).unwrap();
+        memory.store(AVAILABLE + 2, 2).unwrap();
+        assert!(ring.pop().unwrap().is_some());
+        assert!(ring.pop().is_err());
+        // Once it is answered it may come again.
+        ring.complete(0, 0, true).unwrap();
+        assert!(ring.pop().unwrap().is_some());
     }
 
     #[test]

@@ -67,12 +67,13 @@ pub(super) fn place(
         }
         What::Link(to) => {
             let to = target.place(&parts(to)?)?;
-            if !fs::symlink_metadata(&to)?.is_file() {
-                return Err(io::Error::other("a hard link to what is not a file"));
+            if fs::symlink_metadata(&to)?.is_dir() {
+                return Err(io::Error::other("a hard link to a directory"));
             }
             if to == path {
                 return Ok(());
             }
+            // A symbolic link gets a second name like any file: it is not followed.
             instead(path, there.is_some(), |at| fs::hard_link(&to, at))
         }
         What::Symlink(to) => instead(path, there.is_some(), |at| {
