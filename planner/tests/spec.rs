@@ -552,8 +552,8 @@ fn a_tmpfs_of_several_services_is_not_shared() {
 fn a_tmpfs_with_a_name_has_the_options_that_it_is_given() {
     let stack = |options: &str| {
         let text = format!(
-            "services: {{a: {{image: i, volumes: ['v:/x']}}}}\n\
-             volumes: {{v: {{driver_opts: {{type: {options}}}}}}}\n"
+            "services: {{a: {{image: i, volumes: ['mem:/x']}}}}\n\
+             volumes: {{mem: {{driver_opts: {{type: {options}}}}}}}\n"
         );
         let (spec, found) = made(&text);
         let messages = found.into_iter().map(|found| found.message);
