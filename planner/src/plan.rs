@@ -151,8 +151,8 @@ fn always(request: &Up, build: &BuildSpec) -> bool {
     build.always && request.pull.is_none()
 }
 
-/// What is pulled is not built, unless no registry has it. Services that are not selected build what those that are
-/// need and nobody has.
+/// What is pulled is not built, unless no registry has it. Services that are not
+/// selected build what those that are need and nobody has.
 fn builds(
     request: &Up,
     observed: &Observed,

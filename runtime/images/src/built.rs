@@ -57,18 +57,24 @@ impl PullOptions {
     /// beside the system's: name and content. What cannot be read is left out.
     pub fn authorities(&self, host: &str) -> Vec<(String, Vec<u8>)> {
         let mut all = Vec::new();
-        for (n, dir) in self.certificates.iter().enumerate() {
-            let entries = std::fs::read_dir(dir.join(host));
-            for entry in entries.into_iter().flatten().flatten() {
-                let name = entry.file_name().to_string_lossy().into_owned();
-                if !name.ends_with(".crt") {
-                    continue;
-                }
-                match small_file(&entry.path()) {
-                    Ok(content) => all.push((format!("{n}-{name}"), content)),
-                    Err(error) => tracing::warn!(%error, name, "certificate of an authority"),
-                }
+        for (n, path) in self.certificate_files(host) {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            match small_file(&path) {
+                Ok(content) => all.push((format!("{n}-{name}"), content)),
+                Err(error) => tracing::warn!(%error, %name, "certificate of an authority"),
             }
+        }
+        all.sort();
+        all
+    }
+
+    /// The same files where they are, and the number of their directory.
+    pub(crate) fn certificate_files(&self, host: &str) -> Vec<(usize, PathBuf)> {
+        let mut all = Vec::new();
+        for (n, dir) in self.certificates.iter().enumerate() {
+            let entries = std::fs::read_dir(dir.join(host)).into_iter().flatten();
+            let files = entries.flatten().map(|entry| (n, entry.path()));
+            all.extend(files.filter(|(_, path)| path.extension() == Some("crt".as_ref())));
         }
         all.sort();
         all
@@ -133,7 +139,7 @@ const AUTHORITIES: [&str; 5] = [
 ];
 
 /// A regular file of 4 MiB at most.
-fn small_file(path: &Path) -> std::io::Result<Vec<u8>> {
+pub(crate) fn small_file(path: &Path) -> std::io::Result<Vec<u8>> {
     const LONGEST: u64 = 4 << 20;
     let meta = std::fs::metadata(path)?;
     match meta.is_file() && meta.len() <= LONGEST {

@@ -1,7 +1,6 @@
 //! How a registry is spoken to: with TLS, whose certificates are trusted, and
 //! what is done where TLS is not asked for.
 
-use std::fs;
 use std::path::Path;
 use std::sync::Once;
 use std::time::Duration;
@@ -12,13 +11,12 @@ use reqwest::StatusCode;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
+use crate::built::small_file;
 use crate::options::PullOptions;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 const USER_AGENT: &str = concat!("stack/", env!("CARGO_PKG_VERSION"));
-/// Longest file of certificates: bytes.
-const LONGEST: u64 = 4 << 20;
 
 /// How it is spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,29 +135,14 @@ async fn wants_tls(http: &reqwest::Client, host: &str) -> bool {
 /// One of the files has none, or cannot be read.
 fn trusted(host: &str, options: &PullOptions) -> Result<Vec<CertificateDer<'static>>, String> {
     let mut all = Vec::new();
-    for dir in &options.certificates {
-        let Ok(entries) = fs::read_dir(dir.join(host)) else {
-            continue;
-        };
-        let mut files: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
-        files.sort();
-        for file in files {
-            if file.extension().is_some_and(|ending| ending == "crt") {
-                all.extend(
-                    certificates(&file).map_err(|why| format!("{}: {why}", file.display()))?,
-                );
-            }
-        }
+    for (_, file) in options.certificate_files(host) {
+        all.extend(certificates(&file).map_err(|why| format!("{}: {why}", file.display()))?);
     }
     Ok(all)
 }
 
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let size = fs::metadata(file).map_err(|error| error.to_string())?.len();
-    if size > LONGEST {
-        return Err("too large for a file of certificates".to_owned());
-    }
-    let bytes = fs::read(file).map_err(|error| error.to_string())?;
+    let bytes = small_file(file).map_err(|error| error.to_string())?;
     let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
     match all {
         Ok(all) if !all.is_empty() => Ok(all),
@@ -170,6 +153,8 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
