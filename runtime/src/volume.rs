@@ -3,6 +3,8 @@
 //! is a tree of files, which the file server shows to all of them.
 
 pub(crate) mod convert;
+#[cfg(test)]
+mod kit;
 mod lone;
 mod manage;
 pub(crate) mod share;

@@ -234,28 +234,17 @@ fn replace(config: &mut VmConfig, gone: &str, index: usize) {
 #[cfg(test)]
 mod tests {
     use stack_api::volume::CreateVolume;
-    use stack_vmm::{AnyBackend, Fake};
+    use stack_vmm::Fake;
 
+    use super::super::kit;
     use super::*;
-    use crate::assets::Assets;
-    use crate::paths::Paths;
 
     #[tokio::test]
     async fn a_copy_that_fails_leaves_the_disk_alone() {
         let home = tempfile::Builder::new().prefix("st").tempdir().unwrap();
-        let none = home.path().join("none");
-        let assets = Assets {
-            kernel: none.clone(),
-            initramfs: none.clone(),
-            netd: none.clone(),
-            fsd: none,
-            templates: true,
-        };
-        let paths = Paths::under(home.path()).unwrap();
         let fake = Fake::default();
         fake.fail_next_start("no memory");
-        let backend = AnyBackend::Fake(fake);
-        let daemon = Daemon::open(paths, assets, backend).await.unwrap();
+        let daemon = kit::daemon(home.path(), fake).await;
         let wanted = CreateVolume {
             name: "shop_v".to_owned(),
             ..CreateVolume::default()

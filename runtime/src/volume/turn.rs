@@ -75,30 +75,15 @@ mod tests {
     use stack_api::image::Filter;
 
     use stack_api::volume::{CreateVolume, Form, PruneVolumes, Volumes};
-    use stack_vmm::{AnyBackend, Fake};
+    use stack_vmm::Fake;
 
+    use super::super::kit;
     use super::*;
-    use crate::assets::Assets;
-    use crate::paths::Paths;
-
-    async fn daemon(home: &std::path::Path) -> Arc<Daemon> {
-        let none = home.join("none");
-        let assets = Assets {
-            kernel: none.clone(),
-            initramfs: none.clone(),
-            netd: none.clone(),
-            fsd: none,
-            templates: true,
-        };
-        let paths = Paths::under(home).unwrap();
-        let backend = AnyBackend::Fake(Fake::default());
-        Daemon::open(paths, assets, backend).await.unwrap()
-    }
 
     #[tokio::test]
     async fn a_volume_stays_while_a_machine_copies_it_that_nobody_waits_for() {
         let home = tempfile::Builder::new().prefix("st").tempdir().unwrap();
-        let daemon = daemon(home.path()).await;
+        let daemon = kit::daemon(home.path(), Fake::default()).await;
         let wanted = CreateVolume {
             name: "v".to_owned(),
             ..CreateVolume::default()
@@ -130,7 +115,7 @@ mod tests {
     #[tokio::test]
     async fn nobody_waits_for_the_removal_of_many_files() {
         let home = tempfile::Builder::new().prefix("st").tempdir().unwrap();
-        let daemon = daemon(home.path()).await;
+        let daemon = kit::daemon(home.path(), Fake::default()).await;
         let wanted = CreateVolume {
             name: "v".to_owned(),
             form: Form::Tree,
