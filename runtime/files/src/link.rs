@@ -112,7 +112,9 @@ pub(crate) fn receive<T: for<'a> Deserialize<'a>>(
         ) {
             Ok(got) => break got,
             Err(rustix::io::Errno::INTR) => {}
-            Err(rustix::io::Errno::CONNRESET) => return Ok(None),
+            // It ended before it had read all of ours: that is told once, ahead of
+            // what it has said before.
+            Err(rustix::io::Errno::CONNRESET) => {}
             Err(error) => return Err(error.into()),
         }
     };
@@ -133,4 +135,34 @@ pub(crate) fn receive<T: for<'a> Deserialize<'a>>(
         }
     }
     Ok(Some((serde_json::from_slice(&bytes[..got.bytes])?, fds)))
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+    use super::*;
+
+    #[test]
+    fn what_was_said_before_the_end_is_heard_though_not_all_was_read_there() {
+        let (here, there) = socketpair(
+            AddressFamily::UNIX,
+            SocketType::SEQPACKET,
+            SocketFlags::CLOEXEC,
+            None,
+        )
+        .unwrap();
+        let file = rustix::fs::memfd_create("held", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+        let hold = ToKeeper::Hold {
+            session: 1,
+            node: 2,
+        };
+        send(&there, &hold, &[file.as_fd()]).unwrap();
+        send(&here, &ToServer::Close { session: 1 }, &[]).unwrap();
+        drop(there);
+        let (message, fds) = receive::<ToKeeper>(&here).unwrap().unwrap();
+        assert!(matches!(message, ToKeeper::Hold { node: 2, .. }));
+        assert_eq!(fds.len(), 1);
+        assert!(receive::<ToKeeper>(&here).unwrap().is_none());
+    }
 }

@@ -97,13 +97,14 @@ impl Fs {
         name: &[u8],
         found: &Found,
     ) -> Res<(u64, Out)> {
-        let (share, node, record) = {
+        let (share, node) = {
             let mut tree = self.tree();
             let share = tree.share(parent)?;
-            let (node, record) = tree.found(parent, name, share, identity(&found.stat))?;
-            (share, node, record)
+            let identity = identity(&found.stat);
+            let (node, records) = tree.found(header.unique, (parent, name), share, identity)?;
+            self.note(records)?;
+            (share, node)
         };
-        self.note(record)?;
         let directory = is_kind(&found.stat, libc::S_IFDIR);
         let stat = match directory && self.watch(share, node, &found.fd) {
             true => super::resolve::stat(&found.fd)?,

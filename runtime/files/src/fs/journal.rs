@@ -28,8 +28,20 @@ pub(super) enum Record {
     Unname { parent: u64, name: Vec<u8> },
     /// The guest takes this name for not there.
     Absent { parent: u64, name: Vec<u8> },
-    /// The guest has forgotten the node.
-    Forget { node: u64 },
+    /// The request with this number has told the guest of the node.
+    Told { node: u64, request: u64 },
+    /// By the request with this number the guest knows it so many times less.
+    Forget { node: u64, times: u64, request: u64 },
+    /// In a journal that was written anew: a node, whether it has names or not, and how
+    /// often the guest was told of it.
+    Node {
+        node: u64,
+        share: u32,
+        identity: Identity,
+        lookups: u64,
+    },
+    /// In such a journal: the next new node has this number.
+    Next { node: u64 },
     /// The request with this number, for a file that must not be there yet, has
     /// made it.
     Made { request: u64 },
@@ -71,9 +83,9 @@ impl Journal {
         Ok((Journal { file, end, base }, records))
     }
 
-    /// Adds a record.
-    pub(super) fn add(&mut self, record: &Record) -> io::Result<()> {
-        let bytes = encode(record);
+    /// Adds records.
+    pub(super) fn add(&mut self, records: &[Record]) -> io::Result<()> {
+        let bytes = records.iter().flat_map(encode).collect::<Vec<u8>>();
         let mut done = 0;
         while done < bytes.len() {
             done += rustix::io::pwrite(&self.file, &bytes[done..], self.end + done as u64)?;
@@ -107,9 +119,7 @@ impl Journal {
             end: 0,
             base: 0,
         };
-        for record in records {
-            fresh.add(record)?;
-        }
+        fresh.add(records)?;
         fresh.base = fresh.end;
         let file = fresh.file.try_clone()?;
         *self = fresh;
@@ -142,7 +152,22 @@ fn encode(record: &Record) -> Vec<u8> {
         ),
         Record::Unname { parent, name } => put(b'u', &[*parent], name),
         Record::Absent { parent, name } => put(b'a', &[*parent], name),
-        Record::Forget { node } => put(b'f', &[*node], b""),
+        Record::Told { node, request } => put(b't', &[*node, *request], b""),
+        Record::Forget {
+            node,
+            times,
+            request,
+        } => put(b'f', &[*node, *times, *request], b""),
+        Record::Node {
+            node,
+            share,
+            identity: Identity { dev, ino, born },
+            lookups,
+        } => {
+            let numbers = [*node, u64::from(*share), *dev, *ino, *born, *lookups];
+            put(b'd', &numbers, b"");
+        }
+        Record::Next { node } => put(b'i', &[*node], b""),
         Record::Made { request } => put(b'm', &[*request], b""),
         Record::Exchange {
             request,
@@ -215,7 +240,19 @@ fn first(bytes: &[u8]) -> Option<(Record, usize)> {
             parent,
             name: name.to_vec(),
         },
-        (b'f', &[node]) => Record::Forget { node },
+        (b't', &[node, request]) => Record::Told { node, request },
+        (b'f', &[node, times, request]) => Record::Forget {
+            node,
+            times,
+            request,
+        },
+        (b'd', &[node, share, dev, ino, born, lookups]) => Record::Node {
+            node,
+            share: share as u32,
+            identity: Identity { dev, ino, born },
+            lookups,
+        },
+        (b'i', &[node]) => Record::Next { node },
         (b'm', &[request]) => Record::Made { request },
         (b'x', &[request, dev, ino, born]) => Record::Exchange {
             request,
@@ -283,25 +320,39 @@ mod tests {
                 request: 14,
                 identity,
             },
-            Record::Forget { node: 9 },
+            Record::Told {
+                node: 9,
+                request: 16,
+            },
+            Record::Node {
+                node: 9,
+                share: 2,
+                identity,
+                lookups: 3,
+            },
+            Record::Next { node: 10 },
+            Record::Forget {
+                node: 9,
+                times: 2,
+                request: 18,
+            },
         ];
         let memory = rustix::fs::memfd_create("j", MemfdFlags::CLOEXEC).unwrap();
         let (mut journal, old) = Journal::open(memory.try_clone().unwrap()).unwrap();
         assert_eq!(old, []);
-        for record in &records {
-            journal.add(record).unwrap();
-        }
+        journal.add(&records[..2]).unwrap();
+        journal.add(&records[2..]).unwrap();
         let (_, read) = Journal::open(memory.try_clone().unwrap()).unwrap();
         assert_eq!(read, records);
         // Every way to be cut off leaves what came before.
         let size = rustix::fs::fstat(&memory).unwrap().st_size as u64;
         rustix::fs::ftruncate(&memory, size - 1).unwrap();
         let (mut journal, read) = Journal::open(memory.try_clone().unwrap()).unwrap();
-        assert_eq!(read, records[..6]);
+        assert_eq!(read, records[..9]);
         // And the next record goes over the torn one.
-        journal.add(&records[1]).unwrap();
+        journal.add(&records[1..2]).unwrap();
         let (_, read) = Journal::open(memory).unwrap();
-        assert_eq!(read.len(), 7);
-        assert_eq!(read[6], records[1]);
+        assert_eq!(read.len(), 10);
+        assert_eq!(read[9], records[1]);
     }
 }

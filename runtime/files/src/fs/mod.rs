@@ -2,6 +2,7 @@
 
 mod absent;
 mod changes;
+mod counted;
 mod dir;
 mod entry;
 mod handles;
@@ -172,13 +173,15 @@ impl Fs {
         guard(&self.tree)
     }
 
-    /// Notes something for the next server, before it is answered.
+    /// Notes something for the next server, before it is answered. What is of the tree
+    /// is noted while that is locked: nobody answers what is not noted yet.
     fn note(&self, records: impl IntoIterator<Item = Record>) -> Res<()> {
-        let mut journal = guard(&self.journal);
-        for record in records {
-            journal.add(&record).map_err(|_| libc::ENOMEM)?;
+        let records: Vec<Record> = records.into_iter().collect();
+        if records.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let mut journal = guard(&self.journal);
+        journal.add(&records).map_err(|_| libc::ENOMEM)
     }
 
     /// Notes that a request begins that cannot be done twice, until it is answered.
@@ -453,10 +456,15 @@ impl Fs {
 
     fn forget(&self, header: &Header, mut args: Args<'_>) {
         let one = |node: u64, times: u64| {
-            if !self.tree().forget(node, times) {
+            let gone = {
+                let mut tree = self.tree();
+                let (gone, record) = tree.forget(header.unique, node, times);
+                let _ = self.note(record);
+                gone
+            };
+            if !gone {
                 return;
             }
-            let _ = self.note([Record::Forget { node }]);
             self.changes.marks.forget(node);
             let open = guard(&self.files).remove(&node);
             if open.is_some_and(|open| open.held) {
@@ -489,7 +497,10 @@ fn begun(record: &Record) -> Option<(u64, Option<Identity>)> {
         Record::Name { .. }
         | Record::Unname { .. }
         | Record::Absent { .. }
+        | Record::Told { .. }
         | Record::Forget { .. }
+        | Record::Node { .. }
+        | Record::Next { .. }
         | Record::Locks { .. } => None,
     }
 }

@@ -60,8 +60,8 @@ impl Fs {
             }
             Ok(()) => {}
         }
-        let record = self.tree().unname(parent, name);
-        self.note(record)?;
+        let mut tree = self.tree();
+        self.note(tree.unname(parent, name))?;
         Ok(Vec::new())
     }
 
@@ -101,8 +101,8 @@ impl Fs {
             }
             Ok(()) => {}
         }
-        let records = self.tree().moved((from, old), (to, new));
-        self.note(records)?;
+        let mut tree = self.tree();
+        self.note(tree.moved((from, old), (to, new)))?;
         Ok(Vec::new())
     }
 
@@ -124,20 +124,16 @@ impl Fs {
             let how = RenameFlags::EXCHANGE;
             move_name((from_dir, first.1), (to_dir, second.1), how).map_err(errno)?;
         }
-        let records = {
-            let mut tree = self.tree();
-            let of = |(parent, name)| {
-                let node = tree.child(parent, name)?;
-                tree.get(node).map(|node| node.identity)
-            };
-            // An earlier server may have noted that it was carried out.
-            let noted = of(second) == Some(before) || of(first).is_some_and(|is| is != before);
-            match noted {
-                true => Vec::new(),
-                false => tree.exchanged(first, second),
-            }
+        let mut tree = self.tree();
+        let of = |(parent, name)| {
+            let node = tree.child(parent, name)?;
+            tree.get(node).map(|node| node.identity)
         };
-        self.note(records)?;
+        // An earlier server may have noted that it was carried out.
+        let noted = of(second) == Some(before) || of(first).is_some_and(|is| is != before);
+        if !noted {
+            self.note(tree.exchanged(first, second))?;
+        }
         Ok(Vec::new())
     }
 }

@@ -36,13 +36,22 @@ fn name(name: &str) -> Vec<u8> {
 }
 
 fn request(node: u64) -> Header {
+    static NEXT: AtomicU64 = AtomicU64::new(2);
     Header {
         opcode: 0,
-        unique: 42,
+        unique: NEXT.fetch_add(2, std::sync::atomic::Ordering::Relaxed),
         node,
         uid: 0,
         gid: 0,
         pid: 1,
+    }
+}
+
+/// One that is asked again with the same number.
+fn repeated(node: u64, unique: u64) -> Header {
+    Header {
+        unique,
+        ..request(node)
     }
 }
 
@@ -96,6 +105,14 @@ impl Guest {
             .lookup(&request(parent), Args(&name(wanted)))
             .unwrap();
         u64::from_le_bytes(found[..8].try_into().unwrap())
+    }
+
+    fn forget(&self, node: u64, unique: u64) {
+        let header = Header {
+            opcode: op::FORGET,
+            ..repeated(node, unique)
+        };
+        self.fs.forget(&header, Args(&long(&[1])));
     }
 
     fn open(&self, node: u64) -> Res<()> {
@@ -273,11 +290,13 @@ fn what_another_one_made_is_not_taken_for_the_result_of_a_request() {
         let two = Guest::new(2, dir.path(), kind, &common);
         let mkdir = |guest: &Guest, again| {
             let order = [words(&[0o700, 0]), name("d")].concat();
-            guest.fs.mkdir(&request(TOP), Args(&order), again).map(drop)
+            let header = repeated(TOP, 1001);
+            guest.fs.mkdir(&header, Args(&order), again).map(drop)
         };
         let symlink = |guest: &Guest, to: &str, again| {
             let order = [name("l"), name(to)].concat();
-            let made = guest.fs.symlink(&request(TOP), Args(&order), again);
+            let header = repeated(TOP, 1003);
+            let made = guest.fs.symlink(&header, Args(&order), again);
             made.map(drop)
         };
         let read = |guest: &Guest| {
@@ -384,9 +403,8 @@ fn two_names_change_places_once_whoever_carries_it_out() {
     let read = |file: &str| std::fs::read_to_string(dir.path().join(file)).unwrap();
     let arguments = [long(&[TOP]), words(&[2, 0]), name("a"), name("b")].concat();
     let exchange = |guest: &Guest, again| {
-        let done = guest
-            .fs
-            .rename(&request(TOP), Args(&arguments), true, again);
+        let header = repeated(TOP, 1001);
+        let done = guest.fs.rename(&header, Args(&arguments), true, again);
         done.unwrap();
     };
     let mut guest = Guest::new(1, dir.path(), Kind::Bind, &common);
@@ -404,6 +422,29 @@ fn two_names_change_places_once_whoever_carries_it_out() {
     std::fs::rename(dir.path().join("c"), dir.path().join("a")).unwrap();
     exchange(&guest.killed(&common), true);
     assert_eq!((read("a"), read("b")), ("b".to_owned(), "a".to_owned()));
+}
+
+#[test]
+fn what_was_forgotten_before_a_kill_and_looked_up_again_is_known_after_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let common = Common::default();
+    std::fs::create_dir(dir.path().join("d")).unwrap();
+    std::fs::write(dir.path().join("d/f"), "").unwrap();
+    let guest = Guest::new(1, dir.path(), Kind::Bind, &common);
+    // Three times known, once forgotten; another time the server did not hear of yet.
+    let nodes = [
+        guest.look(TOP, "d"),
+        guest.look(TOP, "d"),
+        guest.look(TOP, "d"),
+    ];
+    let file = guest.look(nodes[0], "f");
+    guest.forget(nodes[0], 1001);
+    let guest = guest.killed(&common);
+    guest.forget(nodes[0], 1001);
+    guest.forget(nodes[0], 1003);
+    assert_eq!(guest.open(file), Ok(()));
+    guest.forget(nodes[0], 1005);
+    assert_eq!(guest.fs.tree().share(nodes[0]), Err(libc::ESTALE));
 }
 
 #[test]
@@ -441,13 +482,7 @@ fn a_machine_has_so_many_files_open_and_no_more() {
         assert!(guest.fs.file(*node, true).is_ok());
     }
     // It is free again.
-    guest.fs.forget(
-        &Header {
-            opcode: op::FORGET,
-            ..request(nodes[0])
-        },
-        Args(&long(&[1])),
-    );
+    guest.forget(nodes[0], 1001);
     assert_eq!(guest.open(nodes[5]), Ok(()));
 }
 

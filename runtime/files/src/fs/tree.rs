@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 
+use super::counted::Counted;
 use super::journal::Record;
 use crate::fuse::Res;
 
@@ -33,9 +34,9 @@ pub(super) struct Node {
     pub(super) identity: Identity,
     /// Parent and name.
     names: Vec<(u64, Vec<u8>)>,
-    /// How often this server has told the guest of it.
+    /// How often the guest has been told of it, and has not forgotten.
     lookups: u64,
-    /// An earlier server has told the guest, too, nobody knows how often.
+    /// The guest had it from an earlier server.
     recovered: bool,
 }
 
@@ -47,6 +48,7 @@ pub(super) struct Tree {
     children: HashMap<(u64, Vec<u8>), u64>,
     by_identity: HashMap<(u32, Identity), u64>,
     next: u64,
+    counted: Counted,
 }
 
 /// Where a node is: its share and names to try, each from the share's root.
@@ -130,32 +132,41 @@ impl Tree {
         Some(parts.join(&b'/'))
     }
 
-    /// The guest is told of this file under this name: gives its node, and
-    /// a record if something is new.
+    /// The request tells the guest of this file under this name: gives its node, and
+    /// records of what is new.
     pub(super) fn found(
         &mut self,
-        parent: u64,
-        name: &[u8],
+        request: u64,
+        (parent, name): (u64, &[u8]),
         share: u32,
         identity: Identity,
-    ) -> Res<(u64, Option<Record>)> {
+    ) -> Res<(u64, Vec<Record>)> {
         let node = match self.by_identity.get(&(share, identity)) {
             Some(node) => *node,
             None if self.nodes.len() >= NODES => return Err(libc::ENOMEM),
             None => self.next,
         };
-        let news = self.name(node, share, identity, parent, name);
+        let mut records = Vec::new();
+        if self.name(node, share, identity, parent, name) {
+            records.push(Record::Name {
+                node,
+                share,
+                identity,
+                parent,
+                name: name.to_vec(),
+            });
+        }
+        if !self.counted.has_told(request, node) {
+            self.tell(node);
+            records.push(Record::Told { node, request });
+        }
+        Ok((node, records))
+    }
+
+    fn tell(&mut self, node: u64) {
         if let Some(known) = self.nodes.get_mut(&node) {
             known.lookups += 1;
         }
-        let record = news.then(|| Record::Name {
-            node,
-            share,
-            identity,
-            parent,
-            name: name.to_vec(),
-        });
-        Ok((node, record))
     }
 
     /// Adds a name, which is the last one from now on. `true`: it was not.
@@ -174,17 +185,22 @@ impl Tree {
             Some(old) => self.unlist(old, parent, name),
             None => {}
         }
+        let node = self.node(id, share, identity);
+        node.names.push((parent, name.to_vec()));
+        true
+    }
+
+    /// The node of this number, made if need be.
+    fn node(&mut self, id: u64, share: u32, identity: Identity) -> &mut Node {
         self.next = self.next.max(id + 1);
-        let node = self.nodes.entry(id).or_insert_with(|| Node {
+        self.by_identity.insert((share, identity), id);
+        self.nodes.entry(id).or_insert_with(|| Node {
             share,
             identity,
             names: Vec::new(),
             lookups: 0,
             recovered: false,
-        });
-        node.names.push((parent, name.to_vec()));
-        self.by_identity.insert((share, identity), id);
-        true
+        })
     }
 
     fn unlist(&mut self, node: u64, parent: u64, name: &[u8]) {
@@ -248,22 +264,29 @@ impl Tree {
         })
     }
 
-    /// The guest knows the node so many times less. `true`: not any more.
-    pub(super) fn forget(&mut self, id: u64, times: u64) -> bool {
+    /// By this request the guest knows the node so many times less: what to do with it,
+    /// and a record. A guest may forget a node that it looks up at the same time, and
+    /// one look of several.
+    pub(super) fn forget(&mut self, request: u64, node: u64, times: u64) -> (bool, Option<Record>) {
+        if !self.nodes.contains_key(&node) || self.counted.has_forgotten(request, node) {
+            return (false, None);
+        }
+        let record = Record::Forget {
+            node,
+            times,
+            request,
+        };
+        (self.untell(node, times), Some(record))
+    }
+
+    /// `true`: the node is gone.
+    fn untell(&mut self, id: u64, times: u64) -> bool {
         let Some(node) = self.nodes.get_mut(&id) else {
             return false;
         };
-        if std::mem::take(&mut node.recovered) {
-            // It is what the guest knew of the earlier server, for it forgets
-            // all at once; it may have looked it up again meanwhile.
-            if node.lookups > 0 && !node.names.is_empty() {
-                return false;
-            }
-        } else {
-            node.lookups = node.lookups.saturating_sub(times);
-            if node.lookups > 0 {
-                return false;
-            }
+        node.lookups = node.lookups.saturating_sub(times);
+        if node.lookups > 0 {
+            return false;
         }
         self.drop_node(id);
         true
@@ -296,14 +319,33 @@ impl Tree {
                 name,
             } => {
                 self.name(*node, *share, *identity, *parent, name);
-                if let Some(node) = self.nodes.get_mut(node) {
-                    node.recovered = true;
-                }
+                self.node(*node, *share, *identity).recovered = true;
+            }
+            Record::Node {
+                node,
+                share,
+                identity,
+                lookups,
+            } => {
+                let node = self.node(*node, *share, *identity);
+                (node.lookups, node.recovered) = (*lookups, true);
+            }
+            Record::Next { node } => self.next = self.next.max(*node),
+            Record::Told { node, request } => {
+                self.tell(*node);
+                self.counted.replay_told(*request, *node);
             }
             Record::Unname { parent, name } => {
                 self.unname(*parent, name);
             }
-            Record::Forget { node } => self.drop_node(*node),
+            Record::Forget {
+                node,
+                times,
+                request,
+            } => {
+                self.counted.has_forgotten(*request, *node);
+                self.untell(*node, *times);
+            }
             Record::Locks { .. }
             | Record::Absent { .. }
             | Record::Made { .. }
@@ -330,23 +372,30 @@ impl Tree {
         self.shares as usize + self.children.len()
     }
 
-    /// Everything as records.
+    /// Everything as records. A node that has no name any more may still be open.
     pub(super) fn records(&self) -> Vec<Record> {
-        let one = |(id, node): (&u64, &Node)| {
-            let (node_id, share, identity) = (*id, node.share, node.identity);
-            let named = move |(parent, name): &(u64, Vec<u8>)| Record::Name {
-                node: node_id,
-                share,
-                identity,
+        let mut records = vec![Record::Next { node: self.next }];
+        for (id, node) in &self.nodes {
+            records.push(Record::Node {
+                node: *id,
+                share: node.share,
+                identity: node.identity,
+                lookups: node.lookups,
+            });
+            let named = |(parent, name): &(u64, Vec<u8>)| Record::Name {
+                node: *id,
+                share: node.share,
+                identity: node.identity,
                 parent: *parent,
                 name: name.clone(),
             };
-            node.names.iter().map(named).collect::<Vec<_>>()
-        };
-        self.nodes.iter().flat_map(one).collect()
+            records.extend(node.names.iter().map(named));
+        }
+        records.extend(self.counted.records());
+        records
     }
 
-    /// An earlier server told the guest of it.
+    /// The guest had it from an earlier server, and may have it open.
     pub(super) fn is_recovered(&self, node: u64) -> bool {
         self.nodes.get(&node).is_some_and(|node| node.recovered)
     }
@@ -386,8 +435,8 @@ mod tests {
     fn what_is_below_a_moved_directory_moves_along() {
         let mut tree = Tree::new(1);
         let root = Tree::root_of(0);
-        let (dir, _) = tree.found(root, b"a", 0, identity(10)).unwrap();
-        let (file, _) = tree.found(dir, b"f", 0, identity(11)).unwrap();
+        let (dir, _) = tree.found(2, (root, b"a"), 0, identity(10)).unwrap();
+        let (file, _) = tree.found(4, (dir, b"f"), 0, identity(11)).unwrap();
         assert_eq!(path(&tree, file), "a/f");
         tree.moved((root, b"a"), (root, b"b"));
         assert_eq!(path(&tree, file), "b/f");
@@ -398,41 +447,98 @@ mod tests {
     fn a_directory_that_is_moved_there_and_back_is_found() {
         let mut tree = Tree::new(1);
         let root = Tree::root_of(0);
-        let (dir, first) = tree.found(root, b"a", 0, identity(10)).unwrap();
-        let (file, below) = tree.found(dir, b"f", 0, identity(11)).unwrap();
-        let (_, there) = tree.found(root, b"b", 0, identity(10)).unwrap();
+        let (dir, first) = tree.found(6, (root, b"a"), 0, identity(10)).unwrap();
+        let (file, below) = tree.found(8, (dir, b"f"), 0, identity(11)).unwrap();
+        let (_, there) = tree.found(10, (root, b"b"), 0, identity(10)).unwrap();
         assert_eq!(path(&tree, file), "b/f");
-        let (_, back) = tree.found(root, b"a", 0, identity(10)).unwrap();
+        let (_, back) = tree.found(12, (root, b"a"), 0, identity(10)).unwrap();
         assert_eq!(path(&tree, file), "a/f");
-        assert_eq!(tree.found(root, b"a", 0, identity(10)).unwrap().1, None);
+        assert_eq!(
+            tree.found(14, (root, b"a"), 0, identity(10))
+                .unwrap()
+                .1
+                .len(),
+            1
+        );
         // The next server finds it, too.
         let mut next = Tree::new(1);
-        let records = [first, below, there, back];
-        records
-            .iter()
-            .flatten()
-            .for_each(|record| next.replay(record));
+        let records = [first, below, there, back].concat();
+        records.iter().for_each(|record| next.replay(record));
         assert_eq!(path(&next, file), "a/f");
     }
 
-    #[test]
-    fn what_is_looked_up_again_is_not_forgotten_with_what_an_earlier_server_said() {
-        let mut earlier = Tree::new(1);
-        let root = Tree::root_of(0);
-        let (file, record) = earlier.found(root, b"f", 0, identity(10)).unwrap();
+    /// The server after one that has noted this.
+    fn next(records: &[Record]) -> Tree {
         let mut tree = Tree::new(1);
-        tree.replay(&record.unwrap());
-        tree.found(root, b"f", 0, identity(10)).unwrap();
-        assert!(!tree.forget(file, 1));
-        assert_eq!(path(&tree, file), "f");
-        assert!(tree.forget(file, 1));
+        records.iter().for_each(|record| tree.replay(record));
+        tree
+    }
+
+    #[test]
+    fn what_is_looked_up_again_is_not_forgotten_with_what_the_guest_knew_before() {
+        let mut tree = Tree::new(1);
+        let root = Tree::root_of(0);
+        let (file, mut records) = tree.found(2, (root, b"f"), 0, identity(10)).unwrap();
+        // The guest has forgotten it, which has not arrived yet, and looks again.
+        records.extend(tree.found(4, (root, b"f"), 0, identity(10)).unwrap().1);
+        for renewed in [false, true] {
+            let mut tree = next(&records);
+            if renewed {
+                tree = next(&tree.records());
+            }
+            // The answer was not given, and is counted already.
+            let again = tree.found(4, (root, b"f"), 0, identity(10)).unwrap();
+            assert_eq!(again == (file, Vec::new()), !renewed);
+            let (gone, record) = tree.forget(6, file, 1);
+            assert!(!gone && record.is_some());
+            assert_eq!(path(&tree, file), "f");
+            assert!(tree.forget(8, file, 1 + u64::from(renewed)).0);
+        }
+    }
+
+    #[test]
+    fn to_forget_is_counted_once() {
+        let mut tree = Tree::new(1);
+        let root = Tree::root_of(0);
+        let mut records = Vec::new();
+        let (file, record) = tree.found(2, (root, b"f"), 0, identity(10)).unwrap();
+        records.extend(record);
+        records.extend(tree.found(4, (root, b"f"), 0, identity(10)).unwrap().1);
+        records.extend(tree.forget(6, file, 1).1);
+        for records in [&records, &tree.records()] {
+            let mut tree = next(records);
+            assert_eq!(tree.forget(6, file, 1), (false, None));
+            assert!(tree.forget(8, file, 1).0);
+            assert_eq!(tree.forget(8, file, 1), (false, None));
+        }
+    }
+
+    #[test]
+    fn a_file_without_a_name_stays_known_and_its_number_stays_its_own() {
+        let mut tree = Tree::new(1);
+        let root = Tree::root_of(0);
+        let (open, _) = tree.found(2, (root, b"f"), 0, identity(10)).unwrap();
+        tree.unname(root, b"f");
+        let mut next = next(&tree.records());
+        assert_eq!(next.share(open), Ok(0));
+        assert!(next.is_recovered(open));
+        let (new, _) = next.found(4, (root, b"f"), 0, identity(11)).unwrap();
+        assert!(new > open);
+        assert!(next.forget(6, open, 1).0);
+        // Nor is it given again when nobody knows it any more.
+        next.forget(8, new, 1);
+        let mut third = Tree::new(1);
+        next.records()
+            .iter()
+            .for_each(|record| third.replay(record));
+        assert!(third.found(10, (root, b"g"), 0, identity(12)).unwrap().0 > new);
     }
 
     #[test]
     fn what_was_renamed_and_noted_is_not_unnamed_the_second_time() {
         let mut tree = Tree::new(1);
         let root = Tree::root_of(0);
-        let (file, _) = tree.found(root, b"a", 0, identity(10)).unwrap();
+        let (file, _) = tree.found(20, (root, b"a"), 0, identity(10)).unwrap();
         assert_eq!(tree.moved((root, b"a"), (root, b"b")).len(), 2);
         assert_eq!(tree.moved((root, b"a"), (root, b"b")), []);
         assert_eq!(path(&tree, file), "b");
@@ -442,8 +548,8 @@ mod tests {
     fn two_names_are_one_node_until_both_are_gone() {
         let mut tree = Tree::new(1);
         let root = Tree::root_of(0);
-        let (one, _) = tree.found(root, b"a", 0, identity(10)).unwrap();
-        let (two, _) = tree.found(root, b"b", 0, identity(10)).unwrap();
+        let (one, _) = tree.found(22, (root, b"a"), 0, identity(10)).unwrap();
+        let (two, _) = tree.found(24, (root, b"b"), 0, identity(10)).unwrap();
         assert_eq!(one, two);
         tree.unname(root, b"b");
         assert_eq!(path(&tree, one), "a");
@@ -455,12 +561,12 @@ mod tests {
     fn a_new_file_with_an_old_name_is_another_node() {
         let mut tree = Tree::new(1);
         let root = Tree::root_of(0);
-        let (old, _) = tree.found(root, b"a", 0, identity(10)).unwrap();
-        let (new, _) = tree.found(root, b"a", 0, identity(11)).unwrap();
+        let (old, _) = tree.found(26, (root, b"a"), 0, identity(10)).unwrap();
+        let (new, _) = tree.found(28, (root, b"a"), 0, identity(11)).unwrap();
         assert_ne!(old, new);
         assert_eq!(tree.place(old), Err(libc::ESTALE));
-        assert!(!tree.forget(new, 0));
-        assert!(tree.forget(old, 1));
+        assert!(!tree.forget(6, new, 0).0);
+        assert!(tree.forget(8, old, 1).0);
     }
 
     #[test]
@@ -468,9 +574,9 @@ mod tests {
         let mut tree = Tree::new(2);
         let root = Tree::root_of(1);
         let mut records = Vec::new();
-        let (dir, record) = tree.found(root, b"d", 1, identity(1)).unwrap();
+        let (dir, record) = tree.found(30, (root, b"d"), 1, identity(1)).unwrap();
         records.extend(record);
-        let (file, record) = tree.found(dir, b"f", 1, identity(2)).unwrap();
+        let (file, record) = tree.found(32, (dir, b"f"), 1, identity(2)).unwrap();
         records.extend(record);
         records.extend(tree.moved((dir, b"f"), (root, b"g")));
         let mut next = Tree::new(2);
@@ -478,8 +584,8 @@ mod tests {
         assert_eq!(path(&next, file), "g");
         assert_eq!(next.child(dir, b"f"), None);
         assert!(next.is_recovered(file));
-        let (again, record) = next.found(root, b"new", 1, identity(3)).unwrap();
-        assert!(again > file && record.is_some());
+        let (again, record) = next.found(34, (root, b"new"), 1, identity(3)).unwrap();
+        assert!(again > file && record.len() == 2);
         // The same from a fresh journal.
         let mut third = Tree::new(2);
         next.records()

@@ -127,6 +127,11 @@ fn take(
             let kick = fds.next().ok_or_else(short)?;
             let call = File::from(fds.next().ok_or_else(short)?);
             let index = ring.index;
+            // It may be told anew where the memory is: nobody takes from a queue twice.
+            if let Some(running) = vm.queues.remove(&index) {
+                running.halt();
+                running.join();
+            }
             let ring = ring::Ring::new(Arc::clone(&memory), ring, Arc::clone(&vm.table), call)?;
             let running = Running::start(ring, memory, kick, Arc::clone(&vm.fs))?;
             vm.queues.insert(index, running);
