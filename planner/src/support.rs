@@ -165,6 +165,14 @@ const IGNORED: &[Ignored] = &[
         "a bind mount shows the whole directory",
     ),
     (
+        &["services", "*", "volumes", "*", "volume", "labels"],
+        "a volume is labelled where it is defined, in `volumes`",
+    ),
+    (
+        &["networks", "*", "attachable"],
+        "containers of `stack run` are in their service's networks, other stacks join an external one",
+    ),
+    (
         &["networks", "*", "ipam", "options"],
         "addresses are given by the daemon",
     ),
@@ -205,6 +213,16 @@ const IGNORED_VALUES: &[IgnoredValue] = &[
         &["services", "*", "ipc"],
         |node| node.as_str() == Some("none"),
         "every service has shared memory of its own",
+    ),
+    (
+        &["services", "*", "build", "entitlements", "*"],
+        |node| !matches!(node.as_str(), Some("security.insecure" | "network.host")),
+        "there is no such right that a build could lack",
+    ),
+    (
+        &["services", "*", "devices", "*", "permissions"],
+        |node| node.as_str() != Some("rwm"),
+        "whoever may open a device of the guest is said by its mode",
     ),
     (
         &["services", "*", "deploy", "mode"],
@@ -300,6 +318,13 @@ const REFUSED: &[Refused] = &[
         engine_socket,
         "there is no engine to talk to",
         "leave it out, or run this service with the engine that it manages",
+    ),
+    (
+        &["services", "*", "volumes", "*", "source"],
+        devices_of_host,
+        "devices of the host cannot be passed on",
+        "leave it out: devices such as `/dev/fuse` and `/dev/net/tun` are in the guest without \
+         being named",
     ),
     (
         &["services", "*", "volumes_from"],
@@ -446,6 +471,19 @@ fn engine_socket(node: &Node) -> bool {
     )
 }
 
+/// Where devices are on the host, in a bind mount. What else is below `/dev` is files.
+fn devices_of_host(node: &Node) -> bool {
+    let below = |path: &str, dir: &str| {
+        let rest = path.strip_prefix(dir);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    node.as_str().is_some_and(|path| {
+        let path = path.trim_end_matches('/');
+        let files = ["/dev/shm", "/dev/log", "/dev/mqueue", "/dev/hugepages"];
+        below(path, "/dev") && !files.iter().any(|dir| below(path, dir))
+    })
+}
+
 fn foreign_driver(node: &Node) -> bool {
     !matches!(node.as_str(), Some("bridge" | "default"))
 }
@@ -468,7 +506,7 @@ fn not_in_guest(node: &Node) -> bool {
         .and_then(Node::as_str)
         .unwrap_or_default();
     let there = [
-        "fuse", "net/tun", "null", "zero", "full", "random", "urandom", "tty", "ptmx",
+        "fuse", "net/tun", "kmsg", "null", "zero", "full", "random", "urandom", "tty", "ptmx",
     ];
     !source
         .strip_prefix("/dev/")

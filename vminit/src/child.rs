@@ -19,6 +19,12 @@ const OPEN_FILES: (u64, u64) = (1024, 524_288);
 /// Open files of a process at most, whatever its limit says.
 const NR_OPEN: &str = "/proc/sys/fs/nr_open";
 
+/// What everybody may do in a network of one's own: listen at any port, and ping.
+const SYSCTLS: [(&str, &str); 2] = [
+    ("net/ipv4/ip_unprivileged_port_start", "0"),
+    ("net/ipv4/ping_group_range", "0 2147483647"),
+];
+
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Why a process could not be started.
@@ -87,6 +93,10 @@ pub(crate) fn enter_root(
     }
     let plain = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC | MsFlags::MS_NODEV;
     mount(Some("proc"), "proc", Some("proc"), plain, none)?;
+    // As in Docker's containers; a kernel without them does without.
+    for (name, value) in SYSCTLS {
+        let _ = fs::write(format!("proc/sys/{name}"), value);
+    }
     for (name, value) in sysctls {
         let path = format!("proc/sys/{}", name.replace('.', "/"));
         fs::write(&path, value)

@@ -22,7 +22,7 @@ const NODES: [(&str, u32, u32); 6] = [
 ];
 
 /// What does no harm in a VM of one's own, where its kernel has it.
-const OPTIONAL: [(&str, u32, u32); 2] = [("fuse", 10, 229), ("net/tun", 10, 200)];
+const OPTIONAL: [(&str, u32, u32); 3] = [("fuse", 10, 229), ("net/tun", 10, 200), ("kmsg", 1, 11)];
 
 const LINKS: [(&str, &str); 5] = [
     ("fd", "/proc/self/fd"),

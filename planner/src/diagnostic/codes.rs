@@ -106,6 +106,8 @@ pub const UNUSABLE_VALUE: &str = "E0702";
 pub const IGNORED: &str = "W0701";
 /// Two services publish the same port of the host.
 pub const PORT_TWICE: &str = "W0702";
+/// An image for another processor.
+pub const FOREIGN_PLATFORM: &str = "W0703";
 
 /// There are more findings than are shown.
 pub const MORE: &str = "W0901";

@@ -112,20 +112,53 @@ fn secrets(parts: &Parts, node: &Node, report: &mut Report) -> BTreeMap<String, 
     all
 }
 
+/// Of this machine.
+fn own_platform() -> &'static str {
+    match cfg!(target_arch = "aarch64") {
+        true => "linux/arm64",
+        false => "linux/amd64",
+    }
+}
+
+/// `name` is this platform, whatever its variant, or none.
+fn is_for(own: &str, name: &str) -> bool {
+    let usual = name.replace("x86_64", "amd64").replace("aarch64", "arm64");
+    let rest = usual.strip_prefix(own);
+    name.is_empty() || rest.is_some_and(|v| v.is_empty() || v.starts_with('/'))
+}
+
+/// Programs for another processor do not run: that is said before their image is
+/// pulled. Builds say it themselves.
+pub(super) fn check_platform(service: &Node, report: &mut Report) {
+    let own = own_platform();
+    let wanted = service.get("platform");
+    let Some(wanted) = wanted.filter(|_| service.get("build").is_none()) else {
+        return;
+    };
+    let name = wanted.as_str().unwrap_or_default();
+    // An older one of the same family is understood.
+    let older = match own {
+        "linux/arm64" => "linux/arm",
+        _ => "linux/386",
+    };
+    if is_for(own, name) || is_for(older, name) {
+        return;
+    }
+    let message = format!("programs for `{name}` do not run here, this machine is {own}");
+    let problem = Problem::warning(codes::FOREIGN_PLATFORM, message);
+    report.push(
+        problem
+            .at(wanted.place(), "of another processor")
+            .help("leave `platform` out: most images exist for both"),
+    );
+}
+
 /// Images are built for the processor that is here: the service's platform, or
 /// else one of `build.platforms`. Gives the others of these, which only
 /// whoever publishes the image would miss.
 fn platforms(service: &Node, node: &Node, report: &mut Report) -> Vec<String> {
-    let own = match cfg!(target_arch = "aarch64") {
-        true => "linux/arm64",
-        false => "linux/amd64",
-    };
-    let fits = |node: &&Node| {
-        let name = node.as_str().unwrap_or_default();
-        let usual = name.replace("x86_64", "amd64").replace("aarch64", "arm64");
-        let rest = usual.strip_prefix(own);
-        name.is_empty() || rest.is_some_and(|v| v.is_empty() || v.starts_with('/'))
-    };
+    let own = own_platform();
+    let fits = |node: &&Node| is_for(own, node.as_str().unwrap_or_default());
     let listed = items(node.get("platforms"));
     let one = service.get("platform");
     let foreign: Vec<&Node> = listed.iter().filter(|node| !fits(node)).collect();

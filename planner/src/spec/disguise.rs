@@ -68,9 +68,8 @@ pub(super) fn disguised(volume: &Node) -> Option<Disguise> {
     let each = || flags.split(',').map(str::trim);
     let has = |name: &str| each().any(|flag| flag == name);
     let what = match text(options, "type").as_deref() {
-        None | Some("none" | "") if has("bind") || has("rbind") => {
-            What::Directory(PathBuf::from(device))
-        }
+        // With these the kernel does not look at the type (mount(2), MS_BIND).
+        _ if has("bind") || has("rbind") => What::Directory(PathBuf::from(device)),
         Some("tmpfs") => {
             let option =
                 |name: &str| each().find_map(|flag| flag.strip_prefix(name)?.strip_prefix('='));

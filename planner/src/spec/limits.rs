@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use stack_api::spec::DiskRates;
 
 use super::{entries, items, unusable};
-use crate::diagnostic::Report;
+use crate::diagnostic::{Problem, Report, codes};
 use crate::tree::Node;
 
 /// The period that `cpu_quota` is measured against, in microseconds.
@@ -30,6 +30,21 @@ pub(super) fn cpus(node: &Node, report: &mut Report) -> Option<f64> {
         .or(node.at(&["deploy", "resources", "limits", "cpus"]))
         .or(node.get("cpu_count"));
     if let Some(given) = direct {
+        if let Some(quota) = node
+            .get("cpu_quota")
+            .filter(|quota| quota.as_float().is_some_and(|quota| quota > 0.0))
+        {
+            let problem = Problem::error(
+                codes::INCONSISTENT,
+                "`cpu_quota` and the number of processors say the same, each its own",
+            );
+            report.push(
+                problem
+                    .at(quota.place(), "a share by time")
+                    .at(given.place(), "a number of processors")
+                    .help("leave one of them out"),
+            );
+        }
         return match given.as_float() {
             Some(cpus) if cpus > 0.0 && cpus <= 1024.0 => Some(cpus),
             _ => {

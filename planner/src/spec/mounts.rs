@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use stack_api::spec::{MountSource, MountSpec};
 
 use super::disguise::{disguised, is_mount_option};
-use super::{flag, items, text, unusable};
+use super::{entries, flag, items, text, unusable};
 use crate::bind::quantity::parse_bytes;
 use crate::canonical::clean_path;
 use crate::diagnostic::{Problem, Report, codes};
@@ -50,10 +50,11 @@ fn volume(model: &Node, node: &Node, report: &mut Report) -> Option<MountSpec> {
         }
     };
     let kind = node.get("type")?;
+    foreign_options(node, kind.as_str().unwrap_or_default(), report);
     let mut always_read_only = false;
     let source = match kind.as_str() {
         Some("bind") => MountSource::Bind {
-            path: PathBuf::from(text(node, "source")?),
+            path: PathBuf::from(bind_source(node, report)?),
             create: node
                 .at(&["bind", "create_host_path"])
                 .and_then(Node::as_bool)
@@ -105,6 +106,34 @@ fn volume(model: &Node, node: &Node, report: &mut Report) -> Option<MountSpec> {
         read_only: flag(node, "read_only") || always_read_only,
         source,
     })
+}
+
+/// What a bind mount shows.
+fn bind_source(node: &Node, report: &mut Report) -> Option<String> {
+    let source = text(node, "source").filter(|source| !source.is_empty());
+    if source.is_none() {
+        let problem = Problem::error(codes::MISSING_KEY, "a bind mount has no `source`");
+        report.push(
+            problem
+                .at(node.place(), "of which directory or file?")
+                .help("`source` is a path of the host; a volume of its own has `type: volume`"),
+        );
+    }
+    source
+}
+
+/// Says what is for mounts of another type.
+fn foreign_options(node: &Node, kind: &str, report: &mut Report) {
+    for section in ["bind", "volume", "tmpfs", "image", "cluster"] {
+        let Some(options) = node.get(section).filter(|_| section != kind) else {
+            continue;
+        };
+        if entries(Some(options)).next().is_some() {
+            let message = format!("`{section}` has no effect: the mount has the type `{kind}`");
+            let problem = Problem::warning(codes::IGNORED, message);
+            report.push(problem.at(options.place(), "has no effect"));
+        }
+    }
 }
 
 /// `/path[:options]`

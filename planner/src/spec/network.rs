@@ -106,7 +106,7 @@ fn pool<'a>(node: &'a Node, report: &mut Report) -> Option<Pool<'a>> {
 fn subnet(text: &str) -> Option<IpNet> {
     let subnet = text.parse::<IpNet>().ok()?;
     let fits = match subnet {
-        IpNet::V4(subnet) => (8..=29).contains(&subnet.prefix_len()),
+        IpNet::V4(subnet) => (8..=30).contains(&subnet.prefix_len()),
         IpNet::V6(subnet) => (16..=120).contains(&subnet.prefix_len()),
     };
     fits.then(|| subnet.trunc())

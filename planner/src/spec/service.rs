@@ -15,6 +15,7 @@ use crate::tree::Node;
 
 pub(super) fn service(parts: &Parts, name: &str, node: &Node, report: &mut Report) -> ServiceSpec {
     kernel::check(node, report);
+    build::check_platform(node, report);
     let machine = machine::machine(parts, node, report);
     let replicas = replicas(node, report);
     let sockets = sockets::sockets(parts, node, replicas, report);
@@ -88,7 +89,7 @@ pub(super) fn service(parts: &Parts, name: &str, node: &Node, report: &mut Repor
             .filter_map(|item| item.as_str()?.split_once('='))
             .map(|(host, address)| (host.to_owned(), address.to_owned()))
             .collect(),
-        dns: texts(node, "dns"),
+        dns: name_servers(node, report),
         dns_search: texts(node, "dns_search"),
         dns_opt: texts(node, "dns_opt"),
         update: rollout::rollout(node.at(&["deploy", "update_config"]), report),
@@ -122,6 +123,22 @@ fn default_platform(parts: &Parts, node: &Node) -> Option<String> {
     let given = parts.environment.get("DOCKER_DEFAULT_PLATFORM")?;
     let is_wanted = node.get("build").is_none() && !given.is_empty();
     is_wanted.then(|| given.clone())
+}
+
+/// Addresses, one or a list.
+fn name_servers(node: &Node, report: &mut Report) -> Vec<String> {
+    let given = node.get("dns").into_iter();
+    let each = given.flat_map(|dns| match dns.as_str() {
+        Some(_) => std::slice::from_ref(dns),
+        None => items(Some(dns)),
+    });
+    for server in each {
+        let text = server.as_str().unwrap_or_default();
+        if text.parse::<std::net::IpAddr>().is_err() {
+            unusable(server, "is not the address of a name server", report);
+        }
+    }
+    texts(node, "dns")
 }
 
 fn pull_policy(node: &Node, report: &mut Report) -> PullPolicy {
