@@ -562,7 +562,10 @@ mod tests {
         let [(path, why)] = outcome.failures.as_slice() else {
             panic!("{:?}", outcome.failures);
         };
-        assert!(path == "big" && why == "it changes while it is read", "{path}: {why}");
+        assert!(
+            path == "big" && why == "it changes while it is read",
+            "{path}: {why}"
+        );
         assert!(steps[1].now.is_some(), "it is tried again");
         let rest = ["z", "begin", "a", "z", ""];
         assert_eq!(names(&session.channel.told), [first, rest].concat());

@@ -1,3 +1,5 @@
+//! Batches that are put into place, and what stays as it is.
+
 use std::ops::{Deref, DerefMut};
 use std::thread;
 
