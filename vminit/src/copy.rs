@@ -11,6 +11,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, SeekFrom, Timespec, Timestamps, XattrFlags};
 
+/// Notes of ours, which mean something else elsewhere. The overlay tells nobody of its
+/// own: where there are such, a service has its own overlays in a volume.
+const NOTES: [&[u8]; 2] = [b"trusted.stack.", b"user.stack."];
 /// Bytes that are read at once from a file with holes.
 const PIECE: usize = 256 << 10;
 
@@ -130,11 +133,7 @@ pub(crate) fn attributes(from: &Path, to: &Path, meta: &Metadata) -> io::Result<
         .split(|byte| *byte == 0)
         .filter(|name| !name.is_empty())
     {
-        // The overlay's own and ours are not the image's.
-        if stack_archive::NOTES
-            .iter()
-            .any(|note| name.starts_with(note))
-        {
+        if NOTES.iter().any(|note| name.starts_with(note)) {
             continue;
         }
         let name = CString::new(name)?;
@@ -187,5 +186,25 @@ mod tests {
         let same = fs::read(from.join("sparse")).unwrap() == fs::read(to.join("sparse")).unwrap();
         fs::remove_dir_all(&dir).unwrap();
         assert!(same);
+    }
+
+    #[test]
+    fn what_makes_a_directory_opaque_in_a_service_s_own_overlay_stays() {
+        let dir = std::env::temp_dir().join(format!("stack-opaque-{}", std::process::id()));
+        let (from, to) = (dir.join("from"), dir.join("to"));
+        fs::create_dir_all(&from).unwrap();
+        fs::create_dir(&to).unwrap();
+        let opaque = "trusted.overlay.opaque";
+        // Root's alone.
+        let flags = XattrFlags::empty();
+        let may = rustix::fs::setxattr(&from, opaque, b"y", flags).is_ok();
+        let _ = rustix::fs::setxattr(&from, "trusted.stack.fill", b"done", flags);
+        contents(&from, &to).unwrap();
+        let mut value = [0; 8];
+        let copied = rustix::fs::getxattr(&to, opaque, &mut value);
+        let own = rustix::fs::getxattr(&to, "trusted.stack.fill", &mut [0u8; 8]);
+        fs::remove_dir_all(&dir).unwrap();
+        assert_eq!(copied.is_ok(), may);
+        assert!(own.is_err());
     }
 }

@@ -1,10 +1,11 @@
 //! What the system tells about changed files, collected into bursts.
 
 use std::collections::{HashMap, HashSet};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use notify::event::ModifyKind;
+use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -17,6 +18,8 @@ const QUIET: Duration = Duration::from_millis(8);
 const QUIET_LARGE: Duration = Duration::from_millis(80);
 /// …which is one of more paths than this…
 const LARGE: usize = 16;
+/// …but not before what is written to was closed, or is open for so long…
+const OPEN: Duration = Duration::from_millis(500);
 /// …and every burst after this time.
 const LONGEST: Duration = Duration::from_secs(2);
 
@@ -34,6 +37,10 @@ pub(super) struct Events {
     watched: HashSet<PathBuf>,
     failed: Option<notify::Error>,
     dirty: HashMap<PathBuf, Instant>,
+    /// Files that are half of one perhaps, and since when: they were written to, and
+    /// not closed. Those that are open for long (logs) stay here, and are not waited
+    /// for each time.
+    open: HashMap<PathBuf, Instant>,
     /// Events were lost: everything may have changed.
     lost: bool,
     first: Option<Instant>,
@@ -70,6 +77,7 @@ impl Events {
             watched: HashSet::new(),
             failed: None,
             dirty: HashMap::new(),
+            open: HashMap::new(),
             lost: false,
             first: None,
             last: None,
@@ -165,9 +173,11 @@ impl Events {
             return None;
         }
         self.parted = Some(now);
+        let open = &self.open;
+        let is_half = |path: &Path| open.get(path).is_some_and(|at| now < *at + OPEN);
         // What is gone may come back: the end of the burst tells.
         let rests = |path: &Path, at: &Instant| {
-            now.duration_since(*at) >= AT_REST && path.symlink_metadata().is_ok()
+            now.duration_since(*at) >= AT_REST && !is_half(path) && path.symlink_metadata().is_ok()
         };
         let rests: HashMap<_, _> = self.dirty.extract_if(|path, at| rests(path, at)).collect();
         (!rests.is_empty()).then_some(rests)
@@ -175,7 +185,11 @@ impl Events {
 
     fn end(&self) -> Option<Instant> {
         let quiet = if self.large { QUIET_LARGE } else { QUIET };
-        Some((self.last? + quiet).min(self.first? + LONGEST))
+        let mut end = self.last? + quiet;
+        if let Some(at) = self.open.values().max() {
+            end = end.max(*at + OPEN);
+        }
+        Some(end.min(self.first? + LONGEST))
     }
 
     fn take(&mut self, event: notify::Event) {
@@ -184,7 +198,10 @@ impl Events {
         }
         // Reading is not changing; modes and times are told as metadata, and
         // looked at.
-        if matches!(event.kind, EventKind::Access(_)) {
+        if let EventKind::Access(access) = event.kind {
+            if access == AccessKind::Close(AccessMode::Write) {
+                self.open.retain(|path, _| !event.paths.contains(path));
+            }
             return;
         }
         let removed = matches!(
@@ -199,6 +216,12 @@ impl Events {
                 for inside in inside {
                     let _ = self.watcher.unwatch(&inside);
                 }
+            }
+            if removed {
+                self.open.remove(&path);
+            } else if is_opened(&path, event.kind) {
+                let now = Instant::now();
+                self.open.entry(path.clone()).or_insert(now);
             }
             self.mark(path);
         }
@@ -217,6 +240,22 @@ impl Events {
         self.first.get_or_insert(now);
         self.last = Some(now);
         self.lost = true;
+        // Some of them may have been closed.
+        self.open.clear();
+    }
+}
+
+/// Is it a file that somebody writes to, and closes when it is done?
+fn is_opened(path: &Path, kind: EventKind) -> bool {
+    match kind {
+        // Nobody tells of it elsewhere.
+        _ if !cfg!(target_os = "linux") => false,
+        EventKind::Modify(ModifyKind::Data(_)) => true,
+        // Not links, and further names of a file.
+        EventKind::Create(_) => path
+            .symlink_metadata()
+            .is_ok_and(|meta| meta.is_file() && meta.nlink() == 1),
+        _ => false,
     }
 }
 
@@ -292,6 +331,37 @@ mod tests {
         times.for_each(|at| *at -= PARTS);
     }
 
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn what_is_written_to_is_waited_for_until_it_is_closed() {
+        use notify::event::{CreateKind, DataChange};
+        let dir = tempfile::tempdir().unwrap();
+        let (path, link) = (dir.path().join("a"), dir.path().join("link"));
+        std::fs::write(&path, "half").unwrap();
+        std::os::unix::fs::symlink("a", &link).unwrap();
+        let mut events = Events::new().unwrap();
+        let tell = |events: &mut Events, kind: EventKind, path: &Path| {
+            events.take(notify::Event::new(kind).add_path(path.to_path_buf()));
+            events.end().unwrap() - events.first.unwrap()
+        };
+        let made = EventKind::Create(CreateKind::File);
+        let written = EventKind::Modify(ModifyKind::Data(DataChange::Any));
+        let closed = EventKind::Access(AccessKind::Close(AccessMode::Write));
+        assert!(tell(&mut events, made, &link) < OPEN);
+        assert!(tell(&mut events, made, &path) >= OPEN);
+        assert!(tell(&mut events, closed, &link) >= OPEN);
+        // Quiet begins with the last change.
+        tell(&mut events, closed, &path);
+        assert_eq!(events.end(), events.last.map(|last| last + QUIET));
+        assert!(tell(&mut events, written, &path) >= OPEN);
+        // A log is not waited for whenever something is added to it.
+        *events.open.get_mut(&path).unwrap() -= OPEN;
+        tell(&mut events, written, &path);
+        assert_eq!(events.end(), events.last.map(|last| last + QUIET));
+        let burst = events.burst().await;
+        assert!(burst.paths.contains_key(&path));
+    }
+
     #[tokio::test]
     async fn a_large_burst_comes_in_parts_and_then_ends() {
         let dir = tempfile::tempdir().unwrap();
@@ -305,6 +375,8 @@ mod tests {
         };
         change(&mut events, 0, PART);
         std::fs::remove_file(dir.path().join("0")).unwrap();
+        // However long that took.
+        events.first = Some(Instant::now());
         assert_eq!(events.part(), None);
         age(&mut events);
         // Still being written; and one is gone for the moment.

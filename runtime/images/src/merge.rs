@@ -163,6 +163,12 @@ fn copy(
                 let mut writer = contents.begin(inode.size, &xattrs)?;
                 while writer.remaining() > 0 {
                     let at = inode.size - writer.remaining();
+                    let data = reader.skip_hole(inode, at)?;
+                    if data > at {
+                        // A stranger's file may be a hole of many TiB.
+                        writer.skip(data - at)?;
+                        continue;
+                    }
                     let len = reader.read_at(inode, at, &mut buffer)?;
                     writer.write_all(&buffer[..len])?;
                 }

@@ -1,13 +1,13 @@
 //! The conversation with the agent of one container that writes the files
 //! ([`stack_protocol::sync`]).
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
 use stack_protocol::sync::{
-    self, Answer, FromGuest, Item, Kind, MAX_COMPARE, Outcome, Stamp, ToGuest,
+    self, Answer, FromGuest, Item, Kind, MAX_COMPARE, MOST_TOLD, Outcome, Stamp, ToGuest,
 };
 
 use crate::beneath;
@@ -63,6 +63,15 @@ struct Ahead {
     said: HashMap<String, Kind>,
 }
 
+/// What came of saying an item.
+#[derive(Default)]
+struct Put {
+    /// It was not read as a whole.
+    why: Option<io::Error>,
+    /// What was said last of it is half of it.
+    is_spoiled: bool,
+}
+
 impl<C: Channel> Conversation<C> {
     /// Begins one.
     pub fn new(channel: C) -> Conversation<C> {
@@ -76,8 +85,8 @@ impl<C: Channel> Conversation<C> {
     }
 
     /// The target is to be the same and nothing else (`exact` of
-    /// [`ToGuest::Begin`]), and a file that cannot be read is an error: nobody
-    /// tells later how it is.
+    /// [`ToGuest::Begin`]), and a file that cannot be read is an error, and not
+    /// left out with a failure: nobody tells later how it is.
     #[must_use]
     pub fn exact(self) -> Conversation<C> {
         Conversation {
@@ -160,8 +169,12 @@ impl<C: Channel> Conversation<C> {
             if matches!(step.now, Some(Kind::Symlink { .. })) {
                 continue;
             }
-            self.put(root, step).await?;
-            if let Some(now) = &step.now {
+            let put = self.put(root, step).await?;
+            if put.is_spoiled {
+                // With the whole, it is tried again.
+                self.begin(target).await?;
+                ahead.said.clear();
+            } else if let (None, Some(now)) = (put.why, &step.now) {
                 ahead.said.insert(step.path.clone(), now.clone());
             }
         }
@@ -177,7 +190,9 @@ impl<C: Channel> Conversation<C> {
         }
     }
 
-    /// Does a batch; the steps say afterwards what was really sent.
+    /// Does a batch; the steps say afterwards what was really sent. A file that
+    /// cannot be read as a whole stays as it is in the container, and is one of
+    /// the outcome's failures.
     ///
     /// # Errors
     /// The container has ended; where it is to be exact, a file cannot be read
@@ -188,15 +203,57 @@ impl<C: Channel> Conversation<C> {
         target: &str,
         steps: &mut [Step],
     ) -> io::Result<Outcome> {
-        let ahead = self.take_ahead(target).await?.said;
+        let mut ahead = self.take_ahead(target).await?.said;
+        let mut left_out = BTreeMap::new();
+        while self.say_all(root, steps, &ahead, &mut left_out).await? {
+            // What was said cannot be taken back one by one.
+            self.begin(target).await?;
+            ahead.clear();
+        }
+        self.say(&ToGuest::Commit).await?;
+        self.flush().await?;
+        let FromGuest::Committed(mut outcome) = self.hear().await? else {
+            return Err(other_answer());
+        };
+        let failure = |(path, why): (String, Option<io::Error>)| {
+            let why = match why? {
+                own if own.kind() == io::ErrorKind::Other => own.to_string(),
+                error => format!("it cannot be read: {error}"),
+            };
+            Some((path, why))
+        };
+        let room = MOST_TOLD.saturating_sub(outcome.failures.len());
+        let failures = left_out.into_iter().filter_map(failure).take(room);
+        outcome.failures.extend(failures);
+        Ok(outcome)
+    }
+
+    /// Says what was not said ahead, and notes what is left out: it cannot be read,
+    /// or has gone. Gives whether half of something was said.
+    async fn say_all(
+        &mut self,
+        root: &Path,
+        steps: &mut [Step],
+        ahead: &HashMap<String, Kind>,
+        left_out: &mut BTreeMap<String, Option<io::Error>>,
+    ) -> io::Result<bool> {
+        let mut is_spoiled = false;
         for step in steps {
+            if left_out.contains_key(&step.path) {
+                continue;
+            }
             let is_wanted = step.now.is_some();
             if is_wanted && step.now.as_ref() != ahead.get(&step.path) {
-                self.put(root, step).await?;
+                let put = self.put(root, step).await?;
+                is_spoiled |= put.is_spoiled;
+                // Of one that has gone meanwhile another burst tells, if there is
+                // to be one.
+                if put.why.is_some() || step.now.is_none() && !self.exact {
+                    left_out.insert(step.path.clone(), put.why);
+                    continue;
+                }
             }
-            // Of one that has gone meanwhile another burst tells, if there is
-            // to be one.
-            if step.now.is_none() && (self.exact || !is_wanted) {
+            if step.now.is_none() {
                 self.say(&ToGuest::Remove {
                     path: step.path.clone(),
                     expected: step.expected,
@@ -204,12 +261,7 @@ impl<C: Channel> Conversation<C> {
                 .await?;
             }
         }
-        self.say(&ToGuest::Commit).await?;
-        self.flush().await?;
-        match self.hear().await? {
-            FromGuest::Committed(outcome) => Ok(outcome),
-            FromGuest::Compared { .. } | FromGuest::Listed { .. } => Err(other_answer()),
-        }
+        Ok(is_spoiled)
     }
 
     /// What was said ahead for `target`; if there is nothing, a batch begins.
@@ -234,12 +286,13 @@ impl<C: Channel> Conversation<C> {
     }
 
     /// Says an item, a file with its content. One that changes while it is read
-    /// is said again where it is to be exact.
-    async fn put(&mut self, root: &Path, step: &mut Step) -> io::Result<()> {
+    /// is said again.
+    async fn put(&mut self, root: &Path, step: &mut Step) -> io::Result<Put> {
         let path = match step.path.as_str() {
             "" => root.to_path_buf(),
             path => root.join(path),
         };
+        let mut put = Put::default();
         for _ in 0..ATTEMPTS {
             let mut file = None;
             if let Some(Kind::File { stamp, .. }) = &mut step.now {
@@ -253,11 +306,19 @@ impl<C: Channel> Conversation<C> {
                     Err(error) if self.exact && error.kind() != io::ErrorKind::NotFound => {
                         return Err(unreadable(&path, error));
                     }
-                    Err(_) => step.now = None,
+                    // Or something else is there now, which is a change as well.
+                    Err(error) if tree::is_gone(&error) => {
+                        step.now = None;
+                        return Ok(Put { why: None, ..put });
+                    }
+                    Err(error) => {
+                        put.why = Some(error);
+                        return Ok(put);
+                    }
                 }
             }
             let Some(kind) = step.now.clone() else {
-                return Ok(());
+                return Ok(Put::default());
             };
             self.say(&ToGuest::Put {
                 item: Item {
@@ -268,19 +329,22 @@ impl<C: Channel> Conversation<C> {
             })
             .await?;
             let Some((file, stamp)) = file else {
-                return Ok(());
+                return Ok(Put::default());
             };
-            let sent = self.send_content(&file, stamp).await?;
-            match sent {
-                Err(error) if self.exact && error.kind() != io::ErrorKind::UnexpectedEof => {
-                    return Err(unreadable(&path, error));
-                }
-                Err(_) if self.exact => {}
-                Ok(()) | Err(_) => return Ok(()),
+            let Err(error) = self.send_content(&file, stamp).await? else {
+                return Ok(Put::default());
+            };
+            put.is_spoiled = true;
+            if error.kind() != io::ErrorKind::UnexpectedEof {
+                put.why = Some(error);
+                break;
             }
+            put.why = Some(io::Error::other("it changes while it is read"));
         }
-        let error = io::Error::other("it changes while it is read");
-        Err(unreadable(&path, error))
+        match put.why {
+            Some(why) if self.exact => Err(unreadable(&path, why)),
+            why => Ok(Put { why, ..put }),
+        }
     }
 
     /// Exactly as many bytes as the stamp says, whatever happens to the file;
@@ -390,11 +454,17 @@ mod tests {
     struct Guest {
         said: Vec<u8>,
         told: Vec<ToGuest>,
+        /// A file that gets shorter whenever something is sent.
+        shrinks: Option<std::path::PathBuf>,
     }
 
     impl Channel for Guest {
         async fn send(&mut self, bytes: Vec<u8>) -> io::Result<()> {
             self.said.extend(bytes);
+            if let Some(path) = &self.shrinks {
+                let file = std::fs::File::options().write(true).open(path)?;
+                file.set_len(file.metadata()?.len().saturating_sub(1))?;
+            }
             Ok(())
         }
 
@@ -456,8 +526,61 @@ mod tests {
             let error = now(exact.apply(dir.path(), "/t", &mut steps)).unwrap_err();
             assert!(error.to_string().contains(name), "{error}");
             let mut lenient = Conversation::new(Guest::default());
-            now(lenient.apply(dir.path(), "/t", &mut steps)).unwrap();
+            let outcome = now(lenient.apply(dir.path(), "/t", &mut steps)).unwrap();
+            // What is to be tried again says what is to be there.
+            let failed = name == "directory";
+            assert_eq!(outcome.failures.len(), usize::from(failed));
+            assert_eq!(steps[0].now.is_some(), failed);
+            assert_eq!(lenient.channel.told.len(), 2, "neither put nor removed");
         }
+    }
+
+    #[test]
+    fn half_of_a_file_is_not_put_into_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let big = dir.path().join("big");
+        std::fs::write(&big, vec![1; 4 * PIECE]).unwrap();
+        for name in ["a", "z"] {
+            std::fs::write(dir.path().join(name), "text").unwrap();
+        }
+        let guest = || Guest {
+            shrinks: Some(big.clone()),
+            ..Guest::default()
+        };
+        let names = |told: &[ToGuest]| -> Vec<String> {
+            let put = |message: &ToGuest| match message {
+                ToGuest::Put { item, .. } => item.path.clone(),
+                ToGuest::Begin { .. } => "begin".to_owned(),
+                _ => String::new(),
+            };
+            told.iter().map(put).collect()
+        };
+        let first = ["begin", "a", "big", "big", "big"];
+        let mut steps = ["a", "big", "z"].map(file);
+        let mut session = Conversation::new(guest());
+        let outcome = now(session.apply(dir.path(), "/t", &mut steps)).unwrap();
+        let [(path, why)] = outcome.failures.as_slice() else {
+            panic!("{:?}", outcome.failures);
+        };
+        assert!(
+            path == "big" && why == "it changes while it is read",
+            "{path}: {why}"
+        );
+        assert!(steps[1].now.is_some(), "it is tried again");
+        let rest = ["z", "begin", "a", "z", ""];
+        assert_eq!(names(&session.channel.told), [first, rest].concat());
+
+        // Nor is half of it there when the batch comes.
+        let mut session = Conversation::new(guest());
+        now(session.ahead(dir.path(), "/t", &mut steps)).unwrap();
+        session.channel.shrinks = None;
+        let outcome = now(session.apply(dir.path(), "/t", &mut steps)).unwrap();
+        assert_eq!(outcome.failures, []);
+        let rest = ["begin", "z", "a", "big", ""];
+        assert_eq!(names(&session.channel.told), [first, rest].concat());
+
+        let mut session = Conversation::new(guest()).exact();
+        assert!(now(session.apply(dir.path(), "/t", &mut steps)).is_err());
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! What a rule saw last, and what has changed since.
 
 use std::collections::{BTreeMap, HashMap};
-use std::ffi::OsStr;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -96,8 +95,8 @@ impl Tree {
         }
     }
 
-    /// What cannot be said is an error and not passed over: names and links
-    /// that are not UTF-8. Modes have their setuid, setgid and sticky bits.
+    /// The first thing that cannot be looked at is the end. Modes have their
+    /// setuid, setgid and sticky bits.
     #[must_use]
     pub fn exact(self) -> Tree {
         Tree {
@@ -120,8 +119,8 @@ impl Tree {
     /// Looks at `path`, which is the root, above or below it, and notes what
     /// has changed; with `deep`, also in directories that are known.
     /// Directories that are read are given to `enter` before, which is to
-    /// watch them. Where it is to be exact, the first thing that is unreadable
-    /// is the end.
+    /// watch them. A name, or where a link leads, that is not UTF-8 cannot be said,
+    /// and is unreadable.
     pub fn look(&mut self, path: &Path, deep: bool, enter: &mut dyn FnMut(&Path)) -> Found {
         let path = if self.root.starts_with(path) {
             self.root.clone()
@@ -164,9 +163,11 @@ impl Tree {
         found: &mut Found,
         depth: usize,
     ) -> Result<(), Unreadable> {
-        // A name that is not UTF-8 cannot be said.
         let Some(relative) = below(&self.root, path) else {
-            return Ok(());
+            return match path.symlink_metadata() {
+                Ok(_) => self.check_left_out(path),
+                Err(_) => Ok(()),
+            };
         };
         if self.filter.prunes(path) {
             return Ok(());
@@ -256,8 +257,11 @@ impl Tree {
         for entry in entries {
             match entry.into_string() {
                 Ok(name) => names.push(name),
-                Err(name) if self.exact => self.check_left_out(path, &name)?,
-                Err(_) => {}
+                Err(name) => match self.check_left_out(&path.join(name)) {
+                    Err(unreadable) if self.exact => return Err(unreadable),
+                    Err(unreadable) => found.unreadable.push(unreadable),
+                    Ok(()) => {}
+                },
             }
         }
         names.sort();
@@ -291,13 +295,12 @@ impl Tree {
             (FileType::Symlink, Some(dir)) => {
                 let to = match dir.link(name) {
                     Ok(to) => to,
-                    Err(error) if self.exact && !is_gone(&error) => return Err(error),
-                    Err(_) => return Ok(None),
+                    Err(error) if is_gone(&error) => return Ok(None),
+                    Err(error) => return Err(error),
                 };
                 match to.into_string() {
                     Ok(to) => Ok(Some(Kind::Symlink { to })),
-                    Err(_) if self.exact => Err(io::Error::other("where it leads is not UTF-8")),
-                    Err(_) => Ok(None),
+                    Err(_) => Err(io::Error::other("where it leads is not UTF-8")),
                 }
             }
             _ => Ok(None),
@@ -305,8 +308,8 @@ impl Tree {
     }
 
     /// A name that is not UTF-8 must be left out.
-    fn check_left_out(&self, dir: &Path, name: &OsStr) -> Result<(), Unreadable> {
-        let path = dir.join(name.to_string_lossy().as_ref());
+    fn check_left_out(&self, path: &Path) -> Result<(), Unreadable> {
+        let path = PathBuf::from(path.to_string_lossy().as_ref());
         let relative = below(&self.root, &path).unwrap_or_default();
         if self.filter.prunes(&path) || self.filter.leaves_out(&path, &relative) {
             return Ok(());
@@ -387,7 +390,7 @@ impl Unreadable {
 }
 
 /// It is not there, or something else stands in the way.
-fn is_gone(error: &io::Error) -> bool {
+pub(crate) fn is_gone(error: &io::Error) -> bool {
     let looped = rustix::io::Errno::from_io_error(error) == Some(rustix::io::Errno::LOOP);
     let kind = error.kind();
     looped || matches!(kind, io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)

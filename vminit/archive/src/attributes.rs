@@ -7,7 +7,7 @@ use rustix::fs::XattrFlags;
 use rustix::io::Errno;
 
 /// Notes of the kernel's and of ours, which mean something else elsewhere.
-pub const NOTES: [&[u8]; 3] = [b"trusted.overlay.", b"trusted.stack.", b"user.stack."];
+const NOTES: [&[u8]; 3] = [b"trusted.overlay.", b"trusted.stack.", b"user.stack."];
 /// Docker takes it along, too: what a program may do without being root.
 const CAPABILITY: &[u8] = b"security.capability";
 /// Bytes of a list of names, and of a value (`XATTR_LIST_MAX`, `XATTR_SIZE_MAX`).

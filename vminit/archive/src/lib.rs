@@ -12,7 +12,7 @@ mod pack;
 mod stream;
 mod unpack;
 
-pub use attributes::{NOTES, Which};
+pub use attributes::Which;
 pub use changes::changes;
 pub use pack::{Pack, pack};
 pub use unpack::{Unpack, unpack};

@@ -1,9 +1,11 @@
 //! Makes files of the container what they are on the host
 //! ([`stack_protocol::sync`]).
 
+mod aside;
 mod compare;
 mod list;
 mod place;
+mod remove;
 mod settle;
 mod stage;
 

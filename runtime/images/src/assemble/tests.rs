@@ -235,3 +235,31 @@ fn each_layer_of_a_merged_file_can_be_made_again() {
         }
     }
 }
+
+#[test]
+fn holes_of_a_merged_file_cost_nothing() {
+    const SIZE: u64 = (1 << 40) + 100;
+    let (middle, end) = (SIZE / 2 + 3, SIZE - 2);
+    let map = format!("{middle},5,{end},2");
+    let records: [(&str, &[u8]); 2] = [
+        ("GNU.sparse.map", map.as_bytes()),
+        ("GNU.sparse.size", &SIZE.to_string().into_bytes()),
+    ];
+    let sparse = Archive::new().pax(&records).file("sparse", b"helloyz");
+    let others = (1..12).map(|n| Archive::new().file(&format!("f{n}"), b"own"));
+    let (dir, stack) = store(std::iter::once(sparse).chain(others).collect());
+    let built = stack.build(dir.path()).unwrap();
+    let path = built.files[0].path(dir.path());
+    assert!(matches!(built.files[0], LayerFile::Chain(_)));
+    assert!(crate::layer::disk_size(&path).unwrap() < 10 << 20);
+    let reader = crate::erofs::Reader::open(&path).unwrap();
+    let entries = reader.directory(&reader.root().unwrap()).unwrap();
+    let entry = entries.iter().find(|entry| entry.name == b"sparse");
+    let inode = reader.inode(entry.unwrap().nid).unwrap();
+    assert_eq!(inode.size, SIZE);
+    for (at, wanted) in [(middle - 1, &b"\0hello\0"[..]), (end - 1, b"\0yz")] {
+        let mut there = vec![1; wanted.len()];
+        reader.read_at(&inode, at, &mut there).unwrap();
+        assert_eq!(there, wanted);
+    }
+}

@@ -6,6 +6,9 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use rustix::fs::SeekFrom;
+use rustix::io::Errno;
+
 use super::format::{
     BLOCK, DIRENT, INODE, Kind, Layout, RawInode, SLOT, SUPER, SUPER_OFFSET, Super, Xattrs, u16_at,
     u64_at,
@@ -50,6 +53,14 @@ impl Inode {
     /// Is this an overlayfs whiteout?
     pub(crate) fn is_whiteout(&self) -> bool {
         self.kind == Kind::Char && self.device == 0
+    }
+
+    /// Bytes that are not beside the inode.
+    fn in_blocks(&self) -> u64 {
+        match self.layout {
+            Layout::Plain => self.size,
+            Layout::Inline => self.size - self.size % BLOCK,
+        }
     }
 }
 
@@ -130,10 +141,7 @@ impl Reader {
     /// # Errors
     /// Those of the file.
     pub(crate) fn read_at(&self, inode: &Inode, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        let tail = match inode.layout {
-            Layout::Plain => inode.size,
-            Layout::Inline => inode.size - inode.size % BLOCK,
-        };
+        let tail = inode.in_blocks();
         let end = if at < tail { tail } else { inode.size };
         let len = end.saturating_sub(at).min(buffer.len() as u64) as usize;
         let place = if at < tail {
@@ -143,6 +151,26 @@ impl Reader {
         };
         self.file.read_exact_at(&mut buffer[..len], place)?;
         Ok(len)
+    }
+
+    /// Where from `at` on there may be something else than zeros: a hole of the file is
+    /// one of the image. A file system that tells of none has none.
+    ///
+    /// # Errors
+    /// Those of the file.
+    pub(crate) fn skip_hole(&self, inode: &Inode, at: u64) -> io::Result<u64> {
+        let in_blocks = inode.in_blocks();
+        if at >= in_blocks {
+            return Ok(at);
+        }
+        let start = u64::from(inode.block) * BLOCK;
+        match rustix::fs::seek(&self.file, SeekFrom::Data(start + at)) {
+            Ok(data) => Ok(data.saturating_sub(start).clamp(at, in_blocks)),
+            // Only a hole is left.
+            Err(Errno::NXIO) => Ok(in_blocks),
+            Err(Errno::INVAL) => Ok(at),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// All of a short file, or the target of a link.

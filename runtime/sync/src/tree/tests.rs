@@ -87,6 +87,7 @@ fn ignored_directories_are_not_even_entered() {
 
 #[test]
 fn where_it_is_exact_nothing_is_passed_over() {
+    use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::PermissionsExt;
     let odd = OsStr::from_bytes(b"\xff");
@@ -216,6 +217,36 @@ fn what_is_unreadable_keeps_nothing_else_back() {
     } else {
         assert!(paths.contains(&"src/a.js".to_owned()), "{paths:?}");
     }
+}
+
+#[test]
+fn what_is_not_utf_8_is_told_once_it_is_looked_at() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let odd = OsStr::from_bytes(b"odd\xff");
+    let mut case = Case::new(&["sub", "odd*.tmp"], &[]);
+    let root = case.folder.path().to_path_buf();
+    case.write("a", "1");
+    case.write("sub/a", "1");
+    for dir in [&root, &root.join("sub")] {
+        fs::write(dir.join(odd), "").unwrap();
+    }
+    let mut temporary = odd.to_owned();
+    temporary.push(".tmp");
+    fs::write(root.join(temporary), "").unwrap();
+    std::os::unix::fs::symlink(odd, root.join("link")).unwrap();
+    let found = case.tree.look(&root, true, &mut |_| {});
+    let paths: Vec<String> = found.changes.into_iter().map(|c| c.path).collect();
+    let told = |found: &[Unreadable]| found.iter().map(Unreadable::to_string).collect::<Vec<_>>();
+    assert_eq!(paths, ["", "a"]);
+    let unreadable = told(&found.unreadable);
+    assert_eq!(unreadable.len(), 2, "{unreadable:?}");
+    assert!(unreadable.iter().all(|text| text.contains("UTF-8")));
+    // One event is enough, unless it is gone again.
+    let mut look = |path: &Path| case.tree.look(path, false, &mut |_| {}).unreadable.len();
+    assert_eq!(look(&root.join(odd)), 1);
+    fs::remove_file(root.join(odd)).unwrap();
+    assert_eq!(look(&root.join(odd)), 0);
 }
 
 #[test]

@@ -5,10 +5,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, chown};
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags};
-
-/// Name of the directory that holds what is not in its place yet.
-const ASIDE: &str = ".stack-sync";
+use rustix::fs::{Mode, OFlags, ResolveFlags};
 
 /// Where a batch goes.
 #[derive(Debug, Clone)]
@@ -109,45 +106,4 @@ pub(super) fn make_dir(
         Err(error) => return Err(error),
     }
     chown(path, Some(owner.0), Some(owner.1))
-}
-
-/// An empty directory on the mount that `target` is on or will be on, in the
-/// mount's root: what watches the target sees nothing of it.
-pub(super) fn aside(target: &Path) -> io::Result<PathBuf> {
-    let mut there = target;
-    let mut root = loop {
-        match fs::canonicalize(there) {
-            Ok(path) if path.is_dir() => break path,
-            _ => there = there.parent().unwrap_or(Path::new("/")),
-        }
-    };
-    let mount = mount_of(&root)?;
-    while let Some(parent) = root.parent() {
-        if mount_of(parent)? != mount {
-            break;
-        }
-        root = parent.to_path_buf();
-    }
-    let aside = root.join(ASIDE);
-    // What was cut off in the middle.
-    match fs::remove_dir_all(&aside) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    fs::DirBuilder::new().mode(0o700).create(&aside)?;
-    Ok(aside)
-}
-
-/// Is it the root, or where something is mounted?
-pub(super) fn is_mount_point(path: &Path) -> io::Result<bool> {
-    let path = fs::canonicalize(path)?;
-    match path.parent() {
-        Some(parent) => Ok(mount_of(&path)? != mount_of(parent)?),
-        None => Ok(true),
-    }
-}
-
-fn mount_of(path: &Path) -> io::Result<u64> {
-    let stat = rustix::fs::statx(CWD, path, AtFlags::empty(), StatxFlags::MNT_ID)?;
-    Ok(stat.stx_mnt_id)
 }

@@ -9,7 +9,6 @@
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -32,12 +31,8 @@ pub(super) fn reserve(file: &File, size: u64) {
     let _ = fallocate(file, FallocateFlags::KEEP_SIZE, 0, size);
 }
 
-/// The file system of `dir`, if it is one that [`reserve`] has an effect on.
-pub(super) fn disk_of(dir: &Path) -> Option<File> {
-    File::open(dir).ok().filter(is_on_disk)
-}
-
-fn is_on_disk(file: &File) -> bool {
+/// Is it on a file system that [`reserve`] has an effect on: a disk of this machine?
+pub(super) fn is_on_disk(file: &File) -> bool {
     fstatfs(file).is_ok_and(|stat| ON_DISK.contains(&stat.f_type))
 }
 

@@ -13,8 +13,9 @@ use rustix::fs::{Mode, OFlags};
 use rustix::process::{getegid, geteuid};
 use stack_protocol::sync::{Item, Kind, MOST_TOLD, Outcome, Stamp};
 
+use super::aside::{self, Aside};
 use super::place::{self, Target};
-use super::{compare, settle};
+use super::{compare, remove, settle};
 
 /// Contents up to this size are written at once, bytes.
 const SMALL: u64 = 64 << 10;
@@ -32,7 +33,7 @@ pub(super) struct Stage {
     own: (u32, u32),
     /// Directory that is known to be there: files of one follow each other.
     parent: Option<PathBuf>,
-    aside: Option<PathBuf>,
+    aside: Option<Aside>,
     /// Where it lies, if blocks can be reserved there.
     disk: Option<File>,
     /// The last directory in it that was made.
@@ -87,9 +88,9 @@ impl Stage {
             outcome: Outcome::default(),
             broken: false,
         };
-        match place::aside(&target.path) {
+        match Aside::for_target(&target.path) {
             Ok(aside) => {
-                stage.disk = settle::disk_of(&aside);
+                stage.disk = aside.disk();
                 stage.aside = Some(aside);
             }
             Err(error) => {
@@ -205,8 +206,8 @@ impl Stage {
     }
 
     fn shelf(&self, number: usize) -> PathBuf {
-        let aside = self.aside.as_deref().unwrap_or(Path::new("/"));
-        aside.join(number.to_string())
+        let aside = self.aside.as_ref().map(|aside| aside.path.as_path());
+        aside.unwrap_or(Path::new("/")).join(number.to_string())
     }
 
     /// Makes the directory where the next item is staged.
@@ -283,10 +284,7 @@ impl Stage {
             (What::Remove, None) | (What::Nothing, _) => return Ok(()),
             (What::Remove, Some(there)) => {
                 if there.is_dir() {
-                    if step.path.is_empty() && place::is_mount_point(&path)? {
-                        return Err(io::Error::other("it is a mount point"));
-                    }
-                    fs::remove_dir_all(&path)?;
+                    remove::directory(&path)?;
                 } else {
                     fs::remove_file(&path)?;
                 }
@@ -327,7 +325,7 @@ impl Stage {
                     fs::set_permissions(staged, fs::Permissions::from_mode(mode & bits))?;
                 }
                 if is_dir {
-                    fs::remove_dir_all(&path)?;
+                    remove::directory(&path)?;
                     self.parent = None;
                 } else if there.is_some() && self.disk.is_some() {
                     self.replaced.hold(&path);
@@ -363,200 +361,50 @@ impl Replaced {
     }
 }
 
-impl Drop for Stage {
-    fn drop(&mut self) {
-        if let Some(aside) = &self.aside {
-            let _ = fs::remove_dir_all(aside);
-        }
-    }
-}
-
 /// rename(2), also to another mount below the target.
 fn rename(from: &Path, to: &Path) -> io::Result<()> {
     match fs::rename(from, to) {
         Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {}
-        // A file that is itself a mount point: its content is replaced.
-        Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
-            return io::copy(
-                &mut File::open(from)?,
-                &mut File::options().write(true).truncate(true).open(to)?,
-            )
-            .map(drop);
-        }
+        Err(error) if error.kind() == io::ErrorKind::ResourceBusy => return fill(from, to),
         result => return result,
     }
-    let meta = fs::symlink_metadata(from)?;
+    // Others may write to that mount, too.
     let mut beside = to.as_os_str().to_owned();
-    beside.push(".stack-sync");
+    beside.push(format!(".stack-sync-{}", aside::random_name()?));
     let beside = PathBuf::from(beside);
-    if meta.is_symlink() {
-        symlink(fs::read_link(from)?, &beside)?;
-    } else {
-        fs::copy(from, &beside)?;
-        chown(&beside, Some(meta.uid()), Some(meta.gid()))?;
-        let times = FileTimes::new().set_modified(meta.modified()?);
-        File::options()
-            .write(true)
-            .open(&beside)?
-            .set_times(times)?;
+    let renamed = copy(from, &beside).and_then(|()| fs::rename(&beside, to));
+    if renamed.is_err() {
+        let _ = fs::remove_file(&beside);
     }
-    fs::rename(&beside, to)
+    renamed
+}
+
+/// A file that is itself a mount point gets another content, time and mode.
+fn fill(from: &Path, to: &Path) -> io::Result<()> {
+    let (meta, there) = (fs::symlink_metadata(from)?, fs::metadata(to)?);
+    if meta.is_symlink() {
+        return Err(io::Error::other("it is a mount point"));
+    }
+    let mut file = File::options().write(true).truncate(true).open(to)?;
+    io::copy(&mut File::open(from)?, &mut file)?;
+    if there.mode() != meta.mode() {
+        file.set_permissions(meta.permissions())?;
+    }
+    file.set_modified(meta.modified()?)
+}
+
+/// A file or a link with all that matters of it.
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    let meta = fs::symlink_metadata(from)?;
+    if meta.is_symlink() {
+        return symlink(fs::read_link(from)?, to);
+    }
+    fs::copy(from, to)?;
+    chown(to, Some(meta.uid()), Some(meta.gid()))?;
+    fs::set_permissions(to, meta.permissions())?;
+    let file = File::options().write(true).open(to)?;
+    file.set_modified(meta.modified()?)
 }
 
 #[cfg(test)]
-mod tests {
-    use stack_protocol::sync::Answer;
-
-    use super::*;
-
-    /// A stage in an empty directory.
-    fn stage(dir: &Path, exact: bool) -> Stage {
-        let (path, aside) = (dir.join("target"), dir.join("aside"));
-        fs::create_dir_all(&path).unwrap();
-        fs::create_dir_all(&aside).unwrap();
-        let own = (geteuid().as_raw(), getegid().as_raw());
-        Stage {
-            target: Target { path, exact },
-            owner: own,
-            own,
-            parent: None,
-            aside: Some(aside),
-            disk: None,
-            shelf: None,
-            steps: Vec::new(),
-            last: HashMap::new(),
-            replaced: Replaced::default(),
-            outcome: Outcome::default(),
-            broken: false,
-        }
-    }
-
-    #[test]
-    fn where_it_is_exact_no_link_counts_as_a_directory() {
-        let dir = std::env::temp_dir().join(format!("stack-exact-{}", std::process::id()));
-        let mut stage = stage(&dir, true);
-        let (target, outside) = (stage.target.clone(), dir.join("outside"));
-        fs::create_dir_all(&outside).unwrap();
-        fs::write(outside.join("a"), "own").unwrap();
-        for link in ["said", "implied", "gone"] {
-            symlink("../outside", target.path.join(link)).unwrap();
-        }
-        let stamp = Stamp {
-            size: 3,
-            modified_ns: 0,
-        };
-        let file = |path: &str| Item {
-            path: path.to_owned(),
-            kind: Kind::File {
-                stamp,
-                mode: 0o4755,
-            },
-        };
-        let said = Item {
-            path: "said".to_owned(),
-            kind: Kind::Directory { mode: 0o1777 },
-        };
-        for item in [said.clone(), file("said/a"), file("implied/a")] {
-            assert_eq!(compare::answer(&target, &item), Answer::Differs);
-            stage.put(item, None, &mut &b"new"[..]).unwrap();
-        }
-        stage.remove("gone/a".to_owned(), None);
-        let outcome = stage.commit();
-        let own = fs::read_to_string(outside.join("a"));
-        let real = |name: &str| fs::symlink_metadata(target.path.join(name)).unwrap().mode();
-        let modes = ["said", "said/a", "implied", "implied/a"].map(real);
-        let again = compare::answer(&target, &said);
-        fs::remove_dir_all(&dir).unwrap();
-        assert_eq!(outcome.failures, []);
-        assert_eq!(own.unwrap(), "own");
-        assert_eq!(modes, [0o41777, 0o104_755, 0o40755, 0o104_755]);
-        assert_eq!(again, Answer::Same);
-    }
-
-    #[test]
-    fn what_was_said_last_of_a_path_counts() {
-        let dir = std::env::temp_dir().join(format!("stack-last-{}", std::process::id()));
-        let mut stage = stage(&dir, false);
-        let target = stage.target.path.clone();
-        fs::write(target.join("f7"), "old").unwrap();
-        let stamp = Stamp {
-            size: 1,
-            modified_ns: 0,
-        };
-        let kind = Kind::File { stamp, mode: 0o644 };
-        let mut put = |path: String, text: &[u8]| {
-            let kind = kind.clone();
-            stage.put(Item { path, kind }, None, &mut &*text).unwrap();
-        };
-        for n in 0..3 * TOGETHER {
-            put(format!("f{n}"), b"a");
-        }
-        put("f7".to_owned(), b"b");
-        stage.remove("f8".to_owned(), None);
-        let outcome = stage.commit();
-        let names = fs::read_dir(&target).unwrap().count();
-        let text = fs::read_to_string(target.join("f7"));
-        let left: Vec<_> = (0..4)
-            .flat_map(|n| fs::read_dir(stage.shelf(n)).into_iter().flatten())
-            .collect();
-        fs::remove_dir_all(&dir).unwrap();
-        assert_eq!(outcome.failures, []);
-        assert_eq!(
-            (outcome.written, outcome.removed),
-            (3 * TOGETHER as u64 - 1, 0)
-        );
-        assert_eq!(names, 3 * TOGETHER - 1);
-        assert_eq!(text.unwrap(), "b");
-        assert!(left.is_empty(), "{left:?}");
-    }
-
-    #[test]
-    fn one_file_does_not_take_the_place_of_a_directory() {
-        let dir = std::env::temp_dir().join(format!("stack-root-{}", std::process::id()));
-        let mut stage = stage(&dir, false);
-        let target = stage.target.path.clone();
-        fs::write(target.join("own"), "own").unwrap();
-        let stamp = Stamp {
-            size: 3,
-            modified_ns: 0,
-        };
-        let item = Item {
-            path: String::new(),
-            kind: Kind::File { stamp, mode: 0o644 },
-        };
-        stage.put(item, None, &mut &b"new"[..]).unwrap();
-        let outcome = stage.commit();
-        let own = fs::read_to_string(target.join("own"));
-        let root = place::is_mount_point(Path::new("/proc/../")).unwrap();
-        let plain = place::is_mount_point(&target).unwrap();
-        fs::remove_dir_all(&dir).unwrap();
-        assert_eq!(own.unwrap(), "own");
-        assert_eq!(outcome.failures, [(String::new(), NO_FILE.to_owned())]);
-        assert_eq!((root, plain), (true, false));
-    }
-
-    #[test]
-    fn what_cannot_be_staged_keeps_nothing_else_back() {
-        let dir = std::env::temp_dir().join(format!("stack-stage-{}", std::process::id()));
-        let mut stage = stage(&dir, false);
-        let target = stage.target.path.clone();
-        fs::create_dir_all(target.join("there")).unwrap();
-        let mut put = |path: &str, kind| {
-            let path = path.to_owned();
-            let item = Item { path, kind };
-            stage.put(item, None, &mut io::empty()).unwrap();
-        };
-        let link = |to: &str| Kind::Symlink { to: to.to_owned() };
-        put("bad", link(&"x".repeat(5000)));
-        put("good", link("x"));
-        put("there", Kind::Directory { mode: 0o700 });
-        let outcome = stage.commit();
-        let mode = fs::metadata(target.join("there")).unwrap().mode() & 0o777;
-        let good = fs::read_link(target.join("good"));
-        fs::remove_dir_all(&dir).unwrap();
-        assert_eq!(outcome.failures.len(), 1);
-        assert_eq!(outcome.failures[0].0, "bad");
-        assert_eq!((outcome.written, mode), (2, 0o700));
-        assert_eq!(good.unwrap(), Path::new("x"));
-    }
-}
+mod tests;
