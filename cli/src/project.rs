@@ -8,7 +8,7 @@ pub(crate) mod lock;
 mod settings;
 mod stack_files;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use clap::ValueEnum;
@@ -189,16 +189,45 @@ impl Context {
     ) -> Result<(StackSpec, Project), Error> {
         let settings = Settings::new(&self.global)?;
         let mut source = Files::with(settings.remotes());
-        let mut files = settings.files(&source)?;
+        self.spec_from(&settings, &mut source, services, lock, extra)
+    }
+
+    /// As [`spec_and_project`](Self::spec_and_project), with all files that decide it,
+    /// also when there is an error: those that were read, and those that would have
+    /// been if they were there.
+    pub(crate) fn spec_and_files(
+        &self,
+        services: &[String],
+        lock: LockUse,
+    ) -> (Result<(StackSpec, Project), Error>, BTreeSet<PathBuf>) {
+        match Settings::new(&self.global) {
+            Ok(settings) => {
+                let mut source = Files::with(settings.remotes());
+                let made = self.spec_from(&settings, &mut source, services, lock, None);
+                (made, source.asked())
+            }
+            Err(error) => (Err(error), BTreeSet::new()),
+        }
+    }
+
+    fn spec_from(
+        &self,
+        settings: &Settings,
+        source: &mut Files,
+        services: &[String],
+        lock: LockUse,
+        extra: Option<String>,
+    ) -> Result<(StackSpec, Project), Error> {
+        let mut files = settings.files(source)?;
         let extra_path = settings.working_dir.join(COMMAND_LINE);
         let extra_given = extra.is_some();
         if let Some(text) = extra {
-            source = source.and(extra_path.clone(), text);
+            *source = std::mem::take(source).and(extra_path.clone(), text);
             files.push(extra_path.clone());
         }
         let profiles = settings.profiles.clone();
         let phases = Phases::default();
-        let loaded = self.load(&source, &settings, files, services, phases, profiles);
+        let loaded = self.load(source, settings, files, services, phases, profiles);
         let mut found = loaded.all_diagnostics();
         if extra_given {
             // The others were loaded without it before, and warned about then.
@@ -212,6 +241,7 @@ impl Context {
         let Some(project) = loaded.project else {
             return Err(Error::BadFile);
         };
+        source.will_ask(lock::path(&project));
         let project = self.locked(project, lock)?;
         match project.spec() {
             Ok(mut spec) => {

@@ -6,7 +6,7 @@ mod oci;
 pub(crate) mod remote;
 
 use std::cell::{OnceCell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -29,6 +29,8 @@ pub(crate) struct Files {
     fetched: RefCell<BTreeMap<String, Option<Result<PathBuf, SourceError>>>>,
     /// A file that is nowhere but here.
     extra: Option<(PathBuf, String)>,
+    /// What was looked for, be it there or not.
+    asked: RefCell<BTreeSet<PathBuf>>,
 }
 
 impl Files {
@@ -41,6 +43,17 @@ impl Files {
     fn extra(&self, path: &Path) -> Option<&str> {
         let (name, text) = self.extra.as_ref()?;
         (name == path).then_some(text)
+    }
+
+    /// All files that were looked for so far: if one of them changes, what was made of
+    /// them may, too.
+    pub(crate) fn asked(&self) -> BTreeSet<PathBuf> {
+        self.asked.borrow().clone()
+    }
+
+    /// Somebody else reads this one.
+    pub(crate) fn will_ask(&self, path: PathBuf) {
+        self.asked.borrow_mut().insert(path);
     }
 
     /// The file system, and what may be fetched.
@@ -60,6 +73,7 @@ impl Source for Files {
         if let Some(text) = self.extra(path) {
             return Ok(text.as_bytes().to_vec());
         }
+        self.asked.borrow_mut().insert(path.to_path_buf());
         let file = File::open(path).map_err(explain)?;
         let meta = file.metadata().map_err(explain)?;
         if meta.is_dir() {
@@ -69,7 +83,11 @@ impl Source for Files {
     }
 
     fn exists(&self, path: &Path) -> bool {
-        path == Path::new("-") || self.extra(path).is_some() || path.exists()
+        if path == Path::new("-") || self.extra(path).is_some() {
+            return true;
+        }
+        self.asked.borrow_mut().insert(path.to_path_buf());
+        path.exists()
     }
 
     fn is_dir(&self, path: &Path) -> bool {
@@ -122,6 +140,11 @@ mod tests {
         );
         std::fs::write(dir.path().join("yes"), "x").unwrap();
         assert_eq!(files.read(&dir.path().join("yes")).unwrap(), b"x");
+        assert!(!files.exists(&dir.path().join("other")));
+        let asked = files.asked();
+        for name in ["no", "yes", "other"] {
+            assert!(asked.contains(&dir.path().join(name)), "{asked:?}");
+        }
         assert!(
             matches!(read(io::repeat(0)), Err(SourceError::Other(why)) if why.contains("64 MiB"))
         );

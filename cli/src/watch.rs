@@ -7,24 +7,28 @@
 //! ```
 
 mod alone;
+mod batch;
 mod command;
+mod copying;
 mod events;
+mod files;
 mod kept;
 mod rebuild;
 mod report;
+mod rules;
 mod service;
 mod session;
+mod starts;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use stack_api::build::BuildWhen;
+use stack_api::build::{BuildSpec, BuildWhen};
 use stack_api::event::Event;
 use stack_api::request::Up;
-use stack_api::spec::{MountSource, StackSpec};
-use stack_planner::{Project, Rule, WatchAction, plan};
-use stack_sync::{Change, Filter, Patterns, Tree};
+use stack_planner::{Project, Rule};
+use stack_sync::{Change, Filter, Tree};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -32,10 +36,14 @@ use crate::client::{Client, Lines};
 use crate::error::Error;
 use crate::ui::{self, Ui, human};
 pub(crate) use alone::Alone;
+use batch::{Batch, Left};
+use command::Commands;
 use events::{Burst, Events};
+pub(crate) use files::StackFiles;
 use kept::{Kept, Rest};
 use rebuild::Rebuilding;
-use service::{Batch, Left, Worker};
+use service::Worker;
+use starts::Starts;
 
 /// A file that is gone for so long has been removed: editors and version
 /// control replace files by removing them for a moment.
@@ -50,7 +58,7 @@ pub(crate) struct Watching {
     stack: String,
     rules: Vec<Rule>,
     filters: Vec<Filter>,
-    files: Vec<PathBuf>,
+    files: StackFiles,
     quiet: bool,
     /// Images that a rebuild has replaced go.
     prune: bool,
@@ -58,7 +66,9 @@ pub(crate) struct Watching {
     up: Up,
     /// What was known when a stack file changed.
     kept: Kept,
-    _alone: Alone,
+    /// They go on when a stack file changes.
+    commands: Commands,
+    alone: Alone,
 }
 
 /// Batches for the worker of each service.
@@ -72,36 +82,20 @@ impl Watching {
     /// a rebuild has replaced go.
     ///
     /// # Errors
-    /// There are none, or one has a bad pattern.
+    /// There are none, one has a bad pattern, or one asks for a build that cannot be.
     pub(crate) fn new(
         ui: Ui,
         client: Client,
-        project: &Project,
+        (project, files): (&Project, StackFiles),
         started: &Up,
         (quiet, prune): (bool, bool),
         alone: Alone,
     ) -> Result<Watching, Error> {
         let spec = &started.spec;
-        let services =
-            plan::select(&spec.services, &started.services, !started.no_deps).map_err(|error| {
-                Error::usage(error.to_string(), "`stack config --services` lists them")
-            })?;
-        let mut rules = project.watch_rules();
-        rules.retain(|rule| services.contains(&rule.service));
-        if rules.is_empty() {
-            return Err(Error::usage(
-                "no service has a `develop.watch` section",
-                "say which files to watch and what to do: \
-                 https://github.com/compose-spec/compose-spec/blob/main/develop.md",
-            ));
-        }
-        rules.retain(|rule| {
-            let builds = project.build_context(&rule.service).is_some();
-            is_possible(ui, rule, spec, builds)
-        });
+        let rules = rules::of(ui, project, started)?;
         let filters = rules
             .iter()
-            .map(|rule| filter(project, rule))
+            .map(|rule| rules::filter(project, rule, spec))
             .collect::<Result<_, _>>()?;
         Ok(Watching {
             ui,
@@ -109,19 +103,20 @@ impl Watching {
             stack: project.name().to_owned(),
             rules,
             filters,
-            files: project.all_files().map(Path::to_path_buf).collect(),
+            files,
             quiet,
             prune,
             up: Up {
                 spec: spec.clone(),
                 no_deps: true,
                 scale: started.scale.clone(),
-                builds: crate::builds::of(project),
+                builds: started.builds.clone(),
                 build: Some(BuildWhen::Always),
                 ..Up::default()
             },
             kept: Kept::default(),
-            _alone: alone,
+            commands: Commands::default(),
+            alone,
         })
     }
 
@@ -129,66 +124,96 @@ impl Watching {
     /// change, and what was copied is there in new containers, too.
     pub(crate) fn go_on_from(&mut self, before: Watching) {
         self.kept = before.kept;
+        self.commands = before.commands;
     }
 
-    /// Watches for ever; changes of stack files are told.
-    ///
-    /// Gives why the system cannot watch.
-    pub(crate) async fn on_and_on(&mut self) -> Error {
-        loop {
-            if let Err(error) = self.until_files_change().await {
-                return error;
-            }
-            self.ui
-                .note("the stack file changed: `stack up -d` applies it");
-        }
+    /// These are the stack files from now on: the rules stay, for there is a mistake
+    /// in one of them.
+    pub(crate) fn look_at(&mut self, files: StackFiles) {
+        self.files = files;
     }
 
-    /// Watches until a stack file changes. What has changed with it is done.
+    /// This is how images are built from now on.
+    pub(crate) fn build_as(&mut self, builds: BTreeMap<String, BuildSpec>) {
+        self.up.builds = builds;
+    }
+
+    /// What keeps others from watching.
+    pub(crate) fn alone(&self) -> Alone {
+        self.alone.clone()
+    }
+
+    /// Watches until a stack file changes, which is `None`, or something else comes.
+    /// What has changed until then is done.
     ///
     /// # Errors
     /// The system cannot watch.
-    pub(crate) async fn until_files_change(&mut self) -> Result<(), Error> {
+    pub(crate) async fn until_files_change<T>(
+        &mut self,
+        other: impl Future<Output = T>,
+    ) -> Result<Option<T>, Error> {
+        tokio::pin!(other);
+        let mut came = None;
         let mut events = Events::new()?;
+        let mut starts = Starts::of(&self.client, &self.stack);
         let mut kept = std::mem::take(&mut self.kept);
-        let no_file = || Tree::new(PathBuf::from("/"), Filter::default());
-        let mut project_files = kept.files.take().unwrap_or_else(no_file);
-        let mut changed = false;
-        for file in &self.files {
-            events.watch(file.parent().unwrap_or(file));
-            let known = project_files.knows(file);
-            changed |= has_changed(&mut project_files, file) && known;
-        }
+        self.files.watch(&mut events);
+        let mut changed = self.files.have_changed();
         let mut rests: Vec<Option<Rest>> = self.rules.iter().map(|rule| kept.take(rule)).collect();
         let (workers, mut tasks) = self.workers(&mut rests);
         let mut trees = self.begin(&mut events, rests, &workers)?;
+        let real = |rule: &Rule| rule.path.canonicalize().ok();
+        let mut reals: Vec<_> = self.rules.iter().map(real).collect();
         // A burst that is not over belongs to what has changed.
         let mut again = false;
         // Rules whose workers have got parts of it.
         let mut parts = vec![false; self.rules.len()];
-        while again || !changed {
+        while again || !(changed || came.is_some()) {
             let burst = tokio::select! {
                 burst = events.burst() => burst,
+                value = &mut other, if came.is_none() => {
+                    came = Some(value);
+                    continue;
+                }
+                service = starts.next() => {
+                    self.bring_up_to_date(&service, &workers);
+                    continue;
+                }
                 // Workers do not end before there is nobody to send to them.
                 Some(_) = tasks.join_next() => continue,
             };
             let began = Instant::now();
-            for path in burst.paths.keys().filter(|path| self.files.contains(path)) {
-                changed |= has_changed(&mut project_files, path);
-            }
-            again = burst.goes_on || is_too_early(&burst, &trees).await;
-            if again && !burst.goes_on {
-                events.again(burst.paths);
-                continue;
-            }
+            changed |= self.files.have_changed();
+            let unsure = match burst.goes_on {
+                true => Vec::new(),
+                false => too_early(&burst, &trees).await,
+            };
+            again = burst.goes_on || !unsure.is_empty();
+            let now = match unsure.is_empty() {
+                true => Some(burst),
+                false => events.again(burst, &unsure),
+            };
+            let Some(burst) = now else { continue };
             for (n, tree) in trees.iter_mut().enumerate() {
                 let root = &self.rules[n].path;
+                let mut deep = burst.everything;
+                // Its name may be a link that leads elsewhere now.
+                let real = root.canonicalize().ok().filter(|_| !burst.goes_on);
+                if real.is_some() && real != reals[n] {
+                    events.forget(root);
+                    reals[n] = real;
+                    deep = true;
+                }
                 events.watch(root);
+                events.watch_links(root);
                 let mut changes = Vec::new();
-                if burst.everything {
+                if deep {
                     changes = self.look(tree, root, true, &mut events);
                 } else {
-                    for path in burst.paths.keys() {
+                    // What it leads to is told by another name, if it is one file.
+                    let linked = reals[n].as_ref().is_some_and(|real| real != root);
+                    let itself = (linked && !root.is_dir()).then_some(root);
+                    for path in burst.paths.keys().chain(itself) {
                         changes.extend(self.look(tree, path, false, &mut events));
                     }
                 }
@@ -208,8 +233,17 @@ impl Watching {
         }
         drop(workers);
         self.kept = self.when_done(tasks, trees).await;
-        self.kept.files = Some(project_files);
-        Ok(())
+        Ok(came.filter(|_| !changed))
+    }
+
+    /// A container of a service has started, which may be a new one.
+    fn bring_up_to_date(&self, service: &str, workers: &Workers) {
+        for (n, rule) in self.rules.iter().enumerate() {
+            if rule.service == service && rules::copies(rule) {
+                let batch = Batch::of_new(self.number(n));
+                self.hand_over(workers, n, batch);
+            }
+        }
     }
 
     /// Waits until the workers have done what they can.
@@ -222,13 +256,8 @@ impl Watching {
         for (n, tree) in trees.into_iter().enumerate() {
             let (rule, of_service) = (&self.rules[n], self.number(n));
             let left = left.get_mut(&rule.service);
-            let (touched, waiting) =
-                left.map_or_else(Default::default, |left| left.take(of_service));
-            let rest = Rest {
-                tree,
-                touched,
-                waiting,
-            };
+            let left = left.map(|left| left.take(of_service)).unwrap_or_default();
+            let rest = Rest { tree, left };
             kept.keep(rule, rest);
         }
         kept
@@ -247,13 +276,20 @@ impl Watching {
         for (n, rest) in rests.into_iter().enumerate() {
             let (rule, filter) = (&self.rules[n], self.filters[n].clone());
             events.watch(&rule.path);
+            events.watch_links(&rule.path);
             let (mut tree, initial) = match rest {
                 // Containers may have been replaced: they get what was copied.
                 Some(rest) => (rest.tree.with(filter), false),
                 None => (Tree::new(rule.path.clone(), filter), true),
             };
             let changes = self.look(&mut tree, &rule.path, true, events);
-            if !initial || (rule.initial_sync && rule.action.copies()) {
+            let copies = rules::copies(rule);
+            let wanted = match initial {
+                true => rule.initial_sync && copies,
+                // Where nothing is copied there is nothing to do without a change.
+                false => copies || !changes.is_empty(),
+            };
+            if wanted {
                 let batch = Batch {
                     initial: initial || changes.is_empty(),
                     ..self.batch(n, changes, began)
@@ -318,7 +354,7 @@ impl Watching {
         before.filter(|rule| rule.service == *service).count()
     }
 
-    fn workers(&self, rests: &mut [Option<Rest>]) -> (Workers, Tasks) {
+    fn workers(&mut self, rests: &mut [Option<Rest>]) -> (Workers, Tasks) {
         let mut senders = BTreeMap::new();
         let mut tasks = JoinSet::new();
         for rule in &self.rules {
@@ -329,23 +365,25 @@ impl Watching {
             let mut left = Left::default();
             for (rest, of_service) in rests.iter_mut().zip(&self.rules) {
                 if of_service.service == rule.service {
-                    left.put(rest.as_mut());
+                    left.put(rest.as_mut().map(|rest| &mut rest.left));
                     rules.push(of_service.clone());
                 }
             }
+            let rebuilding = Rebuilding {
+                service: rule.service.clone(),
+                up: self.up.clone(),
+                former: self.prune.then(BTreeSet::new),
+            };
+            let how = (self.ui, self.quiet);
+            let names = (self.stack.as_str(), rule.service.as_str());
+            let commands = self.commands.of(how, &self.client, names);
             let worker = Worker::new(
-                (self.ui, self.quiet),
+                how,
                 self.client.clone(),
                 self.stack.clone(),
                 rule.service.clone(),
                 rules,
-                Rebuilding {
-                    up: Up {
-                        services: vec![rule.service.clone()],
-                        ..self.up.clone()
-                    },
-                    former: self.prune.then(BTreeSet::new),
-                },
+                (rebuilding, commands),
                 left,
             );
             let (to, batches) = mpsc::unbounded_channel();
@@ -357,28 +395,21 @@ impl Watching {
     }
 }
 
-/// Notes a stack file; whether it is another one now.
-fn has_changed(files: &mut Tree, path: &Path) -> bool {
-    let found = files.look(path, false, &mut |_| {});
-    !found.changes.is_empty() && path.exists()
-}
-
-/// Something of a burst is gone, and may come back in a moment: all of it
-/// waits, for it is one. Waits a part of the time.
-async fn is_too_early(burst: &Burst, trees: &[Tree]) -> bool {
+/// What of a burst is gone, and may come back in a moment: all of it waits, for it
+/// is one. Waits a part of the time.
+async fn too_early(burst: &Burst, trees: &[Tree]) -> Vec<PathBuf> {
     let known = |path: &Path| trees.iter().any(|tree| tree.knows(path));
-    let unsure: Vec<_> = burst
+    let mut unsure: Vec<_> = burst
         .paths
         .iter()
         .filter(|(path, at)| at.elapsed() < GONE && known(path) && !exists(path))
         .collect();
     if unsure.is_empty() {
-        return false;
+        return Vec::new();
     }
     tokio::time::sleep(GONE / 4).await;
-    unsure
-        .iter()
-        .any(|(path, at)| !exists(path) && at.elapsed() < GONE)
+    unsure.retain(|(path, at)| !exists(path) && at.elapsed() < GONE);
+    unsure.into_iter().map(|(path, _)| path.clone()).collect()
 }
 
 fn exists(path: &Path) -> bool {
@@ -401,58 +432,4 @@ async fn until_done(events: &mut Lines<Event>) -> Result<(), Error> {
         }
     }
     Err(Error::Lost("the operation was cut off".to_owned()))
-}
-
-/// Says why a rule is passed over.
-fn is_possible(ui: Ui, rule: &Rule, spec: &StackSpec, builds: bool) -> bool {
-    let path = rule.path.display();
-    if rule.action == WatchAction::Rebuild && !builds {
-        ui.warn(format_args!(
-            "{}: {path} is not watched: the service has no `build`, so there is nothing to rebuild",
-            rule.service
-        ));
-        return false;
-    }
-    let service = spec.services.get(&rule.service);
-    let is_there = |source: &MountSource| match source {
-        MountSource::Bind { path, .. } => rule.path.starts_with(path),
-        _ => false,
-    };
-    let mounted = service.is_some_and(|s| s.mounts.iter().any(|m| is_there(&m.source)));
-    if mounted && matches!(rule.action, WatchAction::Sync | WatchAction::SyncRestart) {
-        ui.warn(format_args!(
-            "{}: {path} is not watched: it is mounted into the service, which sees changes anyway",
-            rule.service
-        ));
-        return false;
-    }
-    true
-}
-
-fn filter(project: &Project, rule: &Rule) -> Result<Filter, Error> {
-    let read = |what: &str, lines: &[String]| {
-        Patterns::new(lines.iter().map(String::as_str)).map_err(|why| {
-            Error::usage(
-                format!("{}: {what} of {}: {why}", rule.service, rule.path.display()),
-                "patterns are written as in `.dockerignore`",
-            )
-        })
-    };
-    let mut ignore = vec![
-        (rule.path.clone(), Patterns::of_editors()),
-        (rule.path.clone(), read("ignore", &rule.ignore)?),
-    ];
-    if let Some((context, dockerfile)) = project.build_context(&rule.service) {
-        let own = context.join(format!("{dockerfile}.dockerignore"));
-        let text = std::fs::read_to_string(own)
-            .or_else(|_| std::fs::read_to_string(context.join(".dockerignore")));
-        if let Ok(text) = text {
-            let lines: Vec<String> = text.lines().map(str::to_owned).collect();
-            ignore.push((context, read(".dockerignore", &lines)?));
-        }
-    }
-    Ok(Filter {
-        ignore,
-        include: read("include", &rule.include)?,
-    })
 }

@@ -3,6 +3,7 @@
 mod culprit;
 mod foreground;
 mod menu;
+mod watching;
 
 use std::collections::BTreeMap;
 
@@ -17,7 +18,6 @@ use stack_planner::Project;
 use stack_planner::plan::Plan;
 use tokio::sync::watch;
 
-use crate::client::Client;
 use crate::context::Context;
 use crate::error::{Error, is_service_failure};
 use crate::interrupt::Interrupts;
@@ -25,10 +25,11 @@ use crate::logs::Look;
 use crate::progress::{Progress, Summary};
 use crate::project::lock::LockUse;
 use crate::ui::{human, palette};
-use crate::watch::{Alone, Watching};
+use crate::watch::StackFiles;
 use crate::{exit, terminal, ui};
 use foreground::{Abort, Foreground};
 use menu::Menu;
+use watching::Watcher;
 
 /// Create and start the services of a stack
 ///
@@ -220,7 +221,9 @@ impl Up {
             true => LockUse::Demand,
             false => LockUse::Advise,
         };
-        let (spec, project) = context.spec_and_project(&self.services, lock)?;
+        let (loaded, paths) = context.spec_and_files(&self.services, lock);
+        let files = StackFiles::new(paths);
+        let (spec, project) = loaded?;
         if spec.services.is_empty() {
             return Err(nothing_enabled(&project));
         }
@@ -237,8 +240,14 @@ impl Up {
         let client = context.client().await?;
         let name = request.spec.name.clone();
         let path = format!("/v1/stacks/{name}");
+        let watcher = Watcher {
+            context,
+            client: &client,
+            lock,
+            started: &request,
+        };
         let watching = match self.watch {
-            true => Some(watch_files(context, &client, &project, &request)?),
+            true => Some(watcher.first(&project, files)?),
             false => None,
         };
         let menu = !detached && self.menu(context)?;
@@ -259,16 +268,15 @@ impl Up {
                 Ok(exit::OK)
             }
             (Ok(_), Some(foreground)) => {
-                let (on, mut wanted) = watch::channel(self.watch);
+                let on = watch::Sender::new(self.watch);
                 let mut menu = match menu {
                     true => Menu::open(context.ui, on.clone()),
                     false => None,
                 };
                 let shown = foreground.watch(context, &client, began, &mut interrupts, &mut menu);
-                let make = || watch_files(context, &client, &project, &request);
                 tokio::select! {
                     code = shown => code,
-                    error = watch_when_wanted(context, watching, make, &mut wanted) => Err(error),
+                    never = watcher.when_wanted(watching, &on) => match never {},
                 }
             }
             // Somebody waits for the logs and wants it to end: nothing of it
@@ -444,50 +452,6 @@ fn own_code(error: Error) -> Error {
             Error::Api(api)
         }
         other => other,
-    }
-}
-
-fn watch_files(
-    context: &Context,
-    client: &Client,
-    project: &Project,
-    started: &request::Up,
-) -> Result<Watching, Error> {
-    let alone = Alone::with(&started.spec.name)?;
-    let how = (false, true);
-    Watching::new(context.ui, client.clone(), project, started, how, alone)
-}
-
-/// Watches files as long as it is wanted. Gives why the system cannot.
-async fn watch_when_wanted(
-    context: &Context,
-    mut watching: Option<Watching>,
-    make: impl Fn() -> Result<Watching, Error>,
-    wanted: &mut watch::Receiver<bool>,
-) -> Error {
-    loop {
-        let on = *wanted.borrow_and_update();
-        if on && watching.is_none() {
-            match make() {
-                Ok(made) => watching = Some(made),
-                Err(error) => context.ui.note(error),
-            }
-        }
-        if !on {
-            // Another one may watch now.
-            watching = None;
-        }
-        let changed = async { wanted.changed().await.is_ok() };
-        let more = match &mut watching {
-            Some(watching) if on => tokio::select! {
-                error = watching.on_and_on() => return error,
-                more = changed => more,
-            },
-            _ => changed.await,
-        };
-        if !more {
-            std::future::pending::<()>().await;
-        }
     }
 }
 

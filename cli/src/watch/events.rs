@@ -1,6 +1,6 @@
 //! What the system tells about changed files, collected into bursts.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -30,11 +30,18 @@ const AT_REST: Duration = Duration::from_millis(40);
 /// …but not more often than this.
 const PARTS: Duration = Duration::from_millis(100);
 
+/// So many links are followed from one to the next.
+const MOST_LINKS: usize = 8;
+
 /// Directories that are watched, and paths that may have changed.
 pub(super) struct Events {
     watcher: RecommendedWatcher,
     from: mpsc::UnboundedReceiver<notify::Result<notify::Event>>,
-    watched: HashSet<PathBuf>,
+    /// By their paths without links: the system knows each directory once,
+    /// whatever the names by which it was asked for.
+    watched: HashMap<PathBuf, Vec<PathBuf>>,
+    /// The other way round.
+    names: HashMap<PathBuf, PathBuf>,
     failed: Option<notify::Error>,
     dirty: HashMap<PathBuf, Instant>,
     /// Files that are half of one perhaps, and since when: they were written to, and
@@ -52,8 +59,10 @@ pub(super) struct Events {
 }
 
 /// A burst, or a part of one.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Burst {
+    /// When the first of it came.
+    began: Instant,
     /// More of it is to come: what is here may be prepared, and may change again.
     pub(super) goes_on: bool,
     /// What may have changed, and when it last did.
@@ -74,7 +83,8 @@ impl Events {
         Ok(Events {
             watcher,
             from,
-            watched: HashSet::new(),
+            watched: HashMap::new(),
+            names: HashMap::new(),
             failed: None,
             dirty: HashMap::new(),
             open: HashMap::new(),
@@ -96,16 +106,52 @@ impl Events {
                 None => return,
             }
         }
-        if self.watched.contains(path) {
+        if self.names.contains_key(path) {
             return;
         }
-        match self.watcher.watch(path, RecursiveMode::NonRecursive) {
-            Ok(()) => drop(self.watched.insert(path.to_path_buf())),
-            // It is gone again: its parent tells.
-            Err(error) if is_gone(&error) => {}
-            // Who reads it says so.
-            Err(error) if is_denied(&error) => {}
-            Err(error) => self.failed = Some(error),
+        // It is gone again: its parent tells.
+        let Ok(real) = path.canonicalize() else {
+            return;
+        };
+        if !self.watched.contains_key(&real) {
+            match self.watcher.watch(&real, RecursiveMode::NonRecursive) {
+                Ok(()) => {}
+                Err(error) if is_gone(&error) => return,
+                // Who reads it says so.
+                Err(error) if is_denied(&error) => return,
+                Err(error) => return self.failed = Some(error),
+            }
+        }
+        let names = self.watched.entry(real.clone()).or_default();
+        names.push(path.to_path_buf());
+        self.names.insert(path.to_path_buf(), real);
+    }
+
+    /// Watches the directories in which a link on the way to `path` may be made
+    /// another one, and what they lead to.
+    pub(super) fn watch_links(&mut self, path: &Path) {
+        let mut links = Vec::new();
+        find_links(path, MOST_LINKS, &mut links);
+        for parent in links.iter().filter_map(|link| link.parent()) {
+            self.watch(parent);
+        }
+        if let (false, Ok(real)) = (links.is_empty(), path.canonicalize()) {
+            self.watch(&real);
+        }
+    }
+
+    /// A name leads elsewhere now: what is below it is to be watched anew.
+    pub(super) fn forget(&mut self, name: &Path) {
+        let below = self.names.extract_if(|given, _| given.starts_with(name));
+        for (given, real) in below {
+            let Some(names) = self.watched.get_mut(&real) else {
+                continue;
+            };
+            names.retain(|name| *name != given);
+            if names.is_empty() {
+                self.watched.remove(&real);
+                let _ = self.watcher.unwatch(&real);
+            }
         }
     }
 
@@ -136,30 +182,45 @@ impl Events {
             }
             if let Some(paths) = self.part() {
                 return Burst {
+                    began: self.first.unwrap_or_else(Instant::now),
                     goes_on: true,
                     paths,
                     everything: false,
                 };
             }
         }
-        self.first = None;
         self.last = None;
         self.large = false;
         self.parted = None;
         Burst {
+            began: self.first.take().unwrap_or_else(Instant::now),
             goes_on: false,
             paths: std::mem::take(&mut self.dirty),
             everything: std::mem::take(&mut self.lost),
         }
     }
 
-    /// Says again that these may have changed: it was too early to tell.
-    pub(super) fn again(&mut self, paths: HashMap<PathBuf, Instant>) {
+    /// It was too early to tell what became of `unsure`: the whole burst comes
+    /// again, or only these when it has lasted long enough. Gives what of it can be
+    /// done now.
+    pub(super) fn again(&mut self, mut burst: Burst, unsure: &[PathBuf]) -> Option<Burst> {
         let now = Instant::now();
-        self.first = Some(now);
         self.last = Some(now);
-        self.dirty.extend(paths);
+        let is_over = now.duration_since(burst.began) >= LONGEST;
+        let left = if is_over {
+            self.first = Some(now);
+            let unsure = unsure.iter();
+            self.dirty
+                .extend(unsure.filter_map(|path| burst.paths.remove_entry(path)));
+            Some(burst)
+        } else {
+            self.first = Some(burst.began);
+            self.lost |= burst.everything;
+            self.dirty.extend(burst.paths);
+            None
+        };
         self.large |= self.dirty.len() > LARGE;
+        left
     }
 
     /// What has come to rest while the burst goes on, now and then.
@@ -200,7 +261,11 @@ impl Events {
         // looked at.
         if let EventKind::Access(access) = event.kind {
             if access == AccessKind::Close(AccessMode::Write) {
-                self.open.retain(|path, _| !event.paths.contains(path));
+                for path in &event.paths {
+                    for name in self.names_of(path) {
+                        self.open.remove(&name);
+                    }
+                }
             }
             return;
         }
@@ -209,21 +274,47 @@ impl Events {
             EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_))
         );
         for path in event.paths {
-            if removed && self.watched.remove(&path) {
-                // The same name may come back as another directory.
-                let _ = self.watcher.unwatch(&path);
-                let inside = self.watched.extract_if(|inside| inside.starts_with(&path));
-                for inside in inside {
-                    let _ = self.watcher.unwatch(&inside);
+            let names = self.names_of(&path);
+            if removed && self.watched.contains_key(&path) {
+                self.leave(&path);
+            }
+            let opened = !removed && is_opened(&path, event.kind);
+            for name in names {
+                if removed {
+                    self.open.remove(&name);
+                } else if opened {
+                    self.open.entry(name.clone()).or_insert_with(Instant::now);
                 }
+                self.mark(name);
             }
-            if removed {
-                self.open.remove(&path);
-            } else if is_opened(&path, event.kind) {
-                let now = Instant::now();
-                self.open.entry(path.clone()).or_insert(now);
+        }
+    }
+
+    /// What a path is called by those who want to hear of it.
+    fn names_of(&self, path: &Path) -> Vec<PathBuf> {
+        let itself = self.watched.get(path).into_iter().flatten();
+        let mut names: Vec<PathBuf> = itself.cloned().collect();
+        if let (Some(parent), Some(name)) = (path.parent(), path.file_name()) {
+            let parents = self.watched.get(parent).into_iter().flatten();
+            names.extend(parents.map(|parent| parent.join(name)));
+        }
+        if names.is_empty() {
+            names.push(path.to_path_buf());
+        }
+        names
+    }
+
+    /// Watches a directory no longer, nor what is in it: the same name may come
+    /// back as another one. When it comes back as the same, what is in it has to be
+    /// looked at to be watched again.
+    fn leave(&mut self, path: &Path) {
+        let inside = self.watched.extract_if(|dir, _| dir.starts_with(path));
+        for (dir, names) in inside.collect::<Vec<_>>() {
+            let _ = self.watcher.unwatch(&dir);
+            for name in names {
+                self.names.remove(&name);
+                self.mark(name);
             }
-            self.mark(path);
         }
     }
 
@@ -240,7 +331,11 @@ impl Events {
         self.first.get_or_insert(now);
         self.last = Some(now);
         self.lost = true;
-        // Some of them may have been closed.
+        // A directory may have been replaced: everything is watched again as it is
+        // looked at.
+        self.watched.clear();
+        self.names.clear();
+        // And files may have been closed.
         self.open.clear();
     }
 }
@@ -256,6 +351,21 @@ fn is_opened(path: &Path, kind: EventKind) -> bool {
             .symlink_metadata()
             .is_ok_and(|meta| meta.is_file() && meta.nlink() == 1),
         _ => false,
+    }
+}
+
+/// The links on the way to `path`, and on the ways to what they lead to.
+fn find_links(path: &Path, most: usize, found: &mut Vec<PathBuf>) {
+    let Some(fewer) = most.checked_sub(1) else {
+        return;
+    };
+    for place in path.ancestors() {
+        if let (Ok(to), Some(parent)) = (place.read_link(), place.parent())
+            && !found.iter().any(|link| link == place)
+        {
+            found.push(place.to_path_buf());
+            find_links(&parent.join(to), fewer, found);
+        }
     }
 }
 
@@ -394,5 +504,82 @@ mod tests {
         change(&mut events, 0, LARGE);
         age(&mut events);
         assert_eq!(events.part(), None);
+    }
+
+    #[tokio::test]
+    async fn a_directory_with_two_names_is_told_under_both() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().canonicalize().unwrap();
+        std::fs::create_dir(dir.join("shared")).unwrap();
+        let names = ["web", "api"].map(|name| dir.join(name));
+        let mut events = Events::new().unwrap();
+        for name in &names {
+            std::os::unix::fs::symlink("shared", name).unwrap();
+            events.watch(name);
+        }
+        assert_eq!(events.count(), 1);
+        std::fs::write(dir.join("shared/a"), "1").unwrap();
+        let burst = events.burst().await;
+        for name in &names {
+            assert!(burst.paths.contains_key(&name.join("a")), "{burst:?}");
+        }
+        // One of them leads elsewhere.
+        events.watch_links(&names[0]);
+        std::fs::create_dir(dir.join("other")).unwrap();
+        std::fs::remove_file(&names[0]).unwrap();
+        std::os::unix::fs::symlink("other", &names[0]).unwrap();
+        let burst = events.burst().await;
+        assert!(burst.paths.contains_key(&names[0]), "{burst:?}");
+        events.forget(&names[0]);
+        events.watch(&names[0]);
+        std::fs::write(dir.join("other/b"), "1").unwrap();
+        std::fs::write(dir.join("shared/b"), "1").unwrap();
+        let burst = events.burst().await;
+        for name in &names {
+            assert!(burst.paths.contains_key(&name.join("b")), "{burst:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_directory_that_goes_and_comes_back_is_looked_at_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().canonicalize().unwrap();
+        std::fs::create_dir_all(dir.join("a/x/y")).unwrap();
+        let mut events = Events::new().unwrap();
+        for name in ["", "a", "a/x", "a/x/y"] {
+            events.watch(&dir.join(name));
+        }
+        std::fs::rename(dir.join("a"), dir.join("t")).unwrap();
+        std::fs::rename(dir.join("t"), dir.join("a")).unwrap();
+        let burst = events.burst().await;
+        for name in ["a", "a/x", "a/x/y"] {
+            assert!(burst.paths.contains_key(&dir.join(name)), "{burst:?}");
+        }
+        assert_eq!(events.count(), 1);
+    }
+
+    #[tokio::test]
+    async fn lost_events_stay_lost_until_all_was_looked_at() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut events = Events::new().unwrap();
+        events.watch(dir.path());
+        let gone = dir.path().join("gone");
+        events.mark(gone.clone());
+        events.lose();
+        assert_eq!(events.count(), 0, "to be watched anew");
+        let burst = events.burst().await;
+        assert!(burst.everything);
+        let unsure = [gone.clone()];
+        assert!(events.again(burst, &unsure).is_none());
+        let mut burst = events.burst().await;
+        assert!(burst.everything && burst.paths.contains_key(&gone));
+
+        // It does not put off the others for ever.
+        burst.began -= LONGEST;
+        burst.paths.insert(dir.path().join("there"), Instant::now());
+        let now = events.again(burst, &unsure).unwrap();
+        assert!(now.everything && !now.paths.contains_key(&gone));
+        let later = events.burst().await;
+        assert!(later.paths.len() == 1 && later.paths.contains_key(&gone));
     }
 }

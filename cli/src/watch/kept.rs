@@ -6,13 +6,11 @@ use std::path::PathBuf;
 use stack_planner::Rule;
 use stack_sync::Tree;
 
-use super::service::{Batch, Copied};
+use super::batch::OfRule;
 
-/// Rules and files, as they were seen last.
+/// Rules and their files, as they were seen last.
 #[derive(Debug, Default)]
 pub(super) struct Kept {
-    /// The stack files.
-    pub(super) files: Option<Tree>,
     rules: Vec<(Key, Rest)>,
 }
 
@@ -41,10 +39,8 @@ impl Key {
 pub(super) struct Rest {
     /// The files.
     pub(super) tree: Tree,
-    /// All that was ever copied.
-    pub(super) touched: Copied,
-    /// What could not be copied yet.
-    pub(super) waiting: Option<Batch>,
+    /// What its worker has left.
+    pub(super) left: OfRule,
 }
 
 impl Kept {

@@ -6,6 +6,7 @@ use hyper::Method;
 use stack_api::event::Event;
 use stack_api::image::{Prune, Removed};
 use stack_api::request::{ImageInfo, Up};
+use stack_api::spec::StackSpec;
 
 use crate::client::Client;
 use crate::error::Error;
@@ -16,6 +17,7 @@ const MAX_OUTPUT: usize = 20;
 
 /// How a service is rebuilt.
 pub(super) struct Rebuilding {
+    pub(super) service: String,
     /// Builds the image and replaces the containers.
     pub(super) up: Up,
     /// Images that are to go when nobody needs them any more: by id, those that
@@ -30,14 +32,43 @@ impl Rebuilding {
     /// # Errors
     /// The build, or the start of a new container, failed.
     pub(super) async fn run(&mut self, ui: Ui, client: &Client) -> Result<(), Error> {
+        let request = self.request(client).await?;
         if let Some(former) = &mut self.former {
-            former.extend(images(client, &self.up).await);
+            former.extend(images(client, &request).await);
         }
-        rebuild(ui, client, &self.up).await?;
+        rebuild(ui, client, &request).await?;
         if let Some(former) = &mut self.former {
             prune(client, former).await;
         }
         Ok(())
+    }
+}
+
+impl Rebuilding {
+    /// The order, for the definition that is in force: the file may have been changed
+    /// since without being applied, or applied by somebody else.
+    async fn request(&self, client: &Client) -> Result<Up, Error> {
+        let mut request = Up {
+            services: vec![self.service.clone()],
+            ..self.up.clone()
+        };
+        let path = format!("/v1/stacks/{}", request.spec.name);
+        let spec: StackSpec = match client.get(&path).await {
+            Ok(spec) => spec,
+            Err(Error::Api(error)) if error.code == "not_found" => return Ok(request),
+            Err(error) => return Err(error),
+        };
+        let Some(service) = spec.services.get(&self.service) else {
+            let help = "`stack up -d` applies what the stack file says";
+            return Err(Error::usage("it was not started yet", help));
+        };
+        if let Some(build) = request.builds.get_mut(&self.service) {
+            build.image.clone_from(&service.image);
+        }
+        // It has the number of containers that was chosen last.
+        request.scale.clear();
+        request.spec = spec;
+        Ok(request)
     }
 }
 

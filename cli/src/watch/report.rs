@@ -6,8 +6,7 @@ use stack_planner::{Rule, WatchAction, WatchExec};
 use stack_protocol::sync::Outcome;
 use stack_sync::Change;
 
-use super::command::Output;
-use super::service::Batch;
+use super::batch::Batch;
 use crate::error::Error;
 use crate::ui::{self, Ui, human, palette, untrusted};
 
@@ -67,7 +66,7 @@ pub(super) fn copied(ui: Ui, rule: &Rule, batch: &Batch, outcome: &Outcome, quie
 
 /// A service was restarted, or not.
 pub(super) fn restarted(
-    ui: Ui,
+    (ui, quiet): (Ui, bool),
     service: &str,
     action: WatchAction,
     changes: &[Change],
@@ -82,6 +81,7 @@ pub(super) fn restarted(
         | WatchAction::Restart => "restarted",
     };
     match result {
+        Ok(()) if quiet => {}
         Ok(()) => {
             let names = ui.err.paint(palette::DIM, names(changes, false));
             line(
@@ -96,25 +96,38 @@ pub(super) fn restarted(
     }
 }
 
-/// A command ran: its output, and its exit code when it is not 0.
-pub(super) fn command(ui: Ui, service: &str, exec: &WatchExec, output: &Output, began: Instant) {
-    for text in output.text.lines() {
-        ui::say(format_args!(
-            "{} {} {}",
-            ui.err.paint(palette::BUSY, service),
-            ui.err.paint(palette::DIM, "|"),
-            untrusted::for_terminal(text)
-        ));
-    }
+/// A line that a command wrote.
+pub(super) fn output(ui: Ui, service: &str, text: &str) {
+    ui::say(format_args!(
+        "{} {} {}",
+        ui.err.paint(palette::BUSY, service),
+        ui.err.paint(palette::DIM, "|"),
+        untrusted::for_terminal(text)
+    ));
+}
+
+/// A command has ended with this code.
+pub(super) fn command(
+    (ui, quiet): (Ui, bool),
+    service: &str,
+    exec: &WatchExec,
+    code: i32,
+    began: Instant,
+) {
     let command = exec.command.join(" ");
-    if output.code == 0 {
-        line(ui, service, "exec", &command, began);
-    } else {
-        ui.warn(format_args!(
-            "{service}: `{command}` ended with {}",
-            output.code
-        ));
+    match code {
+        0 if quiet => {}
+        0 => line(ui, service, "exec", &command, began),
+        code => ui.warn(format_args!("{service}: `{command}` ended with {code}")),
     }
+}
+
+/// A command has not ended for some time.
+pub(super) fn still_runs(ui: Ui, service: &str, exec: &WatchExec) {
+    let command = exec.command.join(" ");
+    ui.note(format_args!(
+        "{service}: `{command}` still runs; files are copied, other commands wait for its end"
+    ));
 }
 
 /// A command could not be run.

@@ -20,3 +20,4 @@ mod start;
 mod terminal;
 mod tools;
 mod up;
+mod watch;

@@ -223,6 +223,18 @@ impl Check<'_> {
                     Problem::error(codes::MISSING_KEY, message).at(place, "`target` is missing"),
                 );
             }
+            if watch.get("exec").is_none() && action == "sync+exec" {
+                let message = format!(
+                    "a watch rule of `{}` with the action `{action}` needs an `exec`",
+                    self.name
+                );
+                let place = watch.get("action").map_or(watch.place(), Node::value_place);
+                self.push(
+                    Problem::error(codes::MISSING_KEY, message)
+                        .at(place, "`exec` is missing")
+                        .help("say which `command` runs after the copying, or write `sync`"),
+                );
+            }
         }
     }
 }

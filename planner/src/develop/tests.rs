@@ -52,3 +52,16 @@ services:
         Some(("/p/web".into(), "Dev.Dockerfile".to_owned()))
     );
 }
+
+#[test]
+fn a_command_that_is_to_run_is_named() {
+    let text = "name: shop\nservices:\n  web:\n    image: web\n    develop: {watch: \
+                [{path: ./src, target: /app, action: sync+exec}]}\n";
+    let source = MemorySource::new().with("/p/stack.yaml", text);
+    let options = LoadOptions::new(vec!["/p/stack.yaml".into()], "/p".into());
+    let loaded = load(&source, &options);
+    assert_eq!(
+        loaded.diagnostics[0].message,
+        "a watch rule of `web` with the action `sync+exec` needs an `exec`"
+    );
+}

@@ -131,7 +131,7 @@ impl Parts {
         for (target, _, path) in &resolved.anonymous {
             let (path, kind) = path.clone();
             let source = self.volume(path, kind, false, true);
-            let same = |mount: &&MountSpec| mount.target == *target;
+            let same = |mount: &&stack_api::spec::MountSpec| mount.target == *target;
             let read_only = spec.mounts.iter().find(same).is_some_and(|m| m.read_only);
             let (target, subpath) = (target.clone(), String::new());
             mounts.push(Mount {
