@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 
 use super::attend::{also, api_health, attend, is_halted, note_halt, write_out};
 use super::shutdown::{self, WRITES_LONGEST, had_ended, kill, shut_down};
-use super::{Cards, Handle, Record, Wish, vm_error};
+use super::{Cards, Handle, Record, Wish, console, vm_error};
 use crate::daemon::Daemon;
 use crate::logs::{Limits, Writer};
 use crate::time::{now_ms, now_ns};
@@ -167,12 +167,17 @@ pub(super) async fn once(daemon: &Arc<Daemon>, handle: &Arc<Handle>, adopt: bool
     });
     let dir = daemon.paths.vm(&handle.id);
     let (process, agent, halted) = (&vm.process, &vm.agent, || is_halted(handle));
+    let by_itself = !daemon.backend.alive(process);
     let limit = shutdown::patience(handle);
     let lost = tokio::select! {
         lost = shut_down(daemon, process, agent, halted, limit) => lost,
         // What it writes now may be what the disk has no room for.
         () = stack_vmm::outlast_full_disk(&dir, |now| note_halt(handle, now)) => None,
     };
+    match by_itself || lost.is_some() {
+        true => console::keep(&daemon.paths, &handle.id),
+        false => console::forget(&daemon.paths, &handle.id),
+    }
     if let Some(lost) = lost.filter(|_| ended.ran) {
         also(&mut ended.error, lost);
     }
