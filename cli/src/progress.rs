@@ -14,10 +14,11 @@ mod steps;
 
 use std::time::Duration;
 
-use stack_api::event::Event;
+use stack_api::event::{ApiError, Event};
 
 use crate::client::Lines;
-use crate::error::Error;
+use crate::error::{Error, is_service_failure};
+use crate::exit;
 use crate::interrupt::Interrupts;
 use crate::ui::{self, Ui, untrusted};
 use live::Live;
@@ -139,7 +140,7 @@ impl Progress {
                     summary.took_ms = took_ms;
                     return Ok(summary);
                 }
-                Event::Failed(error) => return Err(error.into()),
+                Event::Failed(error) => return Err(own_code(error).into()),
                 Event::Step {
                     kind,
                     name,
@@ -183,6 +184,15 @@ impl Progress {
             Show::Live(_) | Show::Json | Show::Quiet => {}
         }
     }
+}
+
+/// A service that failed is that, whatever its program's exit code: only commands
+/// that run one themselves end with those.
+fn own_code(mut error: ApiError) -> ApiError {
+    if is_service_failure(&error) {
+        error.exit_code = i32::from(exit::FAILURE);
+    }
+    error
 }
 
 /// What an operation came to.

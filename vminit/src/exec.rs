@@ -77,8 +77,45 @@ impl Session {
         (self.request.is_none() && done).then_some(exit)
     }
 
-    /// When to ask for the [`result`](Self::result) again.
+    /// When to ask for the [`result`](Self::result) again, if nothing happens before:
+    /// what is left to read is read when it may be, whenever that is.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.ended.as_ref().map(|(_, at)| *at + LINGER)
+        let (_, at) = self.ended.as_ref()?;
+        let waits = self.request.is_some() || self.process.has_unread();
+        (!waits).then(|| *at + LINGER)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::Write as _;
+
+    use super::*;
+    use crate::input::Input;
+
+    #[test]
+    fn what_may_not_be_read_yet_is_waited_for_without_a_deadline() {
+        let (output, kept) = std::io::pipe().unwrap();
+        let report = File::open("/dev/null").unwrap();
+        let process = Process::new(
+            1,
+            report,
+            Input::new(None, false),
+            [Some(output.into()), None],
+        );
+        let mut session = Session::new(process, 1);
+        session.request = None;
+        session.credit[0] = 0;
+        session.ended(Exit::default());
+        // Something that it has left behind holds the pipe.
+        assert!(session.deadline().is_some());
+        (&kept).write_all(b"last words").unwrap();
+        assert!(session.deadline().is_none() && session.result().is_none());
+        session.grant(0, 100);
+        assert_eq!(session.read(0).unwrap(), b"last words");
+        std::thread::sleep(LINGER);
+        assert!(session.deadline().is_some_and(|at| at <= Instant::now()));
+        assert!(session.result().is_some());
     }
 }

@@ -72,7 +72,8 @@ impl Attach {
         let manner = Manner {
             tty,
             no_stdin: self.no_stdin,
-            detach: Some(self.detach_keys),
+            // What comes through a pipe is no keys.
+            detach: tty.then_some(self.detach_keys),
             pass_signals: self.sig_proxy && !tty,
         };
         session::run(io, &manner).await

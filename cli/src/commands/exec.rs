@@ -23,13 +23,31 @@ pub(crate) struct Exec {
     #[arg(short = 'T', long, alias = "no-TTY")]
     no_tty: bool,
 
-    /// Give it a terminal and keep standard input open; this is the default
-    #[arg(short, long, hide = true)]
+    /// Keep its standard input open; this is the default
+    #[arg(
+        short,
+        long,
+        value_name = "BOOL",
+        default_value_t = true,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        action = clap::ArgAction::Set,
+        hide = true
+    )]
     interactive: bool,
 
-    /// As --interactive, for `-it`
-    #[arg(short, long, hide = true)]
-    tty: bool,
+    /// Give it a terminal if there is one; this is the default
+    #[arg(
+        short,
+        long,
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        hide = true
+    )]
+    tty: Option<bool>,
 
     /// Start it and do not wait for it
     #[arg(short, long)]
@@ -78,7 +96,9 @@ impl Exec {
             Some(value) => format!("{entry}={value}"),
             None => with_value(entry),
         };
-        let tty = !self.no_tty && !self.detach && terminal::is_interactive();
+        let no_tty = self.no_tty || self.tty == Some(false);
+        let tty = !no_tty && !self.detach && terminal::is_interactive();
+        let stdin = self.interactive && !self.detach;
         let request = ExecRequest {
             service: self.service.clone(),
             index: self.index,
@@ -88,7 +108,7 @@ impl Exec {
             user: self.user,
             tty,
             size: if tty { terminal::size() } else { None },
-            stdin: !self.detach,
+            stdin,
             privileged: self.privileged,
             detach: self.detach,
             sync: false,
@@ -97,7 +117,9 @@ impl Exec {
         match client.exec(&project.name, &request).await {
             Ok((io, _connection)) => {
                 let manner = Manner {
-                    tty,
+                    // Ctrl-C would be one of its keys, which it does not get.
+                    tty: tty && stdin,
+                    no_stdin: !stdin,
                     ..Manner::default()
                 };
                 session::run(io, &manner).await

@@ -66,8 +66,16 @@ pub(crate) struct Run {
     interactive: bool,
 
     /// Give it a terminal if there is one; this is the default
-    #[arg(short, long, hide = true)]
-    tty: bool,
+    #[arg(
+        short,
+        long,
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        hide = true
+    )]
+    tty: Option<bool>,
 
     /// Leave alone what the service depends on
     #[arg(long)]
@@ -125,7 +133,8 @@ impl Run {
                 context.known(&known),
             ));
         }
-        let tty = !self.no_tty && terminal::is_interactive();
+        let no_tty = self.no_tty || self.tty == Some(false);
+        let tty = !no_tty && terminal::is_interactive();
         // In the background, too: a shell shall not end before somebody attaches.
         let stdin = self.interactive;
         let text = self.overlay.with_env_files(project.environment())?.text(
@@ -201,7 +210,6 @@ impl Run {
         self.progress(context)
             .follow(events, &mut interrupts)
             .await?;
-        drop(interrupts);
         let attach = run::Attach {
             container: Some(name.clone()),
             service: self.service.clone(),
@@ -212,13 +220,19 @@ impl Run {
         };
         let path = format!("/v1/stacks/{project}/attach");
         let (io, _connection) = client.upgrade(&path, &attach).await?;
+        // Without its standard input, Ctrl-C is not one of its keys.
+        let tty = tty && stdin;
         let manner = Manner {
             tty: tty && !self.detach,
             no_stdin: !stdin || self.detach,
             detach: (tty && !self.rm && !self.detach).then(Keys::default),
             pass_signals: !tty && !self.detach,
         };
-        let code = session::run(io, &manner).await?;
+        let code = tokio::select! {
+            code = session::run(io, &manner) => code?,
+            // It goes on starting, as with any command that is in the background.
+            () = interrupts.next(), if self.detach => return Err(Error::Interrupted),
+        };
         if self.detach && code == exit::OK {
             let list = containers(&client, &project).await?;
             let made = list.iter().find(|container| container.name == name);

@@ -19,7 +19,7 @@ use stack_planner::plan::Plan;
 use tokio::sync::watch;
 
 use crate::context::Context;
-use crate::error::{Error, is_service_failure};
+use crate::error::Error;
 use crate::interrupt::Interrupts;
 use crate::logs::Look;
 use crate::progress::{Progress, Summary};
@@ -286,7 +286,6 @@ impl Up {
                 Err(Error::Interrupted)
             }
             (Err(error), _) => {
-                let error = own_code(error);
                 culprit::show_last_lines(context, &client, &request.spec, &project, &error).await;
                 Err(error)
             }
@@ -439,20 +438,6 @@ fn nothing_enabled(project: &Project) -> Error {
     };
     let message = format!("no service of {} is enabled", project.name());
     ApiError::new("no_service", message).help(help).into()
-}
-
-/// A service that failed is that, whatever its program's exit code: `run` and
-/// `exec` end with those.
-fn own_code(error: Error) -> Error {
-    match error {
-        Error::Api(mut api) => {
-            if is_service_failure(&api) {
-                api.exit_code = i32::from(exit::FAILURE);
-            }
-            Error::Api(api)
-        }
-        other => other,
-    }
 }
 
 /// `SERVICE=N`.

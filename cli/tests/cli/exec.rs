@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use crate::fake::{Answer, container};
-use crate::home::Home;
+use crate::fake::{Answer, container, done};
+use crate::home::{Home, Run, signal};
 
 const EXEC: &str = "POST /v1/stacks/shop/exec";
 
@@ -62,8 +62,8 @@ fn detached_comes_back_when_it_runs() {
     let daemon = home.daemon();
     daemon.on(
         EXEC,
-        Answer::Exec {
-            stderr: Vec::new(),
+        Answer::Print {
+            text: Vec::new(),
             exit: exit(0),
         },
     );
@@ -79,6 +79,60 @@ fn detached_comes_back_when_it_runs() {
         (&body["stdin"], &body["detach"]),
         (&json!(false), &json!(true))
     );
+}
+
+#[test]
+fn its_standard_input_may_stay_ours() {
+    let home = Home::new();
+    let daemon = home.daemon();
+    let answer = |text: &[u8]| Answer::Print {
+        text: text.to_vec(),
+        exit: exit(0),
+    };
+    daemon.on(EXEC, answer(b"done"));
+    let args = ["exec", "--interactive=false", "--tty=false", "web", "env"];
+    let run = home.run_with_input(&args, b"not for it").ended_with(0);
+    assert_eq!(run.out, "done");
+    assert_eq!(daemon.wait_for(EXEC).body["stdin"], json!(false));
+    home.run(&["exec", "-it", "web", "env"]).ended_with(0);
+    assert_eq!(daemon.wait_for(EXEC).body["stdin"], json!(true));
+}
+
+#[test]
+fn keys_in_a_pipe_are_bytes() {
+    const ATTACH: &str = "POST /v1/stacks/shop/attach";
+    let home = Home::new();
+    home.daemon().containers(&[container("web", "running")]).on(
+        ATTACH,
+        Answer::Exec {
+            stderr: Vec::new(),
+            exit: exit(3),
+        },
+    );
+    let input = b"before\x10\x11after";
+    let run = home.run_with_input(&["attach", "web"], input).ended_with(3);
+    assert_eq!(run.out.as_bytes(), input);
+}
+
+#[test]
+fn a_command_in_the_background_can_be_interrupted_while_it_starts() {
+    let home = Home::new();
+    let daemon = home.daemon();
+    let attach = "POST /v1/stacks/shop/attach";
+    daemon
+        .on("POST /v1/stacks/shop/run", Answer::Lines(vec![done()]))
+        // It waits for input, which nobody has for it.
+        .on(
+            attach,
+            Answer::Exec {
+                stderr: Vec::new(),
+                exit: exit(0),
+            },
+        );
+    let child = home.spawn(&["run", "-d", "--no-deps", "web"]);
+    assert_eq!(daemon.wait_for(attach).body["detach"], json!(true));
+    signal(&child, "INT");
+    Run::of(child.wait_with_output().unwrap()).ended_with(130);
 }
 
 #[test]

@@ -67,6 +67,26 @@ fn following_goes_on_with_the_next_container_and_ends_with_the_last() {
 }
 
 #[test]
+fn what_was_shown_is_not_asked_for_again_in_whatever_order_it_came() {
+    let home = Home::new();
+    let daemon = home.daemon();
+    let mut late = log("web", "late");
+    late["time_ns"] = serde_json::json!(1_600_000_000_000_000_000_u64);
+    daemon
+        .containers(&[container("db", "running"), container("web", "running")])
+        .on(LOGS, Answer::Hold(vec![log("db", "early"), late]));
+    let mut child = home.spawn(&["logs", "-f"]);
+    let mut out = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(out.next().is_some() && out.next().is_some());
+    daemon.on(LOGS, Answer::Hold(vec![log("db", "next")])).end();
+    assert_eq!(out.next().unwrap().unwrap(), "db-1   | next");
+    let again = daemon.wait_for(LOGS).call;
+    assert!(again.ends_with("&since_ns=1700000000000000001"), "{again}");
+    daemon.containers(&[]).end();
+    Run::of(child.wait_with_output().unwrap()).ended_with(0);
+}
+
+#[test]
 fn following_tells_of_ends_and_has_both_streams() {
     let home = Home::new();
     let daemon = home.daemon();

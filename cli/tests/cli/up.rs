@@ -144,6 +144,27 @@ fn the_daemon_may_choose_the_exit_code() {
 }
 
 #[test]
+fn a_service_that_failed_has_one_exit_code_whoever_started_it() {
+    let home = Home::new();
+    let failure = json!({"type": "failed", "code": "service_failed", "message": "y", "help": null,
+                         "exit_code": 127});
+    let answer = || Answer::Lines(vec![failure.clone()]);
+    home.daemon()
+        .containers(&[container("web", "exited")])
+        .on(UP, answer())
+        .on(ACTION, answer())
+        .on("POST /v1/stacks/shop/rollback", answer());
+    for args in [
+        &["start"][..],
+        &["restart"],
+        &["scale", "web=2"],
+        &["rollback"],
+    ] {
+        home.run(args).ended_with(20);
+    }
+}
+
+#[test]
 fn an_answer_that_breaks_off_is_an_error() {
     let home = Home::new();
     home.daemon().on(

@@ -10,7 +10,8 @@ use crate::spec::ServiceSpec;
 pub struct Debug {
     /// Name of the container.
     pub container: String,
-    /// The end of what its kernel and agent said; empty when there is no VM.
+    /// The end of what its kernel and agent said; of the last VM when there is none and
+    /// that ended by itself, else empty.
     pub console: String,
     /// The end of what its VMM said.
     pub vmm: String,

@@ -43,7 +43,7 @@ pub struct Up {
     pub timeout: Option<u64>,
     /// Wait until everything runs (and is healthy); fail if it does not.
     pub wait: bool,
-    /// Seconds to wait at most.
+    /// Seconds to wait at most, once images are there; 0: no limit.
     pub wait_timeout: Option<u64>,
     /// Remove the containers of these services when they are not in the
     /// file any more, whatever `remove_orphans` says.
@@ -104,7 +104,7 @@ pub struct Action {
     /// Wait until all run and are healthy (start).
     #[serde(default)]
     pub wait: bool,
-    /// Seconds to wait at most.
+    /// Seconds to wait at most, once images are there; 0: no limit.
     #[serde(default)]
     pub wait_timeout: Option<u64>,
 }

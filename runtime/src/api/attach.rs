@@ -40,6 +40,8 @@ const AFTERMATH: Duration = Duration::from_secs(5);
 /// What a client is told that has not got everything.
 const MISSED: &str = "a part of its output is missing: it was not read as fast as it came, and was \
      deleted from the log meanwhile (`logging.options` says how much is kept)";
+/// The same, when its start was called off.
+const CALLED_OFF: &str = "it was stopped while it was starting";
 /// Largest request, in bytes.
 const REQUEST: usize = 1 << 20;
 
@@ -118,11 +120,12 @@ async fn converse(handle: Arc<Handle>, daemon: Arc<Daemon>, request: &Attach, io
     let before = container.finished_ms;
     let (from, to) = tokio::io::split(io);
     let to = Arc::new(Mutex::new(to));
-    if request.start {
-        handle.start();
-    }
     if request.detach {
-        let exit = match stack::reached(&handle, Condition::ServiceStarted).await {
+        let begun = match request.start {
+            true => stack::started(&handle).await,
+            false => stack::reached(&handle, Condition::ServiceStarted).await,
+        };
+        let exit = match begun {
             Ok(()) => Exit::default(),
             Err(error) => Exit {
                 code: error.exit_code,
@@ -131,6 +134,9 @@ async fn converse(handle: Arc<Handle>, daemon: Arc<Daemon>, request: &Attach, io
             },
         };
         return end(&to, Some(&exit)).await;
+    }
+    if request.start {
+        handle.start();
     }
     let (feed, fed) = feed(Some(Arc::clone(&to)));
     let mut agents = handle.agent.subscribe();
@@ -254,16 +260,22 @@ fn encode(entry: Entry, to: &mut Vec<u8>) {
 fn has_ended(record: &Record, before: Option<u64>) -> bool {
     let container = &record.container;
     match container.state {
-        Life::Exited | Life::Dead | Life::Restarting => container.finished_ms != before,
+        // Its start may have been called off.
+        Life::Exited | Life::Dead | Life::Restarting => {
+            container.finished_ms != before || !record.wanted
+        }
+        Life::Created => !record.wanted,
         // Its process has ended, its VM has not.
         Life::Stopping => container.exit_code.is_some(),
-        Life::Created | Life::Starting | Life::Running | Life::Paused => false,
+        Life::Starting | Life::Running | Life::Paused => false,
     }
 }
 
 fn exit(container: &Container, reader: &Reader) -> Exit {
-    let missed = reader.has_missed().then(|| MISSED.to_owned());
-    let error = container.error.clone().or(missed);
+    let missed = reader.has_missed().then_some(MISSED);
+    let never = container.exit_code.is_none().then_some(CALLED_OFF);
+    let error = container.error.clone();
+    let error = error.or(missed.or(never).map(str::to_owned));
     Exit {
         // What is lost is lost, however well it went otherwise.
         code: match container.exit_code {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
+use futures_util::StreamExt as _;
 use regex::{Regex, RegexBuilder};
 use stack_api::container::Container;
 use stack_api::event::ApiError;
@@ -18,7 +19,7 @@ use super::App;
 use super::answer::{Failure, lines};
 use crate::container::Handle;
 use crate::time::now_ns;
-use follower::{Follower, Wanted};
+use follower::{Follower, IsWanted, Wanted};
 
 /// New containers are looked for, and followers look again, this often even
 /// when nobody told them.
@@ -29,6 +30,13 @@ const GATHER: Duration = Duration::from_millis(5);
 const ON_ITS_WAY: u64 = 200_000_000;
 /// Largest compiled pattern, in bytes.
 const PATTERN: usize = 1 << 20;
+/// Bytes of lines that are sent at once, or one line.
+const AT_ONCE: usize = 64 << 10;
+/// So many times that wait for the client, who may have stopped reading.
+const WAITING: usize = 4;
+
+/// Lines that are sent at once.
+type Batch = Vec<LogLine>;
 
 pub(super) async fn logs(
     State(app): State<App>,
@@ -40,7 +48,7 @@ pub(super) async fn logs(
         until: query.until_ns.unwrap_or(u64::MAX),
         pattern: query.grep.as_deref().map(pattern).transpose()?,
     });
-    let (to, mut from) = mpsc::channel(1024);
+    let (to, mut from) = mpsc::channel(WAITING);
     let show = Show {
         app,
         name,
@@ -49,9 +57,8 @@ pub(super) async fn logs(
         to,
     };
     tokio::spawn(async move { show.run().await });
-    Ok(lines(futures_util::stream::poll_fn(move |context| {
-        from.poll_recv(context)
-    })))
+    let batches = futures_util::stream::poll_fn(move |context| from.poll_recv(context));
+    Ok(lines(batches.flat_map(futures_util::stream::iter)))
 }
 
 fn pattern(text: &str) -> Result<Regex, ApiError> {
@@ -84,20 +91,25 @@ struct Show {
     name: String,
     query: LogQuery,
     wanted: Arc<Wanted>,
-    to: mpsc::Sender<LogLine>,
+    to: mpsc::Sender<Batch>,
 }
 
 impl Show {
     /// `None` at any place: the client has gone.
     async fn run(&self) -> Option<()> {
         let mut followers: Vec<Follower> = self.handles().map(|h| self.follower(&h)).collect();
-        for follower in &mut followers {
-            // Asked first: what was written until then is read.
-            let no_more = !self.query.follow || follower.is_over();
-            follower.skip_to_tail(self.query.tail, no_more);
-        }
+        let (tail, follow) = (self.query.tail, self.query.follow);
+        self.aside(&mut followers, move |followers, wanted| {
+            for follower in followers {
+                // Asked first: what was written until then is read.
+                let no_more = !follow || follower.is_over();
+                follower.skip_to_tail(tail, no_more, wanted)?;
+            }
+            Some(())
+        })
+        .await?;
         self.merge(&mut followers).await?;
-        if !self.query.follow {
+        if !follow {
             for follower in &mut followers {
                 follower.end();
             }
@@ -147,20 +159,56 @@ impl Show {
     }
 
     /// Sends all lines that there are now, by time.
-    async fn merge(&self, followers: &mut [Follower]) -> Option<()> {
+    async fn merge(&self, followers: &mut Vec<Follower>) -> Option<()> {
         loop {
-            let next = followers
-                .iter_mut()
-                .filter_map(|f| Some((f.peek()?, f)))
-                .min_by_key(|(time, _)| *time);
-            let Some((_, follower)) = next else {
+            let batch = self.aside(followers, next_batch).await?;
+            if batch.is_empty() {
                 return Some(());
-            };
-            if let Some(line) = follower.next_line() {
-                self.to.send(line).await.ok()?;
             }
+            self.to.send(batch).await.ok()?;
         }
     }
+
+    /// Reads on a thread of its own: files may be long, and few of their lines
+    /// wanted. It ends when the client goes.
+    async fn aside<T: Send + 'static>(
+        &self,
+        followers: &mut Vec<Follower>,
+        read: impl FnOnce(&mut [Follower], IsWanted) -> Option<T> + Send + 'static,
+    ) -> Option<T> {
+        let mut all = std::mem::take(followers);
+        let to = self.to.clone();
+        let reading = move || {
+            let result = read(&mut all, &|| !to.is_closed());
+            (all, result)
+        };
+        let (all, result) = tokio::task::spawn_blocking(reading).await.ok()?;
+        *followers = all;
+        result
+    }
+}
+
+/// The next lines of all, by time; none: there are no more for now.
+fn next_batch(followers: &mut [Follower], wanted: IsWanted) -> Option<Batch> {
+    let mut batch = Vec::new();
+    let mut size = 0;
+    while size < AT_ONCE {
+        let mut first: Option<(u64, &mut Follower)> = None;
+        for follower in &mut *followers {
+            if let Some(time) = follower.peek(wanted)?
+                && first.as_ref().is_none_or(|(before, _)| time < *before)
+            {
+                first = Some((time, follower));
+            }
+        }
+        let Some(line) = first.and_then(|(_, follower)| follower.next_line()) else {
+            break;
+        };
+        // A short line takes more than its text.
+        size += line.line.len() + size_of::<LogLine>();
+        batch.push(line);
+    }
+    Some(batch)
 }
 
 #[cfg(test)]

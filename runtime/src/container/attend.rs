@@ -351,9 +351,8 @@ fn hear(handle: &Handle, writer: &mut Writer, said: &Said) {
     } else {
         Stream::Stdout
     };
-    if let Err(error) = writer.insert(stream, &said.line) {
-        tracing::error!(%error, container = handle.id, "output of a hook lost");
-    }
+    // As with `store`.
+    let _ = writer.insert(stream, &said.line);
     flush(handle, writer);
 }
 
@@ -425,6 +424,7 @@ fn ended(exit: Exit) -> Ended {
         error: exit.error,
         oom: exit.oom,
         of_the_host: false,
+        called_off: false,
     }
 }
 

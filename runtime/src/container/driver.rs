@@ -167,6 +167,7 @@ fn settle(handle: &Handle) {
         handle.update(|record| {
             let never = record.container.started_ms.is_none();
             record.container.state = if never { State::Created } else { State::Exited };
+            record.container.next_start_ms = None;
         });
     }
 }
@@ -207,18 +208,6 @@ fn record_end(handle: &Handle, ended: &Ended, serving: &Wish, pause: Option<Dura
         let now = now_ms();
         let again = pause.is_some();
         container.next_start_ms = pause.map(|pause| now + pause.as_millis() as u64);
-        container.state = match (again, ended.ran) {
-            (true, _) => State::Restarting,
-            (false, true) => State::Exited,
-            (false, false) => State::Dead,
-        };
-        container.exit_code = Some(ended.code);
-        container.error.clone_from(&ended.error);
-        container.oom = ended.oom;
-        container.finished_ms = Some(now);
-        container.health = None;
-        container.ports.clear();
-        container.pid = None;
         if again {
             container.restarts += 1;
             record.attempts += 1;
@@ -227,6 +216,29 @@ fn record_end(handle: &Handle, ended: &Ended, serving: &Wish, pause: Option<Dura
             let wish = handle.wish.borrow();
             record.wanted = matches!(*wish, Wish::Run(_)) && *wish != *serving;
         }
+        container.state = match (again, ended.ran) {
+            (true, _) => State::Restarting,
+            (false, true) => State::Exited,
+            // As if it had been called off before it began.
+            (false, false) if ended.called_off => match (record.wanted, container.started_ms) {
+                (true, _) => State::Starting,
+                (false, None) => State::Created,
+                (false, Some(_)) => State::Exited,
+            },
+            (false, false) => State::Dead,
+        };
+        if ended.called_off {
+            container.exit_code = None;
+            container.error = None;
+        } else {
+            container.exit_code = Some(ended.code);
+            container.error.clone_from(&ended.error);
+            container.finished_ms = Some(now);
+        }
+        container.oom = ended.oom;
+        container.health = None;
+        container.ports.clear();
+        container.pid = None;
         record.process = None;
     });
 }

@@ -4,6 +4,7 @@ pub mod aside;
 mod attend;
 pub mod blueprint;
 mod clock;
+pub mod console;
 pub mod driver;
 mod hooks;
 mod mounts;

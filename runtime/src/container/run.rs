@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 
 use super::attend::{also, api_health, attend, is_halted, note_halt, write_out};
 use super::shutdown::{self, WRITES_LONGEST, had_ended, kill, shut_down};
-use super::{Cards, Handle, Record, Wish, vm_error};
+use super::{Cards, Handle, Record, Wish, console, vm_error};
 use crate::daemon::Daemon;
 use crate::logs::{Limits, Writer};
 use crate::time::{now_ms, now_ns};
@@ -40,6 +40,9 @@ pub const NEVER_RAN: i32 = 128;
 /// The exit code of a service whose VM was ended.
 const KILLED: i32 = 137;
 
+/// What is said of a start that nobody wants any more.
+const CALLED_OFF: &str = "cancelled";
+
 /// What is said of a VM that ended by itself.
 const VM_FAILED: &str = "vm_failed";
 
@@ -57,6 +60,8 @@ pub(super) struct Ended {
     /// Its VM did not come up because of the host, where things may be better
     /// soon.
     pub of_the_host: bool,
+    /// It was stopped before its service had begun.
+    pub called_off: bool,
 }
 
 /// Errors that the host is to blame for, and nothing that anybody wrote.
@@ -83,6 +88,7 @@ impl Ended {
             error: Some(told),
             oom: false,
             of_the_host: OF_THE_HOST.contains(&error.code.as_str()),
+            called_off: error.code == CALLED_OFF,
         }
     }
 
@@ -92,6 +98,7 @@ impl Ended {
         Ended {
             ran: true,
             code: KILLED,
+            called_off: false,
             ..Ended::failed(error)
         }
     }
@@ -162,17 +169,24 @@ pub(super) async fn once(daemon: &Arc<Daemon>, handle: &Arc<Handle>, adopt: bool
     // Whoever waits for its end need not wait for the VM's.
     handle.update(|record| {
         record.container.state = State::Stopping;
-        record.container.exit_code = Some(ended.code);
-        record.container.error.clone_from(&ended.error);
+        if !ended.called_off {
+            record.container.exit_code = Some(ended.code);
+            record.container.error.clone_from(&ended.error);
+        }
     });
     let dir = daemon.paths.vm(&handle.id);
     let (process, agent, halted) = (&vm.process, &vm.agent, || is_halted(handle));
+    let by_itself = !daemon.backend.alive(process);
     let limit = shutdown::patience(handle);
     let lost = tokio::select! {
         lost = shut_down(daemon, process, agent, halted, limit) => lost,
         // What it writes now may be what the disk has no room for.
         () = stack_vmm::outlast_full_disk(&dir, |now| note_halt(handle, now)) => None,
     };
+    match by_itself || lost.is_some() {
+        true => console::keep(&daemon.paths, &handle.id),
+        false => console::forget(&daemon.paths, &handle.id),
+    }
     if let Some(lost) = lost.filter(|_| ended.ran) {
         also(&mut ended.error, lost);
     }
@@ -425,7 +439,7 @@ pub(super) async fn connect(
             Ok((Vm { process, agent, events }, hello))
         }
         () = called_off(handle, patience) => {
-            Err(ApiError::new("cancelled", "stopped while its VM was booting"))
+            Err(ApiError::new(CALLED_OFF, "stopped while its VM was booting"))
         }
         () = daemon.backend.wait(&process) => {
             let dir = daemon.paths.vm(&handle.id);
@@ -541,7 +555,7 @@ async fn configure(
         () = called_off(handle, Some(Duration::ZERO)) => {
             daemon.backend.kill(&vm.process);
             return Err(Ended::failed(&ApiError::new(
-                "cancelled",
+                CALLED_OFF,
                 "stopped while its VM was being set up",
             )));
         }

@@ -110,6 +110,7 @@ pub(super) fn had_ended(container: &Container) -> Option<Ended> {
         error: container.error.clone().filter(|_| !says_halted(container)),
         oom: container.oom,
         of_the_host: false,
+        called_off: false,
     })
 }
 

@@ -240,3 +240,25 @@ fn a_hook_does_not_end_a_line_of_its_service() {
     );
     assert!(!reader.has_missed());
 }
+
+#[test]
+fn what_hooks_say_fills_files_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.log");
+    let limits = Limits {
+        size: 200,
+        files: 2,
+    };
+    let mut writer = Writer::open(&path, limits, false).unwrap();
+    for n in 1..=20 {
+        let line = format!("line {n}");
+        writer.insert(Stream::Stdout, line.as_bytes()).unwrap();
+        writer.flush().unwrap();
+    }
+    let kept = lines(&mut Reader::open(&path));
+    assert!(
+        kept.len() < 10 && kept.ends_with(&["line 20".to_owned()]),
+        "{kept:?}"
+    );
+    assert!(!rotated(&path, 2).exists());
+}

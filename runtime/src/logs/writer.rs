@@ -134,10 +134,7 @@ impl Writer {
         if record.sequence <= self.sequence {
             return Ok(());
         }
-        let made_room = match self.is_long() && !self.held {
-            true => self.flush().and_then(|()| self.rotate_or_wait()),
-            false => Ok(()),
-        };
+        let made_room = self.make_room();
         entry::write_record(record, false, &mut self.pending).map_err(io::Error::other)?;
         self.sequence = record.sequence;
         made_room?;
@@ -147,14 +144,19 @@ impl Writer {
         }
     }
 
-    fn is_long(&self) -> bool {
-        self.size + self.pending.len() as u64 >= self.limits.size && self.size > 0
+    /// A full file is put aside.
+    fn make_room(&mut self) -> io::Result<()> {
+        let is_long = self.size + self.pending.len() as u64 >= self.limits.size && self.size > 0;
+        match is_long && !self.held {
+            true => self.flush().and_then(|()| self.rotate_or_wait()),
+            false => Ok(()),
+        }
     }
 
     /// Takes a line of a hook: it is not one of the service's own.
     ///
     /// # Errors
-    /// The disk is full.
+    /// The disk is full; the line is taken all the same.
     pub fn insert(&mut self, stream: Stream, line: &[u8]) -> io::Result<()> {
         let record = Record {
             sequence: self.sequence,
@@ -163,7 +165,9 @@ impl Writer {
             partial: false,
             data: line.to_vec(),
         };
-        entry::write_record(&record, true, &mut self.pending).map_err(io::Error::other)
+        let made_room = self.make_room();
+        entry::write_record(&record, true, &mut self.pending).map_err(io::Error::other)?;
+        made_room
     }
 
     /// Writes what was taken, unless somebody is waited for.

@@ -4,16 +4,17 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{join_all, try_join_all};
 use stack_api::container::State;
 use stack_api::event::ApiError;
 use stack_api::request::{Action, Verb};
-use stack_api::spec::{Condition, StackSpec};
+use stack_api::spec::StackSpec;
 use stack_planner::plan;
 use stack_protocol::message::{Command, Outcome as GuestOutcome};
 use stack_protocol::signal;
 
 use super::down::{backwards, remove, stop};
+use super::limit::{self, Limit};
 use super::{Outcome, one_off, pre_start, turn, wait};
 use crate::container::{Handle, vm_error};
 use crate::daemon::Daemon;
@@ -54,25 +55,32 @@ pub async fn act(
     let grace = action.timeout.map(|seconds| seconds.saturating_mul(1000));
     let down = backwards(&chosen, latest.as_ref());
     let up = || down.iter().rev();
+    let limit = Limit::new(action.wait_timeout.filter(|_| action.wait));
     let begin = async |handle: &Arc<Handle>| {
         if handle.container().state == State::Running {
             return Ok(());
         }
         share::before_start(&daemon, &progress, handle).await;
         if let Some(stack) = &latest {
-            pre_start::prepare(&daemon, &progress, stack, handle).await?;
+            pre_start::prepare(&daemon, &progress, limit, stack, handle).await?;
         }
-        start(&progress, handle).await
+        limit.within(start(&progress, handle)).await
     };
     match action.verb {
         Verb::Start => {
-            for wave in up() {
-                needed(latest.as_ref(), &chosen, wave, false, &progress).await?;
-                all_ok(wave.iter().map(&begin)).await?;
-            }
-            if action.wait {
-                ready(&chosen, action.wait_timeout).await?;
-            }
+            let all = async {
+                for wave in up() {
+                    let needed = needed(latest.as_ref(), &chosen, wave, false, &progress);
+                    limit.within(needed).await?;
+                    all_ok(wave.iter().map(&begin)).await?;
+                }
+                match action.wait {
+                    true => limit.within(ready(latest.as_ref(), &chosen)).await,
+                    false => Ok(()),
+                }
+            };
+            let done = all.await;
+            done.map_err(|error| limit::told(error, latest.as_ref(), chosen.iter()))?;
         }
         Verb::Stop => {
             for wave in &down {
@@ -105,9 +113,9 @@ pub async fn act(
             }
         }
         Verb::Pause | Verb::Unpause => {
-            for handle in &chosen {
-                freeze(&progress, handle, action.verb == Verb::Pause).await?;
-            }
+            let frozen = action.verb == Verb::Pause;
+            let all = chosen.iter();
+            all_ok(all.map(|handle| freeze(&progress, handle, frozen))).await?;
         }
     }
     Ok(())
@@ -187,25 +195,13 @@ async fn needed(
     Ok(())
 }
 
-/// Waits until all run and are healthy.
-async fn ready(chosen: &[Arc<Handle>], limit: Option<u64>) -> Outcome {
-    let all = all_ok(chosen.iter().map(async |handle: &Arc<Handle>| {
-        let condition = match handle.container().health {
-            Some(_) => Condition::ServiceHealthy,
-            None => Condition::ServiceStarted,
-        };
-        wait::reached(handle, condition).await
-    }));
-    let Some(seconds) = limit else {
-        return all.await;
-    };
-    let limit = Duration::from_secs(seconds);
-    tokio::time::timeout(limit, all).await.unwrap_or_else(|_| {
-        let message = format!("not everything was ready within {seconds} s");
-        Err(ApiError::new("wait_timeout", message).help("see `stack ps` and `stack logs`"))
-    })
+/// Waits until all are up; the first that cannot be is told at once.
+async fn ready(latest: Option<&StackSpec>, chosen: &[Arc<Handle>]) -> Outcome {
+    let all = chosen.iter().map(|handle| wait::ready(latest, handle));
+    try_join_all(all).await.map(drop)
 }
 
+/// Does all, whatever becomes of one; gives the first failure.
 async fn all_ok(jobs: impl Iterator<Item = impl Future<Output = Outcome>>) -> Outcome {
     join_all(jobs).await.into_iter().collect()
 }
@@ -221,8 +217,7 @@ async fn start(progress: &Progress, handle: &Arc<Handle>) -> Outcome {
         return Err(ApiError::new("paused", message).help(help));
     }
     progress.step("container", &container.name, "starting");
-    handle.start();
-    wait::reached(handle, Condition::ServiceStarted).await?;
+    wait::started(handle).await?;
     progress.finish("container", &container.name, "started");
     Ok(())
 }
@@ -231,36 +226,41 @@ async fn kill(progress: &Progress, chosen: &[Arc<Handle>], name: Option<&str>) -
     let name = name.unwrap_or("SIGKILL");
     let number = signal::number(name)
         .ok_or_else(|| ApiError::new("bad_signal", format!("`{name}` is not a signal")))?;
-    for handle in chosen {
-        let container = handle.container();
-        if !container.state.is_live() {
-            continue;
-        }
-        handle.tell("kill", &[("signal", number.to_string())]);
-        if number == libc::SIGKILL {
-            handle.stop(Some(0));
-            handle.stopped().await;
-        } else {
-            // As in Docker Engine: who ends it by hand does not want it back.
-            let ends = number == handle.record().stop_signal();
-            if ends {
-                handle.update(|record| record.told_to_end = true);
-            }
-            let told = tell(
-                handle,
-                Command::Signal {
-                    session: 0,
-                    signal: number,
-                },
-            )
-            .await;
-            if ends && told.is_err() {
-                handle.update(|record| record.told_to_end = false);
-            }
-            told?;
-        }
-        progress.finish("container", &container.name, "killed");
+    let all = chosen.iter();
+    all_ok(all.map(|handle| kill_one(progress, handle, number))).await
+}
+
+async fn kill_one(progress: &Progress, handle: &Arc<Handle>, number: i32) -> Outcome {
+    let container = handle.container();
+    if !container.state.is_live() {
+        return Ok(());
     }
+    handle.tell("kill", &[("signal", number.to_string())]);
+    // As in Docker Engine: who ends it by hand does not want it back.
+    let ends = number == libc::SIGKILL || number == handle.record().stop_signal();
+    // Between two runs there is nothing that could take a signal.
+    let between = container.state == State::Restarting;
+    if number == libc::SIGKILL || ends && between {
+        handle.stop(Some(0));
+        handle.stopped().await;
+    } else if !between {
+        if ends {
+            handle.update(|record| record.told_to_end = true);
+        }
+        let told = tell(
+            handle,
+            Command::Signal {
+                session: 0,
+                signal: number,
+            },
+        )
+        .await;
+        if ends && told.is_err() {
+            handle.update(|record| record.told_to_end = false);
+        }
+        told?;
+    }
+    progress.finish("container", &container.name, "killed");
     Ok(())
 }
 

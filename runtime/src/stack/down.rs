@@ -9,7 +9,7 @@ use stack_api::spec::{ServiceSpec, StackSpec};
 use stack_planner::plan;
 
 use super::{Outcome, networks, turn};
-use crate::container::{Handle, Wish, news};
+use crate::container::{Handle, Wish, console, news};
 use crate::daemon::Daemon;
 use crate::ledger::Table;
 use crate::progress::Progress;
@@ -210,6 +210,7 @@ pub(crate) async fn remove(
     let _ = std::fs::remove_file(daemon.paths.scratch(&handle.id));
     let _ = std::fs::remove_dir_all(daemon.paths.vm(&handle.id));
     crate::logs::remove(&daemon.paths.log(&handle.id));
+    console::forget(&daemon.paths, &handle.id);
     // One that stays is nobody's from now on, and goes with the next.
     let mut removed = Ok(());
     for (volume, turn) in going {

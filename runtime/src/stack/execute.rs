@@ -16,6 +16,7 @@ use stack_api::spec::Condition;
 use stack_planner::plan::{Action, Plan, Step, WaitFor};
 use tokio::sync::{OwnedMutexGuard, watch};
 
+use super::limit::{self, Limit};
 use super::rollout::{Casualties, Verdict};
 use super::{
     Outcome, create, down, images, networks, pre_start, replace, rollout, turn, update, wait,
@@ -33,6 +34,8 @@ pub(super) struct Context {
     /// What image references lead to, where it is not what the store says:
     /// reference as written → image id.
     pub images: BTreeMap<String, String>,
+    /// How long it is waited for services.
+    pub limit: Limit,
     /// Held, not read: the lock of the stack.
     pub _turn: Arc<OwnedMutexGuard<()>>,
 }
@@ -143,7 +146,7 @@ async fn one(
     for needed in &step.wait_for {
         tokio::select! {
             // It is not this step's service that failed.
-            result = condition(context, step, needed) => result.map_err(|error| Broken {
+            result = context.limit.within(condition(context, step, needed)) => result.map_err(|error| Broken {
                 error,
                 service: Some(needed.service.clone()),
             })?,
@@ -164,16 +167,17 @@ async fn one(
     } = &action
     {
         // It changes nothing, and may take long: it can be cut off.
-        let watching = rollout::watch(context, names, *monitor_ms);
-        let lost = tokio::select! {
-            lost = watching => lost,
-            _ = stop.wait_for(|failed| *failed) => return Ok(false),
+        let watching = async {
+            for (name, error) in rollout::watch(context, names, *monitor_ms).await {
+                settle(context, casualties, &action, &name, error)?;
+            }
+            tokio::time::sleep(Duration::from_millis(*delay_ms)).await;
+            Ok(true)
         };
-        for (name, error) in lost {
-            settle(context, casualties, &action, &name, error)?;
-        }
-        tokio::time::sleep(Duration::from_millis(*delay_ms)).await;
-        return Ok(true);
+        return tokio::select! {
+            watched = context.limit.within(watching) => Ok(watched?),
+            _ = stop.wait_for(|failed| *failed) => Ok(false),
+        };
     }
     let (worker, job) = (Arc::clone(context), action.clone());
     let result = match tokio::spawn(async move { worker.act(&job).await }).await {
@@ -200,6 +204,9 @@ fn settle(
     name: &str,
     error: ApiError,
 ) -> Result<bool, ApiError> {
+    if limit::is_over(&error) {
+        return Err(error);
+    }
     match casualties.add(action, name) {
         Verdict::Tolerated => {
             context
@@ -370,16 +377,17 @@ impl Context {
 
     async fn start(&self, service: &str, name: &str) -> Outcome {
         let handle = self.find(name)?;
-        pre_start::prepare(&self.daemon, &self.progress, &self.request.spec, &handle).await?;
+        let (daemon, spec) = (&self.daemon, &self.request.spec);
+        pre_start::prepare(daemon, &self.progress, self.limit, spec, &handle).await?;
         self.progress.step("container", name, "starting");
-        handle.start();
-        let started = wait::reached(&handle, Condition::ServiceStarted);
-        turn::while_wanted(&self.progress, started)
-            .await
-            .map_err(|mut error| {
+        let started = async {
+            let started = turn::while_wanted(&self.progress, wait::started(&handle)).await;
+            started.map_err(|mut error| {
                 error.message = format!("service {service}: {}", error.message);
                 error
-            })?;
+            })
+        };
+        self.limit.within(started).await?;
         self.progress.finish("container", name, "started");
         Ok(())
     }

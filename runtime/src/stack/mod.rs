@@ -10,6 +10,7 @@ mod down;
 mod execute;
 mod history;
 mod images;
+mod limit;
 mod networks;
 mod observe;
 mod one_off;
@@ -47,7 +48,7 @@ pub use places::Placed;
 pub use rollback::{plan_rollback, rollback};
 pub use traffic::net_stats;
 pub use up::{plan, up};
-pub use wait::reached;
+pub use wait::{reached, started};
 
 use stack_api::event::ApiError;
 

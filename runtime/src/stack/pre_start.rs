@@ -12,6 +12,7 @@ use stack_api::hook::PreStart;
 use stack_api::spec::{Condition, HealthCheckSpec, Restart, ServiceSpec, StackSpec};
 
 use super::images::{self, PullOrder, Wanted};
+use super::limit::Limit;
 use super::{Outcome, create, down, turn, wait};
 use crate::container::{Handle, Record};
 use crate::daemon::Daemon;
@@ -26,6 +27,7 @@ use crate::progress::Progress;
 pub(super) async fn prepare(
     daemon: &Arc<Daemon>,
     progress: &Progress,
+    limit: Limit,
     stack: &StackSpec,
     handle: &Arc<Handle>,
 ) -> Outcome {
@@ -49,7 +51,7 @@ pub(super) async fn prepare(
                 true => format!("{}-pre_start-{n}", record.container.name),
                 false => format!("{}-{service}-pre_start-{n}", stack.name),
             };
-            one(daemon, progress, stack, &record.spec, hook, &name).await?;
+            one(daemon, progress, limit, stack, &record.spec, hook, &name).await?;
         }
     }
     handle.update(|record| record.prepared = Some(key));
@@ -70,6 +72,7 @@ fn key(record: &Record) -> String {
 async fn one(
     daemon: &Arc<Daemon>,
     progress: &Progress,
+    limit: Limit,
     stack: &StackSpec,
     service: &ServiceSpec,
     hook: &PreStart,
@@ -110,7 +113,7 @@ async fn one(
     progress.step("container", name, "running");
     handle.start();
     let ended = wait::reached(&handle, Condition::ServiceCompletedSuccessfully);
-    if let Err(error) = turn::while_wanted(progress, ended).await {
+    if let Err(error) = limit.within(turn::while_wanted(progress, ended)).await {
         let container = handle.container();
         let why = match (&container.error, container.exit_code) {
             (Some(why), _) => format!("failed: {why}"),

@@ -2,6 +2,7 @@
 //! what it means when some fail.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -96,7 +97,7 @@ pub(super) async fn watch(
     let results = join_all(all.map(|handle| async move {
         let name = handle.container().name;
         context.progress.step("container", &name, "waiting");
-        wait::ready(&context.request.spec, handle)
+        wait::ready(Some(&context.request.spec), handle)
             .await
             .map_err(|error| (name.clone(), error))?;
         let began = handle.container();
@@ -137,7 +138,7 @@ pub(super) async fn watch(
 const WORDS: usize = 5;
 
 /// The last output of the service's containers that do not run well.
-pub(super) fn last_words(context: &Context, service: &str) -> Vec<String> {
+pub(super) async fn last_words(context: &Context, service: &str) -> Vec<String> {
     let handles = context.daemon.replicas(&context.request.spec.name);
     let mut words = Vec::new();
     for handle in handles {
@@ -146,16 +147,24 @@ pub(super) fn last_words(context: &Context, service: &str) -> Vec<String> {
         if container.service != service || well {
             continue;
         }
-        let mut reader = logs::Reader::open(&context.daemon.paths.log(&handle.id));
-        let mut lines: VecDeque<String> = VecDeque::new();
-        while let Some(entry) = reader.next_entry() {
-            lines.push_back(entry.text());
-            if lines.len() > WORDS {
-                lines.pop_front();
-            }
-        }
+        let log = context.daemon.paths.log(&handle.id);
+        // All of it is read.
+        let lines = tokio::task::spawn_blocking(move || last_lines(&log)).await;
         let name = &container.name;
-        words.extend(lines.into_iter().map(|line| format!("{name} said: {line}")));
+        let lines = lines.unwrap_or_default().into_iter();
+        words.extend(lines.map(|line| format!("{name} said: {line}")));
     }
     words
+}
+
+fn last_lines(log: &Path) -> VecDeque<String> {
+    let mut reader = logs::Reader::open(log);
+    let mut lines = VecDeque::new();
+    while let Some(entry) = reader.next_entry() {
+        lines.push_back(entry.text());
+        if lines.len() > WORDS {
+            lines.pop_front();
+        }
+    }
+    lines
 }

@@ -1,10 +1,9 @@
 //! `up`: pull, look, plan, carry the plan out, and wait when asked to.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
-use futures_util::future::join_all;
+use futures_util::future::{join_all, try_join_all};
 use stack_api::build::{Build, BuildSpec, BuildWhen};
 use stack_api::event::ApiError;
 use stack_api::history::Definition;
@@ -16,9 +15,9 @@ use tokio::sync::OwnedMutexGuard;
 
 use super::execute::{self, Context};
 use super::images::{self, PullOrder, Wanted};
+use super::limit::{self, Limit};
 use super::observe::observe;
 use super::{Outcome, build, history, networks, resources, rollback, rollout, turn, wait};
-use crate::container::Handle;
 use crate::daemon::Daemon;
 use crate::ledger::Table;
 use crate::progress::Progress;
@@ -105,6 +104,7 @@ async fn remove_orphans(
         progress,
         request: order.request,
         images: order.images,
+        limit: Limit::default(),
         _turn: Arc::new(turn),
     };
     let done = execute::execute(&context, &plan).await;
@@ -205,11 +205,22 @@ pub(super) async fn carry_out(
     let context = Context {
         daemon,
         progress,
+        limit: Limit::new(request.wait_timeout.filter(|_| request.wait)),
         request,
         images,
         _turn: Arc::new(turn),
     };
+    let late = |error| {
+        let handles = context.daemon.replicas(&project);
+        let chosen = handles
+            .iter()
+            .filter(|handle| selected.contains(&handle.container().service));
+        limit::told(error, Some(&context.request.spec), chosen)
+    };
     if let Err(broken) = execute::execute(&context, &plan).await {
+        if limit::is_over(&broken.error) {
+            return Err(late(broken.error));
+        }
         let service = broken.service.unwrap_or_default();
         let guard = plan.rollouts.get(&service);
         let back = guard.is_some_and(|guard| guard.failure_action == FailureAction::Rollback);
@@ -231,7 +242,7 @@ pub(super) async fn carry_out(
         ledger.put(Table::Worked, &project, &project, &worked)?;
     }
     if context.request.wait {
-        wait_all(&context, &selected).await?;
+        wait_all(&context, &selected).await.map_err(late)?;
     }
     history::note(&context, by)
 }
@@ -257,7 +268,7 @@ async fn go_back(
         error.message
     ));
     // Its container goes, and its log with it.
-    for line in rollout::last_words(context, service) {
+    for line in rollout::last_words(context, service).await {
         context.progress.warn(line);
     }
     let restored = async {
@@ -277,6 +288,7 @@ async fn go_back(
         let context = Context {
             request: order.request,
             images: order.images,
+            limit: Limit::default(),
             ..context.clone()
         };
         execute::execute(&context, &plan)
@@ -395,39 +407,16 @@ fn pulls(request: &Up, plan: &Plan) -> BTreeSet<(Wanted, PullOrder)> {
 async fn wait_all(context: &Context, selected: &BTreeSet<String>) -> Outcome {
     let spec = &context.request.spec;
     let handles = context.daemon.replicas(&spec.name);
-    let mut chosen = handles.iter().collect::<Vec<_>>();
-    chosen.retain(|handle| selected.contains(&handle.container().service));
-    let done = Mutex::new(BTreeSet::new());
-    let all = join_all(chosen.iter().map(|handle| async {
+    let chosen = handles
+        .iter()
+        .filter(|handle| selected.contains(&handle.container().service));
+    let all = try_join_all(chosen.map(|handle| async {
         let name = handle.container().name;
         context.progress.step("container", &name, "waiting");
-        wait::ready(spec, handle).await?;
+        wait::ready(Some(spec), handle).await?;
         let status = wait::status(&handle.container());
         context.progress.finish("container", &name, status);
-        let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
-        done.insert(handle.id.clone());
         Ok(())
     }));
-    let first_failure = async { all.await.into_iter().collect::<Outcome>() };
-    let Some(seconds) = context.request.wait_timeout else {
-        return first_failure.await;
-    };
-    let outcome = tokio::time::timeout(Duration::from_secs(seconds), first_failure).await;
-    outcome.unwrap_or_else(|_| {
-        let done = done.lock().unwrap_or_else(PoisonError::into_inner);
-        chosen.retain(|handle| !done.contains(&handle.id));
-        Err(timed_out(spec, &chosen, seconds))
-    })
-}
-
-fn timed_out(spec: &StackSpec, late: &[&Arc<Handle>], seconds: u64) -> ApiError {
-    let late: Vec<String> = late
-        .iter()
-        .filter_map(|handle| wait::not_ready(spec, handle))
-        .collect();
-    let message = format!(
-        "not everything was ready within {seconds} s: {}",
-        late.join("; ")
-    );
-    ApiError::new("wait_timeout", message).help("see `stack ps` and `stack logs`")
+    context.limit.within(all).await.map(drop)
 }

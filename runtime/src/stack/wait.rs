@@ -14,9 +14,34 @@ use crate::container::{Handle, NEVER_RAN, Record};
 /// # Errors
 /// It cannot reach it any more.
 pub async fn reached(handle: &Arc<Handle>, condition: Condition) -> Result<(), ApiError> {
+    until(handle, condition, false).await
+}
+
+/// Starts a container and waits until it has come to that.
+///
+/// # Errors
+/// It cannot be started, or that was called off.
+pub async fn started(handle: &Arc<Handle>) -> Result<(), ApiError> {
+    handle.start();
+    until(handle, Condition::ServiceStarted, true).await
+}
+
+/// `begun`: its start has been asked for.
+async fn until(
+    handle: &Arc<Handle>,
+    condition: Condition,
+    mut begun: bool,
+) -> Result<(), ApiError> {
     let mut changes = handle.changes();
     loop {
-        let verdict = judge(handle, &changes.borrow_and_update(), condition);
+        let verdict = {
+            let record = changes.borrow_and_update();
+            begun |= record.container.state.is_live();
+            match is_called_off(&record, begun) {
+                true => Some(Err(called_off(&record.container))),
+                false => judge(handle, &record, condition),
+            }
+        };
         match verdict {
             Some(result) => return result,
             None => {
@@ -26,6 +51,22 @@ pub async fn reached(handle: &Arc<Handle>, condition: Condition) -> Result<(), A
             }
         }
     }
+}
+
+/// Its start is not wanted any more, and nothing came of it.
+fn is_called_off(record: &Record, begun: bool) -> bool {
+    let container = &record.container;
+    let settled = match container.state {
+        State::Created => begun,
+        State::Exited => container.exit_code.is_none(),
+        _ => false,
+    };
+    settled && !record.wanted
+}
+
+fn called_off(container: &Container) -> ApiError {
+    let message = format!("{} was stopped while it was starting", container.name);
+    ApiError::new("service_failed", message)
 }
 
 fn judge(handle: &Handle, record: &Record, condition: Condition) -> Option<Result<(), ApiError>> {
@@ -86,8 +127,8 @@ fn is_job(spec: &StackSpec, service: &str) -> bool {
 
 /// What `--wait` waits for: the good end of what others need the end of,
 /// whatever its health check said meanwhile, and that all else is up.
-pub(super) async fn ready(spec: &StackSpec, handle: &Arc<Handle>) -> Result<(), ApiError> {
-    match is_job(spec, &handle.container().service) {
+pub(super) async fn ready(spec: Option<&StackSpec>, handle: &Arc<Handle>) -> Result<(), ApiError> {
+    match spec.is_some_and(|spec| is_job(spec, &handle.container().service)) {
         true => reached(handle, Condition::ServiceCompletedSuccessfully).await,
         false => up(handle).await,
     }
@@ -153,11 +194,14 @@ pub(super) fn not_up(handle: &Handle) -> Option<String> {
 }
 
 /// The same for what [`ready`] waits for.
-pub(super) fn not_ready(spec: &StackSpec, handle: &Handle) -> Option<String> {
+pub(super) fn not_ready(spec: Option<&StackSpec>, handle: &Handle) -> Option<String> {
     let container = handle.container();
-    match is_job(spec, &container.service) && container.state == State::Running {
-        true => Some(format!("{} has not completed yet", container.name)),
-        false => not_up(handle),
+    let is_job = spec.is_some_and(|spec| is_job(spec, &container.service));
+    match container.state {
+        State::Running if is_job => Some(format!("{} has not completed yet", container.name)),
+        // Its end was a good one, or the reason for another error.
+        State::Exited => None,
+        _ => not_up(handle),
     }
 }
 

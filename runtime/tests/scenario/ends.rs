@@ -40,11 +40,65 @@ async fn a_start_is_called_off_while_the_vm_boots() {
     let mut slow = service("slow", &["serve"], &[]);
     slow.stop_grace_period_ms = Some(3_600_000);
     let shop = world.stack(vec![slow]);
-    let up = tokio::time::timeout(Duration::from_millis(500), world.up(&shop)).await;
-    assert!(up.is_err(), "{up:?}");
+    let stop_at_once = Action {
+        timeout: Some(0),
+        ..action(Verb::Stop)
+    };
+    let stop = async || {
+        while world.containers().is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        world
+            .until("slow", |container| container.pid.is_some())
+            .await;
+        soon(world.act(stop_at_once.clone())).await.unwrap();
+        let container = world.container("slow");
+        assert_eq!((container.pid, container.error), (None, None));
+        (container.state, container.exit_code)
+    };
+    // Whoever waits for it is told, and nothing is left of it.
+    let (up, end) = soon(async { tokio::join!(world.up(&shop), stop()) }).await;
+    let error = up.unwrap_err();
+    assert!(error.message.contains("stopped while it was"), "{error}");
+    assert_eq!(end, (State::Created, None));
+    // The same when it has run before.
+    world.up(&shop).await.unwrap();
     soon(world.act(action(Verb::Stop))).await.unwrap();
-    let container = world.container("slow");
-    assert_eq!((container.state, container.pid), (State::Dead, None));
+    let before = world.container("slow").finished_ms;
+    world.fake().hang_next_boot();
+    let (up, end) = soon(async { tokio::join!(world.up(&shop), stop()) }).await;
+    assert!(up.unwrap_err().message.contains("stopped while it was"));
+    assert_eq!(end, (State::Exited, None));
+    assert_eq!(world.container("slow").finished_ms, before);
+}
+
+#[tokio::test]
+async fn what_is_between_two_runs_is_ended_by_a_signal() {
+    let world = World::new().await;
+    let mut crashing = service("crashing", &["exit", "1"], &[]);
+    crashing.restart = Restart::Always;
+    crashing.retry.delay_ms = Some(3_600_000);
+    let shop = world.stack(vec![crashing, service("web", &["serve"], &[])]);
+    world.up(&shop).await.unwrap();
+    world
+        .until("crashing", |c| c.state == State::Restarting)
+        .await;
+    let kill = |signal: &str| Action {
+        signal: Some(signal.to_owned()),
+        ..action(Verb::Kill)
+    };
+    // It is nobody's.
+    soon(world.act(kill("HUP"))).await.unwrap();
+    assert_eq!(world.container("crashing").state, State::Restarting);
+    world.until("web", |c| c.state == State::Exited).await;
+    world.act(action(Verb::Start)).await.unwrap();
+    world
+        .until("crashing", |c| c.state == State::Restarting)
+        .await;
+    soon(world.act(kill("TERM"))).await.unwrap();
+    let ended = world.until("crashing", |c| c.state == State::Exited).await;
+    assert_eq!((ended.exit_code, ended.next_start_ms), (Some(1), None));
+    world.until("web", |c| c.exit_code == Some(143)).await;
 }
 
 #[tokio::test]

@@ -49,7 +49,8 @@ pub(super) async fn follow(
                 }
             };
             let Some(line) = line else { break };
-            query.since_ns = Some(line.time_ns.saturating_add(1));
+            // Those of several containers do not come in order.
+            query.since_ns = query.since_ns.max(Some(line.time_ns.saturating_add(1)));
             printer.line(&line)?;
         }
         printer.flush()?;

@@ -21,6 +21,12 @@ pub(super) struct Wanted {
     pub pattern: Option<Regex>,
 }
 
+/// Asks whether there is a client yet.
+pub(super) type IsWanted<'a> = &'a dyn Fn() -> bool;
+
+/// It is asked after so many entries, which may all be passed over.
+const ASKED: u32 = 1000;
+
 impl Wanted {
     fn fits(&self, entry: &Entry) -> bool {
         entry.time_ns >= self.since
@@ -39,6 +45,8 @@ pub(super) struct Follower {
     wanted: Arc<Wanted>,
     /// Lines that have been read and are wanted.
     ready: VecDeque<Entry>,
+    /// Entries that were read.
+    read: u32,
 }
 
 impl Follower {
@@ -48,15 +56,29 @@ impl Follower {
             reader: Reader::open(path),
             wanted,
             ready: VecDeque::new(),
+            read: 0,
         }
     }
 
+    /// `Some(None)`: nothing new for now. `None`: the client has gone.
+    #[expect(clippy::option_option, reason = "`?` is for the client")]
+    fn next_entry(&mut self, wanted: IsWanted) -> Option<Option<Entry>> {
+        self.read = self.read.wrapping_add(1);
+        let asks = self.read.is_multiple_of(ASKED);
+        (!asks || wanted()).then(|| self.reader.next_entry())
+    }
+
     /// Passes over all but the last lines. What has no end is one of them when
-    /// no more will come.
-    pub(super) fn skip_to_tail(&mut self, tail: Option<u64>, no_more: bool) {
-        let Some(keep) = tail else { return };
+    /// no more will come. `None`: the client has gone.
+    pub(super) fn skip_to_tail(
+        &mut self,
+        tail: Option<u64>,
+        no_more: bool,
+        wanted: IsWanted,
+    ) -> Option<()> {
+        let Some(keep) = tail else { return Some(()) };
         let keep = usize::try_from(keep).unwrap_or(usize::MAX);
-        while let Some(entry) = self.reader.next_entry() {
+        while let Some(entry) = self.next_entry(wanted)? {
             if self.wanted.fits(&entry) {
                 self.ready.push_back(entry);
                 if self.ready.len() > keep {
@@ -69,17 +91,21 @@ impl Follower {
             let too_many = self.ready.len().saturating_sub(keep);
             self.ready.drain(..too_many);
         }
+        Some(())
     }
 
-    /// The time of the next line, if there is one.
-    pub(super) fn peek(&mut self) -> Option<u64> {
+    /// The time of the next line, if there is one. `None`: the client has gone.
+    #[expect(clippy::option_option, reason = "`?` is for the client")]
+    pub(super) fn peek(&mut self, wanted: IsWanted) -> Option<Option<u64>> {
         while self.ready.is_empty() {
-            let entry = self.reader.next_entry()?;
+            let Some(entry) = self.next_entry(wanted)? else {
+                return Some(None);
+            };
             if self.wanted.fits(&entry) {
                 self.ready.push_back(entry);
             }
         }
-        self.ready.front().map(|entry| entry.time_ns)
+        Some(self.ready.front().map(|entry| entry.time_ns))
     }
 
     /// The next line, after [`peek`](Self::peek).

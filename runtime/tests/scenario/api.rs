@@ -1,0 +1,150 @@
+//! The API server: who reads long logs keeps nobody waiting, and who waits hears of
+//! the end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use stack_api::container::State;
+use stack_api::request::{Action, Verb};
+use stack_api::run::Attach;
+use stack_protocol::log::{Record, Stream};
+use stack_runtime::logs::{Limits, Writer};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+
+use crate::locks::{action, soon};
+use crate::world::{World, service};
+
+/// Its service has ended; its log has so many lines.
+async fn spoken(lines: u64, text: &str) -> World {
+    let world = World::new().await;
+    let shop = world.stack(vec![service("web", &["exit", "0"], &[])]);
+    world.up(&shop).await.unwrap();
+    world.until("web", |c| c.state == State::Exited).await;
+    let path = world.daemon.paths.log(&world.container("web").id);
+    let limits = Limits {
+        size: u64::MAX,
+        files: 1,
+    };
+    let mut writer = Writer::open(&path, limits, false).unwrap();
+    for sequence in 1..=lines {
+        let record = Record {
+            sequence,
+            time_ns: sequence,
+            stream: Stream::Stdout,
+            partial: false,
+            data: format!("{text}{sequence}").into_bytes(),
+        };
+        writer.append(&record).unwrap();
+    }
+    writer.flush().unwrap();
+    tokio::spawn(stack_runtime::api::serve(Arc::clone(&world.daemon)));
+    world
+}
+
+async fn client(world: &World) -> UnixStream {
+    loop {
+        match UnixStream::connect(&world.daemon.paths.socket).await {
+            Ok(client) => return client,
+            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+    }
+}
+
+async fn ask(world: &World, query: &str) -> UnixStream {
+    let mut client = client(world).await;
+    let request = format!("GET /v1/stacks/shop/logs?{query} HTTP/1.0\r\nHost: x\r\n\r\n");
+    client.write_all(request.as_bytes()).await.unwrap();
+    client
+}
+
+/// The texts of the lines.
+async fn answer(world: &World, query: &str) -> Vec<String> {
+    let mut answer = String::new();
+    let mut client = ask(world, query).await;
+    soon(client.read_to_string(&mut answer)).await.unwrap();
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    let line = |line: &str| serde_json::from_str::<stack_api::logs::LogLine>(line);
+    body.lines().map(|text| line(text).unwrap().line).collect()
+}
+
+#[tokio::test]
+async fn all_lines_come_in_order() {
+    let world = spoken(3000, "some line or other, number ").await;
+    let all = answer(&world, "").await;
+    assert_eq!(all.len(), 3000);
+    assert!(all[0].ends_with(" 1") && all[2999].ends_with(" 3000"));
+    assert_eq!(answer(&world, "tail=2").await, all[2998..]);
+    assert_eq!(answer(&world, "grep=299[78]").await, all[2996..2998]);
+    assert_eq!(answer(&world, "follow=true").await, all);
+}
+
+#[tokio::test]
+async fn others_have_their_turn_meanwhile() {
+    let world = spoken(100_000, "nothing that anybody looks for ").await;
+    for query in ["grep=nosuch", "tail=1"] {
+        let mut turns = 0;
+        let others = async {
+            loop {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                turns += 1;
+            }
+        };
+        tokio::select! {
+            lines = answer(&world, query) => assert!(lines.len() < 2),
+            () = others => {}
+        }
+        assert!(turns > 5, "{query}: {turns}");
+    }
+}
+
+#[tokio::test]
+async fn long_lines_do_not_pile_up_for_who_does_not_read() {
+    let world = spoken(24, &"x".repeat(1 << 20)).await;
+    let path = world.daemon.paths.log(&world.container("web").id);
+    let mut client = ask(&world, "").await;
+    client.read_u8().await.unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    // What is read later has not been read yet.
+    std::fs::File::options()
+        .write(true)
+        .open(path)
+        .unwrap()
+        .set_len(0)
+        .unwrap();
+    let mut rest = Vec::new();
+    soon(client.read_to_end(&mut rest)).await.unwrap();
+    assert!(rest.len() < 12 << 20, "{}", rest.len());
+}
+
+#[tokio::test]
+async fn who_runs_something_hears_that_it_was_stopped_while_it_started() {
+    let world = spoken(1, "").await;
+    world.fake().hang_next_boot();
+    let attach = Attach {
+        service: "web".to_owned(),
+        start: true,
+        ..Attach::default()
+    };
+    let body = serde_json::to_string(&attach).unwrap();
+    let request = format!(
+        "POST /v1/stacks/shop/attach HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\n\
+         Upgrade: stack-exec/1\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut client = client(&world).await;
+    client.write_all(request.as_bytes()).await.unwrap();
+    world.until("web", |c| c.pid.is_some()).await;
+    let stop = Action {
+        timeout: Some(0),
+        ..action(Verb::Stop)
+    };
+    soon(world.act(stop)).await.unwrap();
+    let mut said = Vec::new();
+    soon(client.read_to_end(&mut said)).await.unwrap();
+    let said = String::from_utf8_lossy(&said);
+    assert!(
+        said.contains("it was stopped while it was starting"),
+        "{said}"
+    );
+}
