@@ -184,6 +184,8 @@ impl Watching {
             };
             let began = Instant::now();
             changed |= self.files.have_changed();
+            // Their directories may be others now.
+            self.files.watch(&mut events);
             let unsure = match burst.goes_on {
                 true => Vec::new(),
                 false => too_early(&burst, &trees).await,
@@ -395,9 +397,14 @@ impl Watching {
     }
 }
 
-/// What of a burst is gone, and may come back in a moment: all of it waits, for it
-/// is one. Waits a part of the time.
+/// What of a burst is gone, and may come back in a moment, or is half of a file: all of
+/// it waits, for it is one. Waits a part of the time.
 async fn too_early(burst: &Burst, trees: &[Tree]) -> Vec<PathBuf> {
+    let wanted = |path: &&PathBuf| trees.iter().any(|tree| tree.wants(path));
+    let half: Vec<_> = burst.open.iter().filter(wanted).cloned().collect();
+    if !half.is_empty() {
+        return half;
+    }
     let known = |path: &Path| trees.iter().any(|tree| tree.knows(path));
     let mut unsure: Vec<_> = burst
         .paths

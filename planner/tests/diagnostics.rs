@@ -187,6 +187,12 @@ fn every_code_and_its_place() {
             "'1:2'",
         ),
         (
+            codes::FOREIGN_PLATFORM,
+            service("platform: linux/s390x"),
+            &[],
+            "platform",
+        ),
+        (
             codes::SWALLOWED_LINE,
             "services:\n  a:\n    image: i\n    command:\n    - a\n      - b\n".into(),
             &[],

@@ -52,6 +52,9 @@ fn mounts_are_of_one_type() {
         ignored
     );
     assert!(mount("type: tmpfs, tmpfs: {size: 1m}").is_empty());
+    // Once is enough.
+    let labelled = "services: {a: {image: i, volumes: ['data:/x:z']}}\nvolumes: {data: {}}";
+    assert_eq!(found(labelled), ignored);
     assert_eq!(mount("type: volume, volume: {labels: {a: b}}"), ignored);
     let volume = |options: &str| {
         found(&format!(
@@ -83,7 +86,8 @@ fn programs_for_another_processor_are_told() {
         ],
         false => ["linux/amd64", "linux/x86_64", "linux/amd64/v2", "linux/386"],
     };
-    for platform in own {
+    let alone = [own[0], own[1]].map(|name| name.replace("linux/", "").to_uppercase());
+    for platform in own.iter().copied().chain(alone.iter().map(String::as_str)) {
         assert!(
             service(&format!("platform: {platform}")).is_empty(),
             "{platform}"

@@ -107,6 +107,7 @@ impl Watch {
                     match self.plan(context, &client, &request, &project).await {
                         Ok(false) => {
                             in_force = request.builds;
+                            watching.build_as(in_force.clone());
                             None
                         }
                         Ok(true) if self.apply => Some(request),

@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use stack_protocol::sync::{Item, Kind, MOST_TOLD, Outcome};
-use stack_sync::{Change, Step};
+use stack_sync::{Change, Failure, Step};
 
 use super::batch::{Batch, Copied, Stamps};
 use super::session::{Session, lost};
@@ -91,16 +91,17 @@ impl Open {
         }
         let mut steps = steps(changes, written);
         if !steps.is_empty() {
-            let outcome = self
+            let (outcome, left_out) = self
                 .session
                 .apply(&copying.root, &copying.target, &mut steps)
                 .await
                 .map_err(lost)?;
-            known.note(steps, &outcome, written);
+            known.note(steps, (&outcome, &left_out), written);
             sum.written = sum.written.max(outcome.written);
             sum.removed = sum.removed.max(outcome.removed);
             sum.conflicts.extend(outcome.conflicts);
             sum.failures.extend(outcome.failures);
+            sum.failures.extend(left_out);
         }
         known.current = true;
         let unwritten = |change: &Change| known.unwritten.contains_key(&change.path);
@@ -121,8 +122,13 @@ impl Known {
             .collect()
     }
 
-    /// Notes what came of a batch.
-    fn note(&mut self, steps: Vec<Step>, outcome: &Outcome, written: &mut Stamps) {
+    /// Notes what came of a batch. `left_out`: what was not sent.
+    fn note(
+        &mut self,
+        steps: Vec<Step>,
+        (outcome, left_out): (&Outcome, &[Failure]),
+        written: &mut Stamps,
+    ) {
         let failures = &outcome.failures;
         // The rest of the failures is not told, or a guest from before an upgrade
         // has put nothing into its place.
@@ -130,7 +136,8 @@ impl Known {
         let every = nothing
             || failures.len() >= MOST_TOLD
             || failures.iter().any(|(path, _)| path.is_empty());
-        let failed: HashSet<&str> = failures.iter().map(|(path, _)| path.as_str()).collect();
+        let failed = failures.iter().chain(left_out);
+        let failed: HashSet<&str> = failed.map(|(path, _)| path.as_str()).collect();
         for step in steps {
             if every || failed.contains(step.path.as_str()) {
                 self.unwritten.insert(step.path, step.now);
@@ -237,14 +244,24 @@ mod tests {
         let mut written = Stamps::new();
         known.note(
             vec![step("a"), step("b"), step("c")],
-            &outcome(&["a", "c"]),
+            (&outcome(&["a", "c"]), &[]),
             &mut written,
         );
         assert_eq!(paths(&known, &[change("c"), change("x")]), ["a", "c", "x"]);
-        known.note(vec![step("a")], &outcome(&[]), &mut written);
+        known.note(vec![step("a")], (&outcome(&[]), &[]), &mut written);
         assert_eq!(paths(&known, &[]), ["c"]);
+        // What was not sent says nothing of the rest.
+        let none = Outcome::default();
+        let left_out = [("x".to_owned(), "it cannot be read".to_owned())];
+        known.note(vec![step("x"), step("y")], (&none, &left_out), &mut written);
+        assert_eq!(paths(&known, &[]), ["c", "x"]);
+        known.note(vec![step("x")], (&outcome(&[]), &[]), &mut written);
         // The target itself: nothing of it is there.
-        known.note(vec![step("b"), step("c")], &outcome(&[""]), &mut written);
+        known.note(
+            vec![step("b"), step("c")],
+            (&outcome(&[""]), &[]),
+            &mut written,
+        );
         assert_eq!(paths(&known, &[]), ["b", "c"]);
     }
 }

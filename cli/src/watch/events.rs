@@ -1,7 +1,6 @@
 //! What the system tells about changed files, collected into bursts.
 
 use std::collections::HashMap;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,7 +17,7 @@ const QUIET: Duration = Duration::from_millis(8);
 const QUIET_LARGE: Duration = Duration::from_millis(80);
 /// …which is one of more paths than this…
 const LARGE: usize = 16;
-/// …but not before what is written to was closed, or is open for so long…
+/// What is written to and not closed is half of a file for so long at most.
 const OPEN: Duration = Duration::from_millis(500);
 /// …and every burst after this time.
 const LONGEST: Duration = Duration::from_secs(2);
@@ -69,6 +68,8 @@ pub(super) struct Burst {
     pub(super) paths: HashMap<PathBuf, Instant>,
     /// Everything may have changed.
     pub(super) everything: bool,
+    /// Those of the paths that are half of a file perhaps.
+    pub(super) open: Vec<PathBuf>,
 }
 
 impl Events {
@@ -186,17 +187,22 @@ impl Events {
                     goes_on: true,
                     paths,
                     everything: false,
+                    open: Vec::new(),
                 };
             }
         }
         self.last = None;
         self.large = false;
         self.parted = None;
+        let now = Instant::now();
+        let half = self.open.iter().filter(|(_, at)| now < **at + OPEN);
+        let open = half.map(|(path, _)| path.clone()).collect();
         Burst {
             began: self.first.take().unwrap_or_else(Instant::now),
             goes_on: false,
             paths: std::mem::take(&mut self.dirty),
             everything: std::mem::take(&mut self.lost),
+            open,
         }
     }
 
@@ -246,11 +252,7 @@ impl Events {
 
     fn end(&self) -> Option<Instant> {
         let quiet = if self.large { QUIET_LARGE } else { QUIET };
-        let mut end = self.last? + quiet;
-        if let Some(at) = self.open.values().max() {
-            end = end.max(*at + OPEN);
-        }
-        Some(end.min(self.first? + LONGEST))
+        Some((self.last? + quiet).min(self.first? + LONGEST))
     }
 
     fn take(&mut self, event: notify::Event) {
@@ -278,7 +280,7 @@ impl Events {
             if removed && self.watched.contains_key(&path) {
                 self.leave(&path);
             }
-            let opened = !removed && is_opened(&path, event.kind);
+            let opened = !removed && is_opened(event.kind);
             for name in names {
                 if removed {
                     self.open.remove(&name);
@@ -340,18 +342,10 @@ impl Events {
     }
 }
 
-/// Is it a file that somebody writes to, and closes when it is done?
-fn is_opened(path: &Path, kind: EventKind) -> bool {
-    match kind {
-        // Nobody tells of it elsewhere.
-        _ if !cfg!(target_os = "linux") => false,
-        EventKind::Modify(ModifyKind::Data(_)) => true,
-        // Not links, and further names of a file.
-        EventKind::Create(_) => path
-            .symlink_metadata()
-            .is_ok_and(|meta| meta.is_file() && meta.nlink() == 1),
-        _ => false,
-    }
+/// Has somebody written to it who closes it when it is done? Elsewhere than on Linux
+/// nobody tells of that.
+fn is_opened(kind: EventKind) -> bool {
+    cfg!(target_os = "linux") && matches!(kind, EventKind::Modify(ModifyKind::Data(_)))
 }
 
 /// The links on the way to `path`, and on the ways to what they lead to.
@@ -434,6 +428,21 @@ fn limit(name: &str) -> String {
 mod tests {
     use super::*;
 
+    /// Waits until all of these are told, in one burst or several.
+    async fn told<const N: usize>(events: &mut Events, mut paths: [PathBuf; N]) {
+        let all = async {
+            while !paths.iter().all(|path| path.as_os_str().is_empty()) {
+                let burst = events.burst().await;
+                let told = paths
+                    .iter_mut()
+                    .filter(|path| burst.paths.contains_key(*path));
+                told.for_each(PathBuf::clear);
+            }
+        };
+        let within = tokio::time::timeout(Duration::from_secs(30), all).await;
+        assert!(within.is_ok(), "{paths:?} are not told");
+    }
+
     /// As if all of it had happened earlier.
     fn age(events: &mut Events) {
         let at = events.dirty.values_mut();
@@ -443,33 +452,32 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[tokio::test]
-    async fn what_is_written_to_is_waited_for_until_it_is_closed() {
+    async fn what_is_written_to_is_half_of_a_file_until_it_is_closed() {
         use notify::event::{CreateKind, DataChange};
         let dir = tempfile::tempdir().unwrap();
-        let (path, link) = (dir.path().join("a"), dir.path().join("link"));
-        std::fs::write(&path, "half").unwrap();
-        std::os::unix::fs::symlink("a", &link).unwrap();
+        let path = dir.path().join("a");
         let mut events = Events::new().unwrap();
-        let tell = |events: &mut Events, kind: EventKind, path: &Path| {
-            events.take(notify::Event::new(kind).add_path(path.to_path_buf()));
-            events.end().unwrap() - events.first.unwrap()
+        let tell = |events: &mut Events, kind: EventKind| {
+            events.take(notify::Event::new(kind).add_path(path.clone()));
         };
-        let made = EventKind::Create(CreateKind::File);
         let written = EventKind::Modify(ModifyKind::Data(DataChange::Any));
         let closed = EventKind::Access(AccessKind::Close(AccessMode::Write));
-        assert!(tell(&mut events, made, &link) < OPEN);
-        assert!(tell(&mut events, made, &path) >= OPEN);
-        assert!(tell(&mut events, closed, &link) >= OPEN);
-        // Quiet begins with the last change.
-        tell(&mut events, closed, &path);
-        assert_eq!(events.end(), events.last.map(|last| last + QUIET));
-        assert!(tell(&mut events, written, &path) >= OPEN);
+        // A lock, perhaps: nothing was written.
+        tell(&mut events, EventKind::Create(CreateKind::File));
+        assert!(events.burst().await.open.is_empty());
+        tell(&mut events, written);
+        let half = events.burst().await;
+        assert_eq!(half.open, std::slice::from_ref(&path));
+        // It comes again, whole.
+        assert!(events.again(half, std::slice::from_ref(&path)).is_none());
+        tell(&mut events, closed);
+        let whole = events.burst().await;
+        assert!(whole.open.is_empty() && whole.paths.contains_key(&path));
         // A log is not waited for whenever something is added to it.
+        tell(&mut events, written);
         *events.open.get_mut(&path).unwrap() -= OPEN;
-        tell(&mut events, written, &path);
-        assert_eq!(events.end(), events.last.map(|last| last + QUIET));
-        let burst = events.burst().await;
-        assert!(burst.paths.contains_key(&path));
+        tell(&mut events, written);
+        assert!(events.burst().await.open.is_empty());
     }
 
     #[tokio::test]
@@ -519,25 +527,18 @@ mod tests {
         }
         assert_eq!(events.count(), 1);
         std::fs::write(dir.join("shared/a"), "1").unwrap();
-        let burst = events.burst().await;
-        for name in &names {
-            assert!(burst.paths.contains_key(&name.join("a")), "{burst:?}");
-        }
+        told(&mut events, names.each_ref().map(|name| name.join("a"))).await;
         // One of them leads elsewhere.
         events.watch_links(&names[0]);
         std::fs::create_dir(dir.join("other")).unwrap();
         std::fs::remove_file(&names[0]).unwrap();
         std::os::unix::fs::symlink("other", &names[0]).unwrap();
-        let burst = events.burst().await;
-        assert!(burst.paths.contains_key(&names[0]), "{burst:?}");
+        told(&mut events, [names[0].clone()]).await;
         events.forget(&names[0]);
         events.watch(&names[0]);
         std::fs::write(dir.join("other/b"), "1").unwrap();
         std::fs::write(dir.join("shared/b"), "1").unwrap();
-        let burst = events.burst().await;
-        for name in &names {
-            assert!(burst.paths.contains_key(&name.join("b")), "{burst:?}");
-        }
+        told(&mut events, names.each_ref().map(|name| name.join("b"))).await;
     }
 
     #[tokio::test]

@@ -199,9 +199,18 @@ services:
             std::thread::sleep(Duration::from_millis(10));
         }
         std::thread::sleep(Duration::from_millis(500));
-        write(&home, "src/a", if quiet { "22" } else { "333" });
+        // It may not watch yet: another change then.
+        let mut size = if quiet { 2 } else { 3 };
         while daemon.seen(EXEC).len() == before {
-            std::thread::sleep(Duration::from_millis(10));
+            assert!(size < 40, "nothing was run");
+            write(&home, "src/a", &"x".repeat(size));
+            size += 2;
+            for _ in 0..300 {
+                if daemon.seen(EXEC).len() > before {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
         }
         if !quiet {
             watching.says("web exec reload", 1);

@@ -122,7 +122,18 @@ fn own_platform() -> &'static str {
 
 /// `name` is this platform, whatever its variant, or none.
 fn is_for(own: &str, name: &str) -> bool {
-    let usual = name.replace("x86_64", "amd64").replace("aarch64", "arm64");
+    let name = name.to_ascii_lowercase();
+    let (os, architecture) = name.split_once('/').unwrap_or(("linux", &name));
+    let (architecture, variant) = architecture.split_once('/').unwrap_or((architecture, ""));
+    // One word for each (containerd, platforms/database.go).
+    let architecture = match architecture {
+        "x86_64" | "x86-64" => "amd64",
+        "aarch64" => "arm64",
+        "armhf" | "armel" => "arm",
+        "i386" | "x86" => "386",
+        other => other,
+    };
+    let usual = format!("{os}/{architecture}/{variant}");
     let rest = usual.strip_prefix(own);
     name.is_empty() || rest.is_some_and(|v| v.is_empty() || v.starts_with('/'))
 }
@@ -144,7 +155,7 @@ pub(super) fn check_platform(service: &Node, report: &mut Report) {
     if is_for(own, name) || is_for(older, name) {
         return;
     }
-    let message = format!("programs for `{name}` do not run here, this machine is {own}");
+    let message = format!("programs for `{name}` do not run on this machine's processor");
     let problem = Problem::warning(codes::FOREIGN_PLATFORM, message);
     report.push(
         problem

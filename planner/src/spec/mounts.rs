@@ -128,7 +128,9 @@ fn foreign_options(node: &Node, kind: &str, report: &mut Report) {
         let Some(options) = node.get(section).filter(|_| section != kind) else {
             continue;
         };
-        if entries(Some(options)).next().is_some() {
+        // The short form has these for all, and they are told as what they are.
+        let told = |key: &str| section == "bind" && matches!(key, "selinux" | "propagation");
+        if entries(Some(options)).any(|(key, _)| !told(key)) {
             let message = format!("`{section}` has no effect: the mount has the type `{kind}`");
             let problem = Problem::warning(codes::IGNORED, message);
             report.push(problem.at(options.place(), "has no effect"));

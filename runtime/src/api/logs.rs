@@ -3,7 +3,7 @@
 mod follower;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
@@ -19,7 +19,7 @@ use super::App;
 use super::answer::{Failure, lines};
 use crate::container::Handle;
 use crate::time::now_ns;
-use follower::{Follower, IsWanted, Wanted};
+use follower::{Follower, IsWanted, Peek, Wanted};
 
 /// New containers are looked for, and followers look again, this often even
 /// when nobody told them.
@@ -32,6 +32,8 @@ const ON_ITS_WAY: u64 = 200_000_000;
 const PATTERN: usize = 1 << 20;
 /// Bytes of lines that are sent at once, or one line.
 const AT_ONCE: usize = 64 << 10;
+/// Lines that were found are sent after this time, though the next is hard to find.
+const SOON: Duration = Duration::from_millis(50);
 /// So many times that wait for the client, who may have stopped reading.
 const WAITING: usize = 4;
 
@@ -192,12 +194,18 @@ impl Show {
 fn next_batch(followers: &mut [Follower], wanted: IsWanted) -> Option<Batch> {
     let mut batch = Vec::new();
     let mut size = 0;
+    let soon = Instant::now() + SOON;
     while size < AT_ONCE {
+        // What was found is not kept from the client by what is not.
+        let until = (!batch.is_empty()).then_some(soon);
         let mut first: Option<(u64, &mut Follower)> = None;
         for follower in &mut *followers {
-            if let Some(time) = follower.peek(wanted)?
-                && first.as_ref().is_none_or(|(before, _)| time < *before)
-            {
+            let time = match follower.peek(wanted, until)? {
+                Peek::At(time) => time,
+                Peek::Nothing => continue,
+                Peek::Later => return Some(batch),
+            };
+            if first.as_ref().is_none_or(|(before, _)| time < *before) {
                 first = Some((time, follower));
             }
         }

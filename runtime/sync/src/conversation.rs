@@ -7,7 +7,7 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 use stack_protocol::sync::{
-    self, Answer, FromGuest, Item, Kind, MAX_COMPARE, MOST_TOLD, Outcome, Stamp, ToGuest,
+    self, Answer, FromGuest, Item, Kind, MAX_COMPARE, Outcome, Stamp, ToGuest,
 };
 
 use crate::beneath;
@@ -62,6 +62,9 @@ struct Ahead {
     target: String,
     said: HashMap<String, Kind>,
 }
+
+/// A path, and why it could not be done.
+pub type Failure = (String, String);
 
 /// What came of saying an item.
 #[derive(Default)]
@@ -202,7 +205,7 @@ impl<C: Channel> Conversation<C> {
         root: &Path,
         target: &str,
         steps: &mut [Step],
-    ) -> io::Result<Outcome> {
+    ) -> io::Result<(Outcome, Vec<Failure>)> {
         let mut ahead = self.take_ahead(target).await?.said;
         let mut left_out = BTreeMap::new();
         while self.say_all(root, steps, &ahead, &mut left_out).await? {
@@ -212,7 +215,7 @@ impl<C: Channel> Conversation<C> {
         }
         self.say(&ToGuest::Commit).await?;
         self.flush().await?;
-        let FromGuest::Committed(mut outcome) = self.hear().await? else {
+        let FromGuest::Committed(outcome) = self.hear().await? else {
             return Err(other_answer());
         };
         let failure = |(path, why): (String, Option<io::Error>)| {
@@ -222,10 +225,8 @@ impl<C: Channel> Conversation<C> {
             };
             Some((path, why))
         };
-        let room = MOST_TOLD.saturating_sub(outcome.failures.len());
-        let failures = left_out.into_iter().filter_map(failure).take(room);
-        outcome.failures.extend(failures);
-        Ok(outcome)
+        let failures = left_out.into_iter().filter_map(failure).collect();
+        Ok((outcome, failures))
     }
 
     /// Says what was not said ahead, and notes what is left out: it cannot be read,
@@ -334,8 +335,13 @@ impl<C: Channel> Conversation<C> {
             let Err(error) = self.send_content(&file, stamp).await? else {
                 return Ok(Put::default());
             };
+            // It was written to at that moment, and will be said again for it.
+            if !self.exact && error.kind() == io::ErrorKind::InvalidData {
+                return Ok(Put::default());
+            }
             put.is_spoiled = true;
-            if error.kind() != io::ErrorKind::UnexpectedEof {
+            let changes = [io::ErrorKind::UnexpectedEof, io::ErrorKind::InvalidData];
+            if !changes.contains(&error.kind()) {
                 put.why = Some(error);
                 break;
             }
@@ -381,7 +387,7 @@ impl<C: Channel> Conversation<C> {
         }
         let now = rustix::fs::fstat(file).map(|stat| tree::stamp(&stat));
         if now.is_ok_and(|now| now != stamp && now.size <= stamp.size) {
-            result = result.and(Err(io::ErrorKind::UnexpectedEof.into()));
+            result = result.and(Err(io::ErrorKind::InvalidData.into()));
         }
         Ok(result)
     }
@@ -526,10 +532,10 @@ mod tests {
             let error = now(exact.apply(dir.path(), "/t", &mut steps)).unwrap_err();
             assert!(error.to_string().contains(name), "{error}");
             let mut lenient = Conversation::new(Guest::default());
-            let outcome = now(lenient.apply(dir.path(), "/t", &mut steps)).unwrap();
+            let (_, failures) = now(lenient.apply(dir.path(), "/t", &mut steps)).unwrap();
             // What is to be tried again says what is to be there.
             let failed = name == "directory";
-            assert_eq!(outcome.failures.len(), usize::from(failed));
+            assert_eq!(failures.len(), usize::from(failed));
             assert_eq!(steps[0].now.is_some(), failed);
             assert_eq!(lenient.channel.told.len(), 2, "neither put nor removed");
         }
@@ -558,9 +564,9 @@ mod tests {
         let first = ["begin", "a", "big", "big", "big"];
         let mut steps = ["a", "big", "z"].map(file);
         let mut session = Conversation::new(guest());
-        let outcome = now(session.apply(dir.path(), "/t", &mut steps)).unwrap();
-        let [(path, why)] = outcome.failures.as_slice() else {
-            panic!("{:?}", outcome.failures);
+        let (_, failures) = now(session.apply(dir.path(), "/t", &mut steps)).unwrap();
+        let [(path, why)] = failures.as_slice() else {
+            panic!("{failures:?}");
         };
         assert!(
             path == "big" && why == "it changes while it is read",
@@ -574,8 +580,8 @@ mod tests {
         let mut session = Conversation::new(guest());
         now(session.ahead(dir.path(), "/t", &mut steps)).unwrap();
         session.channel.shrinks = None;
-        let outcome = now(session.apply(dir.path(), "/t", &mut steps)).unwrap();
-        assert_eq!(outcome.failures, []);
+        let (_, failures) = now(session.apply(dir.path(), "/t", &mut steps)).unwrap();
+        assert_eq!(failures, []);
         let rest = ["begin", "z", "a", "big", ""];
         assert_eq!(names(&session.channel.told), [first, rest].concat());
 

@@ -7,6 +7,6 @@ mod conversation;
 mod patterns;
 mod tree;
 
-pub use conversation::{Channel, Conversation, Step};
+pub use conversation::{Channel, Conversation, Failure, Step};
 pub use patterns::Patterns;
 pub use tree::{Change, Filter, Found, Tree, Unreadable, below};

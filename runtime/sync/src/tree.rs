@@ -116,6 +116,13 @@ impl Tree {
         below(&self.root, path).is_some_and(|relative| self.seen.contains_key(&relative))
     }
 
+    /// Would what is at `path` be looked at?
+    pub fn wants(&self, path: &Path) -> bool {
+        below(&self.root, path).is_some_and(|relative| {
+            !self.filter.prunes(path) && !self.filter.leaves_out(path, &relative)
+        })
+    }
+
     /// Looks at `path`, which is the root, above or below it, and notes what
     /// has changed; with `deep`, also in directories that are known.
     /// Directories that are read are given to `enter` before, which is to

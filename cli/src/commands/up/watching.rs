@@ -53,7 +53,11 @@ impl Watcher<'_> {
             };
             let ended = tokio::select! {
                 ended = current.until_files_change(std::future::pending::<()>()) => ended,
-                _ = wanted.changed() => continue,
+                _ = wanted.changed() => {
+                    // However often: it begins anew.
+                    watching = None;
+                    continue;
+                }
             };
             match ended {
                 Ok(_) => {

@@ -22,9 +22,14 @@ pub(super) struct Counted {
 impl Counted {
     /// An earlier server told the guest of the node.
     pub(super) fn replay_told(&mut self, request: u64, node: u64) {
-        match self.told.back_mut() {
-            Some((last, nodes)) if *last == request => nodes.push(node),
-            _ => self.told.push_back((request, vec![node])),
+        let known = self
+            .told
+            .iter_mut()
+            .rev()
+            .find(|(known, _)| *known == request);
+        match known {
+            Some((_, nodes)) => nodes.push(node),
+            None => self.told.push_back((request, vec![node])),
         }
         if self.told.len() > RECENT {
             self.told.pop_front();

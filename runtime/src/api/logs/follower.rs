@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use regex::Regex;
 use stack_api::logs::LogLine;
@@ -23,6 +24,16 @@ pub(super) struct Wanted {
 
 /// Asks whether there is a client yet.
 pub(super) type IsWanted<'a> = &'a dyn Fn() -> bool;
+
+/// What a look for the next line comes to.
+pub(super) enum Peek {
+    /// There is one, of this time.
+    At(u64),
+    /// There is none for now.
+    Nothing,
+    /// It takes long to find it.
+    Later,
+}
 
 /// It is asked after so many entries, which may all be passed over.
 const ASKED: u32 = 1000;
@@ -94,18 +105,24 @@ impl Follower {
         Some(())
     }
 
-    /// The time of the next line, if there is one. `None`: the client has gone.
-    #[expect(clippy::option_option, reason = "`?` is for the client")]
-    pub(super) fn peek(&mut self, wanted: IsWanted) -> Option<Option<u64>> {
-        while self.ready.is_empty() {
+    /// Looks for the next line, until then at most if that is given. `None`: the
+    /// client has gone.
+    pub(super) fn peek(&mut self, wanted: IsWanted, until: Option<Instant>) -> Option<Peek> {
+        loop {
+            if let Some(entry) = self.ready.front() {
+                return Some(Peek::At(entry.time_ns));
+            }
             let Some(entry) = self.next_entry(wanted)? else {
-                return Some(None);
+                return Some(Peek::Nothing);
             };
             if self.wanted.fits(&entry) {
                 self.ready.push_back(entry);
+            } else if self.read.is_multiple_of(ASKED)
+                && until.is_some_and(|at| Instant::now() >= at)
+            {
+                return Some(Peek::Later);
             }
         }
-        Some(self.ready.front().map(|entry| entry.time_ns))
     }
 
     /// The next line, after [`peek`](Self::peek).

@@ -187,8 +187,8 @@ impl Context {
             return Ok(0);
         }
         let outcome = session.apply(&self.path, &target, &mut steps).await;
-        let outcome = outcome.map_err(failed)?;
-        match outcome.failures.first() {
+        let (outcome, left_out) = outcome.map_err(failed)?;
+        match outcome.failures.iter().chain(&left_out).next() {
             None => Ok(outcome.written),
             Some((path, why)) => Err(failed(io::Error::other(format!("{path}: {why}")))),
         }

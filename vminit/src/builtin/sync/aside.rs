@@ -97,9 +97,12 @@ fn is_raced(error: &io::Error) -> bool {
 /// Removes what was cut off in the middle.
 fn clear(all: &OwnedFd) -> io::Result<()> {
     for name in remove::names(all)? {
-        if rustix::fs::openat(all, &name, DIRECTORY, Mode::empty())
-            .is_ok_and(|left| is_stale(&File::from(left)))
-        {
+        let Ok(left) = rustix::fs::openat(all, &name, DIRECTORY, Mode::empty()) else {
+            continue;
+        };
+        // Locked until it is gone: nobody takes it for one's own meanwhile.
+        let left = File::from(left);
+        if is_stale(&left) {
             let _ = remove::inside(all, &name);
         }
     }
