@@ -129,8 +129,9 @@ fn foreign_options(node: &Node, kind: &str, report: &mut Report) {
             continue;
         };
         // The short form has these for all, and they are told as what they are.
-        let told = |key: &str| section == "bind" && matches!(key, "selinux" | "propagation");
-        if entries(Some(options)).any(|(key, _)| !told(key)) {
+        let told = ["selinux", "propagation"].map(|key| options.get(key));
+        let is_told = section == "bind" && told.iter().any(Option::is_some);
+        if !is_told && entries(Some(options)).next().is_some() {
             let message = format!("`{section}` has no effect: the mount has the type `{kind}`");
             let problem = Problem::warning(codes::IGNORED, message);
             report.push(problem.at(options.place(), "has no effect"));
