@@ -192,8 +192,8 @@ async fn read_only_root_tmpfs_and_files() {
     ];
     assert_eq!(lines[..expected.len()], expected);
     let devices = [
-        "fd", "full", "fuse", "mqueue", "net", "null", "ptmx", "pts", "random", "shm", "stderr",
-        "stdin", "stdout", "tty", "urandom", "zero",
+        "fd", "full", "fuse", "kmsg", "mqueue", "net", "null", "ptmx", "pts", "random", "shm",
+        "stderr", "stdin", "stdout", "tty", "urandom", "zero",
     ];
     assert_eq!(lines[expected.len()..], devices);
     vm.shutdown().await;
