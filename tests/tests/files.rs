@@ -8,6 +8,7 @@ use stack_tests::{Home, eventually};
 /// The checker that runs in the guests.
 const POSIX: &str = include_str!("../files/posix.py");
 const INOTIFY: &str = include_str!("../files/inotify.py");
+const PROGRAMS: &str = include_str!("../files/programs.sh");
 
 fn two(volumes: &str, more: &str) -> String {
     let service = |name: &str| {
@@ -388,6 +389,26 @@ fn a_disk_becomes_a_tree_when_a_second_service_comes() {
         .says("is used by");
     project.stack(&["down", "-v"]).ok();
     assert_eq!(project.stack(&["volume", "ls", "-q"]).ok(), "");
+}
+
+#[test]
+fn programs_run_from_shared_files() {
+    let home = Home::new();
+    let service = |name: &str| {
+        format!(
+            "  {name}:\n    image: busybox:1\n    init: true\n    command: sleep 1000000\n    \
+             volumes: [ './data:/data', 'vol:/v' ]\n"
+        )
+    };
+    let (one, two) = (service("one"), service("two"));
+    let file = format!("services:\n{one}{two}volumes: {{ vol: {{}} }}\n");
+    let project = home.project("programs", &file);
+    std::fs::create_dir(project.dir().join("data")).unwrap();
+    project.stack(&["up", "-d"]).ok();
+    for dir in ["/data", "/v"] {
+        let said = project.stack(&["exec", "-T", "one", "sh", "-c", PROGRAMS, "sh", dir]);
+        assert_eq!(said.ok(), "0 of 90\n", "{dir}");
+    }
 }
 
 #[test]

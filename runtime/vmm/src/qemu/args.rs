@@ -31,6 +31,10 @@ const EMULATED: &str = if cfg!(target_arch = "x86_64") {
     "max"
 };
 
+/// Without KVM, what a file server writes into the guest's memory is code that
+/// QEMU has not seen being written (kernel/patches/0005).
+const EMULATED_KERNEL: &str = "fuse.rewrite=1";
+
 /// Serial port controller, entropy, balloon.
 const OWN_DEVICES: usize = 3;
 
@@ -68,7 +72,7 @@ pub(super) fn build(spec: &VmSpec, probe: &Probe, start: Start) -> Result<Vec<St
         args.add(flag, value.clone());
     }
     processor(&mut args, spec, probe);
-    boot(&mut args, spec, &machine, start);
+    boot(&mut args, spec, probe, &machine, start);
     channels(&mut args, spec, &machine);
     args.add(
         "-pidfile",
@@ -141,16 +145,20 @@ fn processor(args: &mut Args, spec: &VmSpec, probe: &Probe) {
     );
 }
 
-fn boot(args: &mut Args, spec: &VmSpec, machine: &Machine, start: Start) {
+fn boot(args: &mut Args, spec: &VmSpec, probe: &Probe, machine: &Machine, start: Start) {
     args.add("-kernel", spec.kernel.display().to_string());
     let template = match start {
         Start::Template => stack_protocol::template::KERNEL_ARGUMENT,
         Start::Boot | Start::Restore => "",
     };
+    let emulated = match probe.accelerator == "tcg" {
+        true => EMULATED_KERNEL,
+        false => "",
+    };
     args.add(
         "-append",
         format!(
-            "quiet panic=-1 random.trust_cpu=on rcupdate.rcu_expedited=1 {} {} {template}",
+            "quiet panic=-1 random.trust_cpu=on rcupdate.rcu_expedited=1 {} {emulated} {} {template}",
             machine.kernel,
             more_kernel_arguments()
         ),

@@ -27,7 +27,7 @@ use super::qmp::Qmp;
 use crate::{Error, Process, VmSpec};
 
 /// What is saved looks different from now on.
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 /// Nothing has been started for that long: the machine has time.
 const QUIET: Duration = Duration::from_secs(2);
 /// Templates kept, the last used ones. Each is some 70 MB.
