@@ -12,10 +12,14 @@ use super::journal::Record;
 use super::resolve::identity;
 use super::tree::Identity;
 use crate::fuse::{Args, Header, LOCK_FLOCK, Out, Res};
+use crate::keeper::device::QUEUE_SIZE;
 use crate::server::Answer;
 
 /// Ranges that one owner may have locked in one file.
 const RANGES: usize = 4096;
+/// Locks that a VM may wait for: each is a request that is not answered, and without
+/// room in the queue for others its files would stand still.
+const WAITING: usize = QUEUE_SIZE as usize / 4;
 /// Ranges that a VM may have locked in all files: each is in memory, and in the
 /// journal, and the server is everybody's.
 const OF_A_VM: usize = 65_536;
@@ -38,6 +42,13 @@ const WHOLE: Range = Range {
 impl Range {
     fn meets(&self, other: &Range) -> bool {
         self.start <= other.end && other.start <= self.end
+    }
+
+    /// They are one lock: of the same kind, and nothing is between them.
+    fn joins(&self, other: &Range) -> bool {
+        self.write == other.write
+            && self.start <= other.end.saturating_add(1)
+            && other.start <= self.end.saturating_add(1)
     }
 }
 
@@ -73,6 +84,14 @@ pub(crate) struct Locks(Mutex<All>);
 struct All {
     files: BTreeMap<Identity, FileLocks>,
     counts: Counts,
+}
+
+impl All {
+    /// How many locks the VM waits for.
+    fn waiting(&self, session: u64) -> usize {
+        let waiting = self.files.values().flat_map(|file| &file.waiting);
+        waiting.filter(|one| one.owner.0 == session).count()
+    }
 }
 
 /// How many ranges each VM has locked.
@@ -114,12 +133,17 @@ impl FileLocks {
         &mut self,
         counts: &mut Counts,
         owner: Owner,
-        range: Range,
+        mut range: Range,
         want: Want,
     ) -> Res<Vec<Range>> {
         let before = self.held.get(&owner).map_or(0, Vec::len);
         let mut ranges = Vec::new();
         for held in self.held.get(&owner).into_iter().flatten() {
+            if want == Want::Lock && held.joins(&range) {
+                range.start = range.start.min(held.start);
+                range.end = range.end.max(held.end);
+                continue;
+            }
             if !held.meets(&range) {
                 ranges.push(*held);
                 continue;
@@ -262,7 +286,11 @@ impl Fs {
         })
     }
 
+    /// Of a file that is open, whatever its names are by now.
     fn lock_identity(&self, node: u64) -> Res<Identity> {
+        if let Some(known) = self.tree().get(node) {
+            return Ok(known.identity);
+        }
         match self.open_stat(node) {
             Some((_, stat)) => Ok(identity(&stat)),
             None => Ok(identity(&self.find(node)?.stat)),
@@ -332,8 +360,16 @@ impl Fs {
         let mut all = self.common.locks.all();
         match self.take(&mut all, identity, &wanted) {
             Err(libc::EAGAIN) => {
-                let All { files, counts } = &mut *all;
+                let (waiting, All { files, counts }) = (all.waiting(self.session), &mut *all);
                 let file = files.entry(identity).or_default();
+                // A machine that was halted asks again for what it waits for.
+                let asked =
+                    |other: &Waiting| other.owner == wanted.owner && other.answer.is_same(&answer);
+                match file.waiting.iter().position(asked) {
+                    Some(at) => drop(file.waiting.remove(at)),
+                    None if waiting >= WAITING => return answer.give(Err(libc::ENOLCK)),
+                    None => {}
+                }
                 if wanted.owner.2 {
                     // flock(2): what one has is given up before one waits.
                     let given = file.set(counts, wanted.owner, WHOLE, Want::Unlock);
@@ -449,6 +485,31 @@ mod tests {
             []
         );
         assert!(file.held.is_empty());
+    }
+
+    #[test]
+    fn what_touches_is_one_lock() {
+        let mut file = FileLocks::default();
+        let mut counts = Counts::default();
+        let mut lock = |start, end, write| {
+            file.set(&mut counts, A, range(start, end, write), Want::Lock)
+                .unwrap()
+        };
+        for byte in 0..2 * RANGES as u64 {
+            lock(byte, byte, true);
+        }
+        let last = 2 * RANGES as u64 - 1;
+        assert_eq!(lock(3, 4, true), [range(0, last, true)]);
+        let apart = range(last + 2, u64::MAX, true);
+        assert_eq!(lock(last + 2, u64::MAX, true).len(), 2);
+        // Of another kind it is another one.
+        let two = [
+            range(0, last, true),
+            apart,
+            range(last + 1, last + 1, false),
+        ];
+        assert_eq!(lock(last + 1, last + 1, false), two);
+        assert_eq!(lock(last + 1, last + 1, true), [range(0, u64::MAX, true)]);
     }
 
     #[test]
