@@ -10,6 +10,8 @@ use super::*;
 use crate::fuse::{RELEASE_FLOCK_UNLOCK, setattr};
 use crate::server::ToTheKeeper;
 
+mod machines;
+mod repeated;
 
 struct Guest {
     fs: Arc<Fs>,
