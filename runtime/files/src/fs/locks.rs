@@ -65,6 +65,8 @@ enum Want {
 #[derive(Debug, Default)]
 struct FileLocks {
     held: BTreeMap<Owner, Vec<Range>>,
+    /// The owners' processes in their VMs, as far as this server has seen them.
+    processes: BTreeMap<Owner, u32>,
     waiting: Vec<Waiting>,
 }
 
@@ -72,6 +74,7 @@ struct FileLocks {
 struct Waiting {
     owner: Owner,
     range: Range,
+    process: u32,
     fs: Arc<Fs>,
     answer: Answer,
 }
@@ -117,15 +120,13 @@ impl Counts {
 impl FileLocks {
     /// Somebody else's lock that is in the way. flock(2) and fcntl(2) do not
     /// see each other.
-    fn conflict(&self, owner: Owner, range: &Range) -> Option<Range> {
+    fn conflict(&self, owner: Owner, range: &Range) -> Option<(Owner, Range)> {
         let others = self
             .held
             .iter()
             .filter(|(other, _)| **other != owner && other.2 == owner.2);
-        let mut ranges = others.flat_map(|(_, ranges)| ranges);
-        ranges
-            .find(|held| held.meets(range) && (held.write || range.write))
-            .copied()
+        let mut held = others.flat_map(|(other, held)| held.iter().map(|one| (*other, *one)));
+        held.find(|(_, held)| held.meets(range) && (held.write || range.write))
     }
 
     /// Sets or clears the owner's lock on the range; gives all it has then.
@@ -164,10 +165,12 @@ impl FileLocks {
             return Err(libc::ENOLCK);
         }
         counts.change(owner.0, before, ranges.len())?;
-        match ranges.is_empty() {
-            true => self.held.remove(&owner),
-            false => self.held.insert(owner, ranges.clone()),
-        };
+        if ranges.is_empty() {
+            self.held.remove(&owner);
+            self.processes.remove(&owner);
+        } else {
+            self.held.insert(owner, ranges.clone());
+        }
         Ok(ranges)
     }
 }
@@ -220,6 +223,7 @@ impl Locks {
         counts.0.remove(&session);
         for (identity, file) in files.iter_mut() {
             file.held.retain(|owner, _| owner.0 != session);
+            file.processes.retain(|owner, _| owner.0 != session);
             let (ended, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut file.waiting)
                 .into_iter()
                 .partition(|waiting| waiting.owner.0 == session);
@@ -242,9 +246,11 @@ fn grant(counts: &mut Counts, identity: Identity, file: &mut FileLocks) {
         let Waiting {
             owner,
             range,
+            process,
             fs,
             answer,
         } = waiting;
+        file.processes.insert(owner, process);
         let set = file.set(counts, owner, range, Want::Lock);
         let noted = set.and_then(|ranges| fs.note([record(identity, owner, ranges)]));
         answer.give(noted.map(|()| Vec::new()));
@@ -257,6 +263,7 @@ struct LockIn {
     owner: Owner,
     range: Range,
     kind: i32,
+    process: u32,
 }
 
 impl LockIn {
@@ -266,6 +273,7 @@ impl LockIn {
             owner,
             range: WHOLE,
             kind: libc::F_UNLCK,
+            process: 0,
         }
     }
 }
@@ -274,7 +282,7 @@ impl Fs {
     fn lock_in(&self, args: &mut Args<'_>) -> Res<LockIn> {
         let (_handle, owner) = (args.u64()?, args.u64()?);
         let (start, end) = (args.u64()?, args.u64()?);
-        let (kind, _pid, flags) = (args.u32()? as i32, args.u32()?, args.u32()?);
+        let (kind, process, flags) = (args.u32()? as i32, args.u32()?, args.u32()?);
         if end < start {
             return Err(libc::EINVAL);
         }
@@ -283,6 +291,7 @@ impl Fs {
             owner: (self.session, owner, flags & LOCK_FLOCK != 0),
             range: Range { start, end, write },
             kind,
+            process,
         })
     }
 
@@ -304,13 +313,16 @@ impl Fs {
         let file = all.files.get(&identity);
         let held = file.and_then(|file| file.conflict(wanted.owner, &wanted.range));
         let (range, kind) = match held {
-            Some(held) if held.write => (held, libc::F_WRLCK),
-            Some(held) => (held, libc::F_RDLCK),
+            Some((_, held)) if held.write => (held, libc::F_WRLCK),
+            Some((_, held)) => (held, libc::F_RDLCK),
             None => (wanted.range, libc::F_UNLCK),
         };
-        let out = Out::default().u64(range.start).u64(range.end);
         // Another VM's process has no number here.
-        Ok(out.u32(kind as u32).u32(0).0)
+        let owner = held.map(|(owner, _)| owner);
+        let owner = owner.filter(|owner| owner.0 == self.session);
+        let process = owner.and_then(|owner| file?.processes.get(&owner));
+        let out = Out::default().u64(range.start).u64(range.end);
+        Ok(out.u32(kind as u32).u32(process.copied().unwrap_or(0)).0)
     }
 
     pub(super) fn set_lock(&self, header: &Header, mut args: Args<'_>) -> Res<Vec<u8>> {
@@ -334,6 +346,9 @@ impl Fs {
             Want::Lock if file.conflict(wanted.owner, &wanted.range).is_some() => Err(libc::EAGAIN),
             Want::Lock | Want::Unlock => file.set(counts, wanted.owner, wanted.range, want),
         };
+        if want == Want::Lock && taken.is_ok() {
+            file.processes.insert(wanted.owner, wanted.process);
+        }
         let noted = taken.and_then(|ranges| self.note([record(identity, wanted.owner, ranges)]));
         // What became smaller, or shared, may be what others wait for.
         grant(counts, identity, file);
@@ -382,6 +397,7 @@ impl Fs {
                 file.waiting.push(Waiting {
                     owner: wanted.owner,
                     range: wanted.range,
+                    process: wanted.process,
                     fs: Arc::clone(self),
                     answer: answer.short(),
                 });
@@ -449,7 +465,7 @@ mod tests {
         assert_eq!(file.conflict(B, &range(5, 20, false)), None);
         assert_eq!(
             file.conflict(B, &range(5, 20, true)),
-            Some(range(0, 9, false))
+            Some((A, range(0, 9, false)))
         );
         assert_eq!(file.conflict(B, &range(10, 20, true)), None);
         // One's own is never in the way, and flock is another world.

@@ -169,3 +169,23 @@ fn what_another_machine_has_made_meanwhile_is_opened_only_if_it_may_be() {
     assert_eq!(create(&two, "f", truncate, 7), Ok(()));
     assert_eq!(std::fs::read_to_string(dir.path().join("f")).unwrap(), "");
 }
+
+#[test]
+fn whoever_asks_for_a_lock_is_told_which_process_of_the_machine_has_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let common = Common::default();
+    std::fs::write(dir.path().join("f"), "").unwrap();
+    let (one, two) = two(dir.path(), Kind::Volume, &common);
+    let (node, theirs) = (one.look(TOP, "f"), two.look(TOP, "f"));
+    let lock = |owner, process| {
+        let kind = libc::F_WRLCK as u32;
+        [long(&[0, owner, 0, 9]), words(&[kind, process, 0, 0])].concat()
+    };
+    let set = one.fs.set_lock(&request(node), Args(&lock(7, 77)));
+    set.unwrap();
+    let held = |guest: &Guest, node| {
+        let told = guest.fs.test_lock(&request(node), Args(&lock(8, 88)));
+        u32::from_le_bytes(told.unwrap()[20..24].try_into().unwrap())
+    };
+    assert_eq!((held(&one, node), held(&two, theirs)), (77, 0));
+}
