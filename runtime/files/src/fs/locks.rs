@@ -18,7 +18,7 @@ use crate::server::Answer;
 /// Ranges that one owner may have locked in one file.
 const RANGES: usize = 4096;
 /// Locks that a VM may wait for: each is a request that is not answered, and without
-/// room in the queue for others its files would stand still.
+/// room in the queue (which may be half of the longest one) its files would stand still.
 const WAITING: usize = QUEUE_SIZE as usize / 4;
 /// Ranges that a VM may have locked in all files: each is in memory, and in the
 /// journal, and the server is everybody's.
