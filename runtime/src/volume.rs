@@ -20,7 +20,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use stack_api::event::ApiError;
 use stack_api::spec::{StackSpec, VolumeSpec};
+use stack_protocol::config::MountSource as GuestSource;
 
+use crate::container::Blueprint;
+use crate::container::blueprint::DiskUse;
 use crate::daemon::Daemon;
 use crate::ledger::Table;
 
@@ -54,6 +57,10 @@ pub struct Volume {
     /// Milliseconds since the epoch; 0 if it is not known.
     #[serde(default)]
     pub created_ms: u64,
+    /// No machine has come up with this disk yet: what an image has for it may be there
+    /// in part.
+    #[serde(default)]
+    pub unfilled: bool,
 }
 
 /// What a volume is on the host.
@@ -162,6 +169,7 @@ impl Daemon {
                 .map(|spec| spec.labels.clone())
                 .unwrap_or_default(),
             created_ms: crate::time::now_ms(),
+            unfilled: kind == VolumeKind::Disk,
         };
         if let Err(error) = self.ledger.put(Table::Volumes, name, project, &volume) {
             if !existed {
@@ -298,6 +306,35 @@ impl Daemon {
         self.ledger.all(Table::Volumes)
     }
 
+    /// A machine has come up: what an image has for its disks is there.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub(crate) fn note_filled(&self, blueprint: &Blueprint) -> Result<(), ApiError> {
+        let mounts = &blueprint.config.mounts;
+        let copies = |disk: &DiskUse| {
+            mounts.iter().any(|mount| match &mount.source {
+                GuestSource::Disk {
+                    serial,
+                    copy_image_content,
+                } => *copy_image_content && *serial == disk.serial,
+                _ => false,
+            })
+        };
+        let filled: Vec<_> = blueprint.disks.iter().filter(|disk| copies(disk)).collect();
+        if filled.is_empty() {
+            return Ok(());
+        }
+        for mut volume in self.volumes()? {
+            if volume.unfilled && filled.iter().any(|disk| disk.path == volume.path) {
+                volume.unfilled = false;
+                let (name, project) = (&volume.name, &volume.project);
+                self.ledger.put(Table::Volumes, name, project, &volume)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Removes a volume and its data. It is out of the way at once, so that half
     /// of it never passes for a whole one; what a kill leaves of it is swept.
     ///
@@ -353,4 +390,52 @@ fn aside(volume: &Volume) -> PathBuf {
 fn stays(volume: &Volume, error: &std::io::Error) -> ApiError {
     let message = format!("volume {} cannot be removed: {error}", volume.name);
     ApiError::new("volume", message)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use stack_protocol::config::{Mount, VmConfig};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_disk_is_filled_when_a_machine_has_come_up_that_fills_it() {
+        let home = tempfile::Builder::new().prefix("st").tempdir().unwrap();
+        let daemon = kit::daemon(home.path(), stack_vmm::Fake::default()).await;
+        let wanted = WantedVolume::default();
+        let volume = daemon.ensure_volume("v", &wanted).unwrap().0;
+        let unfilled = || daemon.ensure_volume("v", &wanted).unwrap().0.unfilled;
+        let comes_up = |copy_image_content| {
+            let mount = Mount {
+                target: "/v".to_owned(),
+                source: GuestSource::Disk {
+                    serial: "vol0".to_owned(),
+                    copy_image_content,
+                },
+                read_only: true,
+                subpath: String::new(),
+            };
+            let config = VmConfig {
+                mounts: vec![mount],
+                ..VmConfig::default()
+            };
+            let disk = DiskUse {
+                path: volume.path.clone(),
+                serial: "vol0".to_owned(),
+                read_only: false,
+            };
+            let blueprint = json!({
+                "config": config, "disks": [disk], "memory": 1, "cpus": null,
+                "stop_signal": "TERM", "anonymous": [],
+            });
+            let blueprint = serde_json::from_value(blueprint).unwrap();
+            daemon.note_filled(&blueprint).unwrap();
+        };
+        assert!(unfilled());
+        comes_up(false);
+        assert!(unfilled());
+        comes_up(true);
+        assert!(!unfilled());
+    }
 }

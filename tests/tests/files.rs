@@ -294,6 +294,58 @@ fn locks_and_files_are_the_same_in_two_machines() {
 }
 
 #[test]
+fn directories_are_locked_and_renamed_under_another_machine() {
+    let home = Home::new();
+    let file = two("[ './data:/data', 'vol:/v' ]", "volumes: { vol: {} }\n");
+    let project = home.project("renames", &file);
+    let team = project.dir().join("data/team");
+    std::fs::create_dir_all(&team).unwrap();
+    std::fs::set_permissions(&team, Permissions::from_mode(0o2755)).unwrap();
+    project.stack(&["up", "-d"]).ok();
+    let run =
+        |service: &str, script: &str| project.stack(&["exec", "-T", service, "sh", "-c", script]);
+    let there = |file: &str| {
+        eventually(file, 20, || {
+            let found = run("two", &format!("test -e {file}"));
+            found.code.eq(&Some(0)).then_some(())
+        });
+    };
+    run("one", "mkdir -p /v/work/sub").ok();
+    let works = project.begin(&[
+        "exec",
+        "-T",
+        "one",
+        "sh",
+        "-c",
+        "cd /v/work/sub; exec 9>>/v/log 8<..; flock 8; touch /v/begun; \
+         while ! test -e /v/go; do sleep 0.1; done; \
+         echo text >&9; echo here > file; cat ../sub/file",
+    ]);
+    there("/v/begun");
+    // A directory's lock holds here, too.
+    run("two", "flock -n /v/work true").fails();
+    run(
+        "two",
+        "mv /v/work /v/moved; mv /v/log /v/log.1; echo new > /v/log",
+    )
+    .ok();
+    run("two", "flock -n /v/moved true").fails();
+    let server = home.processes();
+    let server = server.iter().find(|p| p.program == "stack-fsd-server");
+    server.unwrap().kill();
+    run("two", "touch /v/go").ok();
+    assert_eq!(works.finish(60).ok(), "here\n");
+    run("two", "flock -w 20 /v/moved true").ok();
+    let seen = run("two", "cat /v/moved/sub/file /v/log.1 /v/log").ok();
+    assert_eq!(seen, "here\ntext\nnew\n");
+    // The user's own directory stays what it is.
+    run("one", "chmod -R g+rwX /data").ok();
+    let mode = std::fs::metadata(&team).unwrap().permissions().mode();
+    assert_eq!(mode & 0o7777, 0o2775);
+    assert_eq!(run("two", "stat -c %a /data/team").ok(), "2775\n");
+}
+
+#[test]
 fn a_disk_becomes_a_tree_when_a_second_service_comes() {
     let home = Home::new();
     let service = |name: &str| {

@@ -10,6 +10,7 @@ use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, PermissionsExt, lchow
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, SeekFrom, Timespec, Timestamps, XattrFlags};
+use rustix::io::Errno;
 
 /// Notes of ours, which mean something else elsewhere. The overlay tells nobody of its
 /// own: where there are such, a service has its own overlays in a volume.
@@ -23,22 +24,35 @@ pub(crate) fn contents(from: &Path, to: &Path) -> io::Result<()> {
     Copy::default().contents(from, to)
 }
 
-/// Copies what is in `from` into `to`, which stays what it is itself.
+/// Copies what is in `from` into `to`, which stays what it is itself: a directory of the
+/// host or of a server, which may refuse extended attributes.
 pub(crate) fn inside(from: &Path, to: &Path) -> io::Result<()> {
-    Copy::default().inside(from, to)
+    let mut copy = Copy {
+        foreign: true,
+        ..Copy::default()
+    };
+    copy.inside(from, to)
 }
 
 #[derive(Default)]
 struct Copy {
     /// Where the first name of a file with several went: by device and inode.
     links: HashMap<(u64, u64), PathBuf>,
+    /// Extended attributes that are not permitted are left out.
+    foreign: bool,
 }
 
 impl Copy {
     fn contents(&mut self, from: &Path, to: &Path) -> io::Result<()> {
         self.inside(from, to)?;
         let meta = fs::metadata(from)?;
-        attributes(from, to, &meta)
+        self.attributes(from, to, &meta)
+    }
+
+    fn attributes(&self, from: &Path, to: &Path, meta: &Metadata) -> io::Result<()> {
+        owner(to, meta)?;
+        extended(from, to, self.foreign)?;
+        times(to, meta)
     }
 
     fn inside(&mut self, from: &Path, to: &Path) -> io::Result<()> {
@@ -87,7 +101,7 @@ impl Copy {
                 meta.rdev(),
             )?;
         }
-        attributes(from, to, &meta)
+        self.attributes(from, to, &meta)
     }
 }
 
@@ -125,10 +139,22 @@ fn file(from: &Path, to: &Path) -> io::Result<()> {
 
 /// Gives `to` owner, mode, extended attributes and times of `from`.
 pub(crate) fn attributes(from: &Path, to: &Path, meta: &Metadata) -> io::Result<()> {
+    Copy::default().attributes(from, to, meta)
+}
+
+fn owner(to: &Path, meta: &Metadata) -> io::Result<()> {
     lchown(to, Some(meta.uid()), Some(meta.gid()))?;
-    fs::set_permissions(to, fs::Permissions::from_mode(meta.mode() & 0o7777))?;
+    fs::set_permissions(to, fs::Permissions::from_mode(meta.mode() & 0o7777))
+}
+
+/// What has no room ends the copy, for `from` may go then. Not so what `to` has never
+/// any of: access control lists, for one.
+fn extended(from: &Path, to: &Path, foreign: bool) -> io::Result<()> {
     let mut names = vec![0u8; 64 << 10];
-    let length = rustix::fs::listxattr(from, &mut names[..]).unwrap_or(0);
+    let length = match rustix::fs::listxattr(from, &mut names[..]) {
+        Err(Errno::OPNOTSUPP) => 0,
+        listed => listed?,
+    };
     for name in names[..length]
         .split(|byte| *byte == 0)
         .filter(|name| !name.is_empty())
@@ -138,11 +164,26 @@ pub(crate) fn attributes(from: &Path, to: &Path, meta: &Metadata) -> io::Result<
         }
         let name = CString::new(name)?;
         let mut value = vec![0u8; 64 << 10];
-        if let Ok(length) = rustix::fs::getxattr(from, name.as_c_str(), &mut value[..]) {
-            let _ =
-                rustix::fs::setxattr(to, name.as_c_str(), &value[..length], XattrFlags::empty());
+        let length = match rustix::fs::getxattr(from, name.as_c_str(), &mut value[..]) {
+            // Listed, and not to be read.
+            Err(Errno::OPNOTSUPP | Errno::NODATA) => continue,
+            read => read?,
+        };
+        match rustix::fs::setxattr(to, name.as_c_str(), &value[..length], XattrFlags::empty()) {
+            Err(Errno::OPNOTSUPP) => {}
+            Err(Errno::PERM | Errno::ACCESS) if foreign => {}
+            Err(error) => {
+                let (to, name) = (to.display(), name.to_string_lossy());
+                let what = format!("{to}: attribute {name}: {error}");
+                return Err(io::Error::new(io::Error::from(error).kind(), what));
+            }
+            Ok(()) => {}
         }
     }
+    Ok(())
+}
+
+fn times(to: &Path, meta: &Metadata) -> io::Result<()> {
     let stamp = |seconds, nanoseconds| Timespec {
         tv_sec: seconds,
         tv_nsec: nanoseconds,
@@ -206,5 +247,31 @@ mod tests {
         fs::remove_dir_all(&dir).unwrap();
         assert_eq!(copied.is_ok(), may);
         assert!(own.is_err());
+    }
+
+    #[test]
+    fn an_attribute_that_has_no_room_ends_the_copy() {
+        let name = format!("stack-room-{}", std::process::id());
+        // A file system in memory has room for more than most disks'.
+        let (from, to) = (
+            Path::new("/dev/shm").join(&name),
+            std::env::temp_dir().join(&name),
+        );
+        for dir in [&from, &to] {
+            let _ = fs::remove_dir_all(dir);
+            fs::create_dir_all(dir).unwrap();
+        }
+        let set = |path: &Path| {
+            fs::write(path, "").unwrap();
+            let value = vec![1; 60_000];
+            rustix::fs::setxattr(path, "user.large", &value, XattrFlags::empty())
+        };
+        let (there, here) = (set(&from.join("file")), set(&to.join("try")));
+        let copied = inside(&from, &to);
+        for dir in [&from, &to] {
+            fs::remove_dir_all(dir).unwrap();
+        }
+        let refused = there.is_ok() && matches!(here, Err(Errno::NOSPC));
+        assert_eq!(copied.is_err(), refused, "{copied:?}");
     }
 }

@@ -169,8 +169,8 @@ fn gone(removed: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// One of several machines copies, the others wait: a file in the volume, as no
-/// lock of a directory holds between machines (virtio-fs, nfs(5)). It is there as
+/// One of several machines copies, the others wait: a file in the volume, as a lock of
+/// a directory does not hold between machines everywhere (nfs(5)). It is there as
 /// long as somebody copies, or when that was cut off.
 struct Lock {
     file: File,

@@ -17,7 +17,7 @@ use super::mounts::Parts;
 use super::{process, sockets};
 use crate::network::{Network, Nic};
 use crate::stack::Placed;
-use crate::volume::VolumeKind;
+use crate::volume::{Volume, VolumeKind};
 
 /// Largest frame: what one unix datagram carries without fragments.
 pub const MTU: u16 = 65_520;
@@ -71,12 +71,33 @@ pub struct DiskUse {
     pub read_only: bool,
 }
 
+/// One volume, as it is when the blueprint is drawn.
+#[derive(Debug, Clone, Default)]
+pub struct VolumeUse {
+    /// Disk or top of the tree.
+    pub path: PathBuf,
+    /// What it is.
+    pub kind: VolumeKind,
+    /// No machine has come up with the disk yet.
+    pub unfilled: bool,
+}
+
+impl From<Volume> for VolumeUse {
+    fn from(volume: Volume) -> VolumeUse {
+        VolumeUse {
+            path: volume.path,
+            kind: volume.kind,
+            unfilled: volume.unfilled,
+        }
+    }
+}
+
 /// What the mounts of a spec stand for on this host.
 pub struct Resolved {
-    /// Named volumes by key: where and what they are.
-    pub volumes: BTreeMap<String, (PathBuf, VolumeKind)>,
+    /// Named volumes by key.
+    pub volumes: BTreeMap<String, VolumeUse>,
     /// Makes a volume without a name for the target: name and disk.
-    pub anonymous: Vec<(String, String, (PathBuf, VolumeKind))>,
+    pub anonymous: Vec<(String, String, VolumeUse)>,
 }
 
 /// Where a container is made.

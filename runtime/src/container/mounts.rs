@@ -10,7 +10,7 @@ use stack_files::spec::{BIND_MS, Kind, Share, VOLUME_MS};
 use stack_netd::config::HostSocket;
 use stack_protocol::config::{Mount, MountSource as GuestSource};
 
-use super::blueprint::{DiskUse, Resolved};
+use super::blueprint::{DiskUse, Resolved, VolumeUse};
 use crate::volume::VolumeKind;
 
 /// The devices of a VM while its blueprint is drawn.
@@ -79,10 +79,10 @@ impl Parts {
                     nocopy,
                     subpath,
                 } => {
-                    let (path, kind) = resolved.volumes.get(volume).cloned().unwrap_or_default();
+                    let volume = resolved.volumes.get(volume).cloned().unwrap_or_default();
                     subpath_of = subpath.clone().unwrap_or_default();
                     let copy = !nocopy && subpath.is_none();
-                    self.volume(path, kind, mount.read_only, copy)
+                    self.volume(volume, mount.read_only, copy)
                 }
                 MountSource::Anonymous => continue,
                 MountSource::Bind { path, .. } if is_socket(path) => self.socket(path, n)?,
@@ -128,9 +128,8 @@ impl Parts {
                 subpath: subpath_of,
             });
         }
-        for (target, _, path) in &resolved.anonymous {
-            let (path, kind) = path.clone();
-            let source = self.volume(path, kind, false, true);
+        for (target, _, volume) in &resolved.anonymous {
+            let source = self.volume(volume.clone(), false, true);
             let same = |mount: &&stack_api::spec::MountSpec| mount.target == *target;
             let read_only = spec.mounts.iter().find(same).is_some_and(|m| m.read_only);
             let (target, subpath) = (target.clone(), String::new());
@@ -147,10 +146,15 @@ impl Parts {
     }
 
     /// What has to be filled is attached writable; the mount is read-only all the same.
-    fn volume(&mut self, path: PathBuf, kind: VolumeKind, ro: bool, copy: bool) -> GuestSource {
+    fn volume(&mut self, volume: VolumeUse, ro: bool, copy: bool) -> GuestSource {
+        let VolumeUse {
+            path,
+            kind,
+            unfilled,
+        } = volume;
         let fill = copy
             && match kind {
-                VolumeKind::Disk => stack_vmm::disk::is_unused(&path),
+                VolumeKind::Disk => unfilled || stack_vmm::disk::is_unused(&path),
                 // Empty, or a copy was cut off.
                 VolumeKind::Tree => is_empty(&path) || path.join(".stack-fill").exists(),
             };
@@ -293,8 +297,13 @@ mod tests {
     }
 
     fn resolved(path: &Path, kind: VolumeKind) -> Resolved {
+        let volume = VolumeUse {
+            path: path.to_path_buf(),
+            kind,
+            unfilled: false,
+        };
         Resolved {
-            volumes: [("v".to_owned(), (path.to_path_buf(), kind))].into(),
+            volumes: [("v".to_owned(), volume)].into(),
             anonymous: Vec::new(),
         }
     }
@@ -318,9 +327,14 @@ mod tests {
     fn what_has_to_be_filled_is_attached_writable() {
         let dir = tempfile::tempdir().unwrap();
         let service = service(&[("/a", true)]);
-        let attached = |path: &Path, kind| {
+        let attached_as = |unfilled: bool, path: &Path, kind| {
             let mut parts = parts();
-            let mounts = parts.mounts(&service, &resolved(path, kind)).unwrap();
+            let mut resolved = resolved(path, kind);
+            resolved
+                .volumes
+                .values_mut()
+                .for_each(|v| v.unfilled = unfilled);
+            let mounts = parts.mounts(&service, &resolved).unwrap();
             assert!(mounts[0].read_only);
             let copies = match &mounts[0].source {
                 GuestSource::Disk {
@@ -335,6 +349,7 @@ mod tests {
             let read_only = disks.chain(parts.files.iter().map(|share| share.read_only));
             (copies, read_only.collect::<Vec<_>>())
         };
+        let attached = |path: &Path, kind| attached_as(false, path, kind);
         let disk = dir.path().join("v.ext4");
         stack_vmm::disk::create_volume(&disk, 64 << 20).unwrap();
         assert_eq!(attached(&disk, VolumeKind::Disk), (true, vec![false]));
@@ -342,6 +357,9 @@ mod tests {
         let file = std::fs::File::options().write(true).open(&disk).unwrap();
         std::os::unix::fs::FileExt::write_all_at(&file, &[1], 1024 + 0x2c).unwrap();
         assert_eq!(attached(&disk, VolumeKind::Disk), (false, vec![true]));
+        // And if the machine did not come up.
+        let again = attached_as(true, &disk, VolumeKind::Disk);
+        assert_eq!(again, (true, vec![false]));
         let tree = dir.path().join("v.tree");
         std::fs::create_dir(&tree).unwrap();
         assert_eq!(attached(&tree, VolumeKind::Tree), (true, vec![false]));

@@ -496,6 +496,14 @@ fn has_begun(container: &mut Container) {
     container.oom = false;
 }
 
+/// Its volumes have what its image has for them. If it cannot be noted, a later machine
+/// looks whether it is so.
+fn note_filled(daemon: &Daemon, handle: &Handle) {
+    if let Err(error) = daemon.note_filled(&handle.record().blueprint) {
+        tracing::warn!(%error, container = handle.id, "a filled volume is not noted");
+    }
+}
+
 /// Makes the VM this container's; a VM that was taken over already is.
 async fn configure(
     daemon: &Arc<Daemon>,
@@ -534,6 +542,7 @@ async fn configure(
             }
             container.health = api_health(hello.health);
         });
+        note_filled(daemon, handle);
         return Ok(());
     }
     let record = handle.record();
@@ -575,6 +584,7 @@ async fn configure(
                 has_begun(&mut record.container);
                 record.container.health = has_check.then_some(Health::Starting);
             });
+            note_filled(daemon, handle);
             Ok(())
         }
         Err(error) => Err(Ended::failed(&vm_error(error))),

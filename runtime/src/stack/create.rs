@@ -244,7 +244,7 @@ fn mounts(
                 if let Some(note) = wanted.size.and_then(|size| size_is_vain(&made, size)) {
                     progress.warn(note);
                 }
-                volumes.insert(volume.clone(), (made.path, made.kind));
+                volumes.insert(volume.clone(), made.into());
             }
             MountSource::Anonymous => nameless.push(&mount.target),
             MountSource::Bind { .. } | MountSource::Nfs { .. } | MountSource::Tmpfs { .. } => {}
@@ -268,7 +268,7 @@ fn mounts(
             ..WantedVolume::default()
         };
         let (volume, _) = daemon.ensure_volume(&name, &order)?;
-        anonymous.push((target.to_owned(), name, (volume.path, volume.kind)));
+        anonymous.push((target.to_owned(), name, volume.into()));
     }
     Ok(Resolved { volumes, anonymous })
 }
@@ -336,6 +336,7 @@ mod tests {
             kind: VolumeKind::Disk,
             labels: BTreeMap::new(),
             created_ms: 0,
+            unfilled: false,
         };
         assert_eq!(size_is_vain(&volume, 64 << 20), None);
         let note = size_is_vain(&volume, 128 << 20).unwrap();

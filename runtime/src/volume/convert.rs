@@ -84,7 +84,9 @@ async fn copy(
         let _ = std::fs::rename(&converted.path, partial);
         return noted;
     }
-    if let Err(error) = std::fs::remove_file(&volume.path) {
+    // A power cut must not bring the ledger back to a disk that is gone.
+    let safe = sync(&daemon.paths.data);
+    if let Err(error) = safe.and_then(|()| std::fs::remove_file(&volume.path)) {
         // It does not count any more, and the next daemon deletes it.
         tracing::warn!(%error, path = %volume.path.display(), "left behind, and stays");
     }

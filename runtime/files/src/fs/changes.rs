@@ -18,7 +18,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use super::absent::Absent;
 use super::journal::Record;
 use super::leases::SLACK;
-use super::marks::{Marks, Seen, removes};
+use super::marks::{Marks, Seen, moves, removes};
 use super::tree::{ROOT, Tree};
 use super::{Fs, guard};
 use crate::fuse::{Attr, Header};
@@ -304,6 +304,9 @@ impl Fs {
             }
             for ((parent, name), _) in seen.names.iter().filter(|(_, mask)| removes(**mask)) {
                 self.after_removal_elsewhere(*parent, name);
+            }
+            for ((parent, name), _) in seen.names.iter().filter(|(_, mask)| moves(**mask)) {
+                self.after_move_elsewhere(*parent, name);
             }
             self.tell(seen);
         }

@@ -11,7 +11,7 @@ use rustix::fs::{FileType, OFlags, RawDir, SeekFrom};
 use super::resolve::{errno, look, reopen};
 use super::tree::ROOT;
 use super::{Fs, guard};
-use crate::fuse::{Args, Attr, Header, Out, Res};
+use crate::fuse::{Args, Attr, Header, Out, RELEASE_FLOCK_UNLOCK, Res};
 use crate::spec::Kind;
 
 /// Bytes of `fuse_dirent` without the name.
@@ -43,6 +43,10 @@ impl Fs {
 
     pub(super) fn release_dir(&self, mut args: Args<'_>) -> Res<Vec<u8>> {
         guard(&self.dirs).remove(&args.u64()?);
+        let (_flags, release, owner) = (args.u32()?, args.u32()?, args.u64()?);
+        if release & RELEASE_FLOCK_UNLOCK != 0 {
+            self.unlock_everywhere(owner);
+        }
         Ok(Vec::new())
     }
 

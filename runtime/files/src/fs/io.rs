@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{FallocateFlags, SeekFrom, Timespec, Timestamps};
 
-use super::resolve::{errno, stat};
+use super::resolve::errno;
 use super::{Fs, changes, guard};
 use crate::fuse::{
     Args, HEADER, Header, OPEN_DIRECT_IO, OPEN_KEEP_CACHE, OPEN_NOFLUSH, Out, RELEASE_FLOCK_UNLOCK,
@@ -98,19 +98,18 @@ impl Fs {
         let share = self.writable(header.node)?;
         let file = self.file(header.node, true)?;
         let length = size.min(super::LARGEST) as usize;
-        let mut append = flags & libc::O_APPEND as u32 != 0;
-        if append && request.again {
-            // If it is done already, it ends where the guest meant it to.
-            append = stat(&*file)?.stx_size != offset.saturating_add(length as u64);
-        }
-        let written = answer
-            .memory()
-            .to_file(&request.data, length, &*file, offset, append);
+        let written = match flags & libc::O_APPEND as u32 != 0 {
+            true => self.append(header, (request, answer), &file, (offset, length)),
+            false => answer
+                .memory()
+                .to_file(&request.data, length, &*file, offset, false)
+                .map_err(number),
+        };
         self.stamp(share, &*file);
         if how & WRITE_KILL_SUIDGID != 0 {
             self.kill_privileges(share, &*file)?;
         }
-        let written = written.map_err(number)?;
+        let written = written?;
         Ok(Out::default().u32(written as u32).u32(0).0)
     }
 

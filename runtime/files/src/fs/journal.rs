@@ -42,12 +42,8 @@ pub(super) enum Record {
     },
     /// In such a journal: the next new node has this number.
     Next { node: u64 },
-    /// The request with this number, for a file that must not be there yet, has
-    /// made it.
-    Made { request: u64 },
-    /// The request with this number makes two names change places, of which the first
-    /// one stood for this file.
-    Exchange { request: u64, identity: Identity },
+    /// The request with this number, which cannot be done twice, has come so far.
+    Begun { request: u64, deed: Deed },
     /// All locks of this owner on this file.
     Locks {
         identity: Identity,
@@ -55,6 +51,17 @@ pub(super) enum Record {
         flock: bool,
         ranges: Vec<Range>,
     },
+}
+
+/// What tells whether a request has been carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Deed {
+    /// It has made something that must not be there yet.
+    Made,
+    /// It moves or removes what had a name: this file.
+    Named(Identity),
+    /// It appends to a file that has this size.
+    Appends(u64),
 }
 
 /// The journal.
@@ -169,11 +176,13 @@ fn encode(record: &Record) -> Vec<u8> {
             put(b'd', &numbers, b"");
         }
         Record::Next { node } => put(b'i', &[*node], b""),
-        Record::Made { request } => put(b'm', &[*request], b""),
-        Record::Exchange {
-            request,
-            identity: Identity { dev, ino, born },
-        } => put(b'x', &[*request, *dev, *ino, *born], b""),
+        Record::Begun { request, deed } => match deed {
+            Deed::Made => put(b'm', &[*request], b""),
+            Deed::Named(Identity { dev, ino, born }) => {
+                put(b'x', &[*request, *dev, *ino, *born], b"");
+            }
+            Deed::Appends(size) => put(b'p', &[*request, *size], b""),
+        },
         Record::Locks {
             identity: Identity { dev, ino, born },
             owner,
@@ -254,10 +263,17 @@ fn first(bytes: &[u8]) -> Option<(Record, usize)> {
             lookups,
         },
         (b'i', &[node]) => Record::Next { node },
-        (b'm', &[request]) => Record::Made { request },
-        (b'x', &[request, dev, ino, born]) => Record::Exchange {
+        (b'm', &[request]) => Record::Begun {
             request,
-            identity: Identity { dev, ino, born },
+            deed: Deed::Made,
+        },
+        (b'x', &[request, dev, ino, born]) => Record::Begun {
+            request,
+            deed: Deed::Named(Identity { dev, ino, born }),
+        },
+        (b'p', &[request, size]) => Record::Begun {
+            request,
+            deed: Deed::Appends(size),
         },
         (b'l', &[dev, ino, born, owner, flock]) => Record::Locks {
             identity: Identity { dev, ino, born },
@@ -316,10 +332,17 @@ mod tests {
                 parent: 9,
                 name: b"none".to_vec(),
             },
-            Record::Made { request: 12 },
-            Record::Exchange {
+            Record::Begun {
+                request: 12,
+                deed: Deed::Made,
+            },
+            Record::Begun {
                 request: 14,
-                identity,
+                deed: Deed::Named(identity),
+            },
+            Record::Begun {
+                request: 16,
+                deed: Deed::Appends(900),
             },
             Record::Told {
                 node: 9,
@@ -349,11 +372,11 @@ mod tests {
         let size = rustix::fs::fstat(&memory).unwrap().st_size as u64;
         rustix::fs::ftruncate(&memory, size - 1).unwrap();
         let (mut journal, read) = Journal::open(memory.try_clone().unwrap()).unwrap();
-        assert_eq!(read, records[..9]);
+        assert_eq!(read, records[..10]);
         // And the next record goes over the torn one.
         journal.add(&records[1..2]).unwrap();
         let (_, read) = Journal::open(memory).unwrap();
-        assert_eq!(read.len(), 10);
-        assert_eq!(read[9], records[1]);
+        assert_eq!(read.len(), 11);
+        assert_eq!(read[10], records[1]);
     }
 }

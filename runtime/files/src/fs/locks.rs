@@ -12,10 +12,14 @@ use super::journal::Record;
 use super::resolve::identity;
 use super::tree::Identity;
 use crate::fuse::{Args, Header, LOCK_FLOCK, Out, Res};
+use crate::keeper::device::QUEUE_SIZE;
 use crate::server::Answer;
 
 /// Ranges that one owner may have locked in one file.
 const RANGES: usize = 4096;
+/// Locks that a VM may wait for: each is a request that is not answered, and without
+/// room in the queue (which may be half of the longest one) its files would stand still.
+const WAITING: usize = QUEUE_SIZE as usize / 4;
 /// Ranges that a VM may have locked in all files: each is in memory, and in the
 /// journal, and the server is everybody's.
 const OF_A_VM: usize = 65_536;
@@ -39,6 +43,13 @@ impl Range {
     fn meets(&self, other: &Range) -> bool {
         self.start <= other.end && other.start <= self.end
     }
+
+    /// They are one lock: of the same kind, and nothing is between them.
+    fn joins(&self, other: &Range) -> bool {
+        self.write == other.write
+            && self.start <= other.end.saturating_add(1)
+            && other.start <= self.end.saturating_add(1)
+    }
 }
 
 /// VM, owner within it, and whether it is by flock(2).
@@ -54,6 +65,8 @@ enum Want {
 #[derive(Debug, Default)]
 struct FileLocks {
     held: BTreeMap<Owner, Vec<Range>>,
+    /// The owners' processes in their VMs, as far as this server has seen them.
+    processes: BTreeMap<Owner, u32>,
     waiting: Vec<Waiting>,
 }
 
@@ -61,6 +74,7 @@ struct FileLocks {
 struct Waiting {
     owner: Owner,
     range: Range,
+    process: u32,
     fs: Arc<Fs>,
     answer: Answer,
 }
@@ -73,6 +87,14 @@ pub(crate) struct Locks(Mutex<All>);
 struct All {
     files: BTreeMap<Identity, FileLocks>,
     counts: Counts,
+}
+
+impl All {
+    /// How many locks the VM waits for.
+    fn waiting(&self, session: u64) -> usize {
+        let waiting = self.files.values().flat_map(|file| &file.waiting);
+        waiting.filter(|one| one.owner.0 == session).count()
+    }
 }
 
 /// How many ranges each VM has locked.
@@ -98,15 +120,13 @@ impl Counts {
 impl FileLocks {
     /// Somebody else's lock that is in the way. flock(2) and fcntl(2) do not
     /// see each other.
-    fn conflict(&self, owner: Owner, range: &Range) -> Option<Range> {
+    fn conflict(&self, owner: Owner, range: &Range) -> Option<(Owner, Range)> {
         let others = self
             .held
             .iter()
             .filter(|(other, _)| **other != owner && other.2 == owner.2);
-        let mut ranges = others.flat_map(|(_, ranges)| ranges);
-        ranges
-            .find(|held| held.meets(range) && (held.write || range.write))
-            .copied()
+        let mut held = others.flat_map(|(other, held)| held.iter().map(|one| (*other, *one)));
+        held.find(|(_, held)| held.meets(range) && (held.write || range.write))
     }
 
     /// Sets or clears the owner's lock on the range; gives all it has then.
@@ -114,12 +134,17 @@ impl FileLocks {
         &mut self,
         counts: &mut Counts,
         owner: Owner,
-        range: Range,
+        mut range: Range,
         want: Want,
     ) -> Res<Vec<Range>> {
         let before = self.held.get(&owner).map_or(0, Vec::len);
         let mut ranges = Vec::new();
         for held in self.held.get(&owner).into_iter().flatten() {
+            if want == Want::Lock && held.joins(&range) {
+                range.start = range.start.min(held.start);
+                range.end = range.end.max(held.end);
+                continue;
+            }
             if !held.meets(&range) {
                 ranges.push(*held);
                 continue;
@@ -140,10 +165,12 @@ impl FileLocks {
             return Err(libc::ENOLCK);
         }
         counts.change(owner.0, before, ranges.len())?;
-        match ranges.is_empty() {
-            true => self.held.remove(&owner),
-            false => self.held.insert(owner, ranges.clone()),
-        };
+        if ranges.is_empty() {
+            self.held.remove(&owner);
+            self.processes.remove(&owner);
+        } else {
+            self.held.insert(owner, ranges.clone());
+        }
         Ok(ranges)
     }
 }
@@ -196,6 +223,7 @@ impl Locks {
         counts.0.remove(&session);
         for (identity, file) in files.iter_mut() {
             file.held.retain(|owner, _| owner.0 != session);
+            file.processes.retain(|owner, _| owner.0 != session);
             let (ended, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut file.waiting)
                 .into_iter()
                 .partition(|waiting| waiting.owner.0 == session);
@@ -218,9 +246,11 @@ fn grant(counts: &mut Counts, identity: Identity, file: &mut FileLocks) {
         let Waiting {
             owner,
             range,
+            process,
             fs,
             answer,
         } = waiting;
+        file.processes.insert(owner, process);
         let set = file.set(counts, owner, range, Want::Lock);
         let noted = set.and_then(|ranges| fs.note([record(identity, owner, ranges)]));
         answer.give(noted.map(|()| Vec::new()));
@@ -233,6 +263,7 @@ struct LockIn {
     owner: Owner,
     range: Range,
     kind: i32,
+    process: u32,
 }
 
 impl LockIn {
@@ -242,6 +273,7 @@ impl LockIn {
             owner,
             range: WHOLE,
             kind: libc::F_UNLCK,
+            process: 0,
         }
     }
 }
@@ -250,7 +282,7 @@ impl Fs {
     fn lock_in(&self, args: &mut Args<'_>) -> Res<LockIn> {
         let (_handle, owner) = (args.u64()?, args.u64()?);
         let (start, end) = (args.u64()?, args.u64()?);
-        let (kind, _pid, flags) = (args.u32()? as i32, args.u32()?, args.u32()?);
+        let (kind, process, flags) = (args.u32()? as i32, args.u32()?, args.u32()?);
         if end < start {
             return Err(libc::EINVAL);
         }
@@ -259,10 +291,15 @@ impl Fs {
             owner: (self.session, owner, flags & LOCK_FLOCK != 0),
             range: Range { start, end, write },
             kind,
+            process,
         })
     }
 
+    /// Of a file that is open, whatever its names are by now.
     fn lock_identity(&self, node: u64) -> Res<Identity> {
+        if let Some(known) = self.tree().get(node) {
+            return Ok(known.identity);
+        }
         match self.open_stat(node) {
             Some((_, stat)) => Ok(identity(&stat)),
             None => Ok(identity(&self.find(node)?.stat)),
@@ -276,13 +313,16 @@ impl Fs {
         let file = all.files.get(&identity);
         let held = file.and_then(|file| file.conflict(wanted.owner, &wanted.range));
         let (range, kind) = match held {
-            Some(held) if held.write => (held, libc::F_WRLCK),
-            Some(held) => (held, libc::F_RDLCK),
+            Some((_, held)) if held.write => (held, libc::F_WRLCK),
+            Some((_, held)) => (held, libc::F_RDLCK),
             None => (wanted.range, libc::F_UNLCK),
         };
-        let out = Out::default().u64(range.start).u64(range.end);
         // Another VM's process has no number here.
-        Ok(out.u32(kind as u32).u32(0).0)
+        let owner = held.map(|(owner, _)| owner);
+        let owner = owner.filter(|owner| owner.0 == self.session);
+        let process = owner.and_then(|owner| file?.processes.get(&owner));
+        let out = Out::default().u64(range.start).u64(range.end);
+        Ok(out.u32(kind as u32).u32(process.copied().unwrap_or(0)).0)
     }
 
     pub(super) fn set_lock(&self, header: &Header, mut args: Args<'_>) -> Res<Vec<u8>> {
@@ -306,6 +346,9 @@ impl Fs {
             Want::Lock if file.conflict(wanted.owner, &wanted.range).is_some() => Err(libc::EAGAIN),
             Want::Lock | Want::Unlock => file.set(counts, wanted.owner, wanted.range, want),
         };
+        if want == Want::Lock && taken.is_ok() {
+            file.processes.insert(wanted.owner, wanted.process);
+        }
         let noted = taken.and_then(|ranges| self.note([record(identity, wanted.owner, ranges)]));
         // What became smaller, or shared, may be what others wait for.
         grant(counts, identity, file);
@@ -332,8 +375,16 @@ impl Fs {
         let mut all = self.common.locks.all();
         match self.take(&mut all, identity, &wanted) {
             Err(libc::EAGAIN) => {
-                let All { files, counts } = &mut *all;
+                let (waiting, All { files, counts }) = (all.waiting(self.session), &mut *all);
                 let file = files.entry(identity).or_default();
+                // A machine that was halted asks again for what it waits for.
+                let asked =
+                    |other: &Waiting| other.owner == wanted.owner && other.answer.is_same(&answer);
+                match file.waiting.iter().position(asked) {
+                    Some(at) => drop(file.waiting.remove(at)),
+                    None if waiting >= WAITING => return answer.give(Err(libc::ENOLCK)),
+                    None => {}
+                }
                 if wanted.owner.2 {
                     // flock(2): what one has is given up before one waits.
                     let given = file.set(counts, wanted.owner, WHOLE, Want::Unlock);
@@ -346,6 +397,7 @@ impl Fs {
                 file.waiting.push(Waiting {
                     owner: wanted.owner,
                     range: wanted.range,
+                    process: wanted.process,
                     fs: Arc::clone(self),
                     answer: answer.short(),
                 });
@@ -413,7 +465,7 @@ mod tests {
         assert_eq!(file.conflict(B, &range(5, 20, false)), None);
         assert_eq!(
             file.conflict(B, &range(5, 20, true)),
-            Some(range(0, 9, false))
+            Some((A, range(0, 9, false)))
         );
         assert_eq!(file.conflict(B, &range(10, 20, true)), None);
         // One's own is never in the way, and flock is another world.
@@ -449,6 +501,31 @@ mod tests {
             []
         );
         assert!(file.held.is_empty());
+    }
+
+    #[test]
+    fn what_touches_is_one_lock() {
+        let mut file = FileLocks::default();
+        let mut counts = Counts::default();
+        let mut lock = |start, end, write| {
+            file.set(&mut counts, A, range(start, end, write), Want::Lock)
+                .unwrap()
+        };
+        for byte in 0..2 * RANGES as u64 {
+            lock(byte, byte, true);
+        }
+        let last = 2 * RANGES as u64 - 1;
+        assert_eq!(lock(3, 4, true), [range(0, last, true)]);
+        let apart = range(last + 2, u64::MAX, true);
+        assert_eq!(lock(last + 2, u64::MAX, true).len(), 2);
+        // Of another kind it is another one.
+        let two = [
+            range(0, last, true),
+            apart,
+            range(last + 1, last + 1, false),
+        ];
+        assert_eq!(lock(last + 1, last + 1, false), two);
+        assert_eq!(lock(last + 1, last + 1, true), [range(0, u64::MAX, true)]);
     }
 
     #[test]

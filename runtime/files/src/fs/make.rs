@@ -11,9 +11,11 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::Fs;
-use super::journal::Record;
+use super::journal::Deed;
 use super::permission::{NAMES, allowed};
-use super::resolve::{Found, by_descriptor, errno, identity, look, open_name, reopen, stat};
+use super::resolve::{
+    Found, by_descriptor, errno, identity, is_kind, look, open_name, reopen, stat,
+};
 use crate::fuse::{Args, Header, Res};
 use crate::spec::Kind;
 
@@ -36,16 +38,15 @@ impl Fs {
         self.kind(share) == Kind::Volume
     }
 
-    /// An earlier server has noted that this request has made what it asked for.
+    /// It is noted that this request has made what it asked for.
     fn noted(&self, header: &Header, again: bool) -> bool {
-        again && self.earlier.contains_key(&header.unique)
+        self.begun(header, again).is_some()
     }
 
     /// Notes that this request has made it, whoever is killed from now on. What cannot be
     /// noted does not stay.
     fn note_made(&self, header: &Header, dir: &Found, name: &[u8], flags: AtFlags) -> Res<()> {
-        let request = header.unique;
-        or_remove(self.begin(Record::Made { request }), dir, name, flags)
+        or_remove(self.begin(header, Deed::Made), dir, name, flags)
     }
 
     /// What is there was made by this request, which an earlier server took.
@@ -186,7 +187,7 @@ impl Fs {
         }
         let dir = self.find_dir(header.node)?;
         let found = self.find(old)?;
-        if super::resolve::is_kind(&found.stat, libc::S_IFDIR) {
+        if is_kind(&found.stat, libc::S_IFDIR) {
             return Err(libc::EPERM);
         }
         let path = by_descriptor(&found.fd);
@@ -208,6 +209,37 @@ impl Fs {
         self.told(header, header.node, name, &there?)
     }
 
+    /// What has come between the guest's look and its request is opened only if it is
+    /// a file that it may open for sure. Else the guest's kernel looks again, and decides.
+    fn is_openable(
+        &self,
+        header: &Header,
+        (share, found): (u32, &Found),
+        flags: u32,
+        again: bool,
+    ) -> bool {
+        let attr = self.attr(share, found, header);
+        let half = self.is_volume(share) && super::meta::read(&found.fd).is_none();
+        if !is_kind(&found.stat, libc::S_IFREG) || attr.mode & libc::S_IFMT != libc::S_IFREG {
+            return false;
+        }
+        let mut wanted = match flags as i32 & libc::O_ACCMODE {
+            libc::O_RDONLY => 4,
+            libc::O_WRONLY => 2,
+            _ => 6,
+        };
+        if flags & libc::O_TRUNC as u32 != 0 {
+            wanted |= 2;
+        }
+        let bits = match () {
+            () if attr.uid == header.uid => attr.mode >> 6,
+            () if attr.gid == header.gid => attr.mode >> 3,
+            () => attr.mode,
+        };
+        // What this request itself has made may be closed for everybody.
+        again || !half && bits & wanted == wanted
+    }
+
     pub(super) fn create(&self, header: &Header, mut args: Args<'_>, again: bool) -> Res<Vec<u8>> {
         let (flags, mode) = (args.u32()?, args.u32()?);
         let (_umask, _open_flags) = (args.u32()?, args.u32()?);
@@ -226,9 +258,7 @@ impl Fs {
         let found = match made {
             Ok(fd) => {
                 let noted = || match alone {
-                    true => self.begin(Record::Made {
-                        request: header.unique,
-                    }),
+                    true => self.begin(header, Deed::Made),
                     false => Ok(()),
                 };
                 let born = || match volume {
@@ -241,9 +271,8 @@ impl Fs {
             }
             Err(libc::EEXIST) if own || !alone => {
                 let found = look(&dir.fd, name)?;
-                // The guest's kernel looks again and opens what is there.
-                if !super::resolve::is_kind(&found.stat, libc::S_IFREG) {
-                    return Err(libc::EEXIST);
+                if !self.is_openable(header, (share, &found), flags, again) {
+                    return Err(if alone { libc::EEXIST } else { libc::ESTALE });
                 }
                 let fd = reopen(&found, OFlags::RDWR)?;
                 if volume && again && super::meta::read(&fd).is_none() {

@@ -88,6 +88,11 @@ pub(super) fn removes(mask: u32) -> bool {
     u64::from(mask) & REMOVALS != 0
 }
 
+/// What has happened may have given the name to a file that had another.
+pub(super) fn moves(mask: u32) -> bool {
+    u64::from(mask) & libc::FAN_MOVED_TO != 0
+}
+
 impl Default for Marks {
     fn default() -> Marks {
         let flags = libc::FAN_CLASS_NOTIF

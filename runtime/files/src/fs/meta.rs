@@ -11,8 +11,8 @@ use std::os::fd::AsFd;
 use rustix::fs::{Mode, Statx, XattrFlags};
 
 use super::Fs;
-use super::permission::{get_attribute, own, remove_attribute, set_attribute, turn};
-use super::resolve::{Found, by_descriptor, errno};
+use super::permission::{Turns, get_attribute, own, remove_attribute, set_attribute, turn};
+use super::resolve::{Found, by_descriptor, errno, is_kind};
 use crate::fuse::{Attr, Header, Res};
 use crate::spec::Kind;
 
@@ -23,8 +23,12 @@ const CAPABILITY: &[u8] = b"user.stack.x.security.capability";
 /// Bytes of the names of a file's attributes that are looked at.
 const LIST: usize = 1024;
 
-/// Bits that never go to the host: a program would run as the user there.
+/// Bits that never go to the host: a program would run as the user there. Those that the
+/// user's own directory has stay there.
 const SPECIAL: u32 = 0o7000;
+
+/// What somebody has read and writes back changed, nobody else changes meanwhile.
+static TURNS: Turns = Turns::new();
 
 /// What the attribute says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -201,6 +205,8 @@ impl Fs {
         owner: (Option<u32>, Option<u32>),
     ) -> Res<()> {
         let fd = fd.as_fd();
+        let _turn = TURNS.take(stat);
+        let stat = &super::resolve::stat(fd)?;
         let now = self.attr_of(share, fd, stat, header);
         let owner_changes = owner.0.is_some() || owner.1.is_some();
         let mut wanted = Stat {
@@ -223,13 +229,18 @@ impl Fs {
                 None => Ok(()),
             };
         }
+        let mut host = 0;
+        if is_kind(stat, libc::S_IFDIR) {
+            host = u32::from(stat.stx_mode) & SPECIAL;
+        }
         if mode.is_some() {
-            let bits = Mode::from_raw_mode(wanted.mode & 0o777);
+            host &= wanted.mode;
+            let bits = Mode::from_raw_mode(wanted.mode & 0o777 | host);
             let _turn = turn(stat);
             rustix::fs::chmod(by_descriptor(fd), bits).map_err(errno)?;
         }
         let kept = read(fd);
-        let special = wanted.mode & SPECIAL != kept.map_or(0, |kept| kept.mode & SPECIAL);
+        let special = wanted.mode & SPECIAL != kept.map_or(host, |kept| kept.mode & SPECIAL);
         let same = |kept: Stat| (kept.uid, kept.gid) == (wanted.uid, wanted.gid);
         if mode.is_some() && !special && kept.is_some_and(same) {
             // All that was to change is the host's.
@@ -252,10 +263,14 @@ impl Fs {
     /// Somebody without privileges writes to the file: setuid and setgid go.
     pub(super) fn kill_privileges(&self, share: u32, fd: impl AsFd) -> Res<()> {
         let fd = fd.as_fd();
-        if let Some(kept) = read(fd) {
+        let less = |kept: Stat| {
             let mode = without_privileges(kept.mode);
-            if mode != kept.mode {
-                write(fd, Stat { mode, ..kept })?;
+            (mode != kept.mode).then_some(Stat { mode, ..kept })
+        };
+        if read(fd).and_then(less).is_some() {
+            let _turn = TURNS.take(&super::resolve::stat(fd)?);
+            if let Some(less) = read(fd).and_then(less) {
+                write(fd, less)?;
             }
         }
         let capability = self.host_attribute(share, b"security.capability")?;

@@ -1,6 +1,7 @@
 //! The file system of one VM: carries out FUSE requests.
 
 mod absent;
+mod append;
 mod changes;
 mod counted;
 mod dir;
@@ -14,6 +15,7 @@ mod looker;
 mod make;
 mod marks;
 mod meta;
+mod moved;
 mod nameless;
 mod permission;
 mod remove;
@@ -32,17 +34,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::fuse::{Args, Attr, HEADER, Header, Out, Res, init, op};
 use crate::link::ToKeeper;
-use crate::server::{Answer, Request, ToTheKeeper};
+use crate::server::{Answer, Left, Request, ToTheKeeper};
 use crate::spec::{Kind, Share};
 use changes::Changes;
 use handles::{Files, Open, Room};
-use journal::{Journal, Record};
+use journal::{Deed, Journal, Record};
 use leases::Lease;
 pub(crate) use leases::Leases;
 pub(crate) use locks::Locks;
 use looker::Looker;
 use syncs::Syncs;
-use tree::{Identity, Tree};
+use tree::Tree;
 
 /// Largest read or write, in bytes.
 const LARGEST: u32 = 1 << 20;
@@ -70,11 +72,12 @@ pub(crate) struct Fs {
     begun: Mutex<Begun>,
     /// Those of an earlier server.
     earlier: Begun,
+    /// Answers that the guest could not be given yet.
+    left: Arc<Left>,
 }
 
-/// Requests that have made something that must not be there yet, or that make two names
-/// change places: then with what the first one stood for.
-type Begun = HashMap<u64, Option<Identity>>;
+/// By their numbers, with what tells whether they have been carried out.
+type Begun = HashMap<u64, Deed>;
 
 /// What the file systems of all VMs have together.
 #[derive(Debug, Clone, Default)]
@@ -108,7 +111,9 @@ impl Fs {
         let changes = Arc::new(Changes::new(used)?);
         let mut earlier = Begun::new();
         for record in &records {
-            earlier.extend(begun(record));
+            if let Record::Begun { request, deed } = record {
+                earlier.insert(*request, *deed);
+            }
             tree.replay(record);
             changes.replay(record);
             if let Record::Locks {
@@ -151,6 +156,7 @@ impl Fs {
             syncs: Syncs::default(),
             begun: Mutex::default(),
             earlier,
+            left: Arc::default(),
         });
         guard(&fs.common.all).insert(session, Arc::downgrade(&fs));
         Ok(fs)
@@ -169,6 +175,11 @@ impl Fs {
         self.changes.clear(true);
     }
 
+    /// Where answers are kept that cannot be given yet.
+    pub(crate) fn left(&self) -> Arc<Left> {
+        Arc::clone(&self.left)
+    }
+
     fn tree(&self) -> MutexGuard<'_, Tree> {
         guard(&self.tree)
     }
@@ -185,9 +196,16 @@ impl Fs {
     }
 
     /// Notes that a request begins that cannot be done twice, until it is answered.
-    fn begin(&self, record: Record) -> Res<()> {
-        guard(&self.begun).extend(begun(&record));
-        self.note([record])
+    fn begin(&self, header: &Header, deed: Deed) -> Res<()> {
+        let request = header.unique;
+        guard(&self.begun).insert(request, deed);
+        self.note([Record::Begun { request, deed }])
+    }
+
+    /// What is known of a request that is there again.
+    fn begun(&self, header: &Header, again: bool) -> Option<Deed> {
+        let known = |all: &Begun| all.get(&header.unique).copied().filter(|_| again);
+        known(&guard(&self.begun)).or_else(|| known(&self.earlier))
     }
 
     /// Writes the journal anew when most of it is history.
@@ -209,10 +227,8 @@ impl Fs {
             records.extend(locks);
             records.extend(absent);
             let begun = guard(&self.begun).clone();
-            records.extend(begun.into_iter().map(|(request, identity)| match identity {
-                Some(identity) => Record::Exchange { request, identity },
-                None => Record::Made { request },
-            }));
+            let begun = begun.into_iter();
+            records.extend(begun.map(|(request, deed)| Record::Begun { request, deed }));
             match journal.renew(&records) {
                 // Before anybody writes to it.
                 Ok(file) => self
@@ -290,6 +306,13 @@ impl Fs {
             opcode, node, pid, ..
         } = *header;
         tracing::trace!(opcode, node, pid, "request");
+        // The machine was halted before it had the answer.
+        if request.again
+            && let Some(result) = self.left.take(opcode, header.unique)
+        {
+            answer.give(result);
+            return self.over(header);
+        }
         let looks = matches!(
             header.opcode,
             op::LOOKUP
@@ -330,14 +353,27 @@ impl Fs {
 
     fn act(self: &Arc<Self>, header: &Header, request: Request, answer: Answer) {
         self.carry_out(header, request, answer);
+        self.over(header);
+        self.tidy();
+    }
+
+    /// What is answered is not asked again.
+    fn over(&self, header: &Header) {
         let notes = matches!(
             header.opcode,
-            op::CREATE | op::RENAME2 | op::MKDIR | op::MKNOD | op::SYMLINK
+            op::CREATE
+                | op::RENAME
+                | op::RENAME2
+                | op::UNLINK
+                | op::RMDIR
+                | op::MKDIR
+                | op::MKNOD
+                | op::SYMLINK
+                | op::WRITE
         );
-        if notes {
+        if notes && !self.left.has(header.unique) {
             guard(&self.begun).remove(&header.unique);
         }
-        self.tidy();
     }
 
     fn carry_out(self: &Arc<Self>, header: &Header, request: Request, answer: Answer) {
@@ -384,10 +420,10 @@ impl Fs {
             op::READDIR => self.read_dir(header, args, false),
             op::READDIRPLUS => self.read_dir(header, args, true),
             op::RELEASEDIR => return answer.whenever().give(self.release_dir(args)),
-            op::SETXATTR => self.set_xattr(header, args),
+            op::SETXATTR => self.set_xattr(header, args, again),
             op::GETXATTR => self.get_xattr(header, args),
             op::LISTXATTR => self.list_xattr(header, args),
-            op::REMOVEXATTR => self.remove_xattr(header, args),
+            op::REMOVEXATTR => self.remove_xattr(header, args, again),
             op::GETLK => self.test_lock(header, args),
             op::SETLK => self.set_lock(header, args),
             // The guest then goes without.
@@ -444,6 +480,7 @@ impl Fs {
     fn forget_all(&self) -> Res<()> {
         self.common.locks.end(self.session);
         self.tree().clear();
+        self.left.clear();
         let files = std::mem::take(&mut *guard(&self.files));
         for (node, _) in files.into_iter().filter(|(_, open)| open.held) {
             let session = self.session;
@@ -486,21 +523,5 @@ impl Fs {
                 one(node, times);
             }
         }
-    }
-}
-
-/// The request that a record says has begun.
-fn begun(record: &Record) -> Option<(u64, Option<Identity>)> {
-    match record {
-        Record::Made { request } => Some((*request, None)),
-        Record::Exchange { request, identity } => Some((*request, Some(*identity))),
-        Record::Name { .. }
-        | Record::Unname { .. }
-        | Record::Absent { .. }
-        | Record::Told { .. }
-        | Record::Forget { .. }
-        | Record::Node { .. }
-        | Record::Next { .. }
-        | Record::Locks { .. } => None,
     }
 }

@@ -14,8 +14,8 @@ use crate::link::ToKeeper;
 /// A file that the keeper has got for a VM.
 #[derive(Debug)]
 pub(super) struct Kept {
-    fs: Arc<Fs>,
-    node: u64,
+    pub(super) fs: Arc<Fs>,
+    pub(super) node: u64,
 }
 
 impl Fs {
@@ -82,7 +82,7 @@ impl Fs {
         nodes.into_iter().map(|(node, _)| node).collect()
     }
 
-    fn may_be_open(&self, node: u64) -> bool {
+    pub(super) fn may_be_open(&self, node: u64) -> bool {
         self.is_open(node) || self.tree().is_recovered(node)
     }
 
@@ -91,7 +91,7 @@ impl Fs {
     }
 
     /// Gives the file to the keeper. `false`: it has it, or there is none.
-    fn keep(&self, node: u64) -> Res<bool> {
+    pub(super) fn keep(&self, node: u64) -> Res<bool> {
         let opened = self.file(node, true).or_else(|error| match error {
             libc::EMFILE | libc::ENFILE => Err(error),
             _ => self.file(node, false),
@@ -150,7 +150,7 @@ pub(super) fn give_back(kept: Vec<Kept>) {
 
 impl super::Common {
     /// The file systems of all VMs.
-    fn all(&self) -> Vec<Arc<Fs>> {
+    pub(super) fn all(&self) -> Vec<Arc<Fs>> {
         guard(&self.all)
             .values()
             .filter_map(Weak::upgrade)

@@ -21,9 +21,22 @@ pub(super) const NAMES: u32 = 0o300;
 /// Longest list of attributes (`XATTR_LIST_MAX`).
 const LIST: usize = 64 << 10;
 
-/// One at a time for each file: another one would take a mode that is for the
-/// moment for the file's own.
-static TURNS: [Mutex<()>; 64] = [const { Mutex::new(()) }; 64];
+/// One at a time for each file.
+pub(super) struct Turns([Mutex<()>; 64]);
+
+impl Turns {
+    pub(super) const fn new() -> Turns {
+        Turns([const { Mutex::new(()) }; 64])
+    }
+
+    /// As long as it lasts, nobody else has the file's.
+    pub(super) fn take(&self, stat: &Statx) -> MutexGuard<'_, ()> {
+        guard(&self.0[slot(stat)])
+    }
+}
+
+/// Another one would take a mode that is for the moment for the file's own.
+static TURNS: Turns = Turns::new();
 
 /// Whether the file is this user's.
 pub(super) fn own(stat: &Statx) -> bool {
@@ -31,12 +44,12 @@ pub(super) fn own(stat: &Statx) -> bool {
 }
 
 fn slot(stat: &Statx) -> usize {
-    stat.stx_ino as usize % TURNS.len()
+    stat.stx_ino as usize % TURNS.0.len()
 }
 
 /// As long as it lasts, nobody else changes the file's mode.
 pub(super) fn turn(stat: &Statx) -> MutexGuard<'static, ()> {
-    guard(&TURNS[slot(stat)])
+    TURNS.take(stat)
 }
 
 /// Does it; if the mode of the user's own file is in the way, with these bits
@@ -65,7 +78,10 @@ pub(super) fn allowed_in<T>(
         return Err(Errno::ACCESS);
     };
     // In one order, so that nobody waits for the other one.
-    let _turns: Vec<_> = slots.into_iter().map(|slot| guard(&TURNS[slot])).collect();
+    let _turns: Vec<_> = slots
+        .into_iter()
+        .map(|slot| guard(&TURNS.0[slot]))
+        .collect();
     let mut changed = Vec::new();
     let added = fds.iter().try_for_each(|fd| {
         let now = stat(fd).map_err(Errno::from_raw_os_error)?;

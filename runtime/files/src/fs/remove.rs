@@ -6,10 +6,11 @@ use rustix::fs::{AtFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::Fs;
-use super::journal::Record;
+use super::journal::Deed;
 use super::nameless::give_back;
 use super::permission::{NAMES, allowed, allowed_in};
 use super::resolve::{Found, errno, identity, is_kind, look};
+use super::tree::Identity;
 use crate::fuse::{Args, Header, Res};
 
 /// Flags of renameat2(2) that are known.
@@ -39,26 +40,57 @@ fn move_name(from: (&Found, &[u8]), to: (&Found, &[u8]), how: RenameFlags) -> Re
 impl Fs {
     pub(super) fn unlink(&self, header: &Header, mut args: Args<'_>, again: bool) -> Res<Vec<u8>> {
         let name = args.name()?;
-        self.remove(header.node, name, AtFlags::empty(), again)
+        self.remove(header, name, AtFlags::empty(), again)
     }
 
     pub(super) fn rmdir(&self, header: &Header, mut args: Args<'_>, again: bool) -> Res<Vec<u8>> {
         let name = args.name()?;
-        self.remove(header.node, name, AtFlags::REMOVEDIR, again)
+        self.remove(header, name, AtFlags::REMOVEDIR, again)
     }
 
-    fn remove(&self, parent: u64, name: &[u8], flags: AtFlags, again: bool) -> Res<Vec<u8>> {
+    /// What has a name that a request takes away, and whether it is gone already: an
+    /// earlier server has noted what it was, and something else has the name since. It
+    /// is not looked at where nobody else makes names.
+    fn taken(
+        &self,
+        header: &Header,
+        share: u32,
+        (dir, name): (&Found, &[u8]),
+        again: bool,
+    ) -> Res<(Option<Identity>, bool)> {
+        let noted = match self.begun(header, again) {
+            Some(Deed::Named(noted)) => Some(noted),
+            Some(Deed::Made | Deed::Appends(_)) | None => None,
+        };
+        if noted.is_none() && !self.held[share as usize].is_shared() {
+            return Ok((None, false));
+        }
+        let now = look(&dir.fd, name).ok().map(|found| identity(&found.stat));
+        if noted.is_some() {
+            return Ok((noted, now != noted));
+        }
+        if let Some(now) = now {
+            self.begin(header, Deed::Named(now))?;
+        }
+        Ok((now, false))
+    }
+
+    fn remove(&self, header: &Header, name: &[u8], flags: AtFlags, again: bool) -> Res<Vec<u8>> {
+        let parent = header.node;
         let share = self.writable(parent)?;
         let dir = self.find_dir(parent)?;
-        let kept = self.before_removal(share, parent, &dir.fd, name)?;
-        let remove = || rustix::fs::unlinkat(&dir.fd, name, flags);
-        match allowed(&dir.fd, NAMES, remove).map_err(errno) {
-            Err(libc::ENOENT) if again => {}
-            Err(error) => {
-                give_back(kept);
-                return Err(error);
+        let (_, done) = self.taken(header, share, (&dir, name), again)?;
+        if !done {
+            let kept = self.before_removal(share, parent, &dir.fd, name)?;
+            let remove = || rustix::fs::unlinkat(&dir.fd, name, flags);
+            match allowed(&dir.fd, NAMES, remove).map_err(errno) {
+                Err(libc::ENOENT) if again => {}
+                Err(error) => {
+                    give_back(kept);
+                    return Err(error);
+                }
+                Ok(()) => {}
             }
-            Ok(()) => {}
         }
         let mut tree = self.tree();
         self.note(tree.unname(parent, name))?;
@@ -91,15 +123,27 @@ impl Fs {
             let places = ((from, old), (to, new));
             return self.exchange(header, (&from_dir, &to_dir), places, again);
         }
-        let kept = self.before_removal(share, to, &to_dir.fd, new)?;
-        let how = RenameFlags::from_bits_retain(flags);
-        match move_name((&from_dir, old), (&to_dir, new), how).map_err(errno) {
-            Err(libc::ENOENT) if again && look(&to_dir.fd, new).is_ok() => {}
-            Err(error) => {
-                give_back(kept);
-                return Err(error);
+        let places = ((&from_dir, old), (&to_dir, new));
+        let (moved, done) = self.taken(header, share, places.0, again)?;
+        if !done {
+            let mut kept = self.before_removal(share, to, &to_dir.fd, new)?;
+            kept.extend(
+                moved
+                    .into_iter()
+                    .flat_map(|moved| self.before_move(moved, &to_dir)),
+            );
+            let how = RenameFlags::from_bits_retain(flags);
+            match move_name(places.0, places.1, how).map_err(errno) {
+                Err(libc::ENOENT) if again && look(&to_dir.fd, new).is_ok() => {}
+                Err(error) => {
+                    give_back(kept);
+                    return Err(error);
+                }
+                Ok(()) => {}
             }
-            Ok(()) => {}
+        }
+        if let Some(moved) = moved {
+            self.after_move(share, moved, places.0, places.1);
         }
         let mut tree = self.tree();
         self.note(tree.moved((from, old), (to, new)))?;
@@ -114,16 +158,28 @@ impl Fs {
         (first, second): (Place<'_>, Place<'_>),
         again: bool,
     ) -> Res<Vec<u8>> {
-        let request = header.unique;
-        let now = identity(&look(&from_dir.fd, first.1)?.stat);
-        let noted = self.earlier.get(&request).copied().flatten();
-        let before = noted.filter(|_| again).unwrap_or(now);
-        if now == before {
-            let identity = before;
-            self.begin(Record::Exchange { request, identity })?;
-            let how = RenameFlags::EXCHANGE;
-            move_name((from_dir, first.1), (to_dir, second.1), how).map_err(errno)?;
+        let (one, two) = ((from_dir, first.1), (to_dir, second.1));
+        let now = |(dir, name): (&Found, &[u8])| look(&dir.fd, name).map(|f| identity(&f.stat));
+        let (is, other) = (now(one)?, now(two)?);
+        let before = match self.begun(header, again) {
+            Some(Deed::Named(noted)) => noted,
+            Some(Deed::Made | Deed::Appends(_)) | None => is,
+        };
+        let mut moved = (is, other);
+        if is == before {
+            self.begin(header, Deed::Named(before))?;
+            let mut kept = self.before_move(is, to_dir);
+            kept.extend(self.before_move(other, from_dir));
+            if let Err(error) = move_name(one, two, RenameFlags::EXCHANGE) {
+                give_back(kept);
+                return Err(errno(error));
+            }
+        } else {
+            moved = (other, is);
         }
+        let share = self.tree().share(first.0)?;
+        self.after_move(share, moved.0, one, two);
+        self.after_move(share, moved.1, two, one);
         let mut tree = self.tree();
         let of = |(parent, name)| {
             let node = tree.child(parent, name)?;

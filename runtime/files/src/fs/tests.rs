@@ -10,6 +10,9 @@ use super::*;
 use crate::fuse::{RELEASE_FLOCK_UNLOCK, setattr};
 use crate::server::ToTheKeeper;
 
+mod machines;
+mod repeated;
+
 struct Guest {
     fs: Arc<Fs>,
     link: OwnedFd,
@@ -201,7 +204,12 @@ fn the_users_own_files_need_not_be_writable_to_keep_what_guests_set() {
         assert_eq!(guest.change(node, setattr::MODE, 0, 0), Ok(()));
         assert_eq!((guest.attr(node).uid, guest.attr(node).gid), (12, 12));
         let value = [words(&[1, 0]), name("security.capability"), vec![1]].concat();
-        assert!(guest.fs.set_xattr(&request(node), Args(&value)).is_ok());
+        assert!(
+            guest
+                .fs
+                .set_xattr(&request(node), Args(&value), false)
+                .is_ok()
+        );
         assert_eq!(guest.fs.kill_privileges(0, &found.fd), Ok(()));
         assert_eq!(mode(), 0);
         std::fs::create_dir(path.join("d")).unwrap();
@@ -517,7 +525,10 @@ fn nobody_is_told_that_an_access_control_list_holds() {
     let attribute = name("system.posix_acl_access");
     let set = [words(&[1, 0]), attribute.clone(), vec![2]].concat();
     let refused = Err(libc::EOPNOTSUPP);
-    assert_eq!(guest.fs.set_xattr(&request(node), Args(&set)), refused);
+    assert_eq!(
+        guest.fs.set_xattr(&request(node), Args(&set), false),
+        refused
+    );
     let get = [words(&[100, 0]), attribute].concat();
     assert_eq!(guest.fs.get_xattr(&request(node), Args(&get)), refused);
 }

@@ -251,6 +251,20 @@ impl Tree {
         records
     }
 
+    /// Another machine has moved what this node is. `from` is its place until then, as
+    /// far as it is known here.
+    pub(super) fn renamed(
+        &mut self,
+        node: u64,
+        from: Option<(u64, &[u8])>,
+        (to, new): (u64, &[u8]),
+    ) -> Vec<Record> {
+        let from = from.filter(|(parent, name)| self.child(*parent, name) == Some(node));
+        let gone = from.and_then(|(parent, name)| self.unname(parent, name));
+        let there = self.rename(node, to, new);
+        gone.into_iter().chain(there).collect()
+    }
+
     fn rename(&mut self, id: u64, parent: u64, name: &[u8]) -> Option<Record> {
         let node = self.nodes.get(&id)?;
         let (share, identity) = (node.share, node.identity);
@@ -346,10 +360,7 @@ impl Tree {
                 self.counted.has_forgotten(*request, *node);
                 self.untell(*node, *times);
             }
-            Record::Locks { .. }
-            | Record::Absent { .. }
-            | Record::Made { .. }
-            | Record::Exchange { .. } => {}
+            Record::Locks { .. } | Record::Absent { .. } | Record::Begun { .. } => {}
         }
     }
 
@@ -400,11 +411,15 @@ impl Tree {
         self.nodes.get(&node).is_some_and(|node| node.recovered)
     }
 
+    /// The guest's node of this file in a share.
+    pub(super) fn node_of(&self, share: u32, identity: Identity) -> Option<u64> {
+        self.by_identity.get(&(share, identity)).copied()
+    }
+
     /// The guest's nodes of this file, one for each share that shows it, each
     /// with the number of its names.
     pub(super) fn of_identity(&self, identity: Identity) -> Vec<(u64, usize)> {
-        let known = |share| self.by_identity.get(&(share, identity)).copied();
-        let nodes = (0..self.shares as u32).filter_map(known);
+        let nodes = (0..self.shares as u32).filter_map(|share| self.node_of(share, identity));
         let names = |node: u64| self.nodes.get(&node).map_or(0, |node| node.names.len());
         nodes.map(|node| (node, names(node))).collect()
     }

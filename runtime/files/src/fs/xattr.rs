@@ -1,7 +1,7 @@
 //! Extended attributes. A guest's root may set those that the host's user may
 //! not: they are kept under a prefix of ours.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use rustix::fs::XattrFlags;
@@ -77,14 +77,23 @@ impl Fs {
         }
     }
 
-    pub(super) fn set_xattr(&self, header: &Header, mut args: Args<'_>) -> Res<Vec<u8>> {
+    pub(super) fn set_xattr(
+        &self,
+        header: &Header,
+        mut args: Args<'_>,
+        again: bool,
+    ) -> Res<Vec<u8>> {
         let (size, flags) = (args.u32()? as usize, args.u32()?);
         let name = args.string()?;
         let value = args.bytes(size)?;
         let share = self.writable(header.node)?;
         let host = self.host_attribute(share, name)?;
         let flags = XattrFlags::from_bits(flags).ok_or(libc::EINVAL)?;
-        set_attribute(self.with_attributes(header.node)?, &host, value, flags)?;
+        let file = self.with_attributes(header.node)?;
+        match set_attribute(&*file, &host, value, flags) {
+            Err(libc::EEXIST) if again && has_value(&*file, &host, value) => {}
+            set => set?,
+        }
         Ok(Vec::new())
     }
 
@@ -115,13 +124,27 @@ impl Fs {
         sized(list, size)
     }
 
-    pub(super) fn remove_xattr(&self, header: &Header, mut args: Args<'_>) -> Res<Vec<u8>> {
+    pub(super) fn remove_xattr(
+        &self,
+        header: &Header,
+        mut args: Args<'_>,
+        again: bool,
+    ) -> Res<Vec<u8>> {
         let name = args.string()?;
         let share = self.writable(header.node)?;
         let host = self.known_attribute(share, name)?;
-        remove_attribute(self.with_attributes(header.node)?, &host)?;
+        match remove_attribute(self.with_attributes(header.node)?, &host) {
+            Err(libc::ENODATA) if again => {}
+            removed => removed?,
+        }
         Ok(Vec::new())
     }
+}
+
+/// An earlier server may have set it: it is what was asked for.
+fn has_value(file: impl AsFd, name: &[u8], value: &[u8]) -> bool {
+    let mut there = vec![0; VALUE];
+    get_attribute(file, name, &mut there).is_ok_and(|length| there[..length] == *value)
 }
 
 /// The value, or how long it is if no room was given.

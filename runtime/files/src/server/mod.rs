@@ -1,6 +1,7 @@
 //! The server: takes requests from the guests' queues and carries them out.
 
 pub(crate) mod inflight;
+mod left;
 pub(crate) mod memory;
 mod queue;
 mod ring;
@@ -14,9 +15,10 @@ use std::sync::Arc;
 use crate::fs::{Common, Fs};
 use crate::link::{self, ToKeeper, ToServer};
 use inflight::Table;
+pub(crate) use left::Left;
 use memory::Memory;
 use queue::Running;
-pub(crate) use queue::{Answer, Request};
+pub(crate) use queue::{Answer, Request, skip};
 
 struct Vm {
     fs: Arc<Fs>,

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
+use super::left::Left;
 use super::memory::{Memory, Piece};
 use super::ring::Ring;
 use crate::fs::Fs;
@@ -48,6 +49,8 @@ pub(crate) struct Answer {
 struct Shared {
     ring: Mutex<Ring>,
     memory: Arc<Memory>,
+    /// What cannot be answered any more.
+    left: Arc<Left>,
     /// The log has a word about the guest.
     told: AtomicBool,
 }
@@ -77,19 +80,35 @@ impl Answer {
     /// To a guest that does not look.
     #[cfg(test)]
     pub(crate) fn unread() -> Answer {
-        let (ring, memory, _) = super::ring::tests::ring();
+        Answer::to(1, &Arc::default(), false).0
+    }
+
+    /// To the request of this number; its queue may have stopped.
+    #[cfg(test)]
+    pub(crate) fn to(unique: u64, left: &Arc<Left>, stopped: bool) -> (Answer, Arc<Memory>) {
+        let (mut ring, memory, _) = super::ring::tests::ring();
+        if stopped {
+            ring.stop();
+        }
         let ring = Mutex::new(ring);
-        Answer {
+        let answer = Answer {
             shared: Arc::new(Shared {
                 ring,
-                memory,
+                memory: Arc::clone(&memory),
+                left: Arc::clone(left),
                 told: AtomicBool::new(false),
             }),
             head: 0,
-            unique: 1,
+            unique,
             awaited: false,
             room: vec![(0, 256)],
-        }
+        };
+        (answer, memory)
+    }
+
+    /// To the same request.
+    pub(crate) fn is_same(&self, other: &Answer) -> bool {
+        self.unique == other.unique
     }
 
     /// The guest's memory.
@@ -151,19 +170,27 @@ impl Answer {
     }
 
     fn publish(self, error: i32, bytes: &[u8], length: usize) {
-        let length = (fuse::OUT_HEADER + length) as u32;
+        let length = fuse::OUT_HEADER + length;
         let mut all = Vec::with_capacity(fuse::OUT_HEADER + bytes.len());
-        all.extend(length.to_le_bytes());
+        all.extend((length as u32).to_le_bytes());
         all.extend((-error).to_le_bytes());
         all.extend(self.unique.to_le_bytes());
         all.extend(bytes);
         let mut ring = self.shared.ring();
         if ring.is_stopped() {
-            // The request goes on elsewhere, and its memory with it.
+            // The request goes on elsewhere, and its memory with it; or the guest asks
+            // again here when its machine goes on.
+            if length == fuse::OUT_HEADER + bytes.len() {
+                let result = match error {
+                    0 => Ok(bytes.to_vec()),
+                    error => Err(error),
+                };
+                self.shared.left.put(self.unique, result);
+            }
             return;
         }
         let length = match self.shared.memory.scatter(&self.room, &all) {
-            Ok(_) => length,
+            Ok(_) => length as u32,
             Err(error) => {
                 self.shared.complain(&error);
                 0
@@ -192,6 +219,7 @@ impl Running {
         let shared = Arc::new(Shared {
             ring: Mutex::new(ring),
             memory,
+            left: fs.left(),
             told: AtomicBool::new(false),
         });
         let end = Arc::new(eventfd(0, EventfdFlags::CLOEXEC)?);
@@ -327,7 +355,7 @@ fn one(fs: &Arc<Fs>, mut answer: Answer, readable: &[Piece], again: bool) {
 }
 
 /// The pieces without their first bytes.
-fn skip(pieces: &[Piece], mut bytes: usize) -> Vec<Piece> {
+pub(crate) fn skip(pieces: &[Piece], mut bytes: usize) -> Vec<Piece> {
     let mut rest = Vec::new();
     for (at, length) in pieces {
         let cut = bytes.min(*length as usize);
