@@ -234,6 +234,9 @@ impl<'a> Job<'a> {
             message: format!("service {service}: {}", error.message),
             ..error
         };
+        if let Some(why) = &spec.hindrance {
+            return Err(failed(ApiError::new("cannot_build", why.clone())));
+        }
         if is_archive(&spec.context) {
             let inline = spec.dockerfile_inline.clone().unwrap_or_default();
             let mut job = Job {
