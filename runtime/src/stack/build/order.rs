@@ -214,7 +214,7 @@ mod tests {
             ("base", "FROM busybox"),
             ("app", "FROM base:latest"),
             ("web", "FROM busybox\nCOPY --from=app /x /x"),
-            ("other", "FROM busybox"),
+            ("other", "FROM alpine"),
         ]);
         let jobs = jobs(&specs);
         let mut order = Order::new(&jobs, &BTreeSet::from(["web", "other"])).unwrap();
