@@ -3,9 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use stack_api::build::BuildSpec;
+use stack_api::build::{BuildSpec, BuildWhen};
+use stack_api::request::Up;
 use stack_api::spec::ServiceSpec;
 use stack_planner::Project;
+
+use crate::context::Context;
+use crate::error::Error;
 
 /// `build` of all services.
 pub(crate) fn of(project: &Project) -> BTreeMap<String, BuildSpec> {
@@ -16,6 +20,21 @@ pub(crate) fn of(project: &Project) -> BTreeMap<String, BuildSpec> {
         fill_in(build);
     }
     builds
+}
+
+/// With `--build`, images are built for certain: what stands in the way is told
+/// with its lines, before anything is done.
+///
+/// # Errors
+/// Something does.
+pub(crate) fn check(context: &Context, project: &Project, request: &Up) -> Result<(), Error> {
+    if request.build != Some(BuildWhen::Always) {
+        return Ok(());
+    }
+    let services = &request.spec.services;
+    let chosen = stack_planner::plan::select(services, &request.services, !request.no_deps);
+    // What is not there is told when it is looked for.
+    context.can_build(project, &chosen.unwrap_or_default())
 }
 
 /// The service that builds the image of this one: itself, or another that

@@ -9,7 +9,7 @@ mod settings;
 mod stack_files;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use stack_api::container::Container;
@@ -250,6 +250,24 @@ impl Context {
             }
             _ => Err(Error::BadFile),
         }
+    }
+
+    /// Tells what stands in the way of building these services.
+    ///
+    /// # Errors
+    /// Something does.
+    pub(crate) fn can_build(
+        &self,
+        project: &Project,
+        services: &BTreeSet<String>,
+    ) -> Result<(), Error> {
+        let found = project.hindrances(services);
+        if found.is_empty() {
+            return Ok(());
+        }
+        let text = |file: &Path| project.source_text(file).map(str::to_owned);
+        diagnostics::show_all(self, &found, text);
+        Err(Error::BadFile)
     }
 
     /// The stack's name, for commands on what exists. A file that is not

@@ -21,6 +21,7 @@ use crate::profiles;
 use crate::project::{Parts, Project};
 use crate::read;
 use crate::source::{Source, parent};
+use crate::spec::build;
 use crate::tree::{Mapping, Node, Span, Value};
 
 /// What came of the files.
@@ -217,10 +218,12 @@ impl Loader<'_> {
             self.service_environment(&mut model, &environment, &folder);
             self.service_labels(&mut model, &folder);
         }
+        // Nothing else of what these are for may be in the model.
+        let of_builds = build::secrets_of(&model, &disabled);
         if options.prune {
             profiles::prune(&mut model);
         }
-        let contents = self.contents(&model, &folder);
+        let contents = self.contents(&model, of_builds, &folder);
         let mut project = Project::new(Parts {
             name,
             folder,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use stack_api::build::BuildSpec;
 use stack_api::spec::StackSpec;
 
-use crate::diagnostic::{Diagnostic, Files, Problem, Report};
+use crate::diagnostic::{Diagnostic, Files, Position, Problem, Report};
 use crate::graph::{Graph, States};
 use crate::tree::{Mapping, Node};
 use crate::variables::{Variable, variables};
@@ -293,7 +293,47 @@ impl Project {
     /// How the enabled services that have a `build` are built. Contents of
     /// secrets are in it.
     pub fn builds(&self) -> BTreeMap<String, BuildSpec> {
-        spec::build::builds(&self.parts, &mut Report::default())
+        let builds = spec::build::builds(&self.parts, &mut Report::default());
+        let one = |(name, (build, hindrances)): (String, (BuildSpec, Report))| {
+            let hindrance = hindrances.finish(&self.parts.sources).into_iter().next();
+            let hindrance = hindrance.map(|found| self.with_place(&found));
+            (name, BuildSpec { hindrance, ..build })
+        };
+        builds.into_iter().map(one).collect()
+    }
+
+    /// Why these services, or those that they are built from, cannot be built.
+    pub fn hindrances(&self, services: &BTreeSet<String>) -> Vec<Diagnostic> {
+        let mut builds = spec::build::builds(&self.parts, &mut Report::default());
+        let mut new: Vec<String> = services.iter().cloned().collect();
+        let mut found = Vec::new();
+        while let Some(name) = new.pop() {
+            let Some((build, hindrances)) = builds.remove(&name) else {
+                continue;
+            };
+            found.extend(hindrances.finish(&self.parts.sources));
+            let contexts = build.additional_contexts.values();
+            let others = contexts.filter_map(|place| place.strip_prefix("service:"));
+            new.extend(others.map(str::to_owned));
+        }
+        self.parts.sources.sort(&mut found);
+        found
+    }
+
+    /// The text of a file that was read.
+    pub fn source_text(&self, path: &Path) -> Option<&str> {
+        self.parts.sources.text(path)
+    }
+
+    /// A finding in one line, with the file and the line that it is about.
+    fn with_place(&self, found: &Diagnostic) -> String {
+        let place = found.labels.first().map(|label| {
+            let text = self.source_text(&label.file).unwrap_or_default();
+            let line = Position::of(text, label.span.start).line;
+            let file = label.file.strip_prefix(&self.parts.folder);
+            format!("{}:{line}: ", file.unwrap_or(&label.file).display())
+        });
+        format!("{}{}", place.unwrap_or_default(), found.message)
     }
 
     fn make_spec(&self) -> (StackSpec, Report) {

@@ -23,6 +23,52 @@ fn what_others_are_built_from_may_be_of_another_profile() {
 }
 
 #[test]
+fn what_only_a_build_needs_stops_nothing_else() {
+    let text = "name: shop\nservices:\n  \
+        web: {image: r.x/web, build: {context: ., secrets: [npmrc]}}\n  \
+        other: {image: r.x/other, build: {context: ., platforms: [linux/s390x]}}\n\
+        secrets: {npmrc: {environment: NPM_TOKEN}}\n";
+    let loaded = loaded(text);
+    assert!(loaded.all_diagnostics().is_empty());
+    let project = loaded.project.expect("it is right");
+    assert!(project.spec().is_ok());
+    let builds = project.builds();
+    let why = |service: &str| builds[service].hindrance.clone().unwrap_or_default();
+    let web = why("web");
+    assert!(
+        web.starts_with("compose.yaml:3: the secret `npmrc`"),
+        "{web}"
+    );
+    assert!(web.contains("NPM_TOKEN"), "{web}");
+    assert!(why("other").contains("linux/s390x"), "{}", why("other"));
+    // Whoever builds it is shown the line.
+    let found = project.hindrances(&["web".to_owned()].into());
+    let codes: Vec<&str> = found.iter().map(|found| found.code).collect();
+    assert_eq!(codes, ["E0702"]);
+    assert!(found[0].is_in(std::path::Path::new("/app/compose.yaml")));
+}
+
+#[test]
+fn secrets_of_a_service_of_another_profile_are_there_when_it_is_built() {
+    let text = "name: shop\nservices:\n  \
+        a: {build: {additional_contexts: {x: 'service:b'}}}\n  \
+        b: {build: {secrets: [token, none]}, profiles: [p]}\n\
+        secrets: {token: {environment: TOKEN}, none: {environment: NONE}}\n";
+    let source = MemorySource::new().with("/app/compose.yaml", text);
+    let mut options = LoadOptions::new(vec![PathBuf::from("/app/compose.yaml")], "/app".into());
+    let token = ("TOKEN".to_owned(), "hidden".to_owned());
+    options.environment.extend([token]);
+    let project = load(&source, &options).project.expect("it is right");
+    let build = &project.builds()["b"];
+    assert_eq!(build.secrets["token"], b"hidden");
+    let why = build.hindrance.as_deref().unwrap_or_default();
+    assert!(why.contains("`none` has no content"), "{why}");
+    assert_eq!(project.hindrances(&["a".to_owned()].into()).len(), 1);
+    // In the stack there is nothing of it.
+    assert!(project.model().get("secrets").is_none());
+}
+
+#[test]
 fn an_image_that_another_service_builds_is_not_pinned() {
     let text = "name: shop\nservices:\n  a: {build: ., image: app, profiles: [p]}\n  \
         b: {image: app}\n  c: {image: other}\n";
@@ -38,7 +84,8 @@ fn the_platform_of_a_service_is_that_of_its_build() {
     let errors = |service: &str| {
         let text = format!("name: shop\nservices: {{a: {{build: ., {service}}}}}\n");
         let project = loaded(&text).project.expect("it is right");
-        project.spec().err().map_or(0, |errors| errors.len())
+        assert!(project.spec().is_ok());
+        project.hindrances(&["a".to_owned()].into()).len()
     };
     let own = format!("linux/{}", std::env::consts::ARCH);
     assert_eq!(errors(&format!("platform: {own}")), 0);
@@ -52,7 +99,8 @@ fn one_of_several_platforms_has_to_be_that_of_this_machine() {
             "name: shop\nservices: {{a: {{build: {{context: ., platforms: [{platforms}]}}}}}}\n"
         );
         let project = loaded(&text).project.expect("it is right");
-        project.spec().map(|_| project.builds()["a"].clone()).ok()
+        let build = project.builds()["a"].clone();
+        Some(build).filter(|build| build.hindrance.is_none())
     };
     let own = match std::env::consts::ARCH {
         "aarch64" => "linux/arm64",
@@ -107,6 +155,8 @@ fn services_without_a_platform_have_that_of_the_environment() {
     assert_eq!(platform("a"), Some("linux/s390x"));
     assert_eq!(platform("b"), Some("linux/amd64"));
     assert_eq!(platform("c"), None);
+    // It is built for this machine, which is said.
+    assert_eq!(project.builds()["c"].foreign_platforms, ["linux/s390x"]);
 }
 
 #[test]

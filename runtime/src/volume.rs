@@ -26,6 +26,7 @@ use crate::container::Blueprint;
 use crate::container::blueprint::DiskUse;
 use crate::daemon::Daemon;
 use crate::ledger::Table;
+use crate::stack::BUILDER;
 
 /// Size of a volume's disk when the file does not say: sparse, so it costs
 /// what is written.
@@ -190,6 +191,7 @@ impl Daemon {
         match kind {
             VolumeKind::Disk => {
                 let create = match wanted.anonymous_of {
+                    None if wanted.project == BUILDER => stack_vmm::disk::create_cache,
                     None => stack_vmm::disk::create_volume,
                     Some(_) => stack_vmm::disk::create_nameless_volume,
                 };

@@ -66,6 +66,7 @@ impl Build {
         let (spec, project) = context.spec_and_project(&self.services, LockUse::Advise)?;
         let mut builds = crate::builds::of(&project);
         let services = self.chosen(context, &spec, &builds)?;
+        context.can_build(&project, &services)?;
         for build in builds.values_mut() {
             build.no_cache |= self.no_cache;
             build.pull |= self.pull;

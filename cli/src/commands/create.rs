@@ -79,6 +79,7 @@ impl Create {
             build: super::up::build_when(self.build || Pull::builds(self.pull), self.no_build),
             ..request::Up::default()
         };
+        crate::builds::check(context, &project, &request)?;
         let client = context.client().await?;
         let mut interrupts = Interrupts::take()?;
         let path = format!("/v1/stacks/{name}");

@@ -146,6 +146,9 @@ impl Run {
         let (changed, _) = context.spec_with(&services, LockUse::Advise, Some(text))?;
         let mut service = one_off(changed.services[&self.service].clone());
         self.overlay.settle(&mut service);
+        if self.build {
+            context.can_build(&project, &services.into())?;
+        }
         let client = context.client().await?;
         let mut interrupts = Interrupts::take()?;
         let mut builds = crate::builds::of(&project);

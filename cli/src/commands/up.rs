@@ -237,6 +237,7 @@ impl Up {
             Some(self.foreground(context, &spec)?)
         };
         let request = self.request(spec, &project, context)?;
+        crate::builds::check(context, &project, &request)?;
         let client = context.client().await?;
         let name = request.spec.name.clone();
         let path = format!("/v1/stacks/{name}");

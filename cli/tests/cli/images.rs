@@ -56,6 +56,30 @@ fn images_that_can_be_built_need_not_be_pulled() {
 }
 
 #[test]
+fn a_secret_of_a_build_is_missed_by_whoever_builds() {
+    let home = Home::with(
+        "name: shop\nservices:\n  \
+         web: {image: r.x/web, build: {context: ., secrets: [npmrc]}}\n\
+         secrets: {npmrc: {environment: NOT_SET_HERE}}\n",
+    );
+    let daemon = home.daemon();
+    daemon.on("POST /v1/images/pull", Answer::Lines(vec![done()]));
+    home.run(&["pull", "-q"]).ended_with(0);
+    for args in [&["build"][..], &["up", "-d", "--build"]] {
+        let run = home.run(args).ended_with(15);
+        for part in ["the secret `npmrc` has no content", "stack.yaml:3"] {
+            assert!(run.err.contains(part), "{}", run.err);
+        }
+    }
+    // It may be there already: the daemon knows.
+    daemon.on("PUT /v1/stacks/shop", Answer::Lines(vec![done()]));
+    home.run(&["up", "-d"]).ended_with(0);
+    let body = daemon.wait_for("PUT /v1/stacks/shop").body;
+    let why = body["builds"]["web"]["hindrance"].as_str().unwrap();
+    assert!(why.starts_with("stack.yaml:3: the secret `npmrc`"), "{why}");
+}
+
+#[test]
 fn pull_heeds_the_policies_of_the_file() {
     let home = Home::with(
         "name: shop\nservices:\n  a: {image: 'a:1', pull_policy: missing}\n  \

@@ -164,8 +164,13 @@ impl Loader<'_> {
     }
 
     /// What is in every config, secret and seccomp profile that the model
-    /// still has.
-    pub(super) fn contents(&self, model: &Node, folder: &FilePath) -> Contents {
+    /// still has, and in these secrets.
+    pub(super) fn contents(
+        &self,
+        model: &Node,
+        secrets: BTreeMap<String, Node>,
+        folder: &FilePath,
+    ) -> Contents {
         let mut contents = Contents::new();
         visit(
             model,
@@ -178,22 +183,21 @@ impl Loader<'_> {
                 }
             },
         );
-        for kind in ["configs", "secrets"] {
-            for (name, node) in model
-                .get(kind)
-                .and_then(Node::as_mapping)
-                .into_iter()
-                .flatten()
-            {
-                let broken = |node: &Node| {
-                    node.as_mapping()
-                        .is_none_or(|m| m.values().any(Node::is_broken))
-                };
-                if broken(node) {
-                    continue;
-                }
+        let of = |kind| model.get(kind).and_then(Node::as_mapping).into_iter();
+        let all = ["configs", "secrets"].into_iter().flat_map(|kind| {
+            let named = of(kind).flatten();
+            named.map(move |(name, node)| (kind, name, node))
+        });
+        let secrets = secrets.iter().map(|(name, node)| ("secrets", name, node));
+        for (kind, name, node) in all.chain(secrets) {
+            let broken = |node: &Node| {
+                node.as_mapping()
+                    .is_none_or(|m| m.values().any(Node::is_broken))
+            };
+            let key = (kind, name.clone());
+            if !broken(node) && !contents.contains_key(&key) {
                 let content = self.content(kind, name, node);
-                contents.insert((kind, name.clone()), content);
+                contents.insert(key, content);
             }
         }
         contents

@@ -7,24 +7,55 @@ use stack_api::build::BuildSpec;
 use super::{entries, flag, items, limits, text, texts, texts_by_key};
 use crate::diagnostic::{Problem, Report, codes};
 use crate::project::Parts;
-use crate::tree::Node;
+use crate::tree::{Mapping, Node};
 
-/// How the services of a stack are built, by service. Those of other profiles
-/// are among them as far as others are built from them.
-pub(crate) fn builds(parts: &Parts, report: &mut Report) -> BTreeMap<String, BuildSpec> {
-    let mut all: BTreeMap<String, BuildSpec> = BTreeMap::new();
-    let mut new: Vec<(&String, &Node)> = entries(parts.model.get("services")).collect();
+/// How the services of a stack are built, by service, each with what stands in its
+/// way: that is an error only when the image has to be built. Those of other
+/// profiles are among them as far as others are built from them.
+pub(crate) fn builds(parts: &Parts, report: &mut Report) -> BTreeMap<String, (BuildSpec, Report)> {
+    with_others(&parts.model, &parts.disabled)
+        .map(|(name, service, node)| {
+            let mut hindrances = Report::default();
+            let reports = (&mut *report, &mut hindrances);
+            let build = build(parts, (name, service), node, reports);
+            (name.clone(), (build, hindrances))
+        })
+        .collect()
+}
+
+/// The services that have a `build`, and those that no profile enables as far as
+/// others are built from them: name, service and `build`.
+fn with_others<'a>(
+    model: &'a Node,
+    disabled: &'a Mapping,
+) -> impl Iterator<Item = (&'a String, &'a Node, &'a Node)> {
+    let mut all = BTreeMap::new();
+    let mut new: Vec<(&String, &Node)> = entries(model.get("services")).collect();
     while let Some((name, service)) = new.pop() {
         let Some(node) = service.get("build").filter(|_| !all.contains_key(name)) else {
             continue;
         };
-        let build = build(parts, (name, service), node, report);
-        let contexts = build.additional_contexts.values();
-        let others = contexts.filter_map(|place| place.strip_prefix("service:"));
-        new.extend(others.filter_map(|other| parts.disabled.get_key_value(other)));
-        all.insert(name.clone(), build);
+        let contexts = entries(node.get("additional_contexts"));
+        let others = contexts.filter_map(|(_, place)| place.as_str()?.strip_prefix("service:"));
+        new.extend(others.filter_map(|other| disabled.get_key_value(other)));
+        all.insert(name, (service, node));
     }
-    all
+    all.into_iter()
+        .map(|(name, (service, node))| (name, service, node))
+}
+
+/// The secrets that builds need, also of services that no profile enables, with
+/// their definitions.
+pub(crate) fn secrets_of(model: &Node, disabled: &Mapping) -> BTreeMap<String, Node> {
+    let builds = with_others(model, disabled);
+    let named = builds.flat_map(|(_, _, node)| items(node.get("secrets")));
+    named
+        .filter_map(|reference| {
+            let name = text(reference, "source")?;
+            let definition = model.at(&["secrets", &name])?.clone();
+            Some((name, definition))
+        })
+        .collect()
 }
 
 /// The image of a service: its own name, or the one that a built image gets.
@@ -39,9 +70,11 @@ fn build(
     parts: &Parts,
     (name, service): (&str, &Node),
     node: &Node,
-    report: &mut Report,
+    (report, hindrances): (&mut Report, &mut Report),
 ) -> BuildSpec {
-    let foreign_platforms = platforms(service, node, report);
+    let default = parts.environment.get("DOCKER_DEFAULT_PLATFORM");
+    let default = default.map(String::as_str);
+    let foreign_platforms = platforms(service, node, default, hindrances);
     if let Some(network) = node.get("network")
         && !matches!(network.as_str(), Some("none" | "host" | "default"))
     {
@@ -61,7 +94,7 @@ fn build(
         labels: texts_by_key(node, "labels"),
         cache_from: texts(node, "cache_from"),
         cache_to: texts(node, "cache_to"),
-        secrets: secrets(parts, node, report),
+        secrets: secrets(parts, node, hindrances),
         ssh: texts(node, "ssh").into_iter().map(key).collect(),
         network: text(node, "network"),
         additional_contexts: texts_by_key(node, "additional_contexts"),
@@ -78,6 +111,7 @@ fn build(
             || entitled.iter().any(|entry| entry == "security.insecure"),
         proxies: BTreeMap::new(),
         foreign_platforms,
+        hindrance: None,
         always: text(service, "pull_policy").as_deref() == Some("build"),
     }
 }
@@ -98,16 +132,17 @@ fn secrets(parts: &Parts, node: &Node, report: &mut Report) -> BTreeMap<String, 
             continue;
         };
         let id = text(reference, "target").unwrap_or_else(|| source.clone());
-        match parts.contents.get(&("secrets", source.clone())) {
-            Some(Ok(content)) => drop(all.insert(id, content.clone())),
-            Some(Err(none)) => {
-                let message = format!("the secret `{source}` has no content: {}", none.why);
-                let problem = Problem::error(codes::UNUSABLE_VALUE, message);
-                report.push(problem.at(reference.span, "used here"));
+        let why = match parts.contents.get(&("secrets", source.clone())) {
+            Some(Ok(content)) => {
+                all.insert(id, content.clone());
+                continue;
             }
-            // Not defined, and consistency was not asked for.
-            None => {}
-        }
+            Some(Err(none)) => none.why.as_str(),
+            None => "it is not defined",
+        };
+        let message = format!("the secret `{source}` has no content: {why}");
+        let problem = Problem::error(codes::UNUSABLE_VALUE, message);
+        report.push(problem.at(reference.span, "used here"));
     }
     all
 }
@@ -165,9 +200,14 @@ pub(super) fn check_platform(service: &Node, report: &mut Report) {
 }
 
 /// Images are built for the processor that is here: the service's platform, or
-/// else one of `build.platforms`. Gives the others of these, which only
-/// whoever publishes the image would miss.
-fn platforms(service: &Node, node: &Node, report: &mut Report) -> Vec<String> {
+/// else one of `build.platforms`. Gives the others of these, and that of the
+/// environment, which only whoever publishes the image would miss.
+fn platforms(
+    service: &Node,
+    node: &Node,
+    default: Option<&str>,
+    hindrances: &mut Report,
+) -> Vec<String> {
     let own = own_platform();
     let fits = |node: &&Node| is_for(own, node.as_str().unwrap_or_default());
     let listed = items(node.get("platforms"));
@@ -184,12 +224,17 @@ fn platforms(service: &Node, node: &Node, report: &mut Report) -> Vec<String> {
         let name = platform.as_str().unwrap_or_default();
         let message = format!("images are built for {own} only, not for `{name}`");
         let problem = Problem::error(codes::UNSUPPORTED, message);
-        report.push(
+        hindrances.push(
             problem
                 .at(platform.place(), "not supported")
                 .help("build it on such a machine, and name the image in `image`"),
         );
     }
     let names = foreign.into_iter().filter_map(Node::as_str);
-    names.map(str::to_owned).collect()
+    let mut names: Vec<String> = names.map(str::to_owned).collect();
+    let default = default.filter(|name| one.is_none() && !is_for(own, name));
+    if let Some(name) = default.filter(|name| !names.iter().any(|known| known == name)) {
+        names.push(name.to_owned());
+    }
+    names
 }

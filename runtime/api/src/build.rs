@@ -97,8 +97,11 @@ pub struct BuildSpec {
     pub privileged: bool,
     /// Proxies: `HTTP_PROXY` and the like. They may have passwords in them.
     pub proxies: BTreeMap<String, String>,
-    /// Those of `build.platforms` that it is not built for.
+    /// Those of `build.platforms` and of the environment that it is not built for.
     pub foreign_platforms: Vec<String>,
+    /// Why it cannot be built, if that is known: nobody but who builds it has to
+    /// care.
+    pub hindrance: Option<String>,
     /// `pull_policy: build`.
     pub always: bool,
 }

@@ -43,6 +43,8 @@ pub struct Item {
 pub struct Prune {
     /// Also images with a name, the build cache and templates.
     pub all: bool,
+    /// Only the build cache and fetched build contexts.
+    pub build_cache: bool,
     /// Also volumes without a name that nobody mounts, or only containers that go.
     pub volumes: bool,
     /// Only what was made before, or has these labels. With `volumes` only labels.

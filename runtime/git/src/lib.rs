@@ -9,7 +9,8 @@ use std::path::Path;
 
 use command::git;
 
-/// A file or folder of a repository: `URL[#ref[:below]]`.
+/// A file or folder of a repository: `URL[#ref[:below]]`, or
+/// `URL[?branch=…|tag=…|ref=…&subdir=…]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Repository {
     /// As `git` takes it.
@@ -33,6 +34,10 @@ impl Repository {
     /// `None` when this is no repository's name.
     pub fn parse(name: &str) -> Option<Repository> {
         let (address, fragment) = name.split_once('#').unwrap_or((name, ""));
+        let (address, query) = match address.split_once('?') {
+            Some((address, query)) if address.contains("://") => (address, query),
+            _ => (address, ""),
+        };
         let url = if let Some((scheme, rest)) = address.split_once("://") {
             let path = rest.split_once('/')?.1;
             let fits = match scheme {
@@ -53,13 +58,24 @@ impl Repository {
             (named(user) && named(host) && !path.is_empty()).then(|| address.to_owned())?
         };
         let (reference, below) = fragment.split_once(':').unwrap_or((fragment, ""));
+        let (mut reference, mut below) = (reference.to_owned(), below.to_owned());
+        for (key, value) in query.split('&').filter_map(|part| part.split_once('=')) {
+            match key {
+                "ref" => reference = value.to_owned(),
+                "branch" => reference = format!("heads/{value}"),
+                "tag" => reference = format!("tags/{value}"),
+                "subdir" => below = value.to_owned(),
+                // Nobody knows what is asked for.
+                _ => return None,
+            }
+        }
+        if reference.is_empty() {
+            reference = "HEAD".to_owned();
+        }
         Some(Repository {
             url,
-            reference: match reference {
-                "" => "HEAD".to_owned(),
-                reference => reference.to_owned(),
-            },
-            below: below.to_owned(),
+            reference,
+            below,
         })
     }
 
@@ -84,7 +100,8 @@ impl Repository {
             format!("refs/tags/{peeled}"),
             format!("refs/tags/{reference}"),
             format!("refs/heads/{reference}"),
-            // `pull/42/head`
+            // `pull/42/head`, `tags/v1`
+            format!("refs/{peeled}"),
             format!("refs/{reference}"),
             peeled,
             reference.clone(),
@@ -94,7 +111,14 @@ impl Repository {
         found
             .filter(|commit| is_commit(commit))
             .map(str::to_owned)
-            .ok_or_else(|| format!("the repository has no branch or tag `{reference}`"))
+            .ok_or_else(|| {
+                let hexadecimal = |c: char| c.is_ascii_hexdigit();
+                let hint = match reference.len() >= 7 && reference.chars().all(hexadecimal) {
+                    true => "; a commit needs all of its digits",
+                    false => "",
+                };
+                format!("the repository has no branch or tag `{reference}`{hint}")
+            })
     }
 
     /// Checks a commit out into an empty folder. All may read what is in it
@@ -142,6 +166,10 @@ mod tests {
         assert_eq!(parts(url), is(url, "HEAD", ""));
         assert_eq!(parts(&format!("{url}#v1:sub/x")), is(url, "v1", "sub/x"));
         assert_eq!(parts(&format!("{url}#:sub")), is(url, "HEAD", "sub"));
+        let query = |query: &str| parts(&format!("{url}?{query}"));
+        assert_eq!(query("branch=x&subdir=y"), is(url, "heads/x", "y"));
+        assert_eq!(query("tag=v1"), is(url, "tags/v1", ""));
+        assert_eq!(query("other=1"), None);
         let scp = "git@example.org:a/b.git";
         assert_eq!(parts(&format!("{scp}#main")), is(scp, "main", ""));
         assert_eq!(parts("git://[::1]:9/a"), is("git://[::1]:9/a", "HEAD", ""));

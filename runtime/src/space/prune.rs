@@ -27,6 +27,11 @@ pub async fn prune(daemon: &Arc<Daemon>, order: &Prune) -> Result<Pruned, ApiErr
             .help("leave out `--volumes` or `--filter until=…`"));
     }
     let mut pruned = Pruned::default();
+    if order.build_cache {
+        cache(daemon, order, &mut pruned).await?;
+        fetched(daemon, order, &mut pruned)?;
+        return Ok(pruned);
+    }
     // On a full disk the ledger may refuse: what needs none of it makes room.
     let mut failure = containers(daemon, order, &mut pruned).await.err();
     let mut done = |result: Result<(), ApiError>| {

@@ -25,6 +25,10 @@ pub(super) struct Prune {
     #[arg(long)]
     volumes: bool,
 
+    /// Only the build cache, with fetched build contexts
+    #[arg(long, conflicts_with_all = ["all", "volumes", "filters"])]
+    build_cache: bool,
+
     #[command(flatten)]
     care: Care,
 
@@ -40,6 +44,7 @@ impl Prune {
         let order = async |dry_run| {
             let order = system::Prune {
                 all: self.all,
+                build_cache: self.build_cache,
                 volumes: self.volumes,
                 filter: together(&self.filters),
                 dry_run,

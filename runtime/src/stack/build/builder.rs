@@ -2,6 +2,7 @@
 //! needed, and stopped when nobody has needed it for a while.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -124,11 +125,36 @@ pub(super) struct Tools {
     pub runtime: bool,
     /// unshare(1): a build that is given up leaves no process behind.
     pub unshare: bool,
+    /// The engine's version: major, minor.
+    pub version: Option<(u32, u32)>,
+    /// The address of this host.
+    pub gateway: Option<IpAddr>,
+}
+
+impl Tools {
+    /// From what [`PREPARE`] says.
+    fn of(found: &str) -> Tools {
+        let has = |name| found.lines().any(|line| line == name);
+        let after = |word| found.lines().find_map(|line| line.strip_prefix(word));
+        let version = after("buildah version ").and_then(|rest| {
+            let mut numbers = rest.split(['.', '-', ' ']);
+            let mut number = || numbers.next()?.parse().ok();
+            Some((number()?, number()?))
+        });
+        Tools {
+            runtime: has("runtime"),
+            unshare: has("unshare"),
+            version,
+            gateway: after("gateway ").and_then(|address| address.parse().ok()),
+        }
+    }
 }
 
 /// Before the first of builds that run at the same time: what builds left
-/// behind that were cut off, and contexts that nobody has built from for seven
-/// days. Then, for every build: which tools there are.
+/// behind that were cut off, contexts that nobody has built from for seven
+/// days, and, when more than four fifths of the disk are taken, layers of images
+/// that others have replaced. Then, for every build: which tools there are. A name
+/// without a registry is one of Docker Hub, whatever the engine's image says.
 const PREPARE: &str = r#"
 export TMPDIR="$1/stack/tmp"
 mkdir -p "$TMPDIR"
@@ -150,8 +176,25 @@ if [ "$2" = alone ]; then
         rm -rf "contexts/${mark##*/}" "$mark"
     done
 fi
+used() {
+    df -P "$@" 2> /dev/null | {
+        read -r _
+        read -r _ _ _ _ percent _
+        percent=${percent%\%}
+        [ "${percent:-0}" -gt 80 ] 2> /dev/null
+    }
+}
+if [ "$2" = alone ] && { used "$1" || used -i "$1"; }; then
+    buildah rmi --prune > /dev/null || true
+fi
+rm -f /etc/containers/registries.conf.d/*shortnames.conf
 if command -v crun || command -v runc; then echo runtime; fi
 if command -v unshare; then echo unshare; fi
+buildah --version || true
+getent ahostsv4 host.docker.internal 2> /dev/null | {
+    if read -r address _; then echo "gateway $address"; fi
+}
+true
 "#;
 
 /// What helps when the builder's image is not good.
@@ -180,12 +223,7 @@ impl Lease {
         let how = if alone { "alone" } else { "beside" };
         let args = ["sh", "-c", PREPARE, "sh", STORE, how];
         let found = shell::answer(&lease, &args, None).await?;
-        let found = String::from_utf8_lossy(&found).into_owned();
-        let has = |name| found.lines().any(|line| line == name);
-        lease.tools = Tools {
-            runtime: has("runtime"),
-            unshare: has("unshare"),
-        };
+        lease.tools = Tools::of(&String::from_utf8_lossy(&found));
         Ok(lease)
     }
 
@@ -378,7 +416,8 @@ fn not_up(error: ApiError) -> ApiError {
 }
 
 /// An error, with the way out when the builder's disk is full; `said` is what
-/// else the engine wrote.
+/// else the engine wrote. By now its files may be gone, so that nobody can tell
+/// the disk from other places.
 pub(super) fn or_full(error: ApiError, said: &str) -> ApiError {
     let is_full = |text: &str| {
         text.to_ascii_lowercase()
@@ -387,8 +426,9 @@ pub(super) fn or_full(error: ApiError, said: &str) -> ApiError {
     match is_full(&error.message) || is_full(said) {
         false => error,
         true => error.help(
-            "the disk of the builder is full: `stack system prune --all` empties the build cache, \
-             with all that can be had again; or leave large files out in .dockerignore",
+            "the disk of the builder is full: `stack system prune --build-cache` empties it, and \
+             .dockerignore leaves large files out; or a `RUN` has filled /dev/shm \
+             (`build.shm_size`) or a tmpfs",
         ),
     }
 }
@@ -443,10 +483,13 @@ impl Drop for Scraps<'_> {
     }
 }
 
+/// What helps when something was killed.
+pub(super) const MORE_MEMORY: &str =
+    "try again; a build that needs more memory gets it with `STACK_BUILDER_MEMORY`";
+
 /// The builder has gone, or cannot run the engine.
 pub(super) fn broken(what: &str) -> ApiError {
-    ApiError::new("builder", format!("{what} (in the builder)"))
-        .help("try again; a build that needs more memory gets it with `STACK_BUILDER_MEMORY`")
+    ApiError::new("builder", format!("{what} (in the builder)")).help(MORE_MEMORY)
 }
 
 /// A number in the daemon's environment.
@@ -578,5 +621,18 @@ mod tests {
             assert!(help.contains("stack system prune"), "{help}");
         }
         assert_eq!(or_full(error("exit status 1"), "").help, None);
+    }
+
+    #[test]
+    fn what_an_image_has_is_read_from_what_it_says() {
+        let found = Tools::of(
+            "/usr/bin/crun\nruntime\nbuildah version 1.28.2 (image-spec 1.1.0)\n\
+             gateway 10.0.2.2\n",
+        );
+        assert!(found.runtime && !found.unshare);
+        assert_eq!(found.version, Some((1, 28)));
+        assert_eq!(found.gateway, Some([10, 0, 2, 2].into()));
+        let beta = Tools::of("buildah version 1.40-dev (image-spec 1)\n");
+        assert_eq!((beta.version, beta.gateway), (Some((1, 40)), None));
     }
 }

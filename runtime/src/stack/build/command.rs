@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use stack_api::build::BuildSpec;
 use stack_api::event::ApiError;
 use stack_images::PullOptions;
+use stack_protocol::message::Exit;
 
 use super::builder::{self, Tools};
 use super::{Job, dockerfile, images, registries, source};
@@ -55,7 +56,8 @@ impl Command {
         command.basics(job, tools)?;
         command.pull(job, all);
         command.dockerfile(job);
-        command.values(job.spec);
+        command.values(job.spec, tools);
+        command.old_mounts(job, tools);
         command.contexts(job, all)?;
         command.keys(job)?;
         command.caches(job.spec);
@@ -125,6 +127,8 @@ impl Command {
     /// for those that are built here.
     fn pull(&mut self, job: &Job<'_>, all: &BTreeMap<String, BuildSpec>) {
         if !job.spec.pull {
+            // Older engines would take a registry's over one that was built here.
+            self.args.push("--pull=missing".to_owned());
             return;
         }
         let others = all.iter().filter(|(service, _)| *service != job.service);
@@ -140,6 +144,7 @@ impl Command {
         if own.is_empty() && !contexts.any(|place| place.starts_with("service:")) {
             self.args.push("--pull-always".to_owned());
         } else {
+            self.args.push("--pull=missing".to_owned());
             self.pulls = others;
         }
     }
@@ -154,8 +159,8 @@ impl Command {
         let Some(_) = &job.context else {
             // The engine fetches the context, and knows what is in it.
             match &job.spec.dockerfile_inline {
-                Some(inline) => {
-                    let path = self.file("Dockerfile", inline.clone().into_bytes());
+                Some(_) => {
+                    let path = self.file("Dockerfile", job.content.clone());
                     self.option("--file", &path);
                 }
                 None if job.spec.dockerfile.is_empty() => {}
@@ -170,7 +175,7 @@ impl Command {
         self.option("--ignorefile", &path);
     }
 
-    fn values(&mut self, spec: &BuildSpec) {
+    fn values(&mut self, spec: &BuildSpec, tools: Tools) {
         for (name, value) in &spec.args {
             self.option("--build-arg", &format!("{name}={value}"));
         }
@@ -181,15 +186,18 @@ impl Command {
             self.option("--target", target);
         }
         for (name, address) in &spec.extra_hosts {
-            if address == "host-gateway" {
-                let known = "host.docker.internal";
-                if name != known {
+            let address = match (address.as_str(), tools.gateway) {
+                ("host-gateway", _) if name == registries::HOST => continue,
+                ("host-gateway", Some(gateway)) => gateway.to_string(),
+                ("host-gateway", None) => {
                     self.warnings.push(format!(
-                        "`build.extra_hosts: {name}` has no effect: this machine is {known}"
+                        "`build.extra_hosts: {name}` has no effect: this machine is {}",
+                        registries::HOST
                     ));
+                    continue;
                 }
-                continue;
-            }
+                (address, _) => address.to_owned(),
+            };
             self.option("--add-host", &format!("{name}:{address}"));
         }
         if let Some(size) = spec.shm_size {
@@ -199,8 +207,27 @@ impl Command {
         for (name, (soft, hard)) in &spec.ulimits {
             self.option("--ulimit", &format!("{name}={soft}:{hard}"));
         }
-        if spec.privileged {
-            self.option("--cap-add", "all");
+        // What Docker gives and engines do not. Without a runtime, nothing keeps a
+        // device that somebody makes from the disk that all builds share.
+        let capabilities = match (spec.privileged, tools.runtime) {
+            (true, _) => "all",
+            (false, true) => "CAP_AUDIT_WRITE,CAP_MKNOD,CAP_NET_RAW",
+            (false, false) => "CAP_AUDIT_WRITE,CAP_NET_RAW",
+        };
+        self.option("--cap-add", capabilities);
+    }
+
+    /// Engines before 1.39 take a `RUN` from the cache although files have changed
+    /// that it mounts.
+    fn old_mounts(&mut self, job: &Job<'_>, tools: Tools) {
+        let is_old = tools.version.is_some_and(|version| version < (1, 39));
+        if is_old && dockerfile::mounts_context(&job.dockerfile.0) {
+            self.warnings.push(
+                "changes of files that a `RUN --mount=type=bind` has from the context go \
+                 unnoticed: this builder's buildah is older than 1.39; `COPY` notices them, or \
+                 `stack build --no-cache`"
+                    .to_owned(),
+            );
         }
     }
 
@@ -252,7 +279,7 @@ impl Command {
     fn keys(&mut self, job: &Job<'_>) -> Result<(), ApiError> {
         for (n, (id, content)) in job.spec.secrets.iter().enumerate() {
             let path = self.file(&format!("secret-{n}"), content.clone());
-            self.option("--secret", &format!("id={id},src={path}"));
+            self.option("--secret", &format!("id={id},type=file,src={path}"));
         }
         for (n, (id, key)) in job.spec.ssh.iter().enumerate() {
             let path = match agent_or_key(key).map_err(|why| bad_key(job, id, key, &why))? {
@@ -275,7 +302,15 @@ impl Command {
         ] {
             for place in list {
                 match repository(place) {
-                    Some(repository) => self.option(option, &registries::reached(&repository)),
+                    Some(repository) => {
+                        if !place.contains('=') {
+                            self.warnings.push(format!(
+                                "`{place}`: layers of a build are kept and looked for beside this \
+                                 image, by its repository; those that it is made of are not taken"
+                            ));
+                        }
+                        self.option(option, &registries::reached(&repository));
+                    }
                     None => self.warnings.push(format!(
                         "`{place}` has no effect: only registries serve as a build cache"
                     )),
@@ -395,10 +430,14 @@ pub(super) fn failure(job: &Job<'_>, line: &str, why: &str) -> ApiError {
         "" => why.to_owned(),
         step => format!("`{step}` failed: {why}"),
     };
-    ApiError::new(
-        "build_failed",
-        format!("service {}: {place}{what}", job.service),
-    )
+    let what = format!("service {}: {place}{what}", job.service);
+    ApiError::new("build_failed", what)
+}
+
+/// Was something killed? Mostly by the kernel, for want of memory.
+pub(super) fn is_killed(exit: &Exit, why: &str) -> bool {
+    let said = ["exit status 137", "signal: killed"];
+    exit.oom || exit.code == 137 || said.iter().any(|said| why.contains(said))
 }
 
 #[cfg(test)]

@@ -184,6 +184,59 @@ pub(super) fn images(text: &str, args: &BTreeMap<String, String>) -> Result<Vec<
     Ok(found)
 }
 
+/// The option of `RUN` that engines other than BuildKit do not know.
+const SECURITY: &str = "--security=";
+
+/// A Dockerfile without this option of `RUN`, each line as long as it was: with
+/// `privileged`, each `RUN` is what the option asks for.
+///
+/// # Errors
+/// One asks for what it is not given: the line.
+pub(super) fn without_security(content: &[u8], privileged: bool) -> Result<Vec<u8>, usize> {
+    let text = String::from_utf8_lossy(content);
+    let mut content = content.to_vec();
+    if !text.contains(SECURITY) {
+        return Ok(content);
+    }
+    // Bytes, which may be no text, have the same lines.
+    let ends = content
+        .iter()
+        .enumerate()
+        .filter(|(_, byte)| **byte == b'\n');
+    let mut starts: Vec<usize> = [0].into_iter().chain(ends.map(|(at, _)| at + 1)).collect();
+    starts.push(content.len());
+    for instruction in instructions(&text) {
+        let options = instruction.text.strip_prefix("RUN ").unwrap_or_default();
+        let options = options.split(' ').take_while(|word| word.starts_with("--"));
+        let mut from = starts[instruction.line - 1];
+        for option in options.filter(|option| option.starts_with(SECURITY)) {
+            if !privileged && !option.ends_with("=sandbox") {
+                return Err(instruction.line);
+            }
+            let mut places = content[from..].windows(option.len());
+            if let Some(at) = places.position(|bytes| bytes == option.as_bytes()) {
+                from += at;
+                content[from..from + option.len()].fill(b' ');
+            }
+        }
+    }
+    Ok(content)
+}
+
+/// Does a `RUN` mount something of the context?
+pub(super) fn mounts_context(text: &str) -> bool {
+    instructions(text).iter().any(|instruction| {
+        let options = instruction.text.strip_prefix("RUN ").unwrap_or_default();
+        let options = options.split(' ').take_while(|word| word.starts_with("--"));
+        let mut mounts = options.filter_map(|option| option.strip_prefix("--mount="));
+        mounts.any(|mount| {
+            let mut parts = mount.split(',');
+            let is_bind = |part: &str| !part.starts_with("type=") || part == "type=bind";
+            parts.all(|part| is_bind(part) && !part.starts_with("from="))
+        })
+    })
+}
+
 /// The values that every build has (Dockerfile reference, "Automatic platform
 /// ARGs in the global scope").
 fn platform() -> BTreeMap<String, String> {
@@ -370,6 +423,37 @@ mod tests {
         assert_eq!(line_of(FILE, "COPY --from=0 /c /d", None), Some(12));
         // The only one of its kind, with its variables replaced.
         assert_eq!(line_of("FROM $X\nRUN y", "FROM busybox", None), Some(1));
+    }
+
+    #[test]
+    fn what_each_run_has_anyway_is_no_option() {
+        let text = "FROM a\nRUN --mount=type=ssh \\\n  --security=insecure x --security=insecure\n\
+            RUN echo --security=insecure\nrun --security=sandbox y\n";
+        let expected = text.replacen("--security=insecure", &" ".repeat(19), 1);
+        let expected = expected.replace("--security=sandbox", &" ".repeat(18));
+        let given = without_security(text.as_bytes(), true).unwrap();
+        assert_eq!(String::from_utf8(given).unwrap(), expected);
+        assert_eq!(without_security(text.as_bytes(), false), Err(2));
+        let sandbox = b"FROM \xff\nRUN --security=sandbox y\n";
+        let given = without_security(sandbox, false).unwrap();
+        assert_eq!(given, b"FROM \xff\nRUN                    y\n");
+    }
+
+    #[test]
+    fn mounts_of_the_context_are_told_from_others() {
+        for (run, is_one) in [
+            ("--mount=type=bind,source=a,target=/a x", true),
+            ("--network=none --mount=target=/a x", true),
+            ("--mount=type=bind,from=b,target=/a x", false),
+            ("--mount=type=cache,target=/a x", false),
+            ("x --mount=type=bind", false),
+        ] {
+            assert_eq!(
+                mounts_context(&format!("FROM a\nRUN {run}\n")),
+                is_one,
+                "{run}"
+            );
+        }
     }
 
     #[test]

@@ -16,12 +16,17 @@ const PATIENCE: Duration = Duration::from_secs(600);
 const AS_NOW: &str = ".2";
 
 /// Fetches it into the cache, unless that commit is there; gives the
-/// folder. Submodules are fetched, too; `.git` is left out.
+/// folder. Submodules are fetched, too; `.git` is left out unless it is kept.
 ///
 /// # Errors
 /// git fails, or there is no such folder.
-pub(super) async fn fetch(repository: &Repository, cache: &Path) -> Result<PathBuf, ApiError> {
-    let fetched = tokio::time::timeout(PATIENCE, fetch_into(repository, cache)).await;
+pub(super) async fn fetch(
+    repository: &Repository,
+    cache: &Path,
+    keeps_git: bool,
+) -> Result<PathBuf, ApiError> {
+    let fetched = fetch_into(repository, cache, keeps_git);
+    let fetched = tokio::time::timeout(PATIENCE, fetched).await;
     let fetched = fetched.unwrap_or_else(|_| Err("git takes too long".to_owned()));
     fetched.map_err(|why| {
         let url = &repository.url;
@@ -29,7 +34,11 @@ pub(super) async fn fetch(repository: &Repository, cache: &Path) -> Result<PathB
     })
 }
 
-async fn fetch_into(repository: &Repository, cache: &Path) -> Result<PathBuf, String> {
+async fn fetch_into(
+    repository: &Repository,
+    cache: &Path,
+    keeps_git: bool,
+) -> Result<PathBuf, String> {
     let Repository {
         reference, below, ..
     } = repository;
@@ -40,7 +49,8 @@ async fn fetch_into(repository: &Repository, cache: &Path) -> Result<PathBuf, St
     }
     let commit = repository.commit().await?;
     let failed = |error: std::io::Error| error.to_string();
-    let whole = cache.join("git").join(format!("{commit}{AS_NOW}"));
+    let kept = if keeps_git { ".git" } else { "" };
+    let whole = cache.join("git").join(format!("{commit}{AS_NOW}{kept}"));
     if !whole.exists() {
         std::fs::create_dir_all(cache.join("git")).map_err(failed)?;
         let new = tempfile::Builder::new()
@@ -50,7 +60,9 @@ async fn fetch_into(repository: &Repository, cache: &Path) -> Result<PathBuf, St
         repository
             .check_out(&commit, new.path(), Parts::Submodules)
             .await?;
-        std::fs::remove_dir_all(new.path().join(".git")).map_err(failed)?;
+        if !keeps_git {
+            std::fs::remove_dir_all(new.path().join(".git")).map_err(failed)?;
+        }
         // Another build may have been faster.
         match std::fs::rename(new.path(), &whole) {
             Err(error) if !whole.exists() => return Err(failed(error)),
@@ -102,23 +114,31 @@ mod tests {
         };
         // As the daemon keeps its own files to itself.
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-        let first = fetch(&repository("v1", "app"), &cache).await.unwrap();
+        let first = fetch(&repository("v1", "app"), &cache, false)
+            .await
+            .unwrap();
         assert_eq!(std::fs::read_to_string(first.join("f")).unwrap(), "1");
         for path in [first.as_path(), &first.join("f"), first.parent().unwrap()] {
             let mode = path.metadata().unwrap().permissions().mode();
             assert_eq!(mode & 0o055, if path.is_dir() { 0o055 } else { 0o044 });
         }
         assert_eq!(
-            fetch(&repository("main", "/app"), &cache).await.unwrap(),
+            fetch(&repository("main", "/app"), &cache, false)
+                .await
+                .unwrap(),
             first
         );
+        let tagged = fetch(&repository("tags/v1", "app"), &cache, false).await;
+        assert_eq!(tagged.unwrap(), first);
+        let kept = fetch(&repository("v1", ""), &cache, true).await.unwrap();
+        assert!(kept.join(".git/HEAD").exists());
         let whole = repository_of(&first, &cache.join("git"));
         assert_eq!(whole.as_deref(), first.parent());
         assert_eq!(repository_of(dir.path(), &cache), None);
         assert!(!first.parent().unwrap().join(".git").exists());
         for (reference, folder) in [("v2", ""), ("v1", "none"), ("v1", "../x"), ("-x", "")] {
             let repository = repository(reference, folder);
-            assert!(fetch(&repository, &cache).await.is_err());
+            assert!(fetch(&repository, &cache, false).await.is_err());
         }
     }
 }

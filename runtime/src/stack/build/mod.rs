@@ -158,6 +158,10 @@ async fn fetch(
         let Some(spec) = builds.get_mut(&service).filter(|_| seen.insert(service)) else {
             continue;
         };
+        // What BuildKit's frontend takes for true (Go, strconv.ParseBool).
+        let keeps_git = spec.args.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR");
+        let keeps_git = keeps_git
+            .is_some_and(|value| ["1", "t", "T", "true", "TRUE", "True"].contains(&value.as_str()));
         let more = spec.additional_contexts.values_mut();
         for place in more.chain([&mut spec.context]) {
             new.extend(place.strip_prefix("service:").map(str::to_owned));
@@ -165,7 +169,7 @@ async fn fetch(
                 continue;
             };
             progress.step("context", place, "fetching");
-            let folder = git::fetch(&repository, &daemon.paths.cache).await?;
+            let folder = git::fetch(&repository, &daemon.paths.cache, keeps_git).await?;
             progress.finish("context", place, "fetched");
             *place = folder.display().to_string();
         }
@@ -234,6 +238,9 @@ impl<'a> Job<'a> {
             message: format!("service {service}: {}", error.message),
             ..error
         };
+        if let Some(why) = &spec.hindrance {
+            return Err(failed(ApiError::new("cannot_build", why.clone())));
+        }
         if is_archive(&spec.context) {
             let inline = spec.dockerfile_inline.clone().unwrap_or_default();
             let mut job = Job {
@@ -249,13 +256,13 @@ impl<'a> Job<'a> {
             return Ok(job);
         }
         let path = Path::new(&spec.context);
-        let file = (spec.dockerfile_inline.is_none()).then(|| path.join(&spec.dockerfile));
+        let file = (spec.dockerfile_inline.is_none()).then(|| path.join(dockerfile_of(spec)));
         let context = Context::open(path, file.as_deref(), cache).map_err(failed)?;
         let (content, name) = match (&spec.dockerfile_inline, &file) {
             (Some(inline), _) => (inline.clone().into_bytes(), "dockerfile_inline".to_owned()),
             (None, Some(file)) => (
                 read(file, path, cache).map_err(failed)?,
-                spec.dockerfile.clone(),
+                dockerfile_of(spec).to_owned(),
             ),
             (None, None) => (Vec::new(), String::new()),
         };
@@ -272,13 +279,18 @@ impl<'a> Job<'a> {
         Ok(job)
     }
 
-    /// Can it be told what the Dockerfile begins with?
-    fn check(&self) -> Outcome {
+    /// Can it be told what the Dockerfile begins with? What the engine need not be
+    /// told is taken out.
+    fn check(&mut self) -> Outcome {
         let (text, name) = &self.dockerfile;
-        let images = dockerfile::images(text, &self.spec.args);
-        images
-            .map(drop)
-            .map_err(|why| ApiError::new("bad_dockerfile", format!("{name}: {why}")))
+        let bad = |why| ApiError::new("bad_dockerfile", format!("{name}: {why}"));
+        dockerfile::images(text, &self.spec.args).map_err(bad)?;
+        let plain = dockerfile::without_security(&self.content, self.spec.privileged);
+        self.content = plain.map_err(|line| {
+            let what = format!("line {line}: `RUN --security=insecure` is not allowed");
+            bad(what).help("`build.entitlements: [security.insecure]` allows it")
+        })?;
+        Ok(())
     }
 
     fn add_contexts(&mut self, cache: &Path) -> Outcome {
@@ -330,6 +342,15 @@ fn is_archive(place: &str) -> bool {
 /// Neither a URL nor an image nor a service.
 fn is_directory(place: &str) -> bool {
     Path::new(place).is_absolute()
+}
+
+/// As BuildKit does, `dockerfile` is taken when there is no `Dockerfile`.
+fn dockerfile_of(spec: &BuildSpec) -> &str {
+    let is_there = |name: &str| Path::new(&spec.context).join(name).exists();
+    match spec.dockerfile == "Dockerfile" && !is_there("Dockerfile") && is_there("dockerfile") {
+        true => "dockerfile",
+        false => &spec.dockerfile,
+    }
 }
 
 fn read(file: &Path, context: &Path, cache: &Path) -> Result<Vec<u8>, ApiError> {
@@ -423,7 +444,13 @@ async fn one(
         if let Some(exit) = exit.filter(|exit| exit.code != 0) {
             let error = match exit.error {
                 Some(why) => builder::broken(&format!("service {}: {why}", job.service)),
-                None => command::failure(job, &step, &last_error),
+                None => {
+                    let error = command::failure(job, &step, &last_error);
+                    match command::is_killed(&exit, &last_error) {
+                        true => error.help(builder::MORE_MEMORY),
+                        false => error,
+                    }
+                }
             };
             return Err(builder::or_full(error, &full));
         }

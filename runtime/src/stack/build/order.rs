@@ -6,6 +6,7 @@ use stack_api::build::BuildSpec;
 use stack_api::event::ApiError;
 
 use super::Job;
+use super::context::Context;
 
 /// Builds that are still to be begun, with those that each waits for.
 #[derive(Debug)]
@@ -39,7 +40,33 @@ impl<'a> Order<'a> {
         }
         let order = Order { left };
         order.check()?;
-        Ok(order)
+        let alike = order.with_alike(jobs);
+        // Whatever it is: without that, it can be built.
+        Ok(match alike.check() {
+            Ok(()) => alike,
+            Err(_) => order,
+        })
+    }
+
+    /// The same, where builds of the same wait for the first of them: side by side
+    /// each would make an image of its own, and afterwards it is in the cache.
+    fn with_alike(&self, jobs: &BTreeMap<&'a str, Job<'a>>) -> Order<'a> {
+        let mut left = self.left.clone();
+        let mut first = BTreeMap::new();
+        for (service, needed) in &mut left {
+            let Some(job) = jobs.get(service).filter(|job| !job.spec.no_cache) else {
+                continue;
+            };
+            let context = job.context.as_ref().map(Context::target);
+            let place = context.unwrap_or_else(|| job.spec.context.clone());
+            let made = (&job.content, &job.spec.target, &job.spec.args);
+            let key = (place, made, &job.spec.additional_contexts);
+            let first = *first.entry(key).or_insert(*service);
+            if first != *service {
+                needed.insert(first);
+            }
+        }
+        Order { left }
     }
 
     /// All of them.
@@ -147,7 +174,6 @@ pub(super) fn needed(
 
 #[cfg(test)]
 mod tests {
-    use super::super::context::Context;
     use super::*;
 
     fn specs(list: &[(&str, &str)]) -> BTreeMap<String, BuildSpec> {
@@ -170,7 +196,7 @@ mod tests {
                 service,
                 spec,
                 dockerfile: (spec.dockerfile_inline.clone().unwrap(), String::new()),
-                content: Vec::new(),
+                content: spec.dockerfile_inline.clone().unwrap().into_bytes(),
                 context: Some(Context {
                     path: "/".into(),
                     ignore: None,
@@ -188,7 +214,7 @@ mod tests {
             ("base", "FROM busybox"),
             ("app", "FROM base:latest"),
             ("web", "FROM busybox\nCOPY --from=app /x /x"),
-            ("other", "FROM busybox"),
+            ("other", "FROM alpine"),
         ]);
         let jobs = jobs(&specs);
         let mut order = Order::new(&jobs, &BTreeSet::from(["web", "other"])).unwrap();
@@ -201,6 +227,34 @@ mod tests {
         assert!(order.ready().is_empty());
         order.done("app");
         assert_eq!(order.ready(), ["web"]);
+    }
+
+    #[test]
+    fn builds_of_the_same_come_after_each_other() {
+        let mut specs = specs(&[
+            ("beat", "FROM busybox\nRUN x"),
+            ("other", "FROM busybox\nRUN y"),
+            ("web", "FROM busybox\nRUN x"),
+            ("worker", "FROM busybox\nRUN x"),
+        ]);
+        let all = BTreeSet::from(["beat", "other", "web", "worker"]);
+        {
+            let jobs = jobs(&specs);
+            let mut order = Order::new(&jobs, &all).unwrap();
+            assert_eq!(order.ready(), ["beat", "other"]);
+            order.done("beat");
+            assert_eq!(order.ready(), ["web", "worker"]);
+        }
+        // The first of the same may be built from another of them.
+        let from_web = BTreeMap::from([("busybox".to_owned(), "service:web".to_owned())]);
+        for name in ["beat", "web"] {
+            let spec = specs.get_mut(name).unwrap();
+            spec.additional_contexts = from_web.clone();
+        }
+        specs.get_mut("worker").unwrap().no_cache = true;
+        let jobs = jobs(&specs);
+        let mut order = Order::new(&jobs, &all).unwrap();
+        assert_eq!(order.ready(), ["other", "web", "worker"]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use stack_images::{PullOptions, Upstream};
 
 /// How a VM names this host.
-const HOST: &str = "host.docker.internal";
+pub(super) const HOST: &str = "host.docker.internal";
 
 /// `registries.conf` for the images of a build. A registry on this host's
 /// loopback is reached under the host's name.

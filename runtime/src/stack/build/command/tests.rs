@@ -1,5 +1,6 @@
 //! Command lines and messages.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use super::super::context::Context;
@@ -8,6 +9,8 @@ use super::*;
 const ALL: Tools = Tools {
     runtime: true,
     unshare: true,
+    version: Some((1, 28)),
+    gateway: Some(IpAddr::V4(Ipv4Addr::new(10, 0, 2, 2))),
 };
 
 fn job<'a>(spec: &'a BuildSpec, dockerfile: &str) -> Job<'a> {
@@ -54,7 +57,9 @@ async fn what_the_file_says_is_on_the_command_line() {
         ],
         secrets: BTreeMap::from([("token".to_owned(), b"hidden".to_vec())]),
         additional_contexts: pair("base", "service:base"),
-        extra_hosts: vec![("db".to_owned(), "10.0.0.1".to_owned())],
+        extra_hosts: [("db", "10.0.0.1"), ("here", "host-gateway")]
+            .map(|(name, address)| (name.to_owned(), address.to_owned()))
+            .into(),
         no_cache: true,
         pull: true,
         shm_size: Some(1 << 20),
@@ -71,9 +76,10 @@ async fn what_the_file_says_is_on_the_command_line() {
         "--target last",
         "--label l=1",
         "--cache-from r.x/cache",
-        "--secret id=token,src=/dev/shm/stack-7/secret-0",
+        "--secret id=token,type=file,src=/dev/shm/stack-7/secret-0",
         "--build-context base=docker-image://docker.io/library/shop-base:latest",
         "--add-host db:10.0.0.1",
+        "--add-host here:10.0.2.2",
         "--no-cache",
         "--shm-size 1024k",
         "--ulimit nofile=10:20",
@@ -86,7 +92,10 @@ async fn what_the_file_says_is_on_the_command_line() {
     }
     assert!(!line.contains("hidden") && !line.contains("--ssh"));
     // It is built from another service's image, which is in no registry.
-    assert!(!line.contains("--pull-always"), "{line}");
+    assert!(
+        !line.contains("--pull-always") && line.contains("--pull=missing"),
+        "{line}"
+    );
     assert_eq!(command.pulls, ["docker.io/library/busybox:latest"]);
     assert_eq!(command.warnings.len(), 1, "{:?}", command.warnings);
     let secret = command
@@ -104,6 +113,50 @@ async fn what_the_file_says_is_on_the_command_line() {
     let command = self::command(&spec).await;
     assert!(command.args.iter().any(|word| word == "--pull-always"));
     assert!(command.pulls.is_empty());
+
+    // And for what is not there only, unless it is told to.
+    let spec = BuildSpec {
+        image: "shop-web".to_owned(),
+        ..BuildSpec::default()
+    };
+    let line = self::command(&spec).await.args.join(" ");
+    for part in [
+        "--pull=missing",
+        "--cap-add CAP_AUDIT_WRITE,CAP_MKNOD,CAP_NET_RAW",
+    ] {
+        assert!(line.contains(part), "{part} is not in {line}");
+    }
+}
+
+#[tokio::test]
+async fn what_old_engines_do_not_notice_is_told() {
+    let spec = BuildSpec {
+        image: "a".to_owned(),
+        ..BuildSpec::default()
+    };
+    let warned = async |dockerfile: &str, version| {
+        let tools = Tools { version, ..ALL };
+        let (options, none) = (PullOptions::default(), BTreeMap::new());
+        let job = job(&spec, dockerfile);
+        let made = Command::new(&job, &none, "7", (&options, tools)).await;
+        !made.unwrap().warnings.is_empty()
+    };
+    let mount = "FROM a\nRUN --mount=type=bind,source=f,target=/f x\n";
+    assert!(warned(mount, Some((1, 28))).await);
+    assert!(!warned(mount, Some((1, 39))).await);
+    assert!(!warned("FROM a\nCOPY f /f\n", Some((1, 28))).await);
+}
+
+#[tokio::test]
+async fn an_image_is_no_cache() {
+    let spec = BuildSpec {
+        image: "a".to_owned(),
+        cache_from: vec!["r.x/app:1".to_owned()],
+        ..BuildSpec::default()
+    };
+    let command = command(&spec).await;
+    assert!(command.args.join(" ").contains("--cache-from r.x/app"));
+    assert_eq!(command.warnings.len(), 1, "{:?}", command.warnings);
 }
 
 #[tokio::test]
@@ -194,6 +247,21 @@ fn a_failure_names_the_line() {
         error.message,
         "service web: Dockerfile:1: `FROM busybox:1` failed: no such image"
     );
+}
+
+#[test]
+fn what_was_killed_wanted_memory() {
+    let exit = |code, oom| Exit {
+        code,
+        oom,
+        ..Exit::default()
+    };
+    assert!(is_killed(&exit(137, false), "") && is_killed(&exit(1, true), ""));
+    assert!(is_killed(
+        &exit(1, false),
+        "while running runtime: exit status 137"
+    ));
+    assert!(!is_killed(&exit(1, false), "exit status 1"));
 }
 
 #[test]
