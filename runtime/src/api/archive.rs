@@ -216,6 +216,8 @@ pub(super) async fn put(
         owners: query.owners,
         directories: false,
         outside: false,
+        // A link may lead into memory, and so may what is in the stream.
+        lasting: matches!(access, Access::Aside(_)),
     };
     take(access, builtin, body).await
 }

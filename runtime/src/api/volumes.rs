@@ -80,6 +80,7 @@ pub(super) async fn import(
         owners: true,
         directories: true,
         outside: true,
+        lasting: false,
     };
     archive::take(archive::Access::Volume(reach), builtin, body).await
 }
