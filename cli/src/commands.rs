@@ -17,6 +17,7 @@ mod exec;
 mod exit_codes;
 mod explain;
 mod export;
+mod filters;
 mod fmt;
 mod graph;
 mod history;

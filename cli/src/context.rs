@@ -8,6 +8,7 @@ use stack_api::container::Container;
 use crate::args::Global;
 use crate::client::{Client, daemon};
 use crate::error::Error;
+use crate::exit;
 use crate::interrupt::Interrupts;
 use crate::progress::{Mode, Progress, Summary};
 use crate::ui::{Ui, human};
@@ -28,6 +29,43 @@ impl Context {
     /// It cannot be started.
     pub(crate) async fn client(&self) -> Result<Client, Error> {
         daemon::connect(self.ui).await
+    }
+
+    /// Says why something failed.
+    pub(crate) fn tell(&self, error: &Error) {
+        if error.is_silent() {
+            return;
+        }
+        if !error.is_annotated() {
+            self.global.annotate.failure(error, None);
+        }
+        crate::project::diagnostics::failure(self.ui, self.global.diagnostics, error);
+    }
+
+    /// Does something for each word. What fails is told, and the others are done all
+    /// the same; the exit code is that of the first failure.
+    ///
+    /// # Errors
+    /// There is only one word, or nothing can be done any more.
+    pub(crate) async fn each(
+        &self,
+        words: &[String],
+        mut one: impl AsyncFnMut(&str) -> Result<(), Error>,
+    ) -> Result<u8, Error> {
+        let mut code = exit::OK;
+        for word in words {
+            match one(word).await {
+                Ok(()) => {}
+                Err(error) if words.len() == 1 || error.is_final() => return Err(error),
+                Err(error) => {
+                    self.tell(&error);
+                    if code == exit::OK {
+                        code = error.exit_code();
+                    }
+                }
+            }
+        }
+        Ok(code)
     }
 
     /// Has the daemon bring images here or elsewhere, and says how many they

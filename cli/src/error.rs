@@ -95,6 +95,25 @@ impl Error {
         }
     }
 
+    /// Nothing else that this command could do would work.
+    pub(crate) fn is_final(&self) -> bool {
+        match self {
+            Error::Start { .. }
+            | Error::Unreachable { .. }
+            | Error::Lost(_)
+            | Error::Output(_)
+            | Error::Interrupted => true,
+            Error::Api(_)
+            | Error::NoFile(_)
+            | Error::NoSuchFile(_)
+            | Error::NotFetched { .. }
+            | Error::BadFile
+            | Error::Lock { .. }
+            | Error::Usage { .. }
+            | Error::File { .. } => false,
+        }
+    }
+
     /// The exit code.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {

@@ -46,22 +46,14 @@ fn main() -> ExitCode {
         }
     };
     project::complete_options(&mut cli.global);
-    let ui = Ui::new(cli.global.ansi);
-    let form = cli.global.diagnostics;
-    let annotate = cli.global.annotate;
     let context = Context {
-        ui,
+        ui: Ui::new(cli.global.ansi),
         global: cli.global,
     };
     match commands::run(cli.command, &context) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            if !error.is_silent() {
-                if !error.is_annotated() {
-                    annotate.failure(&error, None);
-                }
-                project::diagnostics::failure(ui, form, &error);
-            }
+            context.tell(&error);
             ExitCode::from(error.exit_code())
         }
     }

@@ -65,6 +65,7 @@ pub(crate) fn run(builtin: &Builtin, exec: &Exec) -> Refusal {
             owners,
             directories,
             outside: _,
+            lasting,
         } => {
             let order = Unpack {
                 path: path.into(),
@@ -73,6 +74,7 @@ pub(crate) fn run(builtin: &Builtin, exec: &Exec) -> Refusal {
                 owners: *owners,
                 directories: *directories,
                 attributes: Which::All,
+                lasting: *lasting,
                 // What comes was packed by the host.
                 name: None,
             };

@@ -106,7 +106,7 @@ fn in_child(
         // In the service's group it would stand still with it, and in its
         // namespaces the upper layer cannot be seen.
         let outside = exec.builtin.as_ref().is_some_and(Builtin::is_outside);
-        if !outside {
+        if !exec.builtin.as_ref().is_some_and(Builtin::goes_on_frozen) {
             fs::write(format!("{CGROUP}/cgroup.procs"), "0")?;
         }
         match place {

@@ -193,7 +193,7 @@ impl Client {
         self.send_from(uri, || file, name).await
     }
 
-    /// Sends the daemon a tar stream. `name` is for an error.
+    /// Sends the daemon a tar stream, which may be compressed here. `name` is for an error.
     ///
     /// # Errors
     /// It cannot be read, or a file cannot be written there.
@@ -205,8 +205,13 @@ impl Client {
     ) -> Result<(), Error> {
         let passing = move |to: mpsc::Sender<Piece>| {
             let mut buffered = io::BufWriter::with_capacity(PIECE, ToPieces(to));
-            io::copy(&mut open(), &mut buffered)?;
-            buffered.flush()
+            let plain = stack_images::plain(open());
+            let sent = plain.and_then(|mut plain| io::copy(&mut plain, &mut buffered));
+            sent.and_then(|_| buffered.flush()).inspect_err(|error| {
+                let cut = io::Error::new(error.kind(), error.to_string());
+                // Half a stream is none.
+                let _ = buffered.get_ref().0.blocking_send(Err(cut));
+            })
         };
         self.put(uri, passing, name).await
     }

@@ -32,7 +32,7 @@ use place::Place;
                   stack cp nginx.conf web:/etc/nginx/nginx.conf"
 )]
 pub(crate) struct Cp {
-    /// Keep owners and groups (default: root there, you here)
+    /// Keep owners and groups, here if you are root (default: root there, you here)
     #[arg(short, long)]
     archive: bool,
 
@@ -184,7 +184,8 @@ impl Cp {
             tree: true,
             name: Some(query.name.into()),
             contents: from.contents,
-            owners: self.archive,
+            // Nobody else may give files away.
+            owners: self.archive && rustix::process::geteuid().is_root(),
             ..Unpack::default()
         };
         stream.unpack(order).await.map_err(|source| Error::File {

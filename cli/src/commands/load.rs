@@ -1,6 +1,6 @@
 //! `stack load`
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 
 use stack_api::request;
@@ -18,8 +18,8 @@ use crate::exit;
 #[command(after_help = "Example: bring an image over from Docker\n  \
                   docker save shop/web -o web.tar && stack load web.tar")]
 pub(crate) struct Load {
-    /// Archive or directory; `-` is an archive from standard input
-    #[arg(value_name = "PATH", required_unless_present = "input")]
+    /// Archive or directory; `-`, or nothing in a pipe, is an archive from standard input
+    #[arg(value_name = "PATH")]
     path: Option<PathBuf>,
 
     /// The same, as Docker writes it
@@ -33,7 +33,16 @@ pub(crate) struct Load {
 
 impl Load {
     pub(super) async fn run(self, context: &Context) -> Result<u8, Error> {
-        let path = self.path.or(self.input).unwrap_or_default();
+        let path = match self.path.or(self.input) {
+            Some(path) => path,
+            None if io::stdin().is_terminal() => {
+                return Err(Error::usage(
+                    "no archive is named, and none comes from standard input",
+                    "name its file, or pipe it in, e.g. `docker save shop/web | stack load`",
+                ));
+            }
+            None => PathBuf::from("-"),
+        };
         // The daemon reads at any place of it.
         let spooled = match path.as_os_str() == "-" {
             true => Some(spool()?),

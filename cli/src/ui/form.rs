@@ -95,6 +95,19 @@ impl Form {
         Ok(Form::Template { table, nodes })
     }
 
+    /// Reads `--format` of something that is shown in full, as JSON.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse), and there is no table.
+    pub(crate) fn of_objects(text: &str, example: &Row) -> Result<Form, String> {
+        match Form::parse(text, example)? {
+            Form::Table | Form::Template { table: true, .. } => {
+                Err("json, or a text with fields such as {{.Name}}".to_owned())
+            }
+            form => Ok(form),
+        }
+    }
+
     /// The list in this form; `None`: the command has a table of its own.
     ///
     /// # Errors
@@ -138,6 +151,23 @@ impl Form {
         }
         Ok(Some(columns.to_string()))
     }
+}
+
+/// Things in full: as people read JSON, or in a form.
+///
+/// # Errors
+/// As [`Form::list`].
+pub(crate) fn objects(form: Option<&Form>, ui: Ui, rows: &[Row]) -> Result<String, Error> {
+    let said = match form {
+        Some(form) => form.array(ui, rows)?,
+        None => None,
+    };
+    if let Some(said) = said {
+        return Ok(said);
+    }
+    let all: Vec<&Value> = rows.iter().map(|row| &row.fields).collect();
+    let text = serde_json::to_string_pretty(&all).map_err(|e| Error::Lost(e.to_string()))?;
+    Ok(text + "\n")
 }
 
 fn line(nodes: &[Node], row: &Row, clean: bool) -> Result<String, Error> {

@@ -76,6 +76,13 @@ pub(crate) fn count(n: usize, what: &str) -> String {
     }
 }
 
+/// As RFC 3339 has it; nothing when it is not known.
+pub(crate) fn timestamp(ms: u64) -> String {
+    let at = i64::try_from(ms).ok().filter(|ms| *ms > 0);
+    let at = at.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    at.map_or_else(String::new, |at| at.to_string())
+}
+
 /// Milliseconds since the epoch, now.
 pub(crate) fn now_ms() -> u64 {
     u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or(0)

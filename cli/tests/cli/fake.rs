@@ -43,6 +43,8 @@ pub(crate) enum Answer {
 pub(crate) struct Seen {
     pub(crate) call: String,
     pub(crate) body: Value,
+    /// As it came.
+    pub(crate) bytes: Bytes,
 }
 
 #[derive(Debug, Default)]
@@ -170,13 +172,15 @@ impl Fake {
         let uri = request.uri().clone();
         let path = uri.path_and_query().map_or("", |path| path.as_str());
         let call = format!("{} {path}", request.method());
-        let body = request.into_body().collect().await.unwrap().to_bytes();
-        let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
+        // A client may break off.
+        let bytes = request.into_body().collect().await;
+        let bytes = bytes.map(|whole| whole.to_bytes()).unwrap_or_default();
+        let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
         let answer = {
             let mut state = self.state.lock().unwrap();
             let key = call.split('?').next().unwrap_or("");
             let answer = state.answers.get(key).cloned();
-            state.seen.push(Seen { call, body });
+            state.seen.push(Seen { call, body, bytes });
             answer
         };
         let full = |status: u16, bytes: Vec<u8>| {

@@ -16,6 +16,7 @@ mod logs;
 mod ps;
 mod remote;
 mod start;
+mod stored;
 #[cfg(target_os = "linux")]
 mod terminal;
 mod tools;

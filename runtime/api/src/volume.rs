@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::image::Filter;
+
 /// An element of `GET /v1/volumes`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -73,11 +75,13 @@ pub struct CreateVolume {
 }
 
 /// Body of `POST /v1/volumes/prune`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PruneVolumes {
     /// Those with a name, too.
     pub all: bool,
+    /// What remains.
+    pub filter: Filter,
     /// Only say which it would be.
     pub dry_run: bool,
 }

@@ -48,6 +48,7 @@ pub use config::{ImageConfig, ImageHealthcheck};
 pub use error::Error;
 pub use gc::Freed;
 pub use image::{Details, Image, ImageSummary};
+pub use layer::plain;
 pub use manage::{Forgotten, Hold};
 pub use options::PullOptions;
 pub use platform::does_fit;

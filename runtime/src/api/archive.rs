@@ -1,6 +1,7 @@
 //! `GET` and `PUT /v1/stacks/{name}/archive`: files out of a container and
 //! into it, as tar streams. The agent packs and unpacks, so nothing of the
-//! image is needed. A container that does not run gets a VM for the time.
+//! image is needed. A container that does not run, or waits for its next start,
+//! gets a VM for the time.
 
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ use tokio::sync::mpsc;
 use super::App;
 use super::answer::Failure;
 use crate::container::aside::Aside;
-use crate::container::{Handle, passing, vm_error};
+use crate::container::{Handle, Record, passing, vm_error};
 use crate::volume::Reach;
 
 /// Bytes of an error message that are kept.
@@ -59,10 +60,17 @@ impl Access {
     /// # Errors
     /// The container does not answer, or a VM does not come up.
     pub(super) async fn open(app: &App, handle: &Arc<Handle>) -> Result<Access, ApiError> {
-        if let Some(agent) = handle.answering().await {
+        let mut changes = handle.changes();
+        let own = tokio::select! {
+            biased;
+            _ = changes.wait_for(Record::rests) => None,
+            agent = handle.answering() => agent,
+        };
+        if let Some(agent) = own {
             return Ok(Access::Own(agent));
         }
-        if handle.container().state.is_live() {
+        let record = handle.record();
+        if record.container.state.is_live() && !record.rests() {
             return Err(handle.silent());
         }
         Aside::open(&app.daemon, handle).await.map(Access::Aside)
@@ -216,6 +224,8 @@ pub(super) async fn put(
         owners: query.owners,
         directories: false,
         outside: false,
+        // A link may lead into memory, and so may what is in the stream.
+        lasting: matches!(access, Access::Aside(_)),
     };
     take(access, builtin, body).await
 }

@@ -6,7 +6,6 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
-use stack_api::image::Filter;
 use stack_api::volume::{CreateVolume, PruneVolumes, VolumeInfo, Volumes};
 use stack_protocol::config::Builtin;
 
@@ -44,8 +43,7 @@ pub(super) async fn prune(
     State(app): State<App>,
     Json(order): Json<PruneVolumes>,
 ) -> Result<Json<Vec<VolumeInfo>>, Failure> {
-    let (all, none) = (Filter::default(), BTreeSet::new());
-    let removed = app.daemon.prune_volumes(order, &all, &none).await?;
+    let removed = app.daemon.prune_volumes(order, &BTreeSet::new()).await?;
     Ok(Json(removed))
 }
 
@@ -80,6 +78,7 @@ pub(super) async fn import(
         owners: true,
         directories: true,
         outside: true,
+        lasting: false,
     };
     archive::take(archive::Access::Volume(reach), builtin, body).await
 }

@@ -129,12 +129,15 @@ impl Aside {
             .operation(&handle.container().project)
             .lock_owned()
             .await;
+        // Its restart policy asks nobody.
+        let disks = Arc::clone(&handle.disks).lock_owned().await;
         let mut turns = daemon.volume_turns(&handle.record().blueprint).await?;
-        turns.push(Arc::new(turn));
+        turns.extend([turn, disks].map(Arc::new));
         let mut record = handle.record();
         // A volume of its may have become a tree since it was made.
         crate::volume::convert::follow(&mut record.blueprint);
-        if record.container.state.is_live() || record.process.is_some() {
+        let lives = record.container.state.is_live() && !record.rests();
+        if lives || record.process.is_some() {
             let message = format!("{} has just been started", record.container.name);
             return Err(ApiError::new("not_running", message));
         }

@@ -125,6 +125,11 @@ impl Record {
         }
     }
 
+    /// It waits for its next start, without a VM.
+    pub fn rests(&self) -> bool {
+        self.container.state == State::Restarting && self.process.is_none()
+    }
+
     /// The number of the signal that it ends by.
     pub fn stop_signal(&self) -> i32 {
         signal::number(&self.blueprint.stop_signal).unwrap_or(libc::SIGTERM)
@@ -186,6 +191,8 @@ pub struct Handle {
     pub ended: watch::Sender<bool>,
     /// Clients that wait for its output and end.
     pub attached: watch::Sender<usize>,
+    /// Keeps a second VM from its disks, until it is seen that one has them.
+    pub disks: Arc<tokio::sync::Mutex<()>>,
     // How many starts were asked for.
     starts: AtomicU64,
     ledger: Arc<Ledger>,
@@ -230,6 +237,7 @@ impl Handle {
             passed: Notify::new(),
             ended: watch::Sender::new(false),
             attached: watch::Sender::new(0),
+            disks: Arc::default(),
             starts: AtomicU64::new(0),
             ledger,
             changing: Mutex::default(),

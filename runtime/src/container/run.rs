@@ -256,6 +256,13 @@ fn lost(name: &str) -> Ended {
 
 async fn boot(daemon: &Arc<Daemon>, handle: &Arc<Handle>) -> Result<(Vm, GuestHello), ApiError> {
     // Until it is seen that this VM has them.
+    let disks = tokio::select! {
+        biased;
+        disks = handle.disks.lock() => disks,
+        () = called_off(handle, AT_ONCE) => {
+            return Err(ApiError::new(CALLED_OFF, "stopped while its files were copied"));
+        }
+    };
     let turns = daemon.volume_turns(&handle.record().blueprint).await?;
     // The network daemon has to know it as long as this VM runs.
     let transport = daemon.backend.transport().await;
@@ -299,7 +306,7 @@ async fn boot(daemon: &Arc<Daemon>, handle: &Arc<Handle>) -> Result<(Vm, GuestHe
         record.container.next_start_ms = None;
         record.container.exit_code = None;
     });
-    drop(turns);
+    drop((turns, disks));
     // Nothing of the service runs in it, so nothing is lost.
     let connected = connect_or_end(daemon, handle, process, 0, AT_ONCE).await;
     tracing::debug!(name = spec.name, took = ?began.elapsed(), "its agent has answered");

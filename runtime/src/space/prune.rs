@@ -175,11 +175,12 @@ async fn containers(
 async fn volumes(daemon: &Daemon, order: &Prune, pruned: &mut Pruned) -> Result<(), ApiError> {
     let wanted = PruneVolumes {
         all: false,
+        filter: order.filter.clone(),
         dry_run: order.dry_run,
     };
     // Those that the containers leave, which are still there if nothing goes yet.
     let leaving = names(pruned, "container");
-    let gone = daemon.prune_volumes(wanted, &order.filter, &leaving);
+    let gone = daemon.prune_volumes(wanted, &leaving);
     for volume in gone.await? {
         pruned.bytes += volume.size;
         pruned.items.push(item("volume", volume.name, volume.size));

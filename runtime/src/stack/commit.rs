@@ -106,8 +106,9 @@ async fn take(
     let files = config.files.iter().map(|file| file.path.clone());
     let own = PLACES.map(str::to_owned).into_iter();
     let places: Vec<String> = own.chain(mounts).chain(files).collect();
-    if handle.answering().await.is_none() {
-        if handle.container().state.is_live() {
+    if handle.record().rests() || handle.answering().await.is_none() {
+        let record = handle.record();
+        if record.container.state.is_live() && !record.rests() {
             return Err(handle.silent());
         }
         let aside = Aside::open(daemon, handle).await?;

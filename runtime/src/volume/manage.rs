@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use stack_api::event::ApiError;
-use stack_api::image::Filter;
 use stack_api::spec::{StackSpec, VolumeSpec};
 use stack_api::volume::{CreateVolume, Form, PruneVolumes, VolumeInfo, Volumes};
 use stack_protocol::config;
@@ -189,15 +188,14 @@ impl Daemon {
     }
 
     /// Removes what nobody mounts or copies: without `all` only volumes without
-    /// a name that wait for no container. Only what `filter` takes, and as if the
-    /// containers with the names in `leaving` were gone.
+    /// a name that wait for no container. As if the containers with the names in
+    /// `leaving` were gone.
     ///
     /// # Errors
     /// A volume cannot be removed.
     pub(crate) async fn prune_volumes(
         &self,
         order: PruneVolumes,
-        filter: &Filter,
         leaving: &BTreeSet<String>,
     ) -> Result<Vec<VolumeInfo>, ApiError> {
         let mut removed = Vec::new();
@@ -208,7 +206,7 @@ impl Daemon {
             users.retain(|handle| !leaving.contains(&handle.container().name));
             if !users.is_empty()
                 || !(nameless || order.all)
-                || !filter.takes(&volume.labels, volume.created_ms)
+                || !order.filter.takes(&volume.labels, volume.created_ms)
             {
                 continue;
             }

@@ -72,7 +72,6 @@ fn key(volume: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use stack_api::image::Filter;
 
     use stack_api::volume::{CreateVolume, Form, PruneVolumes, Volumes};
     use stack_vmm::Fake;
@@ -92,10 +91,9 @@ mod tests {
         let reach = daemon.reach_volume("v").await.unwrap();
         let all = PruneVolumes {
             all: true,
-            dry_run: false,
+            ..PruneVolumes::default()
         };
-        let (any, none) = (Filter::default(), BTreeSet::new());
-        let pruned = daemon.prune_volumes(all, &any, &none).await;
+        let pruned = daemon.prune_volumes(all, &BTreeSet::new()).await;
         assert!(pruned.unwrap().is_empty());
         assert!(daemon.free_volume("v").is_none());
         // Its stack, and the other volumes, are free.

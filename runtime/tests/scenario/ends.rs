@@ -6,6 +6,7 @@ use stack_api::container::State;
 use stack_api::request::{Action, Verb};
 use stack_api::spec::Restart;
 use stack_runtime::container::Record;
+use stack_runtime::container::aside::Aside;
 use stack_runtime::ledger::Table;
 
 use crate::locks::{action, soon};
@@ -99,6 +100,33 @@ async fn what_is_between_two_runs_is_ended_by_a_signal() {
     let ended = world.until("crashing", |c| c.state == State::Exited).await;
     assert_eq!((ended.exit_code, ended.next_start_ms), (Some(1), None));
     world.until("web", |c| c.exit_code == Some(143)).await;
+}
+
+#[tokio::test]
+async fn files_of_what_ends_again_and_again_can_be_had() {
+    let world = World::new().await;
+    let mut crashing = service("crashing", &["exit", "1"], &[]);
+    crashing.restart = Restart::Always;
+    world.up(&world.stack(vec![crashing])).await.unwrap();
+    let handle = world.daemon.handles(Some("shop")).remove(0);
+    let aside = soon(async {
+        loop {
+            world
+                .until("crashing", |c| c.state == State::Restarting)
+                .await;
+            // It may have been started again at this moment.
+            if let Ok(aside) = Aside::open(&world.daemon, &handle).await {
+                break aside;
+            }
+        }
+    })
+    .await;
+    // Nobody else gets its disks meanwhile.
+    let (before, restarts) = (world.started().len(), world.container("crashing").restarts);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(world.started().len(), before);
+    aside.close().await.unwrap();
+    world.until("crashing", |c| c.restarts > restarts).await;
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ const MOST: usize = 64 << 10;
 /// Name and value of an attribute.
 pub(crate) type Attribute = (Vec<u8>, Vec<u8>);
 
-/// Which attributes cross the border between a machine and another one.
+/// Which attributes, and with them which bits of modes, cross the border between a machine and another one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Which {
     /// Those that any user may set: nothing that a stranger says makes a file
@@ -33,6 +33,15 @@ impl Which {
         !noted && (self == Which::All || name.starts_with(b"user."))
     }
 
+    /// The mode of a file that comes: a stranger's program does not run as another user
+    /// than whoever starts it.
+    pub(crate) fn mode(self, mode: u32) -> u32 {
+        match self {
+            Which::Plain => mode & 0o1777,
+            Which::All => mode,
+        }
+    }
+
     fn sends(self, name: &[u8]) -> bool {
         self.sets(name) || name == CAPABILITY
     }
@@ -43,12 +52,17 @@ impl Which {
 /// # Errors
 /// They cannot be read.
 pub(crate) fn of(path: &Path, which: Which) -> io::Result<Vec<Attribute>> {
+    let gone_or_none = [Errno::OPNOTSUPP, Errno::NOENT, Errno::NOTDIR];
     let mut names = match rustix::fs::llistxattr_query(path) {
-        Ok(0) | Err(Errno::OPNOTSUPP | Errno::NOENT) => return Ok(Vec::new()),
+        Ok(0) => return Ok(Vec::new()),
+        Err(error) if gone_or_none.contains(&error) => return Ok(Vec::new()),
         Ok(_) => vec![0; MOST],
         Err(error) => return Err(error.into()),
     };
-    let length = rustix::fs::llistxattr(path, &mut names[..])?;
+    let length = match rustix::fs::llistxattr(path, &mut names[..]) {
+        Err(error) if gone_or_none.contains(&error) => return Ok(Vec::new()),
+        length => length?,
+    };
     let mut found = Vec::new();
     for name in names[..length].split(|byte| *byte == 0) {
         if name.is_empty() || !which.sends(name) {
@@ -58,7 +72,7 @@ pub(crate) fn of(path: &Path, which: Which) -> io::Result<Vec<Attribute>> {
         match rustix::fs::lgetxattr(path, name, &mut value[..]) {
             Ok(length) => value.truncate(length),
             // It has gone meanwhile.
-            Err(Errno::NODATA | Errno::NOENT) => continue,
+            Err(Errno::NODATA | Errno::NOENT | Errno::NOTDIR) => continue,
             Err(error) => return Err(error.into()),
         }
         found.push((name.to_vec(), value));

@@ -10,7 +10,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use crate::attributes::Which;
-use crate::entry::Entries;
+use crate::entry::{Entries, unless_gone};
 
 /// The kernel's note that nothing below shows through.
 const OPAQUE: &str = "trusted.overlay.opaque";
@@ -40,9 +40,9 @@ fn fill(
     while let Some(path) = ahead.pop() {
         let explain =
             |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-        let meta = match fs::symlink_metadata(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            other => other.map_err(explain)?,
+        let looked = fs::symlink_metadata(&path);
+        let Some(meta) = unless_gone(looked).map_err(explain)? else {
+            continue;
         };
         let name = path.strip_prefix(upper).map_err(io::Error::other)?;
         if meta.file_type().is_socket() || places.contains(&path) && is_empty(&path, &meta) {
@@ -58,7 +58,8 @@ fn fill(
                 let opaque = name.join(".wh..wh..opq");
                 entries.mark(&opaque, &meta).map_err(explain)?;
             }
-            ahead.extend(children(&path).map_err(explain)?);
+            let inside = unless_gone(children(&path)).map_err(explain)?;
+            ahead.extend(inside.unwrap_or_default());
         }
     }
     Ok(())

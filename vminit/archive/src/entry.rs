@@ -51,8 +51,8 @@ impl<W: Write> Entries<W> {
         }
     }
 
-    /// Writes what is at `path` under `name`, without what is in a directory. A
-    /// file that has gone is left out.
+    /// Writes what is at `path` under `name`, without what is in a directory. What
+    /// has gone is left out.
     ///
     /// # Errors
     /// It cannot be read, or the stream cannot be written.
@@ -66,9 +66,12 @@ impl<W: Write> Entries<W> {
             header.set_size(0);
             return self.builder.append_link(&mut header, name, first);
         }
-        let file = match kind.is_file().then(|| File::open(path)).transpose() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            file => file?,
+        let Some(file) = unless_gone(kind.is_file().then(|| File::open(path)).transpose())? else {
+            return Ok(());
+        };
+        let Some(to) = unless_gone(kind.is_symlink().then(|| fs::read_link(path)).transpose())?
+        else {
+            return Ok(());
         };
         self.attributes(path)?;
         if let Some(file) = file {
@@ -77,9 +80,8 @@ impl<W: Write> Entries<W> {
             header.set_size(left);
             let content = Exactly { file, left };
             self.builder.append_data(&mut header, name, content)?;
-        } else if kind.is_symlink() {
+        } else if let Some(to) = to {
             header.set_size(0);
-            let to = fs::read_link(path)?;
             self.builder.append_link(&mut header, name, to)?;
         } else if kind.is_dir() {
             header.set_size(0);
@@ -146,6 +148,15 @@ impl<W: Write> Entries<W> {
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_slice()));
         self.builder.append_pax_extensions(pairs)
+    }
+}
+
+/// `None`: it went after its name was read, or a directory above it did.
+pub(crate) fn unless_gone<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+    use io::ErrorKind::{NotADirectory, NotFound};
+    match found {
+        Err(error) if matches!(error.kind(), NotADirectory | NotFound) => Ok(None),
+        found => found.map(Some),
     }
 }
 

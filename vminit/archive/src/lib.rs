@@ -8,6 +8,7 @@
 mod attributes;
 mod changes;
 mod entry;
+mod memory;
 mod pack;
 mod stream;
 mod unpack;

@@ -285,8 +285,15 @@ fn the_top_of_a_directory_comes_along() {
         directories: true,
         ..any
     };
+    // A stranger's bits stay outside.
     unpack(&all, out.as_slice()).unwrap();
-    assert_eq!((mode(&to), mode(&to.join("sub"))), (0o2750, 0o700));
+    assert_eq!((mode(&to), mode(&to.join("sub"))), (0o750, 0o700));
+    let guest = Unpack {
+        attributes: Which::All,
+        ..all
+    };
+    unpack(&guest, out.as_slice()).unwrap();
+    assert_eq!(mode(&to), 0o2750);
     // Only directories have contents.
     fs::write(from.join("file"), "").unwrap();
     let file = Pack {
@@ -450,4 +457,98 @@ fn a_sparse_file_keeps_its_holes() {
     let file = File::open(&to).unwrap();
     std::os::unix::fs::FileExt::read_exact_at(&file, &mut byte, (1 << 20) + 5).unwrap();
     assert_eq!(byte, [7]);
+}
+
+#[test]
+fn what_a_stranger_packed_runs_as_nobody_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut header = tar::Header::new_gnu();
+    header.set_size(0);
+    header.set_mode(0o6755);
+    let mut builder = tar::Builder::new(Vec::new());
+    builder.append_data(&mut header, "f", &[][..]).unwrap();
+    let packed = builder.into_inner().unwrap();
+    for (attributes, expected) in [(Which::Plain, 0o755), (Which::All, 0o6755)] {
+        let order = Unpack {
+            attributes,
+            ..tree(&dir.path().join(format!("{attributes:?}")))
+        };
+        unpack(&order, packed.as_slice()).unwrap();
+        assert_eq!(fs::metadata(&order.path).unwrap().mode() & 0o7777, expected);
+    }
+}
+
+/// Removes things as soon as a stream has a name.
+struct Removing<'a> {
+    out: Vec<u8>,
+    /// The name, and what goes then.
+    when: Vec<(&'a str, std::path::PathBuf)>,
+}
+
+impl std::io::Write for Removing<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.out.extend_from_slice(bytes);
+        let has = |name: &str| bytes.starts_with(format!("{name}\0").as_bytes());
+        for (_, gone) in self.when.iter().filter(|(name, _)| has(name)) {
+            let _ = fs::remove_file(gone).or_else(|_| fs::remove_dir_all(gone));
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn what_goes_meanwhile_is_left_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let from = dir.path().join("from");
+    fs::create_dir_all(from.join("b/deep")).unwrap();
+    fs::create_dir_all(from.join("c/deep")).unwrap();
+    fs::write(from.join("a"), "a").unwrap();
+    fs::write(from.join("z"), "z").unwrap();
+    symlink("a", from.join("link")).unwrap();
+    let mut to = Removing {
+        out: Vec::new(),
+        when: vec![
+            ("t/a", from.join("b")),
+            ("t/a", from.join("link")),
+            ("t/c/", from.join("c")),
+        ],
+    };
+    let order = Pack {
+        path: from,
+        name: "t".to_owned(),
+        ..Pack::default()
+    };
+    pack(&order, &mut to).unwrap();
+    let mut archive = tar::Archive::new(to.out.as_slice());
+    let names = archive.entries().unwrap();
+    let names: Vec<String> = names
+        .map(|entry| entry.unwrap().path().unwrap().display().to_string())
+        .collect();
+    assert_eq!(names, ["t/", "t/a", "t/c/", "t/z"]);
+}
+
+#[test]
+fn what_would_be_gone_at_once_is_refused() {
+    let Ok(memory) = tempfile::tempdir_in("/dev/shm") else {
+        return;
+    };
+    let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+    symlink(memory.path(), dir.path().join("run")).unwrap();
+    let into = |path: &str| {
+        let order = Unpack {
+            lasting: true,
+            ..tree(&dir.path().join(path))
+        };
+        unpack(&order, stream(&[("f", None, "text")]).as_slice())
+    };
+    into("f").unwrap();
+    for path in ["run", "run/f"] {
+        let error = into(path).unwrap_err().to_string();
+        assert!(error.contains("is in memory"), "{error}");
+    }
+    assert_eq!(fs::read_dir(memory.path()).unwrap().count(), 0);
 }

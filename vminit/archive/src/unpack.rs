@@ -10,6 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
 use crate::attributes::Which;
+use crate::memory;
 use crate::stream::Stream;
 use place::{Directory, place, touch};
 use target::Target;
@@ -37,8 +38,10 @@ pub struct Unpack {
     /// Directories that are there get owners, modes and attributes of the stream,
     /// too: also `path` itself, from the entry `./`.
     pub directories: bool,
-    /// Extended attributes that are taken over.
+    /// Extended attributes and bits of modes that are taken over.
     pub attributes: Which,
+    /// What would come to lie in memory is refused: the machine ends with the copy.
+    pub lasting: bool,
 }
 
 impl Unpack {
@@ -61,7 +64,8 @@ pub fn unpack(order: &Unpack, from: impl Read) -> io::Result<()> {
     let mut stream = Stream::new(from);
     let mut directories: Vec<Directory> = Vec::new();
     let mut target: Option<Target> = None;
-    while let Some(entry) = stream.next()? {
+    while let Some(mut entry) = stream.next()? {
+        entry.mode = order.attributes.mode(entry.mode);
         let parts = parts(&entry.name)?;
         if !order.wants(&parts) {
             let message = format!("{} was not asked for", entry.name.display());
@@ -79,6 +83,9 @@ pub fn unpack(order: &Unpack, from: impl Read) -> io::Result<()> {
             }
         };
         let path = target.place(&parts)?;
+        if order.lasting {
+            lasts(&path)?;
+        }
         place(
             &entry,
             &mut stream.contents(),
@@ -95,6 +102,23 @@ pub fn unpack(order: &Unpack, from: impl Read) -> io::Result<()> {
         touch(path, *time)?;
     }
     Ok(())
+}
+
+/// Is what is written at the path on a disk?
+fn lasts(path: &Path) -> io::Result<()> {
+    // A file may be mounted itself; a directory that is there is not written to.
+    let at = match fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_dir() => return Ok(()),
+        Ok(meta) if meta.is_file() => path,
+        _ => path.parent().unwrap_or(Path::new("/")),
+    };
+    match memory::is_fleeting(at)? {
+        false => Ok(()),
+        true => Err(io::Error::other(format!(
+            "{} is in memory: it is there only while the container runs, so start it first",
+            path.display()
+        ))),
+    }
 }
 
 fn about(name: &Path, error: io::Error) -> io::Error {

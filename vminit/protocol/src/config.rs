@@ -306,6 +306,10 @@ pub enum Builtin {
         /// As of `Pack`.
         #[serde(default)]
         outside: bool,
+        /// What would come to lie in memory, on a tmpfs, is refused: it would be gone with
+        /// the machine.
+        #[serde(default)]
+        lasting: bool,
     },
     /// Makes files what they are on the host, in the conversation of
     /// [`sync`](crate::sync). New files belong to the session's `user`.
@@ -325,11 +329,19 @@ pub fn share_dir(tag: &str) -> String {
 
 impl Builtin {
     /// It does not enter the service's namespaces: it works below what the service
-    /// sees, and also while that is frozen.
+    /// sees.
     pub fn is_outside(&self) -> bool {
         match self {
             Builtin::Changes { .. } => true,
             Builtin::Pack { outside, .. } | Builtin::Unpack { outside, .. } => *outside,
+            Builtin::Idle | Builtin::Listen { .. } | Builtin::Sync => false,
+        }
+    }
+
+    /// It is not in the service's control group, and so does not stand still with it.
+    pub fn goes_on_frozen(&self) -> bool {
+        match self {
+            Builtin::Changes { .. } | Builtin::Pack { .. } | Builtin::Unpack { .. } => true,
             Builtin::Idle | Builtin::Listen { .. } | Builtin::Sync => false,
         }
     }

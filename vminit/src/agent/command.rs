@@ -172,9 +172,9 @@ impl Agent {
         if service.exit.is_some() {
             return Err(Refusal::not_running());
         }
-        // It looks from outside, best while nothing moves.
-        let outside = exec.builtin.as_ref().is_some_and(Builtin::is_outside);
-        if service.frozen && !outside {
+        // Files are copied best while nothing moves.
+        let goes_on = exec.builtin.as_ref().is_some_and(Builtin::goes_on_frozen);
+        if service.frozen && !goes_on {
             return Err(Refusal::new(128, "the service is paused: unpause it first"));
         }
         let pid = service.process.pid;

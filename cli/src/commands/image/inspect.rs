@@ -5,14 +5,19 @@ use stack_api::image::Details;
 
 use crate::context::Context;
 use crate::error::Error;
+use crate::ui;
+use crate::ui::form::{self, Form, Row};
 use crate::ui::human;
-use crate::{exit, ui};
 
 /// Show all that is known of images, as JSON
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: the variables of an image\n  \
                   stack image inspect nginx:1 | jq '.[0].Config.Env'")]
 pub(super) struct Inspect {
+    /// json (on one line), or a text with fields in it, e.g. '{{.Config.Env}}'
+    #[arg(short, long, value_name = "FORM", value_parser = form)]
+    format: Option<Form>,
+
     /// Images: references, digests, or the first digits of ids
     #[arg(value_name = "IMAGE", required = true)]
     images: Vec<String>,
@@ -23,13 +28,22 @@ impl Inspect {
         let client = context.client().await?;
         let all: Vec<Details> = client.get("/v1/images/all").await?;
         let mut shown = Vec::new();
-        for word in &self.images {
-            shown.push(object(find(&all, word)?, &all));
-        }
-        let text = serde_json::to_string_pretty(&shown);
-        ui::print_line(text.map_err(|error| Error::Lost(error.to_string()))?)?;
-        Ok(exit::OK)
+        let one = async |word: &str| {
+            shown.push(Row::from(object(find(&all, word)?, &all)));
+            Ok::<(), Error>(())
+        };
+        let code = context.each(&self.images, one).await?;
+        ui::print(form::objects(self.format.as_ref(), context.ui, &shown)?)?;
+        Ok(code)
     }
+}
+
+fn form(text: &str) -> Result<Form, String> {
+    let example = Details::default();
+    Form::of_objects(
+        text,
+        &object(&example, std::slice::from_ref(&example)).into(),
+    )
 }
 
 /// By name as it is shown, in full, or with the tag left out; by digest; by

@@ -5,6 +5,7 @@ use stack_api::image::Details;
 
 use super::filter::{self, Wanted};
 use super::{familiar, parts};
+use crate::commands::filters::Filters;
 use crate::context::Context;
 use crate::error::Error;
 use crate::ui::form::{Form, Row};
@@ -55,7 +56,9 @@ impl Ls {
         self.filters.extend(self.name.take().map(Wanted::Reference));
         let client = context.client().await?;
         let mut images: Vec<Details> = client.get("/v1/images/all").await?;
-        images.retain(|image| self.filters.iter().all(|filter| filter.takes(image)));
+        let is_other = |filter: &Wanted| matches!(filter, Wanted::Other(_));
+        let filters = Filters::new(&self.filters, is_other);
+        images.retain(|image| filters.take(|filter| filter.takes(image)));
         images.sort_by(|a, b| (a.nameless, &a.reference).cmp(&(b.nameless, &b.reference)));
         let id = |image: &Details| match self.no_trunc {
             true => image.id.clone(),

@@ -5,7 +5,6 @@ use stack_api::image::{Remove, Removed};
 use super::show;
 use crate::context::Context;
 use crate::error::Error;
-use crate::exit;
 
 /// Remove images, or names of them
 ///
@@ -31,12 +30,22 @@ pub(super) struct Rm {
 impl Rm {
     pub(super) async fn run(self, context: &Context) -> Result<u8, Error> {
         let client = context.client().await?;
-        let order = Remove {
-            images: self.images,
-            force: self.force,
+        let mut all = Removed::default();
+        let one = async |word: &str| {
+            let order = Remove {
+                images: vec![word.to_owned()],
+                force: self.force,
+            };
+            let removed: Removed = client.call("/v1/images/remove", &order).await?;
+            all.untagged.extend(removed.untagged);
+            all.deleted.extend(removed.deleted);
+            all.bytes += removed.bytes;
+            Ok::<(), Error>(())
         };
-        let removed: Removed = client.call("/v1/images/remove", &order).await?;
-        show(&removed)?;
-        Ok(exit::OK)
+        let done = context.each(&self.images, one).await;
+        if done.is_ok() || all != Removed::default() {
+            show(&all)?;
+        }
+        done
     }
 }

@@ -2,6 +2,7 @@
 
 use stack_api::volume::VolumeInfo;
 
+use crate::commands::filters::Filters;
 use crate::context::Context;
 use crate::error::Error;
 use crate::ui::form::{Form, Row};
@@ -21,8 +22,8 @@ pub(super) struct Ls {
     quiet: bool,
 
     /// Only those with `name=…`, `project=…`, `label=key[=value]` or
-    /// `dangling=true`
-    #[arg(long = "filter", value_name = "FILTER", value_parser = parse_filter)]
+    /// `dangling=true`; several labels are all needed, of other keys any value will do
+    #[arg(short = 'f', long = "filter", value_name = "FILTER", value_parser = parse_filter)]
     filters: Vec<Filter>,
 
     /// table, json (one object per line), or a text with fields in it, e.g.
@@ -36,7 +37,7 @@ pub(in crate::commands) fn form(text: &str) -> Result<Form, String> {
     Form::parse(text, &row(&VolumeInfo::default()))
 }
 
-fn row(volume: &VolumeInfo) -> Row {
+pub(super) fn row(volume: &VolumeInfo) -> Row {
     Row::with_labels(super::inspect::json(volume), &volume.labels)
 }
 
@@ -52,8 +53,8 @@ fn parse_filter(text: &str) -> Result<Filter, String> {
     match text.split_once('=') {
         Some(("name", part)) => Ok(Filter::Name(part.to_owned())),
         Some(("project", name)) => Ok(Filter::Project(name.to_owned())),
-        Some(("dangling", "true")) => Ok(Filter::Dangling(true)),
-        Some(("dangling", "false")) => Ok(Filter::Dangling(false)),
+        Some(("dangling", "true" | "1")) => Ok(Filter::Dangling(true)),
+        Some(("dangling", "false" | "0")) => Ok(Filter::Dangling(false)),
         Some(("label", label)) => Ok(match label.split_once('=') {
             Some((key, value)) => Filter::Label(key.to_owned(), Some(value.to_owned())),
             None => Filter::Label(label.to_owned(), None),
@@ -82,7 +83,9 @@ impl Ls {
     pub(super) async fn run(self, context: &Context) -> Result<u8, Error> {
         let client = context.client().await?;
         let mut volumes: Vec<VolumeInfo> = client.get("/v1/volumes").await?;
-        volumes.retain(|volume| self.filters.iter().all(|filter| filter.takes(volume)));
+        let is_label = |filter: &Filter| matches!(filter, Filter::Label(..));
+        let filters = Filters::new(&self.filters, is_label);
+        volumes.retain(|volume| filters.take(|filter| filter.takes(volume)));
         show(context, &volumes, self.quiet, &self.format)
     }
 }
@@ -114,7 +117,7 @@ pub(in crate::commands) fn show(
                 table.row(vec![
                     volume.name.clone(),
                     owner.to_owned(),
-                    super::inspect::form(volume.form).to_owned(),
+                    super::inspect::kind(volume.form).to_owned(),
                     human::bytes(volume.size),
                     volume.users.join(", "),
                 ]);

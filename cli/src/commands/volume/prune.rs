@@ -3,6 +3,7 @@
 use stack_api::volume::{PruneVolumes, VolumeInfo};
 
 use crate::commands::confirm::{Care, Going};
+use crate::commands::image::filter;
 use crate::context::Context;
 use crate::error::Error;
 use crate::ui::{Ui, human};
@@ -20,6 +21,11 @@ pub(super) struct Prune {
 
     #[command(flatten)]
     care: Care,
+
+    /// Only those with `until=TIME`, `label=key[=value]` or
+    /// `label!=key[=value]`
+    #[arg(long = "filter", value_name = "FILTER", value_parser = filter::parse_prune)]
+    filters: Vec<filter::Prune>,
 }
 
 impl Prune {
@@ -28,6 +34,7 @@ impl Prune {
         let order = async |dry_run| {
             let order = PruneVolumes {
                 all: self.all,
+                filter: filter::together(&self.filters),
                 dry_run,
             };
             client.call("/v1/volumes/prune", &order).await

@@ -3,7 +3,7 @@
 use super::find;
 use crate::context::Context;
 use crate::error::Error;
-use crate::{exit, ui};
+use crate::ui;
 
 /// Remove volumes that no container mounts, with all data
 #[derive(Debug, clap::Args)]
@@ -24,15 +24,15 @@ pub(super) struct Rm {
 impl Rm {
     pub(super) async fn run(self, context: &Context) -> Result<u8, Error> {
         let client = context.client().await?;
-        for word in &self.volumes {
+        let one = async |word: &str| {
             let name = match find(context, &client, word).await {
                 Ok(name) => name,
-                Err(Error::Usage { .. }) if self.force => continue,
+                Err(Error::Usage { .. }) if self.force => return Ok(()),
                 Err(error) => return Err(error),
             };
             client.delete(&format!("/v1/volumes/{name}")).await?;
-            ui::print_line(name)?;
-        }
-        Ok(exit::OK)
+            ui::print_line(name)
+        };
+        context.each(&self.volumes, one).await
     }
 }

@@ -22,7 +22,7 @@ const ZSTD_WINDOW_LOG: u32 = 27;
 pub(crate) fn sniff(head: &[u8]) -> Result<Compression, LayerError> {
     let unsupported = |name| {
         Err(LayerError::bad(format!(
-            "compression {name} is not supported"
+            "compression {name} is not supported; `{name} -d` undoes it"
         )))
     };
     match head {
@@ -56,6 +56,14 @@ pub(crate) fn decompress<'a>(
         }
     };
     Ok((plain, compression))
+}
+
+/// The plain content of any stream that may be compressed in a way that layers may.
+///
+/// # Errors
+/// Those of the source, or an unsupported compression.
+pub fn plain<'a>(source: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
+    Ok(decompress(source)?.0)
 }
 
 /// Tells what a decoder finds wrong from what its source does: sources wrap

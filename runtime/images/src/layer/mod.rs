@@ -19,6 +19,7 @@ mod tarball;
 mod unpack;
 mod way;
 
+pub use decode::plain;
 pub(crate) use decode::{Compression, decompress, sniff};
 pub(crate) use error::LayerError;
 pub(crate) use unpack::{Job, Limits, disk_size, persist, temporary, unpack};
