@@ -75,8 +75,24 @@ pub struct DiskUse {
 pub struct Resolved {
     /// Named volumes by key: where and what they are.
     pub volumes: BTreeMap<String, (PathBuf, VolumeKind)>,
-    /// Makes a volume without a name for the target: name and disk.
-    pub anonymous: Vec<(String, String, (PathBuf, VolumeKind))>,
+    /// Volumes without a name.
+    pub anonymous: Vec<Nameless>,
+}
+
+/// A volume without a name: made for this container, or left to it.
+pub struct Nameless {
+    /// Path in the container.
+    pub target: String,
+    /// What it is known by.
+    pub name: String,
+    /// Where it is.
+    pub path: PathBuf,
+    /// What it is.
+    pub kind: VolumeKind,
+    /// The service may only read it.
+    pub read_only: bool,
+    /// It begins without what the image has at the target.
+    pub nocopy: bool,
 }
 
 /// Where a container is made.
@@ -205,7 +221,7 @@ pub fn draw(site: &Site<'_>, spec: &ServiceSpec, image: &Image) -> Result<Bluepr
         anonymous: resolved
             .anonymous
             .iter()
-            .map(|(target, name, _)| (target.clone(), name.clone()))
+            .map(|volume| (volume.target.clone(), volume.name.clone()))
             .collect(),
     })
 }

@@ -84,7 +84,7 @@ impl Parts {
                     let copy = !nocopy && subpath.is_none();
                     self.volume(path, kind, mount.read_only, copy)
                 }
-                MountSource::Anonymous => continue,
+                MountSource::Anonymous { .. } => continue,
                 MountSource::Bind { path, .. } if is_socket(path) => self.socket(path, n)?,
                 MountSource::Bind {
                     path,
@@ -128,17 +128,14 @@ impl Parts {
                 subpath: subpath_of,
             });
         }
-        for (target, _, path) in &resolved.anonymous {
-            let (path, kind) = path.clone();
-            let source = self.volume(path, kind, false, true);
-            let same = |mount: &&stack_api::spec::MountSpec| mount.target == *target;
-            let read_only = spec.mounts.iter().find(same).is_some_and(|m| m.read_only);
-            let (target, subpath) = (target.clone(), String::new());
+        for volume in &resolved.anonymous {
+            // Its disk is writable: only the mount is not.
+            let source = self.volume(volume.path.clone(), volume.kind, false, !volume.nocopy);
             mounts.push(Mount {
-                target,
+                target: volume.target.clone(),
                 source,
-                read_only,
-                subpath,
+                read_only: volume.read_only,
+                subpath: String::new(),
             });
         }
         // A mount below another must come after it.
@@ -266,6 +263,7 @@ mod tests {
     use stack_api::spec::MountSpec;
 
     use super::*;
+    use crate::container::blueprint::Nameless;
 
     fn parts() -> Parts {
         Parts {
@@ -297,6 +295,31 @@ mod tests {
             volumes: [("v".to_owned(), (path.to_path_buf(), kind))].into(),
             anonymous: Vec::new(),
         }
+    }
+
+    #[test]
+    fn a_volume_without_a_name_may_begin_empty() {
+        let volume = |target: &str, read_only, nocopy| Nameless {
+            target: target.to_owned(),
+            name: String::new(),
+            path: format!("/none{target}.tree").into(),
+            kind: VolumeKind::Tree,
+            read_only,
+            nocopy,
+        };
+        let resolved = Resolved {
+            volumes: std::collections::BTreeMap::new(),
+            anonymous: vec![volume("/a", false, false), volume("/b", true, true)],
+        };
+        let mut parts = parts();
+        let mounts = parts.mounts(&ServiceSpec::default(), &resolved).unwrap();
+        let shown = mounts.into_iter().map(|mount| match mount.source {
+            GuestSource::Share {
+                copy_image_content, ..
+            } => (mount.read_only, copy_image_content),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(shown.collect::<Vec<_>>(), [(false, true), (true, false)]);
     }
 
     #[test]

@@ -20,7 +20,7 @@ fn mounting(name: &str, volumes: &[&str]) -> ServiceSpec {
         service.mounts.push(MountSpec {
             target: format!("/data{n}"),
             source: match *volume {
-                "" => MountSource::Anonymous,
+                "" => MountSource::Anonymous { nocopy: false },
                 key => MountSource::Volume {
                     volume: key.to_owned(),
                     nocopy: false,
