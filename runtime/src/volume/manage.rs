@@ -256,11 +256,16 @@ impl Daemon {
         Ok(names.any(|name| name == *container))
     }
 
-    /// A way to a volume's files.
+    /// A way to a volume's files, to write them or only to read.
     ///
     /// # Errors
-    /// There is none of that name, or its disk is in a VM that does not answer.
-    pub(crate) async fn reach_volume(self: &Arc<Self>, name: &str) -> Result<Reach, ApiError> {
+    /// There is none of that name, or its disk is in a VM that does not answer, or
+    /// that cannot write.
+    pub(crate) async fn reach_volume(
+        self: &Arc<Self>,
+        name: &str,
+        writes: bool,
+    ) -> Result<Reach, ApiError> {
         // One such VM at a time; and nobody starts another one with the disk,
         // makes a tree of it or removes it.
         self.volume_named(name)?;
@@ -268,7 +273,13 @@ impl Daemon {
         let volume = self.volume_named(name)?;
         if volume.kind == VolumeKind::Disk {
             for handle in self.volume_users(&volume) {
-                if let Some(found) = inside(&handle, &volume.path) {
+                if let Some((found, read_only)) = inside(&handle, &volume.path) {
+                    if writes && read_only {
+                        let container = handle.container().name;
+                        let message = format!("{container} has volume {name} read-only");
+                        return Err(ApiError::new("volume_in_use", message)
+                            .help("stop it first: then the volume can be written"));
+                    }
                     return match handle.answering().await {
                         Some(_) => Ok(found),
                         None => Err(handle.silent()),
@@ -291,13 +302,14 @@ impl Daemon {
     }
 }
 
-/// The whole disk as a running container has it.
-fn inside(handle: &Handle, disk: &Path) -> Option<Reach> {
+/// The whole disk as a running container has it, and whether it only reads it.
+fn inside(handle: &Handle, disk: &Path) -> Option<(Reach, bool)> {
     let agent = handle.agent.borrow().clone()?;
     let blueprint = handle.record().blueprint;
     let used = blueprint.disks.iter().find(|used| used.path == disk)?;
-    Some(Reach {
+    let reach = Reach {
         vm: Vm::Own(agent),
         path: config::disk_dir(&used.serial),
-    })
+    };
+    Some((reach, used.read_only))
 }
