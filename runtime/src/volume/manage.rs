@@ -156,12 +156,14 @@ impl Daemon {
             return Ok(());
         }
         let message = format!("volume {name} is used by {}", users.join(", "));
-        Err(ApiError::new("volume_in_use", message)
-            .help("remove these containers first, with `stack down`"))
+        let help = match self.volume_leases.holders(name).is_empty() {
+            true => "remove these containers first, with `stack down`",
+            false => "try again when the operation is done",
+        };
+        Err(ApiError::new("volume_in_use", message).help(help))
     }
 
-    /// Removes a volume, if it is there, unless containers mount it: gives
-    /// their names then.
+    /// Removes a volume, if it is there, unless somebody uses it: says who then.
     ///
     /// # Errors
     /// Somebody copies it, or it cannot be removed.
@@ -175,21 +177,25 @@ impl Daemon {
         if users.is_empty() {
             Self::clear_aside(&volume, &turn).await?;
         }
-        Ok(users.iter().map(|handle| handle.container().name).collect())
+        Ok(users)
     }
 
-    /// Takes a volume out of the way, unless containers mount it: gives them then.
-    fn set_aside_unused(&self, volume: &Volume) -> Result<Vec<Arc<Handle>>, ApiError> {
+    /// Takes a volume out of the way, unless containers mount it, or an operation is
+    /// about to make some that do: says who then.
+    fn set_aside_unused(&self, volume: &Volume) -> Result<Vec<String>, ApiError> {
         let _alone = self.creation();
         let users = self.volume_users(volume);
+        let mut users: Vec<String> = users.iter().map(|user| user.container().name).collect();
+        let stacks = self.volume_leases.holders(&volume.name).into_iter();
+        users.extend(stacks.map(|stack| format!("an operation on stack {stack}")));
         if users.is_empty() {
             self.set_aside(volume)?;
         }
         Ok(users)
     }
 
-    /// Removes what nobody mounts or copies: without `all` only volumes without
-    /// a name that wait for no container. Only what `filter` takes, and as if the
+    /// Removes what nobody mounts, copies or is about to mount: without `all` only
+    /// volumes without a name. Only what `filter` takes, and as if the
     /// containers with the names in `leaving` were gone.
     ///
     /// # Errors
@@ -201,14 +207,17 @@ impl Daemon {
         leaving: &BTreeSet<String>,
     ) -> Result<Vec<VolumeInfo>, ApiError> {
         let mut removed = Vec::new();
-        let known = self.knows_all();
+        if !self.knows_all() {
+            // A container that cannot be read may mount any of them.
+            return Ok(removed);
+        }
         for volume in self.volumes()? {
-            let nameless = known && volume.anonymous_of.is_some() && !self.is_awaited(&volume)?;
             let mut users = self.volume_users(&volume);
             users.retain(|handle| !leaving.contains(&handle.container().name));
             if !users.is_empty()
-                || !(nameless || order.all)
+                || !(order.all || volume.anonymous_of.is_some())
                 || !filter.takes(&volume.labels, volume.created_ms)
+                || self.is_awaited(&volume)?
             {
                 continue;
             }
@@ -237,9 +246,12 @@ impl Daemon {
         Ok(removed)
     }
 
-    /// The next container of a name is to have the volume, and may still come: its stack
-    /// is being changed, or has a place for it.
+    /// An operation is about to use the volume. Or the next container of a name is to
+    /// have it, and may still come: its stack is being changed, or has a place for it.
     fn is_awaited(&self, volume: &Volume) -> Result<bool, ApiError> {
+        if !self.volume_leases.holders(&volume.name).is_empty() {
+            return Ok(true);
+        }
         let Some((container, _)) = &volume.awaits else {
             return Ok(false);
         };
