@@ -56,6 +56,8 @@ fn mounts_are_of_one_type() {
     let labelled = "services: {a: {image: i, volumes: ['data:/x:z']}}\nvolumes: {data: {}}";
     assert_eq!(found(labelled), ignored);
     assert_eq!(mount("type: volume, volume: {labels: {a: b}}"), ignored);
+    assert_eq!(mount("type: volume, volume: {subpath: a}"), ignored);
+    assert!(mount("type: volume, volume: {nocopy: true}").is_empty());
     let volume = |options: &str| {
         found(&format!(
             "services: {{a: {{image: i, volumes: ['vol:/v']}}}}\n\

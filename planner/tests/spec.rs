@@ -237,6 +237,7 @@ fn mounts() {
       - ./src:/src:ro
       - ~/x:/x
       - /anon
+      - {type: volume, target: /bare, read_only: true, volume: {nocopy: true}}
       - {type: tmpfs, target: /t, tmpfs: {size: 1m}}
       - {type: bind, source: /h, target: /h, bind: {create_host_path: false}}
       - {type: volume, source: data, target: /sub, read_only: true, volume: {subpath: s}}
@@ -269,7 +270,8 @@ volumes:
         ("/data", false, volume(true, None)),
         ("/src", true, bind("/app/src", true)),
         ("/x", false, bind("/home/u/x", true)),
-        ("/anon", false, MountSource::Anonymous),
+        ("/anon", false, MountSource::Anonymous { nocopy: false }),
+        ("/bare", true, MountSource::Anonymous { nocopy: true }),
         (
             "/t",
             false,

@@ -48,6 +48,8 @@ pub struct Daemon {
     pub backend: AnyBackend,
     /// Images that operations are about to use.
     pub leases: crate::space::Leases,
+    /// Volumes that they are about to use.
+    pub volume_leases: crate::volume::Leases,
     /// What builds images.
     pub builder: crate::stack::Builder,
     containers: Mutex<BTreeMap<String, Arc<Handle>>>,
@@ -89,6 +91,7 @@ impl Daemon {
             images,
             backend,
             leases: crate::space::Leases::default(),
+            volume_leases: crate::volume::Leases::default(),
             builder: crate::stack::Builder::default(),
             containers: Mutex::default(),
             live: Mutex::default(),

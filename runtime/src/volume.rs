@@ -5,12 +5,15 @@
 pub(crate) mod convert;
 #[cfg(test)]
 mod kit;
+mod lease;
 mod lone;
 mod manage;
 pub(crate) mod share;
 pub(crate) mod tree;
 mod turn;
 
+pub(crate) use lease::Lease;
+pub use lease::Leases;
 pub(crate) use manage::Reach;
 pub(crate) use turn::Turn;
 

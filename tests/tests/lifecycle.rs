@@ -1,6 +1,8 @@
 //! What a developer does all day: one-off commands, files in and out, a look
 //! at what runs, logs, hooks, events.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use stack_tests::{Home, Project, eventually, free_port, try_get};
 
@@ -324,6 +326,25 @@ fn a_look_at_what_runs() {
     };
     assert_eq!(of("job"), ["create", "start", "die"]);
     assert_eq!(of("box"), ["create", "start", "pause", "unpause"]);
+}
+
+#[test]
+fn a_probe_that_is_frozen_is_no_failure() {
+    let home = Home::new();
+    let project = home.project(
+        "frozen",
+        "services:\n  box:\n    image: busybox:1\n    command: sleep infinity\n    \
+         stop_grace_period: 0s\n    healthcheck: {test: [CMD, sleep, '1'], interval: 100ms, \
+         timeout: 3s, retries: 1}\n",
+    );
+    project.stack(&["up", "-d", "--wait"]).ok();
+    project.stack(&["pause", "box"]).ok();
+    // Longer than a probe may take.
+    std::thread::sleep(Duration::from_secs(5));
+    assert_eq!(project.field("box", "Health"), "healthy");
+    project.stack(&["unpause", "box"]).ok();
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(project.field("box", "Health"), "healthy");
 }
 
 #[test]

@@ -152,7 +152,7 @@ fn a_disk_has_one_holder() {
     web.mounts = vec![MountSpec {
         target: "/data".to_owned(),
         read_only: false,
-        source: MountSource::Anonymous,
+        source: MountSource::Anonymous { nocopy: false },
     }];
     let plan = plan(&request, &observed).unwrap();
     assert_eq!(

@@ -143,7 +143,7 @@ fn create(
     let has_disks = spec.mounts.iter().any(|mount| {
         matches!(
             mount.source,
-            MountSource::Volume { .. } | MountSource::Anonymous
+            MountSource::Volume { .. } | MountSource::Anonymous { .. }
         )
     });
     // Ids are never used again: the clock of this world counts them.

@@ -62,13 +62,20 @@ fn volume(model: &Node, node: &Node, report: &mut Report) -> Option<MountSpec> {
             copy: false,
             subpath: None,
         },
-        Some("volume") => match text(node, "source") {
-            None => MountSource::Anonymous,
-            Some(volume) => {
-                let options = node.get("volume");
-                let nocopy = options.is_some_and(|options| flag(options, "nocopy"));
-                let subpath = options.and_then(|options| text(options, "subpath"));
-                match model.at(&["volumes", &volume]).and_then(disguised) {
+        Some("volume") => {
+            let options = node.get("volume");
+            let nocopy = options.is_some_and(|options| flag(options, "nocopy"));
+            let subpath = options.and_then(|options| text(options, "subpath"));
+            match text(node, "source") {
+                None => {
+                    if let Some(subpath) = options.and_then(|options| options.get("subpath")) {
+                        let message = "`subpath` has no effect: a volume without a name is empty";
+                        let problem = Problem::warning(codes::IGNORED, message);
+                        report.push(problem.at(subpath.value_place(), "has no effect"));
+                    }
+                    MountSource::Anonymous { nocopy }
+                }
+                Some(volume) => match model.at(&["volumes", &volume]).and_then(disguised) {
                     Some(disguise) => {
                         always_read_only = disguise.read_only;
                         disguise.source(!nocopy && !always_read_only, subpath)
@@ -78,9 +85,9 @@ fn volume(model: &Node, node: &Node, report: &mut Report) -> Option<MountSpec> {
                         nocopy,
                         subpath,
                     },
-                }
+                },
             }
-        },
+        }
         Some("tmpfs") => MountSource::Tmpfs {
             size: node
                 .at(&["tmpfs", "size"])

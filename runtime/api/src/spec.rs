@@ -248,7 +248,7 @@ impl ServiceSpec {
     pub fn volume_keys(&self) -> impl Iterator<Item = &String> {
         self.mounts.iter().filter_map(|mount| match &mount.source {
             MountSource::Volume { volume, .. } => Some(volume),
-            MountSource::Anonymous
+            MountSource::Anonymous { .. }
             | MountSource::Bind { .. }
             | MountSource::Nfs { .. }
             | MountSource::Tmpfs { .. } => None,
@@ -422,7 +422,11 @@ pub enum MountSource {
         subpath: Option<String>,
     },
     /// A volume without a name.
-    Anonymous,
+    Anonymous {
+        /// Do not copy the image's content into it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        nocopy: bool,
+    },
     /// A file or directory of the host.
     Bind {
         /// Absolute path.

@@ -1,8 +1,9 @@
 //! New images from old ones: one more layer, and another configuration.
 
 mod parse;
+mod words;
 
-pub use parse::parse_change;
+pub use parse::parse_changes;
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use crate::assemble::Stack;
-use crate::config::ConfigFile;
+use crate::config::{ConfigFile, ImageHealthcheck};
 use crate::digest::{Digest, Hasher};
 use crate::error::Error;
 use crate::image::ImageSummary;
@@ -54,6 +55,8 @@ pub enum Change {
     Entrypoint(Vec<String>),
     /// A variable.
     Env(String, String),
+    /// A variable is not there any more.
+    Unset(String),
     /// `port/protocol`
     Expose(String),
     /// A label.
@@ -68,6 +71,8 @@ pub enum Change {
     StopSignal(String),
     /// No health check.
     NoHealthcheck,
+    /// A health check; what is empty or 0 in it is that of before.
+    Healthcheck(ImageHealthcheck),
     /// Command for images that are built from this one.
     OnBuild(String),
 }
@@ -276,6 +281,12 @@ impl Change {
                 }
                 set(run, "Env", json!(lines));
             }
+            Change::Unset(name) => {
+                let begins = format!("{name}=");
+                if let Some(Value::Array(lines)) = run.get_mut("Env") {
+                    lines.retain(|line| !line.as_str().is_some_and(|l| l.starts_with(&begins)));
+                }
+            }
             Change::Expose(port) => into(run, "ExposedPorts", port, json!({})),
             Change::Label(name, value) => into(run, "Labels", name, json!(value)),
             Change::Volume(path) => into(run, "Volumes", path, json!({})),
@@ -290,12 +301,38 @@ impl Change {
             }
             Change::StopSignal(signal) => set(run, "StopSignal", json!(signal)),
             Change::NoHealthcheck => set(run, "Healthcheck", json!({"Test": ["NONE"]})),
+            Change::Healthcheck(check) => healthcheck(check, run),
             Change::OnBuild(line) => match run.get_mut("OnBuild") {
                 Some(Value::Array(lines)) => lines.push(json!(line)),
                 _ => set(run, "OnBuild", json!([line])),
             },
         }
     }
+}
+
+fn healthcheck(check: &ImageHealthcheck, run: &mut Map<String, Value>) {
+    let mut whole = match run.get("Healthcheck") {
+        Some(Value::Object(before)) => before.clone(),
+        _ => Map::new(),
+    };
+    if !check.test.is_empty() {
+        whole.insert("Test".to_owned(), json!(check.test));
+    }
+    if check.retries > 0 {
+        whole.insert("Retries".to_owned(), json!(check.retries));
+    }
+    let times = [
+        ("Interval", check.interval_ms),
+        ("Timeout", check.timeout_ms),
+        ("StartPeriod", check.start_period_ms),
+        ("StartInterval", check.start_interval_ms),
+    ];
+    for (name, ms) in times.into_iter().filter(|(_, ms)| *ms > 0) {
+        // In nanoseconds, which Go has 63 bits for.
+        let ns = ms.saturating_mul(1_000_000).min(i64::MAX as u64);
+        whole.insert(name.to_owned(), json!(ns));
+    }
+    run.insert("Healthcheck".to_owned(), json!(whole));
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ pub struct ImageConfig {
 }
 
 /// Docker's health check. A duration of 0 means its default.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageHealthcheck {
     /// `["NONE"]`, `["CMD", …]` or `["CMD-SHELL", command]`.
     pub test: Vec<String>,

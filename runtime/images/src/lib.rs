@@ -43,7 +43,7 @@ mod space;
 mod store;
 
 pub use built::{Upstream, full_name, system_authorities};
-pub use commit::{Change, Commit, Spool, parse_change};
+pub use commit::{Change, Commit, Spool, parse_changes};
 pub use config::{ImageConfig, ImageHealthcheck};
 pub use error::Error;
 pub use gc::Freed;

@@ -52,7 +52,7 @@ pub(super) async fn export(
     State(app): State<App>,
     Path(name): Path<String>,
 ) -> Result<Response, Failure> {
-    let reach = app.daemon.reach_volume(&name).await?;
+    let reach = app.daemon.reach_volume(&name, false).await?;
     let builtin = Builtin::Pack {
         path: reach.path().to_owned(),
         name: String::new(),
@@ -70,7 +70,7 @@ pub(super) async fn import(
     Path(name): Path<String>,
     body: Body,
 ) -> Result<(), Failure> {
-    let reach = app.daemon.reach_volume(&name).await?;
+    let reach = app.daemon.reach_volume(&name, true).await?;
     let builtin = Builtin::Unpack {
         path: reach.path().to_owned(),
         tree: false,

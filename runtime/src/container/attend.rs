@@ -425,6 +425,7 @@ fn ended(exit: Exit) -> Ended {
         oom: exit.oom,
         of_the_host: false,
         called_off: false,
+        unseen: false,
     }
 }
 

@@ -96,8 +96,22 @@ impl From<Volume> for VolumeUse {
 pub struct Resolved {
     /// Named volumes by key.
     pub volumes: BTreeMap<String, VolumeUse>,
-    /// Makes a volume without a name for the target: name and disk.
-    pub anonymous: Vec<(String, String, VolumeUse)>,
+    /// Volumes without a name.
+    pub anonymous: Vec<Nameless>,
+}
+
+/// A volume without a name: made for this container, or left to it.
+pub struct Nameless {
+    /// Path in the container.
+    pub target: String,
+    /// What it is known by.
+    pub name: String,
+    /// The volume.
+    pub volume: VolumeUse,
+    /// The service may only read it.
+    pub read_only: bool,
+    /// It begins without what the image has at the target.
+    pub nocopy: bool,
 }
 
 /// Where a container is made.
@@ -226,7 +240,7 @@ pub fn draw(site: &Site<'_>, spec: &ServiceSpec, image: &Image) -> Result<Bluepr
         anonymous: resolved
             .anonymous
             .iter()
-            .map(|(target, name, _)| (target.clone(), name.clone()))
+            .map(|volume| (volume.target.clone(), volume.name.clone()))
             .collect(),
     })
 }

@@ -210,7 +210,8 @@ fn record_end(handle: &Handle, ended: &Ended, serving: &Wish, pause: Option<Dura
         container.next_start_ms = pause.map(|pause| now + pause.as_millis() as u64);
         if again {
             container.restarts += 1;
-            record.attempts += 1;
+            // What is none of the service's failures uses up none of its attempts.
+            record.attempts += u32::from(!ended.unseen);
         } else {
             // Unless somebody has asked for another start meanwhile.
             let wish = handle.wish.borrow();

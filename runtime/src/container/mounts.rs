@@ -84,7 +84,7 @@ impl Parts {
                     let copy = !nocopy && subpath.is_none();
                     self.volume(volume, mount.read_only, copy)
                 }
-                MountSource::Anonymous => continue,
+                MountSource::Anonymous { .. } => continue,
                 MountSource::Bind { path, .. } if is_socket(path) => self.socket(path, n)?,
                 MountSource::Bind {
                     path,
@@ -128,16 +128,14 @@ impl Parts {
                 subpath: subpath_of,
             });
         }
-        for (target, _, volume) in &resolved.anonymous {
-            let source = self.volume(volume.clone(), false, true);
-            let same = |mount: &&stack_api::spec::MountSpec| mount.target == *target;
-            let read_only = spec.mounts.iter().find(same).is_some_and(|m| m.read_only);
-            let (target, subpath) = (target.clone(), String::new());
+        for nameless in &resolved.anonymous {
+            // Its disk is writable: only the mount is not.
+            let source = self.volume(nameless.volume.clone(), false, !nameless.nocopy);
             mounts.push(Mount {
-                target,
+                target: nameless.target.clone(),
                 source,
-                read_only,
-                subpath,
+                read_only: nameless.read_only,
+                subpath: String::new(),
             });
         }
         // A mount below another must come after it.
@@ -270,6 +268,7 @@ mod tests {
     use stack_api::spec::MountSpec;
 
     use super::*;
+    use crate::container::blueprint::Nameless;
 
     fn parts() -> Parts {
         Parts {
@@ -306,6 +305,34 @@ mod tests {
             volumes: [("v".to_owned(), volume)].into(),
             anonymous: Vec::new(),
         }
+    }
+
+    #[test]
+    fn a_volume_without_a_name_may_begin_empty() {
+        let volume = |target: &str, read_only, nocopy| Nameless {
+            target: target.to_owned(),
+            name: String::new(),
+            volume: VolumeUse {
+                path: format!("/none{target}.tree").into(),
+                kind: VolumeKind::Tree,
+                unfilled: false,
+            },
+            read_only,
+            nocopy,
+        };
+        let resolved = Resolved {
+            volumes: std::collections::BTreeMap::new(),
+            anonymous: vec![volume("/a", false, false), volume("/b", true, true)],
+        };
+        let mut parts = parts();
+        let mounts = parts.mounts(&ServiceSpec::default(), &resolved).unwrap();
+        let shown = mounts.into_iter().map(|mount| match mount.source {
+            GuestSource::Share {
+                copy_image_content, ..
+            } => (mount.read_only, copy_image_content),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(shown.collect::<Vec<_>>(), [(false, true), (true, false)]);
     }
 
     #[test]

@@ -62,6 +62,9 @@ pub(super) struct Ended {
     pub of_the_host: bool,
     /// It was stopped before its service had begun.
     pub called_off: bool,
+    /// Its service ran when no daemon did, and how it ended there is not known: it may
+    /// have been the host's end.
+    pub unseen: bool,
 }
 
 /// Errors that the host is to blame for, and nothing that anybody wrote.
@@ -89,6 +92,7 @@ impl Ended {
             oom: false,
             of_the_host: OF_THE_HOST.contains(&error.code.as_str()),
             called_off: error.code == CALLED_OFF,
+            unseen: false,
         }
     }
 
@@ -99,6 +103,7 @@ impl Ended {
             ran: true,
             code: KILLED,
             called_off: false,
+            unseen: true,
             ..Ended::failed(error)
         }
     }
@@ -250,6 +255,7 @@ fn lost(name: &str) -> Ended {
         error: Some(format!(
             "the VM of {name} ended while stackd was not running"
         )),
+        unseen: true,
         ..Ended::default()
     }
 }

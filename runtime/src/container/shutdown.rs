@@ -111,6 +111,7 @@ pub(super) fn had_ended(container: &Container) -> Option<Ended> {
         oom: container.oom,
         of_the_host: false,
         called_off: false,
+        unseen: false,
     })
 }
 

@@ -30,8 +30,8 @@ pub fn sweep(daemon: &Daemon) {
     };
     let volumes: BTreeSet<String> = volumes.into_iter().map(|volume| volume.name).collect();
     each(&paths.volumes(), |name| {
-        // One without a name, made and not noted.
-        let stem = name.split('.').next().unwrap_or_default();
+        // One without a name, made and not noted. What somebody has named may have dots.
+        let (stem, _) = name.rsplit_once('.').unwrap_or((name, ""));
         is_partial(name) || is_id(stem) && !volumes.contains(stem)
     });
     each(&paths.logs(), |name| {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use stack_api::container::State;
 use stack_api::event::ApiError;
 use stack_api::image::{Commit, Committed};
-use stack_images::Spool;
+use stack_api::spec::ServiceSpec;
+use stack_images::{Change, ImageHealthcheck, Spool};
 use stack_protocol::config::{Builtin, Exec};
 use stack_protocol::message::{Command, Outcome};
 use stack_vmm::Agent;
@@ -41,16 +42,16 @@ pub async fn commit(
     project: String,
     order: Commit,
 ) -> Result<Committed, ApiError> {
-    let mut changes = Vec::new();
-    for change in &order.changes {
-        let parsed = stack_images::parse_change(change);
-        changes.extend(parsed.map_err(|why| ApiError::new("bad_change", why))?);
-    }
     if let Some(name) = &order.name {
         stack_images::full_name(name).map_err(error)?;
     }
     let handle = find(&daemon, &project, &order)?;
-    let container = handle.container();
+    let record = handle.record();
+    let env = &record.blueprint.config.process.env;
+    let asked = stack_images::parse_changes(&order.changes, env);
+    let mut changes = as_it_runs(&record.spec, &record.blueprint.config.process.args);
+    changes.extend(asked.map_err(|why| ApiError::new("bad_change", why))?);
+    let container = record.container;
     let _image = Lease::new(&daemon, std::iter::once(&container.image_id)).await?;
     let mut spool = daemon.images.spool().map_err(error)?;
     take(&daemon, &handle, order.pause, &mut spool).await?;
@@ -80,6 +81,47 @@ fn find(daemon: &Daemon, project: &str, order: &Commit) -> Result<Arc<Handle>, A
         let message = format!("service {} has no container", order.service);
         ApiError::new("no_such_service", message).help("create it with `stack create`")
     })
+}
+
+/// What its definition gives a container beside the image: as with Docker, it is the
+/// new image's own. `args`: what was run.
+fn as_it_runs(spec: &ServiceSpec, args: &[String]) -> Vec<Change> {
+    let mut changes = Vec::new();
+    match (&spec.entrypoint, &spec.command) {
+        (Some(entrypoint), _) => {
+            changes.push(Change::Entrypoint(entrypoint.clone()));
+            // Also the image's, which an entrypoint without words leaves.
+            let rest = args.get(entrypoint.len()..).unwrap_or_default();
+            changes.extend((!rest.is_empty()).then(|| Change::Cmd(rest.to_vec())));
+        }
+        (None, Some(command)) => changes.push(Change::Cmd(command.clone())),
+        (None, None) => {}
+    }
+    let unset = spec.environment_unset.iter().cloned();
+    changes.extend(unset.map(Change::Unset));
+    let env = spec.environment.clone().into_iter();
+    changes.extend(env.map(|(name, value)| Change::Env(name, value)));
+    changes.extend(spec.user.clone().map(Change::User));
+    changes.extend(spec.working_dir.clone().map(Change::WorkingDir));
+    changes.extend(spec.stop_signal.clone().map(Change::StopSignal));
+    let labels = spec.labels.clone().into_iter();
+    changes.extend(labels.map(|(name, value)| Change::Label(name, value)));
+    changes.extend(spec.ports.iter().map(|port| {
+        let protocol = if port.udp { "udp" } else { "tcp" };
+        Change::Expose(format!("{}/{protocol}", port.target))
+    }));
+    changes.extend(spec.healthcheck.as_ref().map(|check| match check.disable {
+        true => Change::NoHealthcheck,
+        false => Change::Healthcheck(ImageHealthcheck {
+            test: check.test.clone().unwrap_or_default(),
+            interval_ms: check.interval_ms.unwrap_or(0),
+            timeout_ms: check.timeout_ms.unwrap_or(0),
+            retries: check.retries.unwrap_or(0),
+            start_period_ms: check.start_period_ms.unwrap_or(0),
+            start_interval_ms: check.start_interval_ms.unwrap_or(0),
+        }),
+    }));
+    changes
 }
 
 /// A file of the image store's cannot be written.
@@ -177,5 +219,69 @@ async fn receive(agent: &Agent, places: Vec<String>, spool: &mut Spool) -> Resul
             let why = format!("its changes cannot be read: {}", text.trim());
             Err(ApiError::new("copy_failed", why))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use stack_api::spec::{HealthCheckSpec, PortSpec};
+
+    use super::*;
+
+    fn words(text: &str) -> Vec<String> {
+        text.split_whitespace().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_definition_of_a_container_is_in_its_image() {
+        let spec = ServiceSpec {
+            command: Some(words("serve now")),
+            environment: [("A".to_owned(), "1".to_owned())].into(),
+            environment_unset: ["B".to_owned()].into(),
+            user: Some("5".to_owned()),
+            labels: [("l".to_owned(), "v".to_owned())].into(),
+            ports: vec![PortSpec {
+                target: 53,
+                udp: true,
+                ..PortSpec::default()
+            }],
+            healthcheck: Some(HealthCheckSpec {
+                retries: Some(7),
+                ..HealthCheckSpec::default()
+            }),
+            ..ServiceSpec::default()
+        };
+        let check = ImageHealthcheck {
+            retries: 7,
+            ..ImageHealthcheck::default()
+        };
+        assert_eq!(
+            as_it_runs(&spec, &words("/entry serve now")),
+            [
+                Change::Cmd(words("serve now")),
+                Change::Unset("B".into()),
+                Change::Env("A".into(), "1".into()),
+                Change::User("5".into()),
+                Change::Label("l".into(), "v".into()),
+                Change::Expose("53/udp".into()),
+                Change::Healthcheck(check),
+            ]
+        );
+        assert!(as_it_runs(&ServiceSpec::default(), &words("/entry x")).is_empty());
+    }
+
+    #[test]
+    fn an_entrypoint_keeps_what_was_run_after_it() {
+        let run = |entrypoint: &str, args: &str| {
+            let spec = ServiceSpec {
+                entrypoint: Some(words(entrypoint)),
+                ..ServiceSpec::default()
+            };
+            as_it_runs(&spec, &words(args))
+        };
+        let entry = |text: &str| Change::Entrypoint(words(text));
+        assert_eq!(run("/own a", "/own a"), [entry("/own a")]);
+        // The image's own command.
+        assert_eq!(run("", "serve"), [entry(""), Change::Cmd(words("serve"))]);
     }
 }

@@ -11,7 +11,7 @@ use stack_images::Image;
 
 use super::Outcome;
 use super::places::places;
-use crate::container::blueprint::{self, Blueprint, Resolved, Site};
+use crate::container::blueprint::{self, Blueprint, Nameless, Resolved, Site};
 use crate::container::{Handle, Record, news};
 use crate::daemon::Daemon;
 use crate::network::Nic;
@@ -199,7 +199,7 @@ fn mounted(stack: &StackSpec, spec: &ServiceSpec, blueprint: &Blueprint) -> Vec<
         }
         MountSource::Bind { path, .. } => Some(path.display().to_string()),
         MountSource::Nfs { server, path, .. } => Some(format!("{server}:{path}")),
-        MountSource::Anonymous | MountSource::Tmpfs { .. } => None,
+        MountSource::Anonymous { .. } | MountSource::Tmpfs { .. } => None,
     });
     let nameless = blueprint.anonymous.iter().map(|(_, name)| name.clone());
     named.chain(nameless).collect()
@@ -220,7 +220,8 @@ fn mounts(
     } = *order;
     let mut volumes = BTreeMap::new();
     let mut targets: Vec<&str> = Vec::new();
-    let mut nameless: Vec<&str> = Vec::new();
+    // Target, read-only, without the image's content.
+    let mut nameless: Vec<(&str, bool, bool)> = Vec::new();
     for mount in &spec.mounts {
         targets.push(&mount.target);
         match &mount.source {
@@ -246,15 +247,18 @@ fn mounts(
                 }
                 volumes.insert(volume.clone(), made.into());
             }
-            MountSource::Anonymous => nameless.push(&mount.target),
+            MountSource::Anonymous { nocopy } => {
+                nameless.push((&mount.target, mount.read_only, *nocopy));
+            }
             MountSource::Bind { .. } | MountSource::Nfs { .. } | MountSource::Tmpfs { .. } => {}
         }
     }
     let clean = |path: &str| path.trim_end_matches('/').to_owned();
     let declared = image.config.volumes.iter().map(String::as_str);
-    nameless.extend(declared.filter(|path| !targets.iter().any(|t| clean(t) == clean(path))));
+    let declared = declared.filter(|path| !targets.iter().any(|t| clean(t) == clean(path)));
+    nameless.extend(declared.map(|path| (path, false, false)));
     let mut anonymous = Vec::new();
-    for target in nameless {
+    for (target, read_only, nocopy) in nameless {
         let old = inherited.and_then(|inherited| inherited.anonymous.get(target));
         let name = match old {
             Some(old) => old.clone(),
@@ -268,7 +272,13 @@ fn mounts(
             ..WantedVolume::default()
         };
         let (volume, _) = daemon.ensure_volume(&name, &order)?;
-        anonymous.push((target.to_owned(), name, volume.into()));
+        anonymous.push(Nameless {
+            target: target.to_owned(),
+            name,
+            volume: volume.into(),
+            read_only,
+            nocopy,
+        });
     }
     Ok(Resolved { volumes, anonymous })
 }

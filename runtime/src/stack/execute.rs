@@ -24,6 +24,7 @@ use super::{
 use crate::container::Handle;
 use crate::daemon::Daemon;
 use crate::progress::Progress;
+use crate::volume::Lease;
 
 /// What the steps need.
 #[derive(Debug, Clone)]
@@ -36,8 +37,10 @@ pub(super) struct Context {
     pub images: BTreeMap<String, String>,
     /// How long it is waited for services.
     pub limit: Limit,
-    /// Held, not read: the lock of the stack.
+    /// Held, not read: the lock of the stack,
     pub _turn: Arc<OwnedMutexGuard<()>>,
+    /// and the volumes that the steps are about to use.
+    pub _volumes: Option<Arc<Lease>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

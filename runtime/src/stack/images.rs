@@ -230,11 +230,19 @@ pub async fn pull(daemon: Arc<Daemon>, request: Pull, progress: Progress) -> Out
             } else if request.ignore_failures {
                 progress.warn(error.to_string());
             } else {
-                failure.get_or_insert(error);
+                and_tell(&mut failure, error, &progress);
             }
         }
     }
     failure.map_or(Ok(()), Err)
+}
+
+/// The first failure is the answer; of each other one it is told at once.
+fn and_tell(first: &mut Option<ApiError>, error: ApiError, progress: &Progress) {
+    match first {
+        None => *first = Some(error),
+        Some(_) => progress.warn(error.to_string()),
+    }
 }
 
 /// Images that are pushed at a time.
@@ -266,7 +274,7 @@ pub async fn push(daemon: Arc<Daemon>, request: Push, progress: Progress) -> Out
         match result {
             Ok(()) => {}
             Err(error) if request.ignore_failures => progress.warn(error.to_string()),
-            Err(error) => drop(failure.get_or_insert(error)),
+            Err(error) => and_tell(&mut failure, error, &progress),
         }
     }
     failure.map_or(Ok(()), Err)

@@ -13,7 +13,7 @@ use crate::container::Handle;
 use crate::daemon::Daemon;
 use crate::progress::Progress;
 use crate::space::Lease;
-use crate::volume::share;
+use crate::volume::{self, share};
 
 /// `POST /v1/stacks/{name}/run`.
 ///
@@ -24,6 +24,7 @@ pub async fn run(daemon: Arc<Daemon>, request: Run, progress: Progress) -> Outco
     let Run { spec, service, .. } = &request;
     resources::may_publish(&daemon, [service])?;
     let _image = Lease::new(&daemon, std::iter::once(&service.image)).await?;
+    let _volumes = volume::Lease::new(&daemon, &spec.name, [spec])?;
     let wanted = Wanted {
         reference: service.image.clone(),
         platform: service.platform.clone(),

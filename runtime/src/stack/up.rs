@@ -106,6 +106,7 @@ async fn remove_orphans(
         images: order.images,
         limit: Limit::default(),
         _turn: Arc::new(turn),
+        _volumes: None,
     };
     let done = execute::execute(&context, &plan).await;
     done.map_err(|broken| broken.error)
@@ -132,6 +133,8 @@ pub(super) async fn carry_out(
     let named = order.request.spec.services.values().map(|s| &s.image);
     let ids = order.images.values().chain(images_before.values());
     let _images = Lease::new(&daemon, named.chain(ids)).await?;
+    let definitions = before.iter().chain([&order.request.spec]);
+    let volumes = volume::Lease::new(&daemon, &project, definitions)?;
     networks::check_external(&daemon, &order.request.spec)?;
     daemon.check_external_volumes(&order.request.spec)?;
     let (spec, grace) = (&order.request.spec, order.request.timeout);
@@ -209,6 +212,7 @@ pub(super) async fn carry_out(
         request,
         images,
         _turn: Arc::new(turn),
+        _volumes: Some(Arc::new(volumes)),
     };
     let late = |error| {
         let handles = context.daemon.replicas(&project);

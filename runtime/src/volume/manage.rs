@@ -155,12 +155,14 @@ impl Daemon {
             return Ok(());
         }
         let message = format!("volume {name} is used by {}", users.join(", "));
-        Err(ApiError::new("volume_in_use", message)
-            .help("remove these containers first, with `stack down`"))
+        let help = match self.volume_leases.holders(name).is_empty() {
+            true => "remove these containers first, with `stack down`",
+            false => "try again when the operation is done",
+        };
+        Err(ApiError::new("volume_in_use", message).help(help))
     }
 
-    /// Removes a volume, if it is there, unless containers mount it: gives
-    /// their names then.
+    /// Removes a volume, if it is there, unless somebody uses it: says who then.
     ///
     /// # Errors
     /// Somebody copies it, or it cannot be removed.
@@ -174,22 +176,26 @@ impl Daemon {
         if users.is_empty() {
             Self::clear_aside(&volume, &turn).await?;
         }
-        Ok(users.iter().map(|handle| handle.container().name).collect())
+        Ok(users)
     }
 
-    /// Takes a volume out of the way, unless containers mount it: gives them then.
-    fn set_aside_unused(&self, volume: &Volume) -> Result<Vec<Arc<Handle>>, ApiError> {
+    /// Takes a volume out of the way, unless containers mount it, or an operation is
+    /// about to make some that do: says who then.
+    fn set_aside_unused(&self, volume: &Volume) -> Result<Vec<String>, ApiError> {
         let _alone = self.creation();
         let users = self.volume_users(volume);
+        let mut users: Vec<String> = users.iter().map(|user| user.container().name).collect();
+        let stacks = self.volume_leases.holders(&volume.name).into_iter();
+        users.extend(stacks.map(|stack| format!("an operation on stack {stack}")));
         if users.is_empty() {
             self.set_aside(volume)?;
         }
         Ok(users)
     }
 
-    /// Removes what nobody mounts or copies: without `all` only volumes without
-    /// a name that wait for no container. As if the containers with the names in
-    /// `leaving` were gone.
+    /// Removes what nobody mounts, copies or is about to mount: without `all` only
+    /// volumes without a name. As if the containers with the names in `leaving` were
+    /// gone.
     ///
     /// # Errors
     /// A volume cannot be removed.
@@ -199,14 +205,17 @@ impl Daemon {
         leaving: &BTreeSet<String>,
     ) -> Result<Vec<VolumeInfo>, ApiError> {
         let mut removed = Vec::new();
-        let known = self.knows_all();
+        if !self.knows_all() {
+            // A container that cannot be read may mount any of them.
+            return Ok(removed);
+        }
         for volume in self.volumes()? {
-            let nameless = known && volume.anonymous_of.is_some() && !self.is_awaited(&volume)?;
             let mut users = self.volume_users(&volume);
             users.retain(|handle| !leaving.contains(&handle.container().name));
             if !users.is_empty()
-                || !(nameless || order.all)
+                || !(order.all || volume.anonymous_of.is_some())
                 || !order.filter.takes(&volume.labels, volume.created_ms)
+                || self.is_awaited(&volume)?
             {
                 continue;
             }
@@ -235,9 +244,12 @@ impl Daemon {
         Ok(removed)
     }
 
-    /// The next container of a name is to have the volume, and may still come: its stack
-    /// is being changed, or has a place for it.
+    /// An operation is about to use the volume. Or the next container of a name is to
+    /// have it, and may still come: its stack is being changed, or has a place for it.
     fn is_awaited(&self, volume: &Volume) -> Result<bool, ApiError> {
+        if !self.volume_leases.holders(&volume.name).is_empty() {
+            return Ok(true);
+        }
         let Some((container, _)) = &volume.awaits else {
             return Ok(false);
         };
@@ -254,11 +266,16 @@ impl Daemon {
         Ok(names.any(|name| name == *container))
     }
 
-    /// A way to a volume's files.
+    /// A way to a volume's files, to write them or only to read.
     ///
     /// # Errors
-    /// There is none of that name, or its disk is in a VM that does not answer.
-    pub(crate) async fn reach_volume(self: &Arc<Self>, name: &str) -> Result<Reach, ApiError> {
+    /// There is none of that name, or its disk is in a VM that does not answer, or
+    /// that cannot write.
+    pub(crate) async fn reach_volume(
+        self: &Arc<Self>,
+        name: &str,
+        writes: bool,
+    ) -> Result<Reach, ApiError> {
         // One such VM at a time; and nobody starts another one with the disk,
         // makes a tree of it or removes it.
         self.volume_named(name)?;
@@ -266,7 +283,13 @@ impl Daemon {
         let volume = self.volume_named(name)?;
         if volume.kind == VolumeKind::Disk {
             for handle in self.volume_users(&volume) {
-                if let Some(found) = inside(&handle, &volume.path) {
+                if let Some((found, read_only)) = inside(&handle, &volume.path) {
+                    if writes && read_only {
+                        let container = handle.container().name;
+                        let message = format!("{container} has volume {name} read-only");
+                        return Err(ApiError::new("volume_in_use", message)
+                            .help("stop it first: then the volume can be written"));
+                    }
                     return match handle.answering().await {
                         Some(_) => Ok(found),
                         None => Err(handle.silent()),
@@ -289,13 +312,14 @@ impl Daemon {
     }
 }
 
-/// The whole disk as a running container has it.
-fn inside(handle: &Handle, disk: &Path) -> Option<Reach> {
+/// The whole disk as a running container has it, and whether it only reads it.
+fn inside(handle: &Handle, disk: &Path) -> Option<(Reach, bool)> {
     let agent = handle.agent.borrow().clone()?;
     let blueprint = handle.record().blueprint;
     let used = blueprint.disks.iter().find(|used| used.path == disk)?;
-    Some(Reach {
+    let reach = Reach {
         vm: Vm::Own(agent),
         path: config::disk_dir(&used.serial),
-    })
+    };
+    Some((reach, used.read_only))
 }

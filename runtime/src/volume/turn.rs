@@ -88,7 +88,7 @@ mod tests {
             ..CreateVolume::default()
         };
         daemon.create_volume(&wanted).unwrap();
-        let reach = daemon.reach_volume("v").await.unwrap();
+        let reach = daemon.reach_volume("v", false).await.unwrap();
         let all = PruneVolumes {
             all: true,
             ..PruneVolumes::default()

@@ -7,6 +7,7 @@ use std::time::Duration;
 use stack_api::container::State;
 use stack_api::request::{Action, Verb};
 use stack_api::run::Attach;
+use stack_api::spec::{MountSource, MountSpec, VolumeSpec};
 use stack_protocol::log::{Record, Stream};
 use stack_runtime::logs::{Limits, Writer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -66,6 +67,36 @@ async fn answer(world: &World, query: &str) -> Vec<String> {
     let (_, body) = answer.split_once("\r\n\r\n").unwrap();
     let line = |line: &str| serde_json::from_str::<stack_api::logs::LogLine>(line);
     body.lines().map(|text| line(text).unwrap().line).collect()
+}
+
+#[tokio::test]
+async fn a_volume_that_is_only_read_takes_no_import() {
+    let world = World::new().await;
+    let mut web = service("web", &["serve"], &[]);
+    web.mounts = vec![MountSpec {
+        target: "/data".to_owned(),
+        read_only: true,
+        source: MountSource::Volume {
+            volume: "data".to_owned(),
+            nocopy: true,
+            subpath: None,
+        },
+    }];
+    let mut shop = world.stack(vec![web]);
+    let data = VolumeSpec {
+        name: "shop_data".to_owned(),
+        ..VolumeSpec::default()
+    };
+    shop.volumes.insert("data".to_owned(), data);
+    world.up(&shop).await.unwrap();
+    tokio::spawn(stack_runtime::api::serve(Arc::clone(&world.daemon)));
+    let mut client = client(&world).await;
+    let request = "PUT /v1/volumes/shop_data/archive HTTP/1.0\r\nHost: x\r\n\r\n";
+    client.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    soon(client.read_to_string(&mut answer)).await.unwrap();
+    let why = "shop-web-1 has volume shop_data read-only";
+    assert!(answer.contains(why), "{answer}");
 }
 
 #[tokio::test]

@@ -20,11 +20,13 @@ mod world;
 
 use std::sync::Arc;
 
-use stack_api::container::{Health, State};
-use stack_api::request::{Action, Down, Up, Verb};
+use stack_api::container::{Container, Health, State};
+use stack_api::event::Event;
+use stack_api::request::{Action, Down, Pull, Up, Verb};
 use stack_api::retry::Retry;
 use stack_api::spec::{Condition, HealthCheckSpec, Restart};
 use stack_runtime::progress::Progress;
+use stack_runtime::stack;
 use world::{World, depends, service};
 
 #[tokio::test]
@@ -229,6 +231,48 @@ async fn a_restarted_daemon_knows_its_containers() {
     assert_eq!(kept.id, id);
     let ended = world.until("ended", |c| c.state == State::Exited).await;
     assert_eq!(ended.exit_code, Some(137));
+}
+
+#[tokio::test]
+async fn what_ends_with_the_host_uses_up_no_attempt() {
+    let mut world = World::new().await;
+    let mut web = service("web", &["serve"], &[]);
+    web.restart = Restart::OnFailure { max: Some(1) };
+    world.up(&world.stack(vec![web])).await.unwrap();
+    for restarts in 1..=2 {
+        world = world.restarted().await;
+        let again = |c: &Container| c.state == State::Running && c.restarts == restarts;
+        world.until("web", again).await;
+        assert_eq!(world.record("web").attempts, 0);
+    }
+}
+
+#[tokio::test]
+async fn each_image_that_cannot_be_pulled_is_told() {
+    let world = World::new().await;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let registry = listener.local_addr().unwrap();
+    drop(listener);
+    let request = Pull {
+        images: ["a", "b", "c"]
+            .map(|name| format!("{registry}/{name}:1"))
+            .into(),
+        ..Pull::default()
+    };
+    let (progress, mut events) = Progress::new();
+    let daemon = Arc::clone(&world.daemon);
+    let error = stack::pull(daemon, request, progress).await.unwrap_err();
+    let mut told = vec![error.message];
+    while let Some(event) = events.recv().await {
+        if let Event::Warning { message } = event {
+            told.push(message);
+        }
+    }
+    assert_eq!(told.len(), 3, "{told:?}");
+    for name in ["a", "b", "c"] {
+        let image = format!("{registry}/{name}");
+        assert!(told.iter().any(|line| line.contains(&image)), "{told:?}");
+    }
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ fn mounting(name: &str, volumes: &[&str]) -> ServiceSpec {
         service.mounts.push(MountSpec {
             target: format!("/data{n}"),
             source: match *volume {
-                "" => MountSource::Anonymous,
+                "" => MountSource::Anonymous { nocopy: false },
                 key => MountSource::Volume {
                     volume: key.to_owned(),
                     nocopy: false,
@@ -132,6 +132,52 @@ async fn a_volume_that_another_stack_uses_stays() {
     assert_eq!(volumes(&world), ["shared"]);
     down(&world, "shop", with_file(&["web"], &["shared"])).await;
     assert!(volumes(&world).is_empty());
+}
+
+/// A registry that does not answer.
+async fn silent_registry() -> (tokio::net::TcpListener, String) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let image = format!("{}/x:1", listener.local_addr().unwrap());
+    (listener, image)
+}
+
+#[tokio::test]
+async fn a_volume_that_an_up_is_about_to_mount_stays() {
+    let world = World::new().await;
+    let shop = world.stack(vec![mounting("web", &["shared"])]);
+    world
+        .up(&with_volumes(shop, &["shared"], false))
+        .await
+        .unwrap();
+    let (_listener, image) = silent_registry().await;
+    let mut copy = mounting("copy", &["shared"]);
+    copy.image = image;
+    let mut other = with_volumes(world.stack(vec![copy]), &["shared"], true);
+    other.name = "other".to_owned();
+    let meanwhile = async {
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        down(&world, "shop", with_file(&["web"], &["shared"])).await
+    };
+    let warnings = tokio::select! {
+        up = world.up(&other) => panic!("it waits for the registry: {up:?}"),
+        warnings = meanwhile => warnings,
+    };
+    assert_eq!(
+        warnings,
+        ["volume shared stays: it is used by an operation on stack other"]
+    );
+    assert_eq!(volumes(&world), ["shared"]);
+}
+
+#[tokio::test]
+async fn a_volume_whose_name_begins_like_an_id_is_not_swept() {
+    let world = World::new().await;
+    let name = format!("{}.bak", "a".repeat(64));
+    let shop = world.stack(vec![mounting("web", &[&name])]);
+    let shop = with_volumes(shop, &[&name], false);
+    world.up(&shop).await.unwrap();
+    let world = world.restarted().await;
+    assert_eq!(volumes(&world), [name]);
 }
 
 #[tokio::test]

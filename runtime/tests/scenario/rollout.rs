@@ -277,7 +277,7 @@ async fn a_nameless_volume_waits_for_its_next_container() {
     db.mounts = vec![MountSpec {
         target: "/data".to_owned(),
         read_only: false,
-        source: MountSource::Anonymous,
+        source: MountSource::Anonymous { nocopy: false },
     }];
     let mut shop = world.stack(vec![db]);
     world.up(&shop).await.unwrap();

@@ -25,6 +25,7 @@ fn what_a_service_changed_becomes_an_image_that_travels() {
   app:
     image: busybox:1
     command: ["sleep", "infinity"]
+    environment: {OWN: kept}
     stop_grace_period: 0s
     tmpfs: /temporary
     volumes: ["data:/data"]
@@ -48,7 +49,7 @@ configs: {c: {content: "hello"}}
             "-m",
             "why",
             "-c",
-            "ENV MADE=yes",
+            "ENV MADE=\"yes and $OWN\"",
             "-c",
             r#"CMD ["sleep", "1000"]"#,
             "-c",
@@ -71,10 +72,17 @@ configs: {c: {content: "hello"}}
     );
     user.stack(&["up", "-d"]).ok();
     let look = "cat /new; stat -c '%a %u %g' /new; stat -c %h /d/two; ls /bin/vi; ls -a /data \
-                /temporary /etc/app.conf; echo $MADE; tr '\\0' ' ' < /proc/1/cmdline";
+                /temporary /etc/app.conf; echo $MADE; echo $OWN; tr '\\0' ' ' < /proc/1/cmdline";
     let seen = user.stack(&["exec", "-T", "app", "sh", "-c", look]);
     let text = format!("{}\n{}", seen.stdout, seen.stderr);
-    for line in ["new", "4750 12 34", "2", "yes", "sleep 1000"] {
+    for line in [
+        "new",
+        "4750 12 34",
+        "2",
+        "yes and kept",
+        "kept",
+        "sleep 1000",
+    ] {
         assert!(text.lines().any(|l| l.trim() == line), "{line}: {text}");
     }
     assert!(text.contains("/bin/vi: No such file"), "{text}");

@@ -212,11 +212,13 @@ impl Agent {
     }
 
     fn freeze(&mut self, frozen: bool) -> Result<Outcome, Refusal> {
-        let service = self.service()?;
-        if service.exit.is_some() {
+        if self.service()?.exit.is_some() {
             return Err(Refusal::not_running());
         }
-        service.freeze(frozen)?;
+        if frozen && let Some(health) = &mut self.health {
+            health.interrupt();
+        }
+        self.service()?.freeze(frozen)?;
         Ok(Outcome::Ok)
     }
 }

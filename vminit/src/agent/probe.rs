@@ -61,6 +61,19 @@ impl Health {
         }
     }
 
+    /// The service is about to be frozen, and a probe with it: that it does not end
+    /// then says nothing of the service's health.
+    pub(super) fn interrupt(&mut self) {
+        if self
+            .probe
+            .as_ref()
+            .is_some_and(|probe| probe.ended.is_none())
+        {
+            self.end_probe();
+            self.monitor.skip(self.since.elapsed());
+        }
+    }
+
     pub(super) fn status(&self) -> message::Health {
         self.monitor.status()
     }

@@ -88,7 +88,7 @@ fn words_and_policies_are_told_whole() {
         mounts: vec![MountSpec {
             target: "/data".to_owned(),
             read_only: false,
-            source: MountSource::Anonymous,
+            source: MountSource::Anonymous { nocopy: false },
         }],
         ..ServiceSpec::default()
     };

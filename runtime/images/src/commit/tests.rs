@@ -93,6 +93,33 @@ async fn a_layer_and_a_configuration_are_added() {
     assert_eq!(loaded[0].reference, made.reference);
 }
 
+#[test]
+fn a_health_check_is_laid_over_that_of_before() {
+    let check = |retries, test: &[&str]| {
+        Change::Healthcheck(ImageHealthcheck {
+            test: test.iter().map(|word| (*word).to_owned()).collect(),
+            retries,
+            interval_ms: 2000,
+            ..ImageHealthcheck::default()
+        })
+    };
+    let base = r#"{"config": {"Env": ["A=1", "AB=2"]}, "rootfs": {"diff_ids": []}}"#;
+    let changes = vec![
+        check(3, &["CMD", "x"]),
+        check(0, &[]),
+        Change::Unset("A".into()),
+    ];
+    let made = configuration(base, &Digest::of(b""), &order("x", changes)).unwrap();
+    let made: Value = serde_json::from_str(&made).unwrap();
+    assert_eq!(
+        made["config"],
+        json!({
+            "Env": ["AB=2"],
+            "Healthcheck": {"Test": ["CMD", "x"], "Interval": 2_000_000_000, "Retries": 3},
+        })
+    );
+}
+
 #[tokio::test]
 async fn an_image_of_many_layers_takes_more() {
     let (dir, store, base) = with_base(12).await;

@@ -27,6 +27,7 @@ use crate::container::process::over;
 use crate::daemon::Daemon;
 use crate::progress::Progress;
 use crate::space;
+use crate::volume;
 
 /// Its project. No user's can have this name: they begin with a letter or a
 /// digit.
@@ -353,6 +354,7 @@ async fn running(daemon: &Arc<Daemon>, progress: &Progress) -> Result<Arc<Handle
         platform: None,
     };
     let _image = space::Lease::new(daemon, std::iter::once(&service.image)).await?;
+    let _cache = volume::Lease::new(daemon, PROJECT, [&spec])?;
     let mut images = images::ensure(
         daemon,
         progress,
