@@ -268,20 +268,16 @@ fn an_end_before_the_start_is_done_may_end_all() {
     daemon
         .happened(&[died("db", 3)])
         .on(UP, Answer::Hold(vec![]))
-        .containers(&[container("web", "created")])
+        .containers(&[container("db", "created"), container("web", "created")])
         .on(LOGS, Answer::Hold(vec![log("db", "no such table")]))
         .on(ACTION, Answer::Lines(vec![done()]));
-    let child = home
-        .command(&["--annotate", "github", "up", "--abort-on-container-exit"])
-        .spawn()
-        .unwrap();
-    daemon.wait_for(UP);
-    daemon.containers(&[container("db", "starting"), container("web", "created")]);
-    let run = Run::of(child.wait_with_output().unwrap()).ended_with(3);
+    let run = home
+        .run(&["--annotate", "github", "up", "--abort-on-container-exit"])
+        .ended_with(3);
     assert_eq!(run.out, "db-1   | no such table\ndb-1 exited with code 3\n");
     assert_eq!(daemon.wait_for(ACTION).body["verb"], "stop");
-    daemon.wait_for_gone();
-    let note = "::error file=stack.yaml,line=6,title=service_failed::shop-db-1 exited with code 3";
+    let note =
+        "::error file=stack.yaml,line=6,title=stack: service_failed::shop-db-1 exited with code 3";
     assert!(run.err.contains(note), "{}", run.err);
 }
 

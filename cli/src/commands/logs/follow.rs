@@ -30,7 +30,7 @@ pub(super) async fn follow(
     printer: &mut Printer,
 ) -> Result<(), Error> {
     let began_ms = human::now_ms();
-    let mut exits = Exits::from_now_on(client, stack).await?;
+    let (mut exits, _) = Exits::from_now_on(client, stack).await?;
     // Told at the next look: their last lines may still be on their way.
     let mut pending: Vec<Exited> = Vec::new();
     let mut look = tokio::time::interval(LOOK_EVERY);
@@ -45,7 +45,8 @@ pub(super) async fn follow(
                 _ = look.tick() => {
                     let mut list = containers(client, stack).await?;
                     list.retain(|container| logs.is_chosen(container));
-                    tell(printer, &std::mem::replace(&mut pending, exits.news(&list)))?;
+                    let news = exits.news(&list).await?;
+                    tell(printer, &std::mem::replace(&mut pending, news))?;
                     continue;
                 }
             };
@@ -63,7 +64,7 @@ pub(super) async fn follow(
         }
         let mut list = containers(client, stack).await?;
         list.retain(|container| logs.is_chosen(container));
-        pending.extend(exits.news(&list));
+        pending.extend(exits.news(&list).await?);
         tell(printer, &std::mem::take(&mut pending))?;
         if !list.iter().any(|container| container.goes_on()) {
             return printer.flush();

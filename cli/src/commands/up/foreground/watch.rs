@@ -79,8 +79,7 @@ impl<'a> Watch<'a> {
         screen: Screen,
     ) -> Result<Watch<'a>, Error> {
         let last_ns = human::now_ms().saturating_mul(1_000_000);
-        let exits = Exits::from_now_on(client, &what.stack).await?;
-        let list = containers(client, &what.stack).await?;
+        let (exits, list) = Exits::from_now_on(client, &what.stack).await?;
         let before = list.iter().filter(|container| container.goes_on());
         let mut looks = tokio::time::interval(LOOK_EVERY);
         // Lines have their turn, too.
@@ -218,7 +217,7 @@ impl<'a> Watch<'a> {
         let shown = list.iter().filter(|c| self.is_attached(&c.service));
         let shown: Vec<&Container> = shown.collect();
         self.printer.know(shown);
-        let mut news = self.exits.news(&list);
+        let mut news = self.exits.news(&list).await?;
         news.retain(|exited| {
             let one = list.iter().find(|one| one.name == exited.name);
             one.is_none_or(|one| !self.before.contains(&one.id))
