@@ -273,7 +273,7 @@ impl Up {
         };
         match (result, shown) {
             (Ok(summary), None) => {
-                let mut done = summary.iter();
+                let done = summary.iter();
                 done.for_each(|summary| self.say_done(context, &name, summary));
                 Ok(exit::OK)
             }
