@@ -8,12 +8,17 @@ mod github;
 mod gitlab;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use stack_planner::diagnostic::Position;
 use stack_planner::{Diagnostic, Severity};
 
 use crate::error::Error;
+use crate::exits::Exited;
 use crate::ui;
+
+/// Why the command failed has been written.
+static WRITTEN: AtomicBool = AtomicBool::new(false);
 
 /// The file that GitLab's report goes into, when no other is named.
 const REPORT: &str = "gl-code-quality-report.json";
@@ -107,12 +112,29 @@ impl Annotate {
         self.write(&notes);
     }
 
-    /// Writes why a command failed; `place` is that of the service to blame.
+    /// Writes why a command failed, unless somebody has who knew the place;
+    /// `place` is that of the service to blame.
     pub(crate) fn failure(self, error: &Error, place: Option<(PathBuf, usize)>) {
+        if WRITTEN.swap(true, Ordering::Relaxed) {
+            return;
+        }
         self.write(&[Note {
             is_error: true,
             code: error.code().unwrap_or("failed").to_owned(),
             message: with_help(&error.to_string(), error.help().as_deref()),
+            place: place.map(|(file, line)| (from_top(&file), line)),
+        }]);
+    }
+
+    /// Writes that a container has ended badly, and everything with it.
+    pub(crate) fn ended(self, exited: &Exited, place: Option<(PathBuf, usize)>) {
+        if exited.code == 0 {
+            return;
+        }
+        self.write(&[Note {
+            is_error: true,
+            code: "service_failed".to_owned(),
+            message: format!("{} exited with code {}", exited.name, exited.code),
             place: place.map(|(file, line)| (from_top(&file), line)),
         }]);
     }

@@ -177,13 +177,13 @@ impl Error {
         }
     }
 
-    /// Has whoever found it made an annotation of it, with its place? Others
-    /// are no news for a CI system.
+    /// Has whoever found it made an annotation of it, with its place, or is it no
+    /// news for a CI system?
     pub(crate) fn is_annotated(&self) -> bool {
         match self {
-            Error::Api(error) => is_service_failure(error),
             Error::Usage { .. } | Error::Interrupted | Error::Output(_) | Error::BadFile => true,
-            Error::NoFile(_)
+            Error::Api(_)
+            | Error::NoFile(_)
             | Error::NoSuchFile(_)
             | Error::NotFetched { .. }
             | Error::Lock { .. }

@@ -10,6 +10,7 @@ use stack_api::logs::LogLine;
 
 use crate::error::Error;
 use crate::exits::Exited;
+use crate::progress::Screen;
 use crate::ui::{Paint, Ui, palette, untrusted};
 
 /// The colours of the prefixes, in turn.
@@ -64,6 +65,8 @@ pub(crate) struct Printer<W: Write = BufWriter<Stdout>, E: Write = BufWriter<Std
     /// The last line went to standard error.
     to_err: bool,
     look: Look,
+    /// What else is on the screen.
+    screen: Option<Screen>,
     /// Standard output and standard error are terminals.
     terminals: (bool, bool),
     project: String,
@@ -94,15 +97,26 @@ impl<W: Write, E: Write> Printer<W, E> {
             err,
             to_err: false,
             look,
+            screen: None,
             terminals,
             project,
             colours: BTreeMap::new(),
             width: 0,
         };
-        for container in known {
-            printer.meet(&container.name);
-        }
+        printer.know(known);
         printer
+    }
+
+    /// Makes room for the names of these containers.
+    pub(crate) fn know<'a>(&mut self, containers: impl IntoIterator<Item = &'a Container>) {
+        for container in containers {
+            self.meet(&container.name);
+        }
+    }
+
+    /// From now on lines are written beside this, or beside nothing.
+    pub(crate) fn beside(&mut self, screen: Option<Screen>) {
+        self.screen = screen;
     }
 
     /// Prints a line; it may stay in a buffer until [`flush`](Self::flush).
@@ -153,6 +167,17 @@ impl<W: Write, E: Write> Printer<W, E> {
 
     /// Both streams may lead to one place, where the order of lines is kept.
     fn write(&mut self, to_err: bool, text: &str) -> Result<(), Error> {
+        match self.screen.clone() {
+            // What it shows comes between whole lines.
+            Some(screen) => screen.aside(|| {
+                self.put(to_err, text)?;
+                self.flush()
+            }),
+            None => self.put(to_err, text),
+        }
+    }
+
+    fn put(&mut self, to_err: bool, text: &str) -> Result<(), Error> {
         if self.to_err != to_err {
             self.flush()?;
             self.to_err = to_err;

@@ -14,6 +14,7 @@ mod steps;
 
 use std::time::Duration;
 
+use indicatif::MultiProgress;
 use stack_api::event::{ApiError, Event};
 
 use crate::client::Lines;
@@ -48,6 +49,21 @@ enum Show {
     Plain(Plain),
     Json,
     Quiet,
+}
+
+/// Lines that are redrawn in place, if there are some: for others who write
+/// meanwhile.
+#[derive(Debug, Clone)]
+pub(crate) struct Screen(Option<MultiProgress>);
+
+impl Screen {
+    /// Writes whole lines above them.
+    pub(crate) fn aside<T>(&self, write: impl FnOnce() -> T) -> T {
+        match &self.0 {
+            Some(lines) => lines.suspend(write),
+            None => write(),
+        }
+    }
 }
 
 /// The display of one operation.
@@ -95,7 +111,16 @@ impl Progress {
         }
     }
 
-    /// Follows an operation to its end.
+    /// For lines that are written while it is shown.
+    pub(crate) fn screen(&self) -> Screen {
+        Screen(match &self.show {
+            Show::Live(live) => Some(live.lines()),
+            Show::Plain(_) | Show::Json | Show::Quiet => None,
+        })
+    }
+
+    /// Follows an operation to its end. Dropped before that, it cancels the
+    /// operation.
     ///
     /// # Errors
     /// The operation failed; the connection broke; or the user pressed

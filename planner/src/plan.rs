@@ -13,7 +13,7 @@ mod observed;
 mod order;
 mod places;
 mod rollout;
-mod secret;
+pub mod secret;
 mod services;
 mod show;
 mod step;

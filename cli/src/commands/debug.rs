@@ -140,7 +140,7 @@ impl Bundle {
             };
             let plan = client.call::<Plan>(&format!("{path}/plan"), &request).await;
             if let Some(plan) = folder.keep("the plan", plan) {
-                folder.json("plan.json", &plan)?;
+                folder.json("plan.json", &redact::value(json!(plan)))?;
             }
         }
         let list = containers(&client, &name).await?;

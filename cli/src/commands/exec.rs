@@ -2,7 +2,7 @@
 
 use stack_api::request::ExecRequest;
 
-use super::session::{self, Manner};
+use super::session::{self, Manner, Terminal};
 use crate::context::{Context, containers};
 use crate::error::Error;
 use crate::terminal;
@@ -19,35 +19,8 @@ use crate::terminal;
                   stack exec -T db pg_dump -U postgres shop > shop.sql"
 )]
 pub(crate) struct Exec {
-    /// Do not give the command a terminal
-    #[arg(short = 'T', long, alias = "no-TTY")]
-    no_tty: bool,
-
-    /// Keep its standard input open; this is the default
-    #[arg(
-        short,
-        long,
-        value_name = "BOOL",
-        default_value_t = true,
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true",
-        action = clap::ArgAction::Set,
-        hide = true
-    )]
-    interactive: bool,
-
-    /// Give it a terminal if there is one; this is the default
-    #[arg(
-        short,
-        long,
-        value_name = "BOOL",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true",
-        hide = true
-    )]
-    tty: Option<bool>,
+    #[command(flatten)]
+    terminal: Terminal,
 
     /// Start it and do not wait for it
     #[arg(short, long)]
@@ -96,9 +69,8 @@ impl Exec {
             Some(value) => format!("{entry}={value}"),
             None => with_value(entry),
         };
-        let no_tty = self.no_tty || self.tty == Some(false);
-        let tty = !no_tty && !self.detach && terminal::is_interactive();
-        let stdin = self.interactive && !self.detach;
+        let tty = !self.detach && self.terminal.is_wanted();
+        let stdin = self.terminal.interactive && !self.detach;
         let request = ExecRequest {
             service: self.service.clone(),
             index: self.index,

@@ -11,7 +11,7 @@ use stack_api::retry::Retry;
 use stack_api::run;
 use stack_api::spec::{PullPolicy, Restart, ServiceSpec, StackSpec};
 
-use super::session::{self, Keys, Manner};
+use super::session::{self, Keys, Manner, Terminal};
 use super::up::Pull;
 use crate::client::Client;
 use crate::context::{Context, containers};
@@ -48,34 +48,8 @@ pub(crate) struct Run {
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
 
-    /// Do not give the command a terminal
-    #[arg(short = 'T', long = "no-TTY", alias = "no-tty")]
-    no_tty: bool,
-
-    /// Keep its standard input open; this is the default
-    #[arg(
-        short,
-        long,
-        value_name = "BOOL",
-        default_value_t = true,
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true",
-        action = clap::ArgAction::Set
-    )]
-    interactive: bool,
-
-    /// Give it a terminal if there is one; this is the default
-    #[arg(
-        short,
-        long,
-        value_name = "BOOL",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true",
-        hide = true
-    )]
-    tty: Option<bool>,
+    #[command(flatten)]
+    terminal: Terminal,
 
     /// Leave alone what the service depends on
     #[arg(long)]
@@ -125,7 +99,7 @@ pub(crate) struct Run {
 impl Run {
     pub(super) async fn run(self: Box<Self>, context: &Context) -> Result<u8, Error> {
         let services = [self.service.clone()];
-        let (spec, project) = context.spec_and_project(&services, LockUse::Advise)?;
+        let (mut spec, project) = context.spec_and_project(&services, LockUse::Advise)?;
         if !spec.services.contains_key(&self.service) {
             let known: Vec<String> = spec.services.keys().cloned().collect();
             return Err(Error::usage(
@@ -133,10 +107,9 @@ impl Run {
                 context.known(&known),
             ));
         }
-        let no_tty = self.no_tty || self.tty == Some(false);
-        let tty = !no_tty && terminal::is_interactive();
+        let tty = self.terminal.is_wanted();
         // In the background, too: a shell shall not end before somebody attaches.
-        let stdin = self.interactive;
+        let stdin = self.terminal.interactive;
         let text = self.overlay.with_env_files(project.environment())?.text(
             &self.service,
             &self.command,
@@ -198,6 +171,10 @@ impl Run {
             .clone()
             .unwrap_or_else(|| format!("{}-{}-run-{}", spec.name, self.service, random_suffix()));
         let project = spec.name.clone();
+        // Those that only the command line has.
+        for (key, volume) in changed.volumes {
+            spec.volumes.entry(key).or_insert(volume);
+        }
         let request = run::Run {
             spec,
             service,

@@ -4,6 +4,7 @@
 mod allowance;
 mod keys;
 mod outlet;
+mod tty;
 
 use std::io::{self, Read};
 
@@ -21,6 +22,7 @@ use crate::{exit, terminal};
 use allowance::{Allowance, Granted};
 pub(super) use keys::Keys;
 use outlet::Outlet;
+pub(super) use tty::Terminal;
 
 /// Bytes that are read at once.
 const CHUNK: usize = 32 << 10;

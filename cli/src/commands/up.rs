@@ -27,7 +27,7 @@ use crate::project::lock::LockUse;
 use crate::ui::{human, palette};
 use crate::watch::StackFiles;
 use crate::{exit, terminal, ui};
-use foreground::{Abort, Foreground};
+use foreground::{Abort, Foreground, Watch};
 use menu::Menu;
 use watching::Watcher;
 
@@ -234,7 +234,7 @@ impl Up {
         let foreground = if detached {
             None
         } else {
-            Some(self.foreground(context, &spec)?)
+            Some(self.foreground(context, &spec, &project)?)
         };
         let request = self.request(spec, &project, context)?;
         crate::builds::check(context, &project, &request)?;
@@ -253,8 +253,6 @@ impl Up {
         };
         let menu = !detached && self.menu(context)?;
         let mut interrupts = Interrupts::take()?;
-        let began = human::now_ms();
-        let events = client.events(Method::PUT, &path, &request).await?;
         let mut progress = Progress::new(context.ui, context.global.progress);
         if self.quiet_pull {
             progress = progress.without_pulls();
@@ -262,19 +260,31 @@ impl Up {
         if self.quiet_build {
             progress = progress.without_builds();
         }
-        let result = progress.follow(events, &mut interrupts).await;
-        match (result, foreground) {
+        let mut shown = None;
+        if let Some(foreground) = &foreground {
+            // Before the start, which may never end because a container does.
+            let watch = Watch::new(foreground, &client, progress.screen()).await?;
+            shown = Some((foreground, watch));
+        }
+        let events = client.events(Method::PUT, &path, &request).await?;
+        let start = progress.follow(events, &mut interrupts);
+        let result = match &mut shown {
+            Some((_, watch)) => watch.while_starting(start).await,
+            None => start.await.map(Some),
+        };
+        match (result, shown) {
             (Ok(summary), None) => {
-                self.say_done(context, &name, &summary);
+                let done = summary.iter();
+                done.for_each(|summary| self.say_done(context, &name, summary));
                 Ok(exit::OK)
             }
-            (Ok(_), Some(foreground)) => {
+            (Ok(started), Some((foreground, watch))) => {
                 let on = watch::Sender::new(self.watch);
-                let mut menu = match menu {
+                let mut menu = match menu && started.is_some() {
                     true => Menu::open(context.ui, on.clone()),
                     false => None,
                 };
-                let shown = foreground.watch(context, &client, began, &mut interrupts, &mut menu);
+                let shown = foreground.watch(context, &client, watch, &mut interrupts, &mut menu);
                 tokio::select! {
                     code = shown => code,
                     never = watcher.when_wanted(watching, &on) => match never {},
@@ -282,8 +292,9 @@ impl Up {
             }
             // Somebody waits for the logs and wants it to end: nothing of it
             // shall go on in the background.
-            (Err(Error::Interrupted), Some(foreground)) => {
-                foreground.stop(context, &client, &mut interrupts).await?;
+            (Err(Error::Interrupted), Some((foreground, mut watch))) => {
+                let stop = foreground.stop(context, &client, &mut interrupts);
+                watch.while_stopping(stop).await?;
                 Err(Error::Interrupted)
             }
             (Err(error), _) => {
@@ -370,7 +381,12 @@ impl Up {
     }
 
     /// What the foreground watches, by what was asked for.
-    fn foreground(&self, context: &Context, spec: &StackSpec) -> Result<Foreground, Error> {
+    fn foreground<'a>(
+        &self,
+        context: &Context,
+        spec: &StackSpec,
+        project: &'a Project,
+    ) -> Result<Foreground<'a>, Error> {
         let select = |names: &[String], deps: bool| {
             stack_planner::plan::select(&spec.services, names, deps)
                 .map_err(|error| Error::usage(error.to_string(), context.known(&error.known)))
@@ -388,14 +404,13 @@ impl Up {
             let service = spec.services.get(name);
             service.is_some_and(|service| service.attach == Some(false))
         };
+        let heard = |names: &mut dyn Iterator<Item = &String>| -> Vec<String> {
+            names.filter(|name| !quiet(name)).cloned().collect()
+        };
         let attached: Vec<String> = match (self.attach.is_empty(), named_only) {
             (false, _) => self.attach.clone(),
-            (true, true) => self.services.clone(),
-            (true, false) => started
-                .iter()
-                .filter(|name| !quiet(name))
-                .cloned()
-                .collect(),
+            (true, true) => heard(&mut self.services.iter()),
+            (true, false) => heard(&mut started.iter()),
         };
         let attached: Vec<String> = attached
             .into_iter()
@@ -407,6 +422,7 @@ impl Up {
         let watched = watched.into_iter().find(|list| !list.is_empty());
         let watched = watched.into_iter().flatten().chain(&self.exit_code_from);
         Ok(Foreground {
+            project,
             stack: spec.name.clone(),
             watched: watched.cloned().collect(),
             attached,

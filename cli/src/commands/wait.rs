@@ -75,6 +75,8 @@ impl Wait {
         if self.down_project {
             let request = request::Down {
                 services_known: project.services.unwrap_or_default(),
+                // As in Compose: the whole stack, with its networks.
+                remove_orphans: true,
                 ..request::Down::default()
             };
             let path = format!("/v1/stacks/{}/down", project.name);

@@ -38,6 +38,8 @@ pub(super) struct Live {
     /// What builds wrote last, by image.
     output: BTreeMap<String, VecDeque<String>>,
     name_width: usize,
+    /// What is on the screen stays there.
+    ended: bool,
     _no_echo: Option<NoEcho>,
 }
 
@@ -65,8 +67,14 @@ impl Live {
             order: Vec::new(),
             output: BTreeMap::new(),
             name_width: 12,
+            ended: false,
             _no_echo: NoEcho::enter(),
         }
+    }
+
+    /// The lines, for others who write meanwhile.
+    pub(super) fn lines(&self) -> MultiProgress {
+        self.lines.clone()
     }
 
     pub(super) fn event(&mut self, event: &Event) {
@@ -125,6 +133,7 @@ impl Live {
     /// Puts still lines in place of the moving ones. What goes on is marked
     /// as cut off unless all went well.
     pub(super) fn end(&mut self, well: bool) {
+        self.ended = true;
         for bar in self.bars.values() {
             bar.bar.disable_steady_tick();
         }
@@ -296,6 +305,15 @@ impl Live {
             })
             .tick_chars("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏ "),
             Mark::Done => template(&format!(" {} {{msg}}", paint.paint(palette::GOOD, DONE))),
+        }
+    }
+}
+
+impl Drop for Live {
+    /// The operation was given up.
+    fn drop(&mut self) {
+        if !self.ended {
+            self.end(false);
         }
     }
 }

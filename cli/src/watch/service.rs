@@ -157,6 +157,8 @@ impl Worker {
         if self.rules.iter().filter(same).count() > 1 {
             return;
         }
+        let touched = &self.left.touched[batch.rule];
+        let copying = Copying::new(&rule.path, target, &batch.changes, touched);
         let nothing = HashMap::new();
         for (id, open) in &mut self.open {
             let known = &open.rules[batch.rule];
@@ -170,7 +172,7 @@ impl Worker {
             let mut steps = steps(changes.collect(), written);
             if open
                 .session
-                .ahead(&rule.path, target, &mut steps)
+                .ahead(&copying.root, &copying.target, &mut steps)
                 .await
                 .is_err()
             {

@@ -68,7 +68,7 @@ impl Fake {
         let fake = Fake {
             state: Arc::default(),
         };
-        fake.version(env!("CARGO_PKG_VERSION"));
+        fake.version(env!("CARGO_PKG_VERSION")).happened(&[]);
         let (ready, wait) = std_mpsc::channel();
         let (server, socket) = (fake.clone(), socket.to_path_buf());
         std::thread::spawn(move || {
@@ -117,6 +117,11 @@ impl Fake {
             "GET /v1/stacks/shop/containers",
             Answer::Json(200, json!(list)),
         )
+    }
+
+    /// Scripts what happens to the containers of the stack `shop`.
+    pub(crate) fn happened(&self, journal: &[Value]) -> &Fake {
+        self.on("GET /v1/stacks/shop/events", Answer::Hold(journal.to_vec()))
     }
 
     /// Requests of a call so far.
@@ -318,6 +323,13 @@ pub(crate) fn container(service: &str, state: &str) -> Value {
         "command": "run it",
         "memory": 268_435_456,
     })
+}
+
+/// What the journal says of the end of a service's [`container`].
+pub(crate) fn died(service: &str, code: i32) -> Value {
+    json!({"time_ns": 1, "project": "shop", "service": service,
+           "id": container(service, "")["id"], "action": "die",
+           "attributes": {"exitCode": code.to_string()}})
 }
 
 /// The event that a step has ended.

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 
-use crate::fake::{Answer, container, log};
+use crate::fake::{Answer, container, died, log};
 use crate::home::{Home, Run};
 
 const LOGS: &str = "GET /v1/stacks/shop/logs";
@@ -94,16 +94,13 @@ fn following_tells_of_ends_and_has_both_streams() {
     wrong["stderr"] = serde_json::json!(true);
     daemon
         .containers(&[container("db", "running")])
+        .happened(&[died("db", 3)])
         .on(LOGS, Answer::Hold(vec![log("db", "well"), wrong]));
     let mut child = home.spawn(&["logs", "-f"]);
     let mut out = BufReader::new(child.stdout.take().unwrap()).lines();
     assert_eq!(out.next().unwrap().unwrap(), "db-1  | well");
     assert_eq!(out.next().unwrap().unwrap(), "db-1  | wrong");
-    let mut ended = container("db", "exited");
-    ended["exit_code"] = serde_json::json!(3);
-    // Long after the command began.
-    ended["finished_ms"] = serde_json::json!(4_000_000_000_000_u64);
-    daemon.containers(&[ended]).end();
+    daemon.containers(&[container("db", "exited")]).end();
     assert_eq!(out.next().unwrap().unwrap(), "db-1 exited with code 3");
     assert!(out.next().is_none());
     Run::of(child.wait_with_output().unwrap()).ended_with(0);

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::fake::{Answer, container, done, finished, log};
+use crate::fake::{Answer, container, died, done, finished, log};
 use crate::home::{Home, Run, signal};
 
 const UP: &str = "PUT /v1/stacks/shop";
@@ -243,11 +243,14 @@ fn the_end_of_a_container_may_end_all_with_its_code() {
     let daemon = home.daemon();
     let mut db = container("db", "exited");
     db["exit_code"] = json!(3);
-    db["finished_ms"] = json!(4_000_000_000_000_u64);
     let mut of_run = db.clone();
     of_run["one_off"] = json!(true);
     of_run["exit_code"] = json!(9);
+    of_run["id"] = json!("9");
+    let mut end_of_run = died("db", 9);
+    end_of_run["id"] = json!("9");
     daemon
+        .happened(&[end_of_run, died("db", 3)])
         .on(UP, Answer::Lines(vec![done()]))
         .containers(&[of_run, db, container("web", "running")])
         .on(LOGS, Answer::Hold(vec![]))
@@ -258,13 +261,73 @@ fn the_end_of_a_container_may_end_all_with_its_code() {
 }
 
 #[test]
+fn an_end_before_the_start_is_done_may_end_all() {
+    let home = Home::new();
+    let daemon = home.daemon();
+    // It runs again already, and what needs it is not started yet.
+    daemon
+        .happened(&[died("db", 3)])
+        .on(UP, Answer::Hold(vec![]))
+        .containers(&[container("db", "created"), container("web", "created")])
+        .on(LOGS, Answer::Hold(vec![log("db", "no such table")]))
+        .on(ACTION, Answer::Lines(vec![done()]));
+    let run = home
+        .run(&["--annotate", "github", "up", "--abort-on-container-exit"])
+        .ended_with(3);
+    assert_eq!(run.out, "db-1   | no such table\ndb-1 exited with code 3\n");
+    assert_eq!(daemon.wait_for(ACTION).body["verb"], "stop");
+    let note =
+        "::error file=stack.yaml,line=6,title=stack: service_failed::shop-db-1 exited with code 3";
+    assert!(run.err.contains(note), "{}", run.err);
+}
+
+#[test]
+fn the_end_of_what_the_start_replaces_ends_nothing() {
+    let home = Home::new();
+    let daemon = home.daemon();
+    daemon
+        .happened(&[died("db", 3)])
+        .on(UP, Answer::Hold(vec![]))
+        .containers(&[container("db", "running"), container("web", "running")])
+        .on(LOGS, Answer::Hold(vec![]))
+        .on(ACTION, Answer::Lines(vec![done()]));
+    let child = home.spawn(&["up", "--abort-on-container-exit"]);
+    daemon.wait_for(UP);
+    // Two looks would tell it.
+    let looks = || daemon.seen("GET /v1/stacks/shop/containers").len();
+    let before = looks();
+    while looks() < before + 4 {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    signal(&child, "INT");
+    Run::of(child.wait_with_output().unwrap()).ended_with(130);
+}
+
+#[test]
+fn what_is_not_to_be_attached_is_quiet_also_by_name() {
+    let home = Home::with(
+        "name: shop\nservices:\n  web: {image: web, attach: false}\n  db: {image: db}\n",
+    );
+    let daemon = home.daemon();
+    daemon
+        .on(UP, Answer::Lines(vec![done()]))
+        .containers(&[container("db", "exited"), container("web", "exited")])
+        .on(LOGS, Answer::Lines(vec![]));
+    home.run(&["up", "web", "db"]).ended_with(0);
+    let asked = daemon.wait_for(LOGS).call;
+    assert!(asked.contains("services=db&"), "{asked}");
+    home.run(&["up", "--attach", "web"]).ended_with(0);
+    let asked = daemon.seen(LOGS).pop().unwrap().call;
+    assert!(asked.contains("services=web&"), "{asked}");
+}
+
+#[test]
 fn it_ends_when_nothing_runs_any_more() {
     let home = Home::new();
     let daemon = home.daemon();
-    let mut job = container("web", "exited");
-    job["exit_code"] = json!(0);
-    job["finished_ms"] = json!(4_000_000_000_000_u64);
+    let job = container("web", "exited");
     daemon
+        .happened(&[died("web", 0)])
         .on(UP, Answer::Lines(vec![done()]))
         .containers(&[job])
         .on(LOGS, Answer::Lines(vec![log("web", "all done")]));

@@ -361,6 +361,7 @@ impl Handle {
             record.stop_grace_ms = None;
             record.told_to_end = false;
             record.container.restarts = 0;
+            record.container.halted = false;
             record.attempts = 0;
             if !record.container.state.is_live() {
                 record.container.state = State::Starting;

@@ -15,7 +15,7 @@ use stack_protocol::signal;
 
 use super::down::{backwards, remove, stop};
 use super::limit::{self, Limit};
-use super::{Outcome, one_off, pre_start, turn, wait};
+use super::{Halted, Outcome, one_off, pre_start, turn, wait};
 use crate::container::{Handle, vm_error};
 use crate::daemon::Daemon;
 use crate::progress::Progress;
@@ -88,13 +88,22 @@ pub async fn act(
             }
         }
         Verb::Restart => {
+            let mut halted = Halted::default();
             for wave in &down {
+                let live = wave.iter().filter(|h| h.container().state.is_live());
+                live.for_each(|handle| halted.note(handle));
                 join_all(wave.iter().map(|handle| stop(&progress, handle, grace))).await;
             }
-            for wave in up() {
-                needed(latest.as_ref(), &chosen, wave, true, &progress).await?;
-                all_ok(wave.iter().map(&begin)).await?;
-            }
+            let all = async {
+                for wave in up() {
+                    needed(latest.as_ref(), &chosen, wave, true, &progress).await?;
+                    all_ok(wave.iter().map(&begin)).await?;
+                }
+                Ok(())
+            };
+            let done: Outcome = all.await;
+            halted.forget();
+            done?;
         }
         Verb::Kill => {}
         Verb::Rm => {

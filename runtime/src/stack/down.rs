@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
+use stack_api::event::ApiError;
 use stack_api::request::Down;
 use stack_api::spec::{ServiceSpec, StackSpec};
 use stack_planner::plan;
@@ -13,7 +14,7 @@ use crate::container::{Handle, Wish, console, news};
 use crate::daemon::Daemon;
 use crate::ledger::Table;
 use crate::progress::Progress;
-use crate::volume::Volume;
+use crate::volume::{Turn, Volume};
 
 /// `POST /v1/stacks/{name}/down`.
 ///
@@ -198,6 +199,25 @@ pub(crate) async fn remove(
             going.push((volume, turn));
         }
     }
+    let gone = gone(
+        Arc::clone(daemon),
+        progress.clone(),
+        Arc::clone(handle),
+        going,
+    );
+    // Cut off from here on, there would be a container that nobody drives.
+    let gone = tokio::spawn(gone).await;
+    gone.map_err(|error| ApiError::new("internal", error.to_string()))?
+}
+
+/// Removes a container that is stopped, and these volumes of it.
+async fn gone(
+    daemon: Arc<Daemon>,
+    progress: Progress,
+    handle: Arc<Handle>,
+    going: Vec<(Volume, Turn)>,
+) -> Outcome {
+    let name = handle.container().name;
     handle.wish.send_replace(Wish::Gone);
     let _ = handle.ended.subscribe().wait_for(|ended| *ended).await;
     let news = [news::happening(&handle.record(), "destroy", &[])];
@@ -222,7 +242,7 @@ pub(crate) async fn remove(
 }
 
 /// Stops one container, if it is not stopped.
-pub(super) async fn stop(progress: &Progress, handle: &Arc<Handle>, grace: Option<u64>) {
+pub(crate) async fn stop(progress: &Progress, handle: &Arc<Handle>, grace: Option<u64>) {
     let container = handle.container();
     if !container.state.is_live() {
         return;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stack_api::event::ApiError;
-use stack_api::spec::{Condition, ServiceSpec, StackSpec};
+use stack_api::spec::{ServiceSpec, StackSpec};
 use tokio::sync::OwnedMutexGuard;
 
 use super::convert::convert;
@@ -20,6 +20,7 @@ use crate::container::{Handle, Record};
 use crate::daemon::Daemon;
 use crate::ledger::Table;
 use crate::progress::Progress;
+use crate::stack::{Halted, stop};
 
 /// How long what another stack does may take, when a container of it must be
 /// stopped for a moment.
@@ -167,7 +168,8 @@ async fn share(
     let mut halted = Halted::default();
     for handle in users(daemon, &volume.path) {
         if handle.container().state.is_live() {
-            halted.add(progress, handle, grace).await;
+            halted.note(&handle);
+            stop(progress, &handle, grace).await;
         }
     }
     progress.step("volume", &volume.name, "copying, to be shared");
@@ -203,42 +205,4 @@ async fn other_stacks(
         turns.push(turn);
     }
     Ok(turns)
-}
-
-/// Containers that are stopped for a moment: dropped, they start again.
-#[derive(Debug, Default)]
-struct Halted(Vec<Arc<Handle>>);
-
-impl Halted {
-    async fn add(&mut self, progress: &Progress, handle: Arc<Handle>, grace: Option<u64>) {
-        progress.step("container", &handle.container().name, "stopping");
-        self.0.push(Arc::clone(&handle));
-        // A daemon that is started in the middle of it starts it, too.
-        handle.update(|record| record.container.halted = true);
-        handle.stop(grace);
-        handle.stopped().await;
-    }
-
-    async fn go_on(self, progress: &Progress) {
-        let handles = self.0.clone();
-        drop(self);
-        for handle in handles {
-            let name = handle.container().name;
-            match crate::stack::reached(&handle, Condition::ServiceStarted).await {
-                Ok(()) => progress.finish("container", &name, "started"),
-                Err(error) => progress.warn(format!("{name} was stopped for a moment: {error}")),
-            }
-        }
-    }
-}
-
-impl Drop for Halted {
-    fn drop(&mut self) {
-        for handle in &self.0 {
-            if !*handle.ended.borrow() {
-                handle.start();
-                handle.update(|record| record.container.halted = false);
-            }
-        }
-    }
 }

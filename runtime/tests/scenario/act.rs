@@ -58,6 +58,46 @@ async fn restart_waits_for_what_is_restarted_with_it() {
 }
 
 #[tokio::test]
+async fn a_restart_that_is_cut_off_leaves_nothing_down() {
+    let world = World::new().await;
+    let mut slow = service("slow", &["stubborn"], &[]);
+    slow.stop_grace_period_ms = Some(500);
+    let stopped = service("stopped", &["serve"], &[]);
+    let stack = world.stack(vec![slow, stopped]);
+    world.up(&stack).await.unwrap();
+    world.act(action(Verb::Stop, &["stopped"])).await.unwrap();
+    let before = world.container("slow").boot_id;
+    tokio::select! {
+        _ = world.act(action(Verb::Restart, &[])) => panic!("it ended too early"),
+        slow = world.until("slow", |c| c.state == State::Stopping) => assert!(slow.halted),
+    }
+    let again = |c: &stack_api::container::Container| {
+        c.state == State::Running && c.boot_id != before && !c.halted
+    };
+    world.until("slow", again).await;
+    assert_eq!(world.container("stopped").state, State::Exited);
+}
+
+#[tokio::test]
+async fn a_restart_that_fails_starts_no_more() {
+    let world = World::new().await;
+    let mut needs = depends("job", Condition::ServiceCompletedSuccessfully);
+    needs.1.restart = true;
+    let job = service("job", &["run", "100", "3"], &[]);
+    let app = service("app", &["serve"], &[]);
+    let mut stack = world.stack(vec![job, app]);
+    world.up(&stack).await.unwrap();
+    // As a later `up` may have it.
+    let app = stack.services.get_mut("app").unwrap();
+    app.depends_on.extend([needs]);
+    world.daemon.ledger.put_stack("shop", &stack).unwrap();
+    let error = world.act(action(Verb::Restart, &[])).await.unwrap_err();
+    assert!(error.message.contains("job"), "{error}");
+    let app = world.container("app");
+    assert_eq!((app.state, app.halted), (State::Exited, false));
+}
+
+#[tokio::test]
 async fn what_is_not_there_need_not_be_removed() {
     let world = World::new().await;
     world.up(&shop(&world, false)).await.unwrap();

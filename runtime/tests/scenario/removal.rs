@@ -8,6 +8,7 @@ use stack_api::image::Filter;
 use stack_api::request::Down;
 use stack_api::spec::{MountSource, MountSpec, NetworkSpec, ServiceSpec, StackSpec, VolumeSpec};
 use stack_api::system::Prune;
+use stack_runtime::container::Wish;
 use stack_runtime::progress::Progress;
 use stack_runtime::{space, stack};
 
@@ -65,6 +66,30 @@ fn without_file() -> Down {
         timeout: Some(0),
         ..Down::default()
     }
+}
+
+#[tokio::test]
+async fn a_removal_that_is_cut_off_is_done_or_not_begun() {
+    let world = World::new().await;
+    let stack = world.stack(vec![service("web", &["serve"], &[])]);
+    world.up(&stack).await.unwrap();
+    let mut removing = Box::pin(world.down(without_file()));
+    let handle = world.daemon.handles(Some("shop")).remove(0);
+    let mut wish = handle.wish.subscribe();
+    // The client goes right behind the point of no return.
+    tokio::select! {
+        biased;
+        _ = wish.wait_for(|wish| *wish == Wish::Gone) => {}
+        _ = &mut removing => {}
+    }
+    drop(removing);
+    for _ in 0..1000 {
+        if world.containers().is_empty() {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("nobody drives {:?}", world.containers());
 }
 
 /// Takes a stack down; gives the warnings.

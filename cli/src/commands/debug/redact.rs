@@ -9,27 +9,13 @@ use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use stack_api::debug::Debug;
 use stack_api::spec::{ServiceSpec, StackSpec};
+use stack_planner::plan::secret;
 
 /// What stands in their place.
 pub(super) const HIDDEN: &str = "[redacted]";
 
 /// Shorter values are not looked for in texts: they would turn up by chance.
 const SHORTEST: usize = 6;
-
-/// Words in the name of a variable whose value is nobody's business.
-const WORDS: [&str; 11] = [
-    "PASS",
-    "PWD",
-    "SECRET",
-    "TOKEN",
-    "KEY",
-    "CREDENTIAL",
-    "AUTH",
-    "PRIVATE",
-    "CERT",
-    "DSN",
-    "SALT",
-];
 
 /// Values that are secret.
 #[derive(Debug, Default)]
@@ -38,37 +24,41 @@ pub(super) struct Secrets {
     values: BTreeSet<(Reverse<usize>, String)>,
 }
 
-/// Passwords of addresses (`user:password@`) anywhere in a text.
-fn passwords_in_urls(text: &str) -> impl Iterator<Item = &str> {
-    text.split("://").skip(1).filter_map(|rest| {
-        let authority = rest.split(['/', '?', '#', ' ', '"', '\'']).next()?;
-        let (user, _) = authority.rsplit_once('@')?;
-        let (_, password) = user.split_once(':')?;
-        Some(password).filter(|password| !password.is_empty())
-    })
+/// The value of a line of a file with settings whose name sounds like a secret's:
+/// `password = x`, `"password": "x",`.
+fn setting(line: &str) -> Option<&str> {
+    let (name, value) = line.split_once(['=', ':'])?;
+    let name = bare(name).trim_start_matches("export ");
+    secret::is_secret(name).then(|| bare(value))
 }
 
-fn is_secret(name: &str) -> bool {
-    let upper = name.to_ascii_uppercase();
-    // Directories, as shells have them.
-    if matches!(upper.as_str(), "PWD" | "OLDPWD") {
-        return false;
+fn bare(text: &str) -> &str {
+    text.trim_matches(|c: char| c.is_whitespace() || "\"',;{}".contains(c))
+}
+
+/// What is secret in a text.
+fn within(text: &str) -> impl Iterator<Item = &str> {
+    secret::places(text).into_iter().map(|place| &text[place])
+}
+
+/// `%40` is `@`. `None`: nothing of that kind, or nothing that is a text.
+fn decoded(text: &str) -> Option<String> {
+    let mut parts = text.split('%');
+    let mut bytes = parts.next()?.as_bytes().to_vec();
+    for part in parts {
+        let byte = part.get(..2).map(|digits| u8::from_str_radix(digits, 16));
+        match byte {
+            Some(Ok(byte)) => {
+                bytes.push(byte);
+                bytes.extend_from_slice(&part.as_bytes()[2..]);
+            }
+            _ => {
+                bytes.push(b'%');
+                bytes.extend_from_slice(part.as_bytes());
+            }
+        }
     }
-    WORDS.iter().any(|word| upper.contains(word))
-}
-
-/// The value of `NAME=value` or `--name=value` whose name sounds like a
-/// secret's.
-fn assigned(text: &str) -> Option<&str> {
-    let (name, value) = text.split_once('=')?;
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
-    (is_secret(name) && name.chars().all(plain)).then_some(value)
-}
-
-/// `--name`, whose value is the next word.
-fn announces(word: &str) -> bool {
-    word.strip_prefix("--")
-        .is_some_and(|name| !name.contains('=') && is_secret(name))
+    String::from_utf8(bytes).ok().filter(|other| other != text)
 }
 
 impl Secrets {
@@ -95,43 +85,46 @@ impl Secrets {
             let text = String::from_utf8_lossy(&file.content);
             if file.source.starts_with("secrets") {
                 self.add(&text);
-                text.lines().for_each(|line| self.add(line));
-                continue;
             }
             for line in text.lines() {
-                assigned(line.trim())
-                    .into_iter()
-                    .for_each(|value| self.add(value));
-                passwords_in_urls(line).for_each(|value| self.add(value));
+                setting(line).into_iter().for_each(|value| self.add(value));
+                within(line.trim()).for_each(|value| self.add(value));
             }
         }
     }
 
     fn learn_tree(&mut self, mut tree: Value) {
         let mut found = Vec::new();
-        each(&mut tree, false, &mut |text, secret| {
-            if secret {
+        each(&mut tree, false, &mut |text, is_secret| {
+            if is_secret {
                 found.push(text.clone());
             }
-            found.extend(assigned(text).map(str::to_owned));
-            found.extend(passwords_in_urls(text).map(str::to_owned));
-            let mut announced = false;
-            for word in text.split(' ') {
-                let value = std::mem::replace(&mut announced, announces(word)).then_some(word);
-                found.extend(value.or_else(|| assigned(word)).map(str::to_owned));
-            }
+            found.extend(within(text).map(str::to_owned));
         });
         found.iter().for_each(|value| self.add(value));
     }
 
     fn add(&mut self, value: &str) {
-        let value = value.trim();
-        if value.len() < SHORTEST {
-            return;
+        self.add_one(value);
+        // Logs have a time before each line.
+        if value.trim().contains('\n') {
+            value.lines().for_each(|line| self.add_one(line));
         }
-        for form in forms(value) {
-            if form.len() >= SHORTEST {
-                self.values.insert((Reverse(form.len()), form));
+    }
+
+    fn add_one(&mut self, value: &str) {
+        let value = value.trim();
+        let bare = value.trim_matches(['"', '\'']);
+        let decoded = decoded(bare);
+        let all = [Some(value), Some(bare), decoded.as_deref()];
+        for value in all.into_iter().flatten() {
+            if value.len() < SHORTEST {
+                continue;
+            }
+            for form in forms(value) {
+                if form.len() >= SHORTEST {
+                    self.values.insert((Reverse(form.len()), form));
+                }
             }
         }
     }
@@ -156,33 +149,11 @@ pub(super) fn spec(spec: &StackSpec) -> Value {
 
 /// The same for whatever else tells of containers, as their commands.
 pub(super) fn value(mut value: Value) -> Value {
-    each(&mut value, false, &mut |text, secret| {
-        if secret {
-            HIDDEN.clone_into(text);
-        } else if let Some(value) = assigned(text).map(str::len) {
-            text.truncate(text.len() - value);
-            text.push_str(HIDDEN);
-        } else {
-            *text = words(text);
-        }
+    each(&mut value, false, &mut |text, is_secret| match is_secret {
+        true => HIDDEN.clone_into(text),
+        false => *text = secret::replaced(text, HIDDEN),
     });
     value
-}
-
-/// The words of a command line without those that are secret.
-fn words(text: &str) -> String {
-    let mut announced = false;
-    let hidden = text.split(' ').map(|word| {
-        let secret = std::mem::replace(&mut announced, announces(word));
-        match assigned(word) {
-            _ if secret => HIDDEN.to_owned(),
-            Some(value) => format!("{}{HIDDEN}", &word[..word.len() - value.len()]),
-            None => passwords_in_urls(word).fold(word.to_owned(), |word, password| {
-                word.replace(&format!(":{password}@"), &format!(":{HIDDEN}@"))
-            }),
-        }
-    });
-    hidden.collect::<Vec<_>>().join(" ")
 }
 
 fn without_contents(mut spec: StackSpec) -> StackSpec {
@@ -198,22 +169,22 @@ fn leave_contents_out(service: &mut ServiceSpec) {
 }
 
 /// Every text, and whether its name says that it is secret.
-fn each(value: &mut Value, secret: bool, visit: &mut impl FnMut(&mut String, bool)) {
+fn each(value: &mut Value, is_secret: bool, visit: &mut impl FnMut(&mut String, bool)) {
     match value {
-        Value::String(text) => visit(text, secret),
+        Value::String(text) => visit(text, is_secret),
         Value::Array(items) => {
             let mut announced = false;
             for item in items {
-                let next = item.as_str().is_some_and(announces);
-                each(item, secret || announced, visit);
+                let next = item.as_str().is_some_and(secret::announces);
+                each(item, is_secret || announced, visit);
                 announced = next;
             }
         }
         Value::Object(entries) => {
             for (name, entry) in entries {
                 // What a service is called says nothing of what it is.
-                let secret = secret || (entry.is_string() && is_secret(name));
-                each(entry, secret, visit);
+                let is_secret = is_secret || (entry.is_string() && secret::is_secret(name));
+                each(entry, is_secret, visit);
             }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
@@ -324,6 +295,49 @@ mod tests {
         assert_eq!(
             secrets.hide("s3cret-word, geheim1"),
             "[redacted], [redacted]"
+        );
+    }
+
+    #[test]
+    fn what_is_within_a_secret_is_secret() {
+        let mut service = ServiceSpec::default();
+        let content = "DB_PASSWORD=s3cret-word\nurl: postgres://app:geheim1%40x@db/app\n\
+                       \"api_key\": \"json-word\",\n";
+        service.files.push(FileSpec {
+            source: "secrets.app".to_owned(),
+            target: "/run/secrets/app".to_owned(),
+            content: content.as_bytes().to_vec(),
+            mode: 0o400,
+            uid: 0,
+            gid: 0,
+        });
+        for (name, value) in [
+            ("TLS_KEY", "-----BEGIN-----\nMIIEvQIBADAN\n-----END-----"),
+            ("URL", "jdbc:postgresql://db/app?user=a&password=hunter22"),
+            ("DB", "Server=db;Password=hunter33"),
+        ] {
+            let (name, value) = (name.to_owned(), value.to_owned());
+            service.environment.insert(name, value);
+        }
+        let mut spec = StackSpec::default();
+        spec.services.insert("web".to_owned(), service);
+        let mut secrets = Secrets::default();
+        secrets.learn(&spec);
+        for text in [
+            "s3cret-word",
+            "geheim1%40x",
+            "geheim1@x",
+            "json-word",
+            "MIIEvQIBADAN",
+            "hunter22",
+            "hunter33",
+        ] {
+            assert_eq!(secrets.hide(text), HIDDEN, "{text}");
+        }
+        let json = super::spec(&spec).to_string();
+        assert!(
+            !json.contains("hunter") && json.contains("user=a&"),
+            "{json}"
         );
     }
 

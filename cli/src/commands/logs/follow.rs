@@ -30,7 +30,7 @@ pub(super) async fn follow(
     printer: &mut Printer,
 ) -> Result<(), Error> {
     let began_ms = human::now_ms();
-    let mut exits = Exits::since(began_ms);
+    let (mut exits, _) = Exits::from_now_on(client, stack).await?;
     // Told at the next look: their last lines may still be on their way.
     let mut pending: Vec<Exited> = Vec::new();
     let mut look = tokio::time::interval(LOOK_EVERY);
@@ -41,10 +41,12 @@ pub(super) async fn follow(
         loop {
             let line = tokio::select! {
                 line = lines.next_or_idle(|| printer.flush()) => line?,
+                never = exits.attend() => match never? {},
                 _ = look.tick() => {
                     let mut list = containers(client, stack).await?;
                     list.retain(|container| logs.is_chosen(container));
-                    tell(printer, &std::mem::replace(&mut pending, exits.news(&list)))?;
+                    let news = exits.news(&list).await?;
+                    tell(printer, &std::mem::replace(&mut pending, news))?;
                     continue;
                 }
             };
@@ -56,10 +58,13 @@ pub(super) async fn follow(
         printer.flush()?;
         // The daemon follows until nothing runs, which may be the moment
         // between an old container and the new one in its place.
-        tokio::time::sleep(SUCCESSOR).await;
+        let attended = tokio::time::timeout(SUCCESSOR, exits.attend()).await;
+        if let Ok(never) = attended {
+            match never? {}
+        }
         let mut list = containers(client, stack).await?;
         list.retain(|container| logs.is_chosen(container));
-        pending.extend(exits.news(&list));
+        pending.extend(exits.news(&list).await?);
         tell(printer, &std::mem::take(&mut pending))?;
         if !list.iter().any(|container| container.goes_on()) {
             return printer.flush();

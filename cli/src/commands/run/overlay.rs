@@ -112,6 +112,31 @@ impl Overlay {
         }
     }
 
+    /// The volumes as the file has them: there, paths are those from its directory.
+    fn mounts(&self) -> Vec<String> {
+        let from_here = |mount: &String| {
+            let (source, rest) = source(mount)?;
+            let path = source.starts_with('.').then(|| std::path::absolute(source));
+            Some(format!("{}:{rest}", path?.ok()?.to_str()?))
+        };
+        let volumes = self.volumes.iter();
+        volumes
+            .map(|mount| from_here(mount).unwrap_or_else(|| mount.clone()))
+            .collect()
+    }
+
+    /// The top level's `volumes`: as in Compose, one that no file has is made. What a
+    /// file says of it stays.
+    fn named(&self) -> String {
+        let sources = self.volumes.iter().filter_map(|mount| source(mount));
+        let named = sources.filter(|(source, _)| !source.starts_with(['.', '/', '~']));
+        let named: BTreeMap<&str, Value> = named.map(|(name, _)| (name, json!({}))).collect();
+        match named.is_empty() {
+            true => String::new(),
+            false => format!("volumes: {}\n", literal(&json!(named))),
+        }
+    }
+
     /// The file. JSON is YAML but for the tags.
     pub(super) fn text(&self, service: &str, command: &[String], tty: bool, stdin: bool) -> String {
         let mut lines = vec![
@@ -142,7 +167,7 @@ impl Overlay {
         let env: Vec<String> = self.env.iter().map(|entry| with_value(entry)).collect();
         for (key, values) in [
             ("environment", &env),
-            ("volumes", &self.volumes),
+            ("volumes", &self.mounts()),
             ("labels", &self.labels),
             ("cap_add", &self.cap_add),
             ("cap_drop", &self.cap_drop),
@@ -152,9 +177,10 @@ impl Overlay {
             }
         }
         format!(
-            "services: {{{}: {{{}}}}}\n",
+            "services: {{{}: {{{}}}}}\n{}",
             json!(service),
-            lines.join(", ")
+            lines.join(", "),
+            self.named()
         )
     }
 }
@@ -172,6 +198,13 @@ fn prevail(given: &[String], too: &[String], contrary: &mut Vec<String>) {
         let name = bare(name);
         too.contains(&name) || !all && !given.contains(&name)
     });
+}
+
+/// The source of a mount, and what follows; `None`: it has none.
+fn source(mount: &str) -> Option<(&str, &str)> {
+    mount
+        .split_once(':')
+        .filter(|(source, _)| !source.is_empty())
 }
 
 fn line(key: &str, value: &Value) -> String {
@@ -293,6 +326,24 @@ mod tests {
              entrypoint: \"sh -c\", command: [\"echo \\\"hi\\\"\"], \
              ports: !override [\"8080:80\"], user: \"7\", environment: [\"A=$$1\"]}}\n"
         );
+        let mounts = Overlay {
+            volumes: ["./x:/x:ro", "cache:/c", "/etc:/e", "/data"]
+                .map(str::to_owned)
+                .into(),
+            ..Overlay::default()
+        };
+        let here = std::env::current_dir().unwrap();
+        assert_eq!(
+            mounts.mounts(),
+            [
+                &format!("{}/x:/x:ro", here.display()),
+                "cache:/c",
+                "/etc:/e",
+                "/data"
+            ]
+        );
+        let text = mounts.text("web", &[], false, false);
+        assert!(text.ends_with("}}\nvolumes: {\"cache\":{}}\n"), "{text}");
         let plain = Overlay::default().text("web", &[], false, true);
         assert!(!plain.contains("command"), "{plain}");
         assert!(plain.contains("ports: !override []"), "{plain}");

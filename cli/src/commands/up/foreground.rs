@@ -12,6 +12,7 @@ mod watch;
 use hyper::Method;
 use stack_api::container::Container;
 use stack_api::request::{Action, Verb};
+use stack_planner::Project;
 
 use super::menu::Menu;
 use crate::client::Client;
@@ -21,7 +22,8 @@ use crate::exit;
 use crate::interrupt::Interrupts;
 use crate::logs::Look;
 use crate::progress::{Mode, Progress};
-use watch::{End, Watch};
+use watch::End;
+pub(super) use watch::Watch;
 
 /// What stops everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +38,9 @@ pub(super) enum Abort {
 
 /// What the foreground watches.
 #[derive(Debug)]
-pub(super) struct Foreground {
+pub(super) struct Foreground<'a> {
+    /// Where the services are written.
+    pub(super) project: &'a Project,
     /// Name of the stack.
     pub(super) stack: String,
     /// Services whose logs are shown.
@@ -56,8 +60,8 @@ pub(super) struct Foreground {
     pub(super) look: Look,
 }
 
-impl Foreground {
-    /// Shows logs from `since_ms` on until the end; gives the exit code.
+impl Foreground<'_> {
+    /// Shows logs until the end; gives the exit code.
     ///
     /// # Errors
     /// The daemon goes away, or something cannot be stopped.
@@ -65,18 +69,21 @@ impl Foreground {
         &self,
         context: &Context,
         client: &Client,
-        since_ms: u64,
+        mut watch: Watch<'_>,
         interrupts: &mut Interrupts,
         menu: &mut Option<Menu>,
     ) -> Result<u8, Error> {
-        let mut watch = Watch::new(self, client, since_ms).await?;
         let otherwise = match watch.follow(interrupts, menu).await? {
             End::Over => return Ok(exit::OK),
             End::Detached => {
                 context.ui.note("the services go on in the background");
                 return Ok(exit::OK);
             }
-            End::Aborted { code } => code,
+            End::Aborted { by } => {
+                let place = self.project.service_line(&by.service);
+                context.global.annotate.ended(&by, place);
+                exit::clamp(by.code)
+            }
             End::Interrupted => exit::INTERRUPTED,
         };
         watch
@@ -92,7 +99,8 @@ impl Foreground {
         let chosen = list.iter().find(|container| container.service == *service);
         Ok(chosen
             .and_then(|container| container.exit_code)
-            .map_or(otherwise, exit::clamp))
+            // What has not run is no success.
+            .map_or(otherwise.max(exit::FAILURE), exit::clamp))
     }
 
     /// Stops what was started; another Ctrl-C kills it.

@@ -1,11 +1,12 @@
 //! Logs and ends of containers, as they come.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use stack_api::container::{Container, State};
 use stack_api::logs::LogLine;
 use stack_api::request::LogQuery;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Interval, MissedTickBehavior};
 
 use super::super::menu::{Menu, Wish};
 use super::{Abort, Foreground};
@@ -16,6 +17,8 @@ use crate::exit;
 use crate::exits::{Exited, Exits};
 use crate::interrupt::Interrupts;
 use crate::logs::Printer;
+use crate::progress::Screen;
+use crate::ui::human;
 
 /// How often containers are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(400);
@@ -27,8 +30,8 @@ pub(super) enum End {
     Interrupted,
     /// A container ended, and that ends all.
     Aborted {
-        /// Its exit code.
-        code: u8,
+        /// Which, and how.
+        by: Exited,
     },
     /// The user has seen enough, and the services go on.
     Detached,
@@ -37,12 +40,20 @@ pub(super) enum End {
 }
 
 /// What is being watched, and how far it has been shown.
-pub(super) struct Watch<'a> {
-    what: &'a Foreground,
+pub(in super::super) struct Watch<'a> {
+    what: &'a Foreground<'a>,
     client: &'a Client,
     lines: Lines<LogLine>,
     printer: Printer,
     exits: Exits,
+    looks: Interval,
+    /// Containers that ran before the start, until that is done: it may replace
+    /// them, and then their ends mean nothing.
+    before: BTreeSet<String>,
+    /// The services are being started.
+    starting: bool,
+    /// Why following ends before it begins.
+    end: Option<End>,
     /// Ends that will be told at the next look: their last lines may still
     /// be on their way.
     pending: Vec<Exited>,
@@ -57,22 +68,32 @@ pub(super) struct Watch<'a> {
 }
 
 impl<'a> Watch<'a> {
-    /// Begins with lines and ends after `since_ms`.
+    /// Begins with lines and ends from this moment on, before the start. Lines are
+    /// written beside its progress.
     ///
     /// # Errors
     /// The daemon is not there.
-    pub(super) async fn new(
-        what: &'a Foreground,
+    pub(in super::super) async fn new(
+        what: &'a Foreground<'a>,
         client: &'a Client,
-        since_ms: u64,
+        screen: Screen,
     ) -> Result<Watch<'a>, Error> {
-        let mut known = containers(client, &what.stack).await?;
-        known.retain(|one| !one.one_off && what.attached.contains(&one.service));
-        let last_ns = since_ms.saturating_mul(1_000_000);
+        let last_ns = human::now_ms().saturating_mul(1_000_000);
+        let (exits, list) = Exits::from_now_on(client, &what.stack).await?;
+        let before = list.iter().filter(|container| container.goes_on());
+        let mut looks = tokio::time::interval(LOOK_EVERY);
+        // Lines have their turn, too.
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut printer = Printer::new(what.look, &what.stack, &[]);
+        printer.beside(Some(screen));
         Ok(Watch {
             lines: lines(what, client, last_ns).await?,
-            printer: Printer::new(what.look, &what.stack, &known),
-            exits: Exits::since(since_ms),
+            printer,
+            exits,
+            looks,
+            before: before.map(|container| container.id.clone()).collect(),
+            starting: true,
+            end: None,
             pending: Vec::new(),
             open: !what.attached.is_empty(),
             last_ns,
@@ -80,6 +101,39 @@ impl<'a> Watch<'a> {
             idle: false,
             what,
             client,
+        })
+    }
+
+    /// Shows lines until the start is done. `None`: a container has ended before
+    /// that, and that ends all.
+    ///
+    /// # Errors
+    /// The start fails; or the daemon goes away, or standard output does.
+    pub(in super::super) async fn while_starting<T>(
+        &mut self,
+        start: impl Future<Output = Result<T, Error>>,
+    ) -> Result<Option<T>, Error> {
+        let until_end = async {
+            loop {
+                if let Some(end) = self.step().await? {
+                    return Ok(end);
+                }
+            }
+        };
+        let result = tokio::select! {
+            biased;
+            started = start => started.map(Ok),
+            end = until_end => end.map(Err),
+        };
+        self.starting = false;
+        self.before.clear();
+        self.printer.beside(None);
+        Ok(match result? {
+            Ok(started) => Some(started),
+            Err(end) => {
+                self.end = Some(end);
+                None
+            }
         })
     }
 
@@ -92,50 +146,55 @@ impl<'a> Watch<'a> {
         interrupts: &mut Interrupts,
         menu: &mut Option<Menu>,
     ) -> Result<End, Error> {
-        let mut look = tokio::time::interval(LOOK_EVERY);
-        // Lines have their turn, too.
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        if let Some(end) = self.end.take() {
+            return Ok(end);
+        }
         loop {
-            let printer = &mut self.printer;
-            let line = tokio::select! {
+            tokio::select! {
                 biased;
                 () = interrupts.next() => return Ok(End::Interrupted),
                 wish = wish(menu) => match wish {
                     Wish::Detach => {
-                        printer.flush()?;
+                        self.printer.flush()?;
                         return Ok(End::Detached);
                     }
-                    Wish::Watch => {
-                        menu.iter().for_each(Menu::toggle_watch);
-                        continue;
-                    }
+                    Wish::Watch => menu.iter().for_each(Menu::toggle_watch),
                 },
-                // Before the lines: a service that never stops talking must
-                // not hide the end of another one.
-                _ = look.tick() => {
-                    if let Some(end) = self.look().await? {
-                        return Ok(end);
-                    }
-                    continue;
-                }
-                line = self.lines.next_or_idle(|| printer.flush()), if self.open => line?,
-            };
-            match line {
-                Some(line) => self.show(&line)?,
-                // The daemon has nothing more to follow.
-                None => {
-                    self.open = false;
-                    look.reset_immediately();
-                }
+                end = self.step() => if let Some(end) = end? {
+                    return Ok(end);
+                },
             }
         }
+    }
+
+    /// Shows the next line, or looks at the containers. Cancel-safe: a look that
+    /// was cut off is followed by another one.
+    async fn step(&mut self) -> Result<Option<End>, Error> {
+        let printer = &mut self.printer;
+        let line = tokio::select! {
+            biased;
+            // Before the lines: a service that never stops talking must
+            // not hide the end of another one.
+            _ = self.looks.tick() => return self.look().await,
+            never = self.exits.attend() => match never? {},
+            line = self.lines.next_or_idle(|| printer.flush()), if self.open => line?,
+        };
+        match line {
+            Some(line) => self.show(&line)?,
+            // The daemon has nothing more to follow.
+            None => {
+                self.open = false;
+                self.looks.reset_immediately();
+            }
+        }
+        Ok(None)
     }
 
     /// Goes on showing lines until `stop` is done.
     ///
     /// # Errors
     /// As [`follow`](Self::follow), and what `stop` gives.
-    pub(super) async fn while_stopping(
+    pub(in super::super) async fn while_stopping(
         &mut self,
         stop: impl Future<Output = Result<(), Error>>,
     ) -> Result<(), Error> {
@@ -155,7 +214,15 @@ impl<'a> Watch<'a> {
         let list = self
             .what
             .ours(containers(self.client, &self.what.stack).await?);
-        let mut ended = std::mem::replace(&mut self.pending, self.exits.news(&list));
+        let shown = list.iter().filter(|c| self.is_attached(&c.service));
+        let shown: Vec<&Container> = shown.collect();
+        self.printer.know(shown);
+        let mut news = self.exits.news(&list).await?;
+        news.retain(|exited| {
+            let one = list.iter().find(|one| one.name == exited.name);
+            one.is_none_or(|one| !self.before.contains(&one.id))
+        });
+        let mut ended = std::mem::replace(&mut self.pending, news);
         if !self.open {
             ended.append(&mut self.pending);
         }
@@ -175,9 +242,7 @@ impl<'a> Watch<'a> {
             Abort::Failure => exited.code != 0,
         };
         if let Some(first) = ended.iter().find(fatal) {
-            return Ok(Some(End::Aborted {
-                code: exit::clamp(first.code),
-            }));
+            return Ok(Some(End::Aborted { by: first.clone() }));
         }
         let live: Vec<&Container> = list.iter().filter(|c| c.goes_on()).collect();
         if !self.open
@@ -188,6 +253,9 @@ impl<'a> Watch<'a> {
             // A new container in the place of one that had ended.
             self.lines = lines(self.what, self.client, self.last_ns + 1).await?;
             self.open = true;
+        }
+        if self.starting {
+            return Ok(None);
         }
         let is_watched = |container: &Container| self.what.watched.contains(&container.service);
         // One that is made anew may take its time to start.
@@ -245,7 +313,11 @@ async fn wish(menu: &mut Option<Menu>) -> Wish {
     }
 }
 
-async fn lines(what: &Foreground, client: &Client, since_ns: u64) -> Result<Lines<LogLine>, Error> {
+async fn lines(
+    what: &Foreground<'_>,
+    client: &Client,
+    since_ns: u64,
+) -> Result<Lines<LogLine>, Error> {
     let query = LogQuery {
         services: Some(what.attached.join(",")),
         follow: true,
