@@ -138,6 +138,7 @@ pub(super) async fn carry_out(
     // What is refused is refused before anything is stopped.
     let mut plan = plan_order(&daemon, &order)?;
     resources::check_ports(&daemon, spec, &plan)?;
+    networks::check_addresses(&daemon, spec, &plan)?;
     let selected: BTreeSet<String> = {
         let request = &order.request;
         plan::select(&spec.services, &request.services, !request.no_deps).unwrap_or_default()
