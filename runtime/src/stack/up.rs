@@ -17,7 +17,7 @@ use super::execute::{self, Context};
 use super::images::{self, PullOrder, Wanted};
 use super::limit::{self, Limit};
 use super::observe::observe;
-use super::{Outcome, build, history, networks, resources, rollback, rollout, turn, wait};
+use super::{Outcome, build, history, networks, resources, rollback, rollout, turn, wait, worked};
 use crate::daemon::Daemon;
 use crate::ledger::Table;
 use crate::progress::Progress;
@@ -246,14 +246,16 @@ pub(super) async fn carry_out(
             None => broken.error,
         });
     }
-    let worked = Definition {
-        spec: context.request.spec.clone(),
-        images: running_images(&context.daemon, &project),
-        ..Definition::default()
-    };
-    if last.as_ref() != Some(&worked) {
-        let ledger = &context.daemon.ledger;
-        ledger.put(Table::Worked, &project, &project, &worked)?;
+    if !context.request.no_start {
+        let worked = Definition {
+            spec: worked::definition(&context, before.as_ref())?,
+            images: running_images(&context.daemon, &project),
+            ..Definition::default()
+        };
+        if last.as_ref() != Some(&worked) {
+            let ledger = &context.daemon.ledger;
+            ledger.put(Table::Worked, &project, &project, &worked)?;
+        }
     }
     if context.request.wait {
         wait_all(&context, &selected).await.map_err(late)?;
