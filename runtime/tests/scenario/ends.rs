@@ -177,3 +177,25 @@ async fn what_the_ledger_could_not_take_is_told_later() {
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert!(world.started().is_empty());
 }
+
+/// The end of the last run is not that of the one that was asked for meanwhile.
+#[tokio::test]
+async fn a_start_during_an_end_is_waited_for() {
+    let world = World::new().await;
+    let mut slow = service("slow", &["stubborn"], &[]);
+    slow.stop_grace_period_ms = Some(500);
+    let shop = world.stack(vec![slow]);
+    world.up(&shop).await.unwrap();
+    for _ in 0..5 {
+        let (stopped, up) = soon(async {
+            tokio::join!(world.act(action(Verb::Stop)), async {
+                world.until("slow", |c| c.state == State::Stopping).await;
+                let handle = world.daemon.handles(Some("shop")).remove(0);
+                stack_runtime::stack::started(&handle).await
+            })
+        })
+        .await;
+        (stopped.unwrap(), up.unwrap());
+        assert_eq!(world.container("slow").state, State::Running);
+    }
+}
