@@ -186,16 +186,11 @@ async fn a_start_during_an_end_is_waited_for() {
     slow.stop_grace_period_ms = Some(500);
     let shop = world.stack(vec![slow]);
     world.up(&shop).await.unwrap();
+    let handle = world.daemon.handles(Some("shop")).remove(0);
     for _ in 0..5 {
-        let (stopped, up) = soon(async {
-            tokio::join!(world.act(action(Verb::Stop)), async {
-                world.until("slow", |c| c.state == State::Stopping).await;
-                let handle = world.daemon.handles(Some("shop")).remove(0);
-                stack_runtime::stack::started(&handle).await
-            })
-        })
-        .await;
-        (stopped.unwrap(), up.unwrap());
+        handle.stop(None);
+        world.until("slow", |c| c.state == State::Stopping).await;
+        soon(stack_runtime::stack::started(&handle)).await.unwrap();
         assert_eq!(world.container("slow").state, State::Running);
     }
 }

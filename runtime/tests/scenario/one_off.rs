@@ -193,14 +193,14 @@ async fn another_stack_stops_whoever_has_the_volume_only_for_the_copy() {
 async fn what_is_scaled_shares_its_volume() {
     let world = World::new().await;
     let shop = shop(&world);
-    let scaled = |count| {
+    let scaled = async |count| {
         let request = stack_api::request::Up {
             spec: shop.clone(),
             scale: [("web".to_owned(), count)].into(),
             ..Default::default()
         };
         let (progress, _events) = Progress::new();
-        stack::up(Arc::clone(&world.daemon), request, progress)
+        stack::up(Arc::clone(&world.daemon), request, progress).await
     };
     scaled(1).await.unwrap();
     assert_eq!(has(&world, "shop-web-1"), Disk);
