@@ -9,6 +9,7 @@ mod change;
 mod class;
 mod difference;
 mod handover;
+mod moved;
 mod observed;
 mod order;
 mod places;
@@ -36,7 +37,7 @@ use stack_api::spec::{NetworkSpec, PullPolicy};
 
 pub use change::{Change, HIDDEN, Place};
 pub use class::{ATTRIBUTES, Attribute, Class, table};
-pub use observed::{Observed, ObservedContainer, ObservedNetwork, Room};
+pub use observed::{Observed, ObservedContainer, ObservedNetwork, ObservedPlace, Room};
 pub use order::{NoSuchService, select, waves};
 pub use rollout::{Guard, beside};
 pub use step::{Action, Plan, Reason, Step, WaitFor};
@@ -77,6 +78,7 @@ pub fn plan(request: &Up, observed: &Observed) -> Result<Plan, NoSuchService> {
         awaited: services::awaited(&spec.services),
     }
     .plan(&mut plan);
+    moved::order(request, observed, &first, &mut plan);
     handover::order(request, observed, &mut plan);
     Ok(plan)
 }

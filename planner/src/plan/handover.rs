@@ -81,7 +81,7 @@ fn follows(plan: &Plan, a: usize, b: usize) -> bool {
 
 /// Numbers the steps anew, so that each follows only lower numbers; otherwise
 /// they keep their order. There are no circles.
-fn sort(plan: &mut Plan) {
+pub(super) fn sort(plan: &mut Plan) {
     let mut left: BTreeSet<usize> = (0..plan.steps.len()).collect();
     let mut order = Vec::new();
     while let Some(next) = left.iter().copied().find(|n| {

@@ -40,6 +40,22 @@ pub struct ObservedContainer {
     pub standby: bool,
     /// It has volumes: disks that one VM alone can hold.
     pub has_disks: bool,
+    /// Its places on networks of the file by key, but for those that it left by
+    /// hand, as far as they are known.
+    pub places: BTreeMap<String, ObservedPlace>,
+    /// Full names of the volumes that it mounts by key, as far as they are known.
+    pub volumes: BTreeMap<String, String>,
+}
+
+/// A container's place on a network.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ObservedPlace {
+    /// Full name of the network.
+    pub network: String,
+    /// Address.
+    pub ipv4: Option<Ipv4Addr>,
+    /// Address.
+    pub ipv6: Option<Ipv6Addr>,
 }
 
 /// The largest limits that a VM can take without a restart. The default is
@@ -102,6 +118,37 @@ pub struct ObservedNetwork {
 }
 
 impl ObservedNetwork {
+    /// The network after an update. What an update chooses itself is as before.
+    pub(super) fn updated(&self, wanted: &NetworkSpec) -> ObservedNetwork {
+        ObservedNetwork {
+            internal: wanted.internal,
+            subnet: wanted.subnet.or(self.subnet).filter(|_| !wanted.no_ipv4),
+            gateway: wanted.gateway.or(self.gateway),
+            subnet6: wanted.subnet6.or(self.subnet6).filter(|_| wanted.ipv6),
+            gateway6: wanted.gateway6.or(self.gateway6),
+            mtu: wanted.mtu,
+        }
+    }
+
+    /// An address of this place is none that a container can have here.
+    pub(super) fn refuses(&self, place: &ObservedPlace) -> bool {
+        let fits = |ip: Ipv4Addr| self.subnet.is_some_and(|net| net.contains(&ip));
+        let fits6 = |ip: Ipv6Addr| self.subnet6.is_some_and(|net| net.contains(&ip));
+        place
+            .ipv4
+            .is_some_and(|ip| !fits(ip) || self.gateway == Some(ip))
+            || place
+                .ipv6
+                .is_some_and(|ip| !fits6(ip) || self.gateway6 == Some(ip))
+    }
+
+    /// It has addresses of a kind that this place, whose addresses are known, has
+    /// none of.
+    pub(super) fn has_more(&self, place: &ObservedPlace) -> bool {
+        let (ipv4, ipv6) = (place.ipv4.is_some(), place.ipv6.is_some());
+        (ipv4 || ipv6) && (self.subnet.is_some() && !ipv4 || self.subnet6.is_some() && !ipv6)
+    }
+
     /// What is not as wanted any more: attribute, old and new value. A
     /// subnet that nobody asked for may be any.
     pub(super) fn differences(&self, wanted: &NetworkSpec) -> Vec<(&'static str, String, String)> {

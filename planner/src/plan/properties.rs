@@ -140,15 +140,18 @@ fn service(n: usize, draft: &Draft, there: &[bool]) -> ServiceSpec {
     spec
 }
 
-fn stack(drafts: &[Draft], internal: bool, volume_names: u8) -> StackSpec {
+fn stack(drafts: &[Draft], internal: bool, names: u8, subnet: Option<u8>) -> StackSpec {
     let there: Vec<bool> = drafts.iter().map(|draft| draft.there).collect();
     let network = |key: &str| NetworkSpec {
-        name: format!("shop_{key}"),
+        name: format!("shop_{key}_{}", if key == "x" { names } else { 0 }),
         internal: internal && key == "y",
+        subnet: subnet
+            .filter(|_| key == "y")
+            .and_then(|n| format!("10.1.{n}.0/24").parse().ok()),
         ..NetworkSpec::default()
     };
     let volume = |n: u8| VolumeSpec {
-        name: format!("shop_v{n}_{volume_names}"),
+        name: format!("shop_v{n}_{names}"),
         ..VolumeSpec::default()
     };
     StackSpec {
@@ -166,9 +169,10 @@ fn stack(drafts: &[Draft], internal: bool, volume_names: u8) -> StackSpec {
 }
 
 fn request() -> impl Strategy<Value = Up> {
-    let flags = (any::<bool>(), 0..2u8, any::<bool>());
-    (vec(draft(), NAMES.len()), flags).prop_map(|(drafts, (internal, volumes, orphans))| Up {
-        spec: stack(&drafts, internal, volumes),
+    let subnet = prop::option::weighted(0.5, 0..2u8);
+    let flags = (any::<bool>(), 0..2u8, subnet, any::<bool>());
+    (vec(draft(), NAMES.len()), flags).prop_map(|(drafts, (internal, names, subnet, orphans))| Up {
+        spec: stack(&drafts, internal, names, subnet),
         remove_orphans: orphans,
         ..Up::default()
     })
@@ -237,6 +241,24 @@ fn reach(request: &Up, observed: &mut Observed, order: u64) {
     let again = plan(request, observed).unwrap();
     let left: Vec<String> = again.steps.iter().map(ToString::to_string).collect();
     assert!(left.is_empty(), "left to do: {left:?}");
+    for found in &observed.containers {
+        stands_on_what_is_wanted(request, found);
+    }
+}
+
+/// Its networks and volumes are those that the keys lead to now.
+fn stands_on_what_is_wanted(request: &Up, found: &ObservedContainer) {
+    let spec = &request.spec;
+    if !spec.services.contains_key(&found.container.service) {
+        return;
+    }
+    let name = &found.container.name;
+    for (key, place) in &found.places {
+        assert_eq!(place.network, spec.networks[key].name, "{name}");
+    }
+    for (key, volume) in &found.volumes {
+        assert_eq!(*volume, spec.volumes[key].name, "{name}");
+    }
 }
 
 proptest! {

@@ -177,3 +177,40 @@ fn updates_in_place_are_not_rolled_out() {
     assert!(plan.steps.iter().all(|step| step.action.verb() == "update"));
     to_the_end(&request, observed);
 }
+
+#[test]
+fn in_a_network_with_other_addresses_all_are_replaced_at_once() {
+    use stack_api::spec::NetworkSpec;
+    let (mut request, _) = changed(Rollout {
+        order: Order::StartFirst,
+        ..Rollout::default()
+    });
+    let network = NetworkSpec {
+        name: "shop_default".to_owned(),
+        ..NetworkSpec::default()
+    };
+    let networks = &mut request.spec.networks;
+    networks.insert("default".to_owned(), network);
+    let web = request.spec.services.get_mut("web").unwrap();
+    web.networks
+        .insert("default".to_owned(), Default::default());
+    let mut observed = Observed::default();
+    let first = plan(&request, &observed).unwrap();
+    carry_out(&request, &first, &mut observed);
+    let network = request.spec.networks.get_mut("default").unwrap();
+    network.subnet = "10.7.0.0/24".parse().ok();
+    let moves = plan(&request, &observed).unwrap();
+    assert!(
+        moves.notes[0].contains("other addresses"),
+        "{:?}",
+        moves.notes
+    );
+    let verbs: Vec<&str> = moves.steps.iter().map(|s| s.action.verb()).collect();
+    assert_eq!(
+        verbs,
+        [
+            "update", "recreate", "recreate", "recreate", "start", "start", "start", "watch"
+        ]
+    );
+    to_the_end(&request, observed);
+}

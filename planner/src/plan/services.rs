@@ -10,6 +10,7 @@ use stack_api::spec::{Condition, ServiceSpec};
 use super::Groundwork;
 use super::class::Class;
 use super::difference;
+use super::moved;
 use super::observed::{Observed, ObservedContainer};
 use super::order::waves;
 use super::rollout::{self, Pace};
@@ -118,7 +119,7 @@ impl Services<'_> {
             .filter(|(_, fate)| matches!(fate, Fate::Replace(_)))
             .filter_map(|(case, _)| case.old)
             .collect();
-        let rollout = match self.request.rollback {
+        let mut rollout = match self.request.rollback {
             false => spec.update.clone(),
             // Who wants no gap on the way there wants none on the way back. A
             // failure leads no further back.
@@ -134,6 +135,18 @@ impl Services<'_> {
                     ..rollout
                 }),
         };
+        if let Some(rollout) = rollout.as_mut()
+            && replaced.iter().any(|old| self.is_left_behind(old))
+        {
+            if replaced.len() > 1 || rollout.order == Order::StartFirst {
+                plan.notes.push(format!(
+                    "{}: its network gets other addresses: all its containers are stopped \
+                     before a successor starts",
+                    spec.name
+                ));
+            }
+            (rollout.parallelism, rollout.order) = (0, Order::StopFirst);
+        }
         match &rollout {
             Some(rollout) if !replaced.is_empty() && !self.request.no_start => {
                 self.roll_out(rollout, &replaced, cases, before, plan);
@@ -299,21 +312,27 @@ impl Services<'_> {
     }
 
     /// As in Compose: what was named, or what that depends on.
-    fn is_forced(&self, spec: &ServiceSpec) -> bool {
-        let named = &self.request.services;
+    fn forced(&self, spec: &ServiceSpec) -> Option<Reason> {
+        let (request, named) = (self.request, &self.request.services);
         if named.is_empty() || named.contains(&spec.name) {
-            self.request.force_recreate
+            let renewed = request.renew_anon_volumes && !request.no_recreate;
+            let forced = request.force_recreate.then_some(Reason::Forced);
+            forced.or(renewed.then_some(Reason::Renewed))
         } else {
-            self.request.always_recreate_deps
+            request.always_recreate_deps.then_some(Reason::Forced)
         }
+    }
+
+    fn is_left_behind(&self, old: &ObservedContainer) -> bool {
+        moved::is_left_behind(self.request, self.observed, self.first, old)
     }
 
     fn fate(&self, spec: &ServiceSpec, old: Option<&ObservedContainer>) -> Fate {
         let Some(old) = old else {
             return Fate::Create;
         };
-        if self.is_forced(spec) {
-            return Fate::Replace(Reason::Forced);
+        if let Some(reason) = self.forced(spec) {
+            return Fate::Replace(reason);
         }
         let changes = difference::changes(&old.spec, spec, &old.room);
         let changed = !changes.is_empty() || old.container.config_hash != spec.config_hash;
@@ -346,11 +365,42 @@ impl Services<'_> {
             let network = network.clone();
             return Some(Reason::NetworkChanged { network });
         }
+        if let Some(network) = self.other_network(spec, old) {
+            return Some(Reason::NetworkChanged { network });
+        }
+        // The name may lead to one that was there before.
+        let other = |key: &String| {
+            let wanted = self
+                .request
+                .spec
+                .volumes
+                .get(key)
+                .map(|wanted| &wanted.name);
+            let known = old.volumes.get(key);
+            known.is_some_and(|known| wanted.is_some_and(|wanted| wanted != known))
+        };
         let mut volumes = spec.volume_keys();
-        let volume = volumes.find(|key| first.volumes.contains_key(*key))?;
+        let volume = volumes.find(|key| first.volumes.contains_key(*key) || other(key))?;
         Some(Reason::VolumeChanged {
             volume: volume.clone(),
         })
+    }
+
+    /// The key of a network that it is on, and that is not the one of the file; or
+    /// that has changed when it was not its turn.
+    fn other_network(&self, spec: &ServiceSpec, old: &ObservedContainer) -> Option<String> {
+        let mut places = old.places.iter();
+        let other = places.find(|(key, place)| {
+            let known = self.observed.networks.get(&place.network);
+            let wanted = self.request.spec.networks.get(*key);
+            let wanted = wanted.filter(|_| spec.networks.contains_key(*key));
+            // One that it is to leave has to be another one in no other way.
+            known.is_some_and(|known| known.refuses(place))
+                || wanted.is_some_and(|wanted| {
+                    wanted.name != place.network || known.is_some_and(|n| n.has_more(place))
+                })
+        });
+        other.map(|(key, _)| key.clone())
     }
 
     fn container(&self, case: &Case<'_>, fate: Fate, before: &mut Before, plan: &mut Plan) {

@@ -224,6 +224,8 @@ pub enum Reason {
     },
     /// It was asked for.
     Forced,
+    /// Fresh volumes without a name were asked for.
+    Renewed,
     /// It does not run.
     NotRunning {
         /// Its state.
@@ -358,6 +360,7 @@ impl fmt::Display for Reason {
             }
             Reason::NetworkChanged { network } => write!(f, "network {network} changes"),
             Reason::Forced => f.write_str("--force-recreate"),
+            Reason::Renewed => f.write_str("--renew-anon-volumes"),
             Reason::NotRunning { state } => write!(f, "it is {state}"),
             Reason::DependencyRestarts { service } => write!(f, "{service} is started anew"),
             Reason::ScaledDown => f.write_str("fewer are wanted"),

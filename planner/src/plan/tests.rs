@@ -490,3 +490,80 @@ fn another_volume_is_another_disk() {
         "recreate container shop-db-1: volume data is another one"
     );
 }
+
+#[test]
+fn a_key_may_lead_to_something_else_that_is_there() {
+    let (mut request, mut observed) = running();
+    let default = request.spec.networks.get_mut("default").unwrap();
+    default.name = "proxy".to_owned();
+    default.external = true;
+    // Not one of the stack's: nobody here knows it but by its name.
+    let joins = plan(&request, &observed).unwrap();
+    assert_eq!(
+        texts(&joins)[0],
+        "recreate container shop-db-1: network default changes"
+    );
+    // One that was taken off it by hand stays off, and an older record says nothing.
+    for old in &mut observed.containers {
+        old.places.clear();
+    }
+    assert!(plan(&request, &observed).unwrap().is_empty());
+}
+
+#[test]
+fn everybody_goes_before_a_network_has_other_addresses() {
+    let (mut request, mut observed) = running();
+    let default = request.spec.networks.get_mut("default").unwrap();
+    default.subnet = "10.7.0.0/24".parse().ok();
+    let moves = plan(&request, &observed).unwrap();
+    let starts = moves.steps.iter().filter(|s| s.action.verb() == "start");
+    for start in starts {
+        for name in ["shop-db-1", "shop-app-1", "shop-web-1"] {
+            let ended = moves.steps.iter().position(|step| {
+                step.action.verb() == "recreate" && step.action.subject().1 == name
+            });
+            let follows = start.after.contains(&ended.unwrap());
+            assert!(follows, "{start} does not follow the end of {name}");
+        }
+    }
+    // For one alone: the others are told by the next plan.
+    let one = Up {
+        services: vec!["web".to_owned()],
+        no_deps: true,
+        no_start: true,
+        ..request.clone()
+    };
+    let first = plan(&one, &observed).unwrap();
+    carry_out(&one, &first, &mut observed);
+    let second = plan(&request, &observed).unwrap();
+    let again: Vec<String> = texts(&second)
+        .into_iter()
+        .filter(|step| step.starts_with("recreate"))
+        .collect();
+    assert_eq!(
+        again,
+        [
+            "recreate container shop-db-1: network default changes",
+            "recreate container shop-app-1: network default changes",
+        ]
+    );
+    carry_out(&request, &second, &mut observed);
+    assert!(plan(&request, &observed).unwrap().is_empty());
+}
+
+#[test]
+fn fresh_volumes_are_for_new_containers() {
+    let (mut request, observed) = running();
+    request.renew_anon_volumes = true;
+    request.services = vec!["web".to_owned()];
+    let renewed = plan(&request, &observed).unwrap();
+    assert_eq!(
+        texts(&renewed),
+        [
+            "recreate container shop-web-1: --renew-anon-volumes",
+            "start container shop-web-1: --renew-anon-volumes",
+        ]
+    );
+    request.no_recreate = true;
+    assert!(plan(&request, &observed).unwrap().is_empty());
+}

@@ -27,6 +27,9 @@ pub(super) fn carry_out_one(request: &Up, step: &Step, observed: &mut Observed) 
             .all(|c| holds(&c.container, needed.condition));
         assert!(reached, "{step} did not wait for {needed:?}");
     }
+    if let Action::Start { .. } | Action::Update { .. } | Action::Switch { .. } = step.action {
+        nobody_is_left_behind(request, step, observed);
+    }
     match &step.action {
         Action::Pull { image } | Action::Build { image, .. } => {
             let id = format!("id of {image}");
@@ -34,17 +37,22 @@ pub(super) fn carry_out_one(request: &Up, step: &Step, observed: &mut Observed) 
         }
         Action::CreateNetwork { network, name } | Action::UpdateNetwork { network, name } => {
             let wanted = &request.spec.networks[network];
-            let any = ("10.0.0.0/24".parse(), "fd00::/64".parse());
-            let (subnet, subnet6) = (wanted.subnet.or(any.0.ok()), wanted.subnet6.or(any.1.ok()));
-            let made = ObservedNetwork {
-                internal: wanted.internal,
-                subnet: subnet.filter(|_| !wanted.no_ipv4),
-                gateway: wanted.gateway,
-                subnet6: subnet6.filter(|_| wanted.ipv6),
-                gateway6: wanted.gateway6,
-                mtu: wanted.mtu,
+            let any = ObservedNetwork {
+                subnet: "10.0.0.0/24".parse().ok(),
+                subnet6: "fd00::/64".parse().ok(),
+                ..ObservedNetwork::default()
             };
-            observed.networks.insert(name.clone(), made);
+            let known = observed.networks.remove(name).unwrap_or_default();
+            let subnet = known.subnet.or(any.subnet);
+            let subnet6 = known.subnet6.or(any.subnet6);
+            let known = ObservedNetwork {
+                subnet,
+                subnet6,
+                ..known
+            };
+            observed
+                .networks
+                .insert(name.clone(), known.updated(wanted));
         }
         Action::CreateVolume { name, .. } => {
             observed.volumes.insert(name.clone());
@@ -75,6 +83,20 @@ pub(super) fn carry_out_one(request: &Up, step: &Step, observed: &mut Observed) 
                 .find(|c| c.container.id == *id);
             let container = found.expect("the container to update is there");
             container.spec = request.spec.services[service].clone();
+            let keys = &container.spec.networks;
+            container.places.retain(|key, _| keys.contains_key(key));
+            for key in keys.keys() {
+                let name = request.spec.networks[key].name.clone();
+                let network = &observed.networks[&name];
+                container
+                    .places
+                    .entry(key.clone())
+                    .or_insert(ObservedPlace {
+                        ipv4: network.subnet.and_then(|net| net.hosts().nth(1)),
+                        ipv6: network.subnet6.and_then(|net| net.hosts().nth(1)),
+                        network: name,
+                    });
+            }
             container
                 .container
                 .config_hash
@@ -104,6 +126,21 @@ pub(super) fn carry_out_one(request: &Up, step: &Step, observed: &mut Observed) 
         Action::Start { name, .. } => state(observed, name, State::Running),
         Action::Stop { name, .. } => state(observed, name, State::Exited),
         Action::Remove { id, .. } => observed.containers.retain(|c| c.container.id != *id),
+    }
+}
+
+/// The network daemon would refuse the whole stack. Where an orphan is, the plan is
+/// not carried out.
+fn nobody_is_left_behind(request: &Up, step: &Step, observed: &Observed) {
+    let known = |c: &&ObservedContainer| {
+        let services = &request.spec.services;
+        up(&c.container) && services.contains_key(&c.container.service)
+    };
+    let running = observed.containers.iter().filter(known);
+    for (found, place) in running.flat_map(|c| c.places.values().map(move |place| (c, place))) {
+        let network = &observed.networks[&place.network];
+        let name = &found.container.name;
+        assert!(!network.refuses(place), "{step}: {name} is left behind");
     }
 }
 
@@ -140,6 +177,20 @@ fn create(
         let volume = &request.spec.volumes[key].name;
         assert!(observed.volumes.contains(volume), "no {volume}");
     }
+    let places = spec.networks.keys().map(|key| {
+        let name = request.spec.networks[key].name.clone();
+        let network = &observed.networks[&name];
+        let place = ObservedPlace {
+            ipv4: network.subnet.and_then(|net| net.hosts().nth(1)),
+            ipv6: network.subnet6.and_then(|net| net.hosts().nth(1)),
+            network: name,
+        };
+        (key.clone(), place)
+    });
+    let places = places.collect();
+    let volumes = spec.volume_keys();
+    let volumes = volumes.map(|key| (key.clone(), request.spec.volumes[key].name.clone()));
+    let volumes = volumes.collect();
     let has_disks = spec.mounts.iter().any(|mount| {
         matches!(
             mount.source,
@@ -163,6 +214,8 @@ fn create(
         spec,
         standby,
         has_disks,
+        places,
+        volumes,
         ..ObservedContainer::default()
     });
 }

@@ -96,6 +96,17 @@ impl Network {
         })
     }
 
+    /// An address of this place that no container can have here.
+    pub fn lacks(&self, nic: &Nic) -> Option<IpAddr> {
+        let fits = |ip: &Ipv4Addr| self.subnet.is_some_and(|net| net.contains(ip));
+        let fits6 = |ip: &Ipv6Addr| self.subnet6.is_some_and(|net| net.contains(ip));
+        let ipv4 = nic.ipv4.filter(|ip| !fits(ip) || self.gateway == Some(*ip));
+        let ipv6 = nic
+            .ipv6
+            .filter(|ip| !fits6(ip) || self.gateway6 == Some(*ip));
+        ipv4.map(IpAddr::from).or(ipv6.map(IpAddr::from))
+    }
+
     /// Its router and name server, the IPv4 address first.
     pub fn router(&self) -> Option<IpAddr> {
         let ipv4 = self.gateway.map(IpAddr::from);

@@ -205,6 +205,27 @@ fn mounted(stack: &StackSpec, spec: &ServiceSpec, blueprint: &Blueprint) -> Vec<
     named.chain(nameless).collect()
 }
 
+/// Full names of the volumes that a container was made with, by key: they are in
+/// what [`mounted`] has told, which older daemons did not.
+pub(super) fn volumes_of(record: &Record) -> BTreeMap<String, String> {
+    let nameless = |source: &&MountSource| {
+        matches!(source, MountSource::Anonymous | MountSource::Tmpfs { .. })
+    };
+    let sources = record.spec.mounts.iter().map(|mount| &mount.source);
+    let named: Vec<&MountSource> = sources.filter(|source| !nameless(source)).collect();
+    let told = &record.container.mounts;
+    if told.len() != named.len() + record.blueprint.anonymous.len() {
+        return BTreeMap::new();
+    }
+    let pairs = named.into_iter().zip(told);
+    pairs
+        .filter_map(|(source, name)| match source {
+            MountSource::Volume { volume, .. } => Some((volume.clone(), name.clone())),
+            _ => None,
+        })
+        .collect()
+}
+
 fn mounts(
     daemon: &Daemon,
     progress: &Progress,

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use stack_api::event::ApiError;
 use stack_api::request::Up;
@@ -146,15 +147,18 @@ async fn one(
         }
     }
     let mut stop = failed.subscribe();
-    for needed in &step.wait_for {
-        tokio::select! {
-            // It is not this step's service that failed.
-            result = context.limit.within(condition(context, step, needed)) => result.map_err(|error| Broken {
-                error,
-                service: Some(needed.service.clone()),
-            })?,
-            _ = stop.wait_for(|failed| *failed) => return Ok(false),
-        }
+    // Side by side: the first that fails is told, however long others take.
+    let conditions = try_join_all(step.wait_for.iter().map(|needed| async {
+        let reached = context.limit.within(condition(context, step, needed)).await;
+        // It is not this step's service that failed.
+        reached.map_err(|error| Broken {
+            error,
+            service: Some(needed.service.clone()),
+        })
+    }));
+    tokio::select! {
+        reached = conditions => reached.map(drop)?,
+        _ = stop.wait_for(|failed| *failed) => return Ok(false),
     }
     if *stop.borrow() {
         return Ok(false);
@@ -223,15 +227,17 @@ fn settle(
 
 async fn condition(context: &Context, step: &Step, needed: &WaitFor) -> Outcome {
     let project = &context.request.spec.name;
-    for handle in context.daemon.handles(Some(project)) {
+    let mut handles = context.daemon.handles(Some(project));
+    handles.retain(|handle| {
         let name = handle.container().name;
-        if !needed.containers.contains(&name) || handle.record().standby {
-            continue;
-        }
+        needed.containers.contains(&name) && !handle.record().standby
+    });
+    let all = handles.iter().map(|handle| async move {
+        let name = handle.container().name;
         if needed.condition == Condition::ServiceHealthy {
             context.progress.step("container", &name, "waiting");
         }
-        match wait::reached(&handle, needed.condition).await {
+        match wait::reached(handle, needed.condition).await {
             Ok(()) => match needed.condition {
                 Condition::ServiceHealthy => context.progress.finish("container", &name, "healthy"),
                 Condition::ServiceCompletedSuccessfully => {
@@ -248,8 +254,9 @@ async fn condition(context: &Context, step: &Step, needed: &WaitFor) -> Outcome 
                 .progress
                 .warn(format!("optional dependency: {error}")),
         }
-    }
-    Ok(())
+        Ok(())
+    });
+    try_join_all(all).await.map(drop)
 }
 
 impl Context {
@@ -295,20 +302,7 @@ impl Context {
                 number,
                 name,
                 id,
-            } => {
-                let old = self.find(id)?;
-                self.progress.step("container", name, "recreating");
-                let mut inherited = create::Inherited::from(&old.record());
-                let renew = self.request.renew_anon_volumes;
-                if renew {
-                    inherited.anonymous.clear();
-                }
-                // Should the new container not come about, the next one of
-                // this name gets them.
-                self.daemon.bequeath(inherited.anonymous.iter(), name)?;
-                down::remove(&self.daemon, &self.progress, &old, self.grace(), renew).await?;
-                self.create(service, *number, name, Some(&inherited), false)
-            }
+            } => self.recreate(service, *number, name, id).await,
             Action::Start { service, name, .. } => self.start(service, name).await,
             Action::Stop { name, .. } => {
                 down::stop(&self.progress, &self.find(name)?, self.grace()).await;
@@ -339,6 +333,37 @@ impl Context {
             .into_iter()
             .find(|handle| handle.id == what || handle.container().name == what)
             .ok_or_else(|| ApiError::new("gone", format!("container {what} was removed meanwhile")))
+    }
+
+    async fn recreate(&self, service: &str, number: u32, name: &str, id: &str) -> Outcome {
+        let old = self.find(id)?;
+        self.progress.step("container", name, "recreating");
+        let mut inherited = create::Inherited::from(&old.record());
+        let mut given_up = BTreeMap::new();
+        if self.request.renew_anon_volumes {
+            given_up = std::mem::take(&mut inherited.anonymous);
+        }
+        // Should the new container not come about, the next one of this name
+        // gets them.
+        self.daemon.bequeath(inherited.anonymous.iter(), name)?;
+        down::remove(&self.daemon, &self.progress, &old, self.grace(), false).await?;
+        let created = self.create(service, number, name, Some(&inherited), false);
+        if created.is_err() {
+            self.daemon.bequeath(given_up.iter(), name)?;
+            return created;
+        }
+        for volume in given_up.values() {
+            match self.daemon.remove_unused_volume(volume).await {
+                Ok(users) if users.is_empty() => {}
+                Ok(users) => {
+                    let users = users.join(", ");
+                    let message = format!("volume {volume} stays: it is used by {users}");
+                    self.progress.warn(message);
+                }
+                Err(error) => self.progress.warn(error.to_string()),
+            }
+        }
+        Ok(())
     }
 
     fn create(

@@ -28,6 +28,7 @@ mod turn;
 mod up;
 mod update;
 mod wait;
+mod worked;
 
 pub use action::act;
 pub use build::{BUILDER, Builder, build, prune_builder, settle_builder};

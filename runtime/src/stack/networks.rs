@@ -2,14 +2,16 @@
 
 mod pools;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use stack_api::event::ApiError;
 use stack_api::network::{Member, NetworkInfo};
 use stack_api::spec::{NetworkSpec, StackSpec};
+use stack_planner::plan::{Action, Plan};
 
 use super::Outcome;
-use crate::container::MTU;
+use crate::container::{Handle, MTU};
 use crate::daemon::Daemon;
 use crate::ledger::Table;
 use crate::network::{Network, Nic};
@@ -98,6 +100,59 @@ pub(super) fn check_external(daemon: &Daemon, spec: &StackSpec) -> Outcome {
                 format!("network {name} is external, and there is none of that name"),
             )
             .help(format!("make it with `stack network create {name}`")));
+        }
+    }
+    Ok(())
+}
+
+/// Nobody who stays runs at an address that a network of the stack loses, or has
+/// lost: the network daemon would take nothing of the stack any more.
+///
+/// # Errors
+/// Somebody does.
+pub(super) fn check_addresses(daemon: &Daemon, spec: &StackSpec, plan: &Plan) -> Outcome {
+    let (mut goes, mut updated, mut announces) = (BTreeSet::new(), BTreeMap::new(), false);
+    for step in &plan.steps {
+        match &step.action {
+            Action::Recreate { id, .. } | Action::Remove { id, .. } => {
+                goes.insert(id);
+            }
+            Action::UpdateNetwork { network, name } => {
+                updated.insert(name, &spec.networks[network]);
+            }
+            Action::Start { .. } | Action::Update { .. } | Action::Switch { .. } => {
+                announces = true;
+            }
+            _ => {}
+        }
+    }
+    if updated.is_empty() && !announces {
+        return Ok(());
+    }
+    let existing = daemon.all_networks()?;
+    for mut network in daemon.networks(&spec.name)? {
+        if let Some(wanted) = updated.get(&network.name) {
+            (network.subnet, network.gateway) = pools::ipv4(wanted, &network, &existing)?;
+            (network.subnet6, network.gateway6) = pools::ipv6(daemon, wanted, &network)?;
+        }
+        let stays = |handle: &&Arc<Handle>| {
+            handle.container().state.is_live() && !goes.contains(&handle.id)
+        };
+        for handle in daemon.handles(None).iter().filter(stays) {
+            let on = |nic: &&Nic| nic.network == network.name && !nic.unplugged;
+            let record = handle.record();
+            let mut nics = record.nics.iter().filter(on);
+            if let Some(address) = nics.find_map(|nic| network.lacks(nic)) {
+                let (container, name) = (&record.container.name, &network.name);
+                let message = format!(
+                    "{container} runs at {address}, which is no address for it on network {name} \
+                     as that is wanted"
+                );
+                return Err(ApiError::new("subnet_in_use", message).help(
+                    "`stack up` without names of services makes all containers anew; those of \
+                     others stop, or leave the network with `stack network disconnect`",
+                ));
+            }
         }
     }
     Ok(())

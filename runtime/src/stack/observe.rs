@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use stack_api::container::{Container, State};
 use stack_api::event::ApiError;
 use stack_api::spec::StackSpec;
-use stack_planner::plan::{Observed, ObservedContainer, ObservedNetwork};
+use stack_planner::plan::{Observed, ObservedContainer, ObservedNetwork, ObservedPlace};
 
-use super::images;
-use crate::container;
+use super::{create, images};
+use crate::container::{self, Record};
 use crate::daemon::Daemon;
 
 /// Looks.
@@ -23,6 +23,8 @@ pub(super) fn observe(daemon: &Daemon, spec: &StackSpec) -> Result<Observed, Api
                 room: container::room(&record),
                 standby: record.standby,
                 has_disks: disks.iter().any(|disk| disk.serial.starts_with("vol")),
+                places: places(&record),
+                volumes: create::volumes_of(&record),
                 container: record.container,
                 spec: record.spec,
             }
@@ -73,4 +75,20 @@ pub(super) fn observe(daemon: &Daemon, spec: &StackSpec) -> Result<Observed, Api
         images: known,
         asked_s,
     })
+}
+
+/// Its places on networks of the file. Those of older daemons have no keys.
+fn places(record: &Record) -> BTreeMap<String, ObservedPlace> {
+    let plugged = record.nics.iter().filter(|nic| !nic.unplugged);
+    let of_file = plugged.filter_map(|nic| Some((nic.key.clone()?, nic)));
+    of_file
+        .map(|(key, nic)| {
+            let place = ObservedPlace {
+                network: nic.network.clone(),
+                ipv4: nic.ipv4,
+                ipv6: nic.ipv6,
+            };
+            (key, place)
+        })
+        .collect()
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use futures_util::future::try_join_all;
 use stack_api::event::ApiError;
 use stack_api::run::Run;
 use stack_api::spec::{ServiceSpec, StackSpec};
@@ -88,26 +89,31 @@ pub async fn run(daemon: Arc<Daemon>, request: Run, progress: Progress) -> Outco
     Ok(())
 }
 
-/// Waits until what the service depends on is as far as it must be.
+/// Waits until what the service depends on is as far as it must be. The first that
+/// cannot be is told at once.
 pub(super) async fn dependencies(
     handles: impl IntoIterator<Item = &Arc<Handle>>,
     service: &ServiceSpec,
     progress: &Progress,
 ) -> Outcome {
-    let handles: Vec<&Arc<Handle>> = handles.into_iter().collect();
-    for (name, dependency) in &service.depends_on {
-        for handle in handles.iter().filter(|h| h.container().service == *name) {
-            match wait::reached(handle, dependency.condition).await {
-                Err(error) if dependency.required => {
-                    let message = format!("its dependency {error}");
-                    return Err(ApiError { message, ..error });
-                }
-                Err(error) => progress.warn(format!("optional dependency: {error}")),
-                Ok(()) => {}
+    let needed = handles.into_iter().filter_map(|handle| {
+        let dependency = service.depends_on.get(&handle.container().service)?;
+        Some((handle, dependency))
+    });
+    let all = needed.map(|(handle, dependency)| async move {
+        match wait::reached(handle, dependency.condition).await {
+            Err(error) if dependency.required => {
+                let message = format!("its dependency {error}");
+                Err(ApiError { message, ..error })
             }
+            Err(error) => {
+                progress.warn(format!("optional dependency: {error}"));
+                Ok(())
+            }
+            Ok(()) => Ok(()),
         }
-    }
-    Ok(())
+    });
+    try_join_all(all).await.map(drop)
 }
 
 /// Removes a container that has ended, once nobody reads its output any more.

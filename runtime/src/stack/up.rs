@@ -17,7 +17,7 @@ use super::execute::{self, Context};
 use super::images::{self, PullOrder, Wanted};
 use super::limit::{self, Limit};
 use super::observe::observe;
-use super::{Outcome, build, history, networks, resources, rollback, rollout, turn, wait};
+use super::{Outcome, build, history, networks, resources, rollback, rollout, turn, wait, worked};
 use crate::daemon::Daemon;
 use crate::ledger::Table;
 use crate::progress::Progress;
@@ -47,17 +47,31 @@ pub fn plan(daemon: &Daemon, request: &Up) -> Result<Plan, ApiError> {
 
 /// The plan for an order.
 pub(super) fn plan_order(daemon: &Daemon, order: &Order) -> Result<Plan, ApiError> {
-    one_name_for_one(&order.request)?;
+    can_be_scaled(&order.request)?;
     let mut observed = observe(daemon, &order.request.spec)?;
     observed.images.extend(order.images.clone());
     plan::plan(&order.request, &observed).map_err(|error| {
-        let known = error.known.join(", ");
-        ApiError::new("no_such_service", error.to_string()).help(format!("there are: {known}"))
+        let known: Vec<&str> = error.known.iter().map(String::as_str).collect();
+        no_such_service(&error.name, &known)
     })
 }
 
+fn no_such_service(name: &str, known: &[&str]) -> ApiError {
+    let error = ApiError::new("no_such_service", format!("no such service: {name}"));
+    error.help(format!("there are: {}", known.join(", ")))
+}
+
 /// The file is checked by the planner; how many are asked for is not in it.
-fn one_name_for_one(request: &Up) -> Outcome {
+fn can_be_scaled(request: &Up) -> Outcome {
+    let services = &request.spec.services;
+    if let Some(unknown) = request
+        .scale
+        .keys()
+        .find(|name| !services.contains_key(*name))
+    {
+        let known: Vec<&str> = services.keys().map(String::as_str).collect();
+        return Err(no_such_service(unknown, &known));
+    }
     for (name, service) in &request.spec.services {
         let count = request.scale.get(name).copied();
         let count = count.unwrap_or(service.replicas);
@@ -115,11 +129,13 @@ async fn remove_orphans(
 /// Brings an order about, with the stack's lock. `by` is for the history.
 pub(super) async fn carry_out(
     daemon: Arc<Daemon>,
-    order: Order,
+    mut order: Order,
     by: &str,
     progress: Progress,
     turn: OwnedMutexGuard<()>,
 ) -> Outcome {
+    // How many share a volume decides what it is.
+    order.request.spec = history::scaled(&order.request);
     let project = order.request.spec.name.clone();
     // What there was, for the way back: what worked, not what was tried.
     let last: Option<Definition> = daemon.ledger.get(Table::Worked, &project)?;
@@ -141,6 +157,7 @@ pub(super) async fn carry_out(
     // What is refused is refused before anything is stopped.
     let mut plan = plan_order(&daemon, &order)?;
     resources::check_ports(&daemon, spec, &plan)?;
+    networks::check_addresses(&daemon, spec, &plan)?;
     let selected: BTreeSet<String> = {
         let request = &order.request;
         plan::select(&spec.services, &request.services, !request.no_deps).unwrap_or_default()
@@ -173,7 +190,6 @@ pub(super) async fn carry_out(
     };
     tokio::try_join!(async { pulled.await.map(drop) }, made)?;
     let is_pull = |step: &Step| matches!(step.action, Action::Pull { .. } | Action::Build { .. });
-    let mut order = order;
     if plan.steps.iter().any(is_pull) {
         // It may have brought another image: only now is the plan final.
         order.request.pull = Some(PullPolicy::Missing);
@@ -182,9 +198,7 @@ pub(super) async fn carry_out(
     }
     let Order { request, images } = order;
     resources::check(&daemon, &request, &plan, &progress)?;
-    daemon
-        .ledger
-        .put_stack(&project, &history::scaled(&request))?;
+    daemon.ledger.put_stack(&project, &request.spec)?;
     if !plan.orphans.is_empty() && !request.ignore_orphans {
         progress.warn(format!(
             "found orphan containers ({}) for this project: if you removed or renamed these \
@@ -236,14 +250,16 @@ pub(super) async fn carry_out(
             None => broken.error,
         });
     }
-    let worked = Definition {
-        spec: history::scaled(&context.request),
-        images: running_images(&context.daemon, &project),
-        ..Definition::default()
-    };
-    if last.as_ref() != Some(&worked) {
-        let ledger = &context.daemon.ledger;
-        ledger.put(Table::Worked, &project, &project, &worked)?;
+    if !context.request.no_start {
+        let worked = Definition {
+            spec: worked::definition(&context, before.as_ref())?,
+            images: running_images(&context.daemon, &project),
+            ..Definition::default()
+        };
+        if last.as_ref() != Some(&worked) {
+            let ledger = &context.daemon.ledger;
+            ledger.put(Table::Worked, &project, &project, &worked)?;
+        }
     }
     if context.request.wait {
         wait_all(&context, &selected).await.map_err(late)?;

@@ -72,7 +72,8 @@ fn called_off(container: &Container) -> ApiError {
 fn judge(handle: &Handle, record: &Record, condition: Condition) -> Option<Result<(), ApiError>> {
     let container = &record.container;
     let name = &container.name;
-    let over = !container.state.is_live() && container.state != State::Created;
+    // One that was asked to start while its last run ended begins in a moment.
+    let over = !container.state.is_live() && container.state != State::Created && !record.wanted;
     let failed = |what: String| Some(Err(failure(container, &what)));
     let unhealthy = || match &*handle.probe.borrow() {
         Some(probe) => format!(
@@ -96,7 +97,7 @@ fn judge(handle: &Handle, record: &Record, condition: Condition) -> Option<Resul
         Condition::ServiceStarted if container.state == State::Running => Some(Ok(())),
         // It was quick: it has run, which is all that was asked for.
         Condition::ServiceStarted
-            if container.state == State::Exited && container.error.is_none() =>
+            if over && container.state == State::Exited && container.error.is_none() =>
         {
             Some(Ok(()))
         }

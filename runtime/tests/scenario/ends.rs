@@ -205,3 +205,20 @@ async fn what_the_ledger_could_not_take_is_told_later() {
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert!(world.started().is_empty());
 }
+
+/// The end of the last run is not that of the one that was asked for meanwhile.
+#[tokio::test]
+async fn a_start_during_an_end_is_waited_for() {
+    let world = World::new().await;
+    let mut slow = service("slow", &["stubborn"], &[]);
+    slow.stop_grace_period_ms = Some(500);
+    let shop = world.stack(vec![slow]);
+    world.up(&shop).await.unwrap();
+    let handle = world.daemon.handles(Some("shop")).remove(0);
+    for _ in 0..5 {
+        handle.stop(None);
+        world.until("slow", |c| c.state == State::Stopping).await;
+        soon(stack_runtime::stack::started(&handle)).await.unwrap();
+        assert_eq!(world.container("slow").state, State::Running);
+    }
+}

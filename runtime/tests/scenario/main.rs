@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
 mod act;
+mod anew;
 mod api;
 mod ends;
 mod hooks;

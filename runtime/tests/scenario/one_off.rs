@@ -187,3 +187,24 @@ async fn another_stack_stops_whoever_has_the_volume_only_for_the_copy() {
     assert_eq!(has(&world, "other-copy-1"), Files);
     assert!(named(&world, "shop-web-1").record().wanted);
 }
+
+/// As many as are asked for share the volume, whatever the file says.
+#[tokio::test]
+async fn what_is_scaled_shares_its_volume() {
+    let world = World::new().await;
+    let shop = shop(&world);
+    let scaled = async |count| {
+        let request = stack_api::request::Up {
+            spec: shop.clone(),
+            scale: [("web".to_owned(), count)].into(),
+            ..Default::default()
+        };
+        let (progress, _events) = Progress::new();
+        stack::up(Arc::clone(&world.daemon), request, progress).await
+    };
+    scaled(1).await.unwrap();
+    assert_eq!(has(&world, "shop-web-1"), Disk);
+    scaled(2).await.unwrap();
+    assert_eq!(has(&world, "shop-web-1"), Files);
+    assert_eq!(has(&world, "shop-web-2"), Files);
+}

@@ -298,3 +298,35 @@ async fn a_nameless_volume_waits_for_its_next_container() {
     let owner = &world.daemon.volumes().unwrap()[0].anonymous_of;
     assert_eq!(owner.as_deref(), Some(world.containers()[0].id.as_str()));
 }
+
+/// An `up` of some services says nothing about the others.
+#[tokio::test]
+async fn the_way_back_leads_to_what_ran() {
+    let world = World::new().await;
+    let rollout = Rollout {
+        failure_action: FailureAction::Rollback,
+        ..Rollout::default()
+    };
+    let mut shop = three(&world, rollout);
+    shop.services
+        .insert("api".to_owned(), service("api", &["serve"], &[]));
+    world.up(&shop).await.unwrap();
+    command(&mut shop, "api", &["serve", "two"]);
+    command(&mut shop, "web", &["serve", "two"]);
+    let (progress, _events) = stack_runtime::progress::Progress::new();
+    let request = stack_api::request::Up {
+        spec: shop.clone(),
+        services: vec!["web".to_owned()],
+        ..Default::default()
+    };
+    let daemon = std::sync::Arc::clone(&world.daemon);
+    stack_runtime::stack::up(daemon, request, progress)
+        .await
+        .unwrap();
+    let good = hashes(&world);
+    assert_eq!(good[..2], ["shop-api-1 first", "shop-web-1 serve two"]);
+    command(&mut shop, "web", &["missing"]);
+    let error = world.up(&shop).await.unwrap_err();
+    assert!(error.message.contains("rolled back"), "{error}");
+    assert_eq!(hashes(&world), good);
+}
