@@ -209,7 +209,10 @@ fn mounted(stack: &StackSpec, spec: &ServiceSpec, blueprint: &Blueprint) -> Vec<
 /// what [`mounted`] has told, which older daemons did not.
 pub(super) fn volumes_of(record: &Record) -> BTreeMap<String, String> {
     let nameless = |source: &&MountSource| {
-        matches!(source, MountSource::Anonymous | MountSource::Tmpfs { .. })
+        matches!(
+            source,
+            MountSource::Anonymous { .. } | MountSource::Tmpfs { .. }
+        )
     };
     let sources = record.spec.mounts.iter().map(|mount| &mount.source);
     let named: Vec<&MountSource> = sources.filter(|source| !nameless(source)).collect();

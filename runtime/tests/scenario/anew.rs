@@ -129,7 +129,7 @@ async fn nobody_is_left_at_addresses_that_a_network_has_no_more() {
 #[tokio::test]
 async fn fresh_volumes_are_made_on_demand_and_old_ones_kept_until_then() {
     let world = World::new().await;
-    let mut shop = mounting(&world, MountSource::Anonymous);
+    let mut shop = mounting(&world, MountSource::Anonymous { nocopy: false });
     world.up(&shop).await.unwrap();
     let first = volumes(&world);
     let renewed = |spec: &StackSpec| Up {
