@@ -22,27 +22,41 @@ const PARTS: [&str; 12] = [
     "SIGNATURE",
 ];
 /// Words that have such a part and are nobody's secret.
-const HARMLESS: [&str; 13] = [
+const HARMLESS: [&str; 20] = [
     "AUTHOR",
+    "AUTHORITIES",
+    "AUTHORITY",
     "AUTHORS",
     "BYPASS",
+    "CERTBOT",
+    "CERTRESOLVER",
     "COMPASS",
+    "HOTKEY",
+    "HOTKEYS",
     "KEYBOARD",
     "KEYCLOAK",
     "KEYSPACE",
     "KEYWORD",
     "KEYWORDS",
     "MONKEY",
+    "PASSTHROUGH",
     "PASSENGER",
     "PASSIVE",
     "TURNKEY",
 ];
+
+/// Last words of names of places, which are no secrets: `DB_PASSWORD_FILE`.
+const PLACES: [&str; 3] = ["DIR", "FILE", "PATH"];
 
 /// The name of a variable whose value is nobody's business.
 pub fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
     // Directories, as shells have them.
     if matches!(name.as_str(), "PWD" | "OLDPWD") {
+        return false;
+    }
+    let last = name.rsplit(|c: char| !c.is_ascii_alphanumeric()).next();
+    if last.is_some_and(|word| PLACES.contains(&word)) {
         return false;
     }
     let has_part = |word: &str| PARTS.iter().any(|part| word.contains(part));

@@ -129,7 +129,7 @@ impl Going<'_> {
                 continue;
             }
             let name = &volume.name;
-            match daemon.remove_unused_volume(name).await {
+            match daemon.remove_unused_volume(name, None).await {
                 Ok(users) if users.is_empty() => progress.finish("volume", name, "removed"),
                 Ok(users) => {
                     let users = users.join(", ");

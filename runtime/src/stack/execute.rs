@@ -352,8 +352,9 @@ impl Context {
             self.daemon.bequeath(given_up.iter(), name)?;
             return created;
         }
+        let own = Some(self.request.spec.name.as_str());
         for volume in given_up.values() {
-            match self.daemon.remove_unused_volume(volume).await {
+            match self.daemon.remove_unused_volume(volume, own).await {
                 Ok(users) if users.is_empty() => {}
                 Ok(users) => {
                     let users = users.join(", ");

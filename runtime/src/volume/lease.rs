@@ -16,9 +16,13 @@ use crate::daemon::Daemon;
 pub struct Leases(Mutex<BTreeMap<String, Vec<String>>>);
 
 impl Leases {
-    /// The stacks of which an operation is about to use the volume.
-    pub(super) fn holders(&self, volume: &str) -> Vec<String> {
+    /// The stacks of which an operation is about to use the volume. `own`: who asks
+    /// is one of this stack's.
+    pub(super) fn holders(&self, volume: &str, own: Option<&str>) -> Vec<String> {
         let mut stacks = self.held().get(volume).cloned().unwrap_or_default();
+        if let Some(own) = stacks.iter().position(|stack| Some(stack.as_str()) == own) {
+            stacks.swap_remove(own);
+        }
         stacks.sort();
         stacks.dedup();
         stacks

@@ -150,29 +150,34 @@ impl Daemon {
     /// There is none of that name, or somebody mounts or copies it.
     pub(crate) async fn remove_volume_named(&self, name: &str) -> Result<(), ApiError> {
         self.volume_named(name)?;
-        let users = self.remove_unused_volume(name).await?;
+        let users = self.remove_unused_volume(name, None).await?;
         if users.is_empty() {
             return Ok(());
         }
         let message = format!("volume {name} is used by {}", users.join(", "));
-        let help = match self.volume_leases.holders(name).is_empty() {
+        let help = match self.volume_leases.holders(name, None).is_empty() {
             true => "remove these containers first, with `stack down`",
             false => "try again when the operation is done",
         };
         Err(ApiError::new("volume_in_use", message).help(help))
     }
 
-    /// Removes a volume, if it is there, unless somebody uses it: says who then.
+    /// Removes a volume, if it is there, unless somebody uses it: says who then. `own`:
+    /// the operation that asks is one of this stack's, and has it leased itself.
     ///
     /// # Errors
     /// Somebody copies it, or it cannot be removed.
-    pub(crate) async fn remove_unused_volume(&self, name: &str) -> Result<Vec<String>, ApiError> {
+    pub(crate) async fn remove_unused_volume(
+        &self,
+        name: &str,
+        own: Option<&str>,
+    ) -> Result<Vec<String>, ApiError> {
         let turn = self.volume_turn(name).await?;
         let Some(volume) = self.ledger.get(Table::Volumes, name)? else {
             return Ok(Vec::new());
         };
         Self::clear_aside(&volume, &turn).await?;
-        let users = self.set_aside_unused(&volume)?;
+        let users = self.set_aside_unused(&volume, own)?;
         if users.is_empty() {
             Self::clear_aside(&volume, &turn).await?;
         }
@@ -181,11 +186,15 @@ impl Daemon {
 
     /// Takes a volume out of the way, unless containers mount it, or an operation is
     /// about to make some that do: says who then.
-    fn set_aside_unused(&self, volume: &Volume) -> Result<Vec<String>, ApiError> {
+    fn set_aside_unused(
+        &self,
+        volume: &Volume,
+        own: Option<&str>,
+    ) -> Result<Vec<String>, ApiError> {
         let _alone = self.creation();
         let users = self.volume_users(volume);
         let mut users: Vec<String> = users.iter().map(|user| user.container().name).collect();
-        let stacks = self.volume_leases.holders(&volume.name).into_iter();
+        let stacks = self.volume_leases.holders(&volume.name, own).into_iter();
         users.extend(stacks.map(|stack| format!("an operation on stack {stack}")));
         if users.is_empty() {
             self.set_aside(volume)?;
@@ -234,7 +243,7 @@ impl Daemon {
             };
             if !order.dry_run {
                 Self::clear_aside(&volume, &turn).await?;
-                if !self.set_aside_unused(&volume)?.is_empty() {
+                if !self.set_aside_unused(&volume, None)?.is_empty() {
                     continue;
                 }
                 Self::clear_aside(&volume, &turn).await?;
@@ -247,7 +256,7 @@ impl Daemon {
     /// An operation is about to use the volume. Or the next container of a name is to
     /// have it, and may still come: its stack is being changed, or has a place for it.
     fn is_awaited(&self, volume: &Volume) -> Result<bool, ApiError> {
-        if !self.volume_leases.holders(&volume.name).is_empty() {
+        if !self.volume_leases.holders(&volume.name, None).is_empty() {
             return Ok(true);
         }
         let Some((container, _)) = &volume.awaits else {

@@ -6,7 +6,7 @@ mod target;
 use std::ffi::OsString;
 use std::fs::{self, Permissions};
 use std::io::{self, Read};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 
 use crate::attributes::Which;
@@ -83,8 +83,15 @@ pub fn unpack(order: &Unpack, from: impl Read) -> io::Result<()> {
             }
         };
         let path = target.place(&parts)?;
-        if order.lasting {
-            lasts(&path)?;
+        if order.lasting && !lasts(&path)? {
+            // One of those that are mounted, as /etc/hosts, among others.
+            if !parts.is_empty() && is_mounted(&path)? {
+                continue;
+            }
+            return Err(io::Error::other(format!(
+                "{} is in memory: it is there only while the container runs, so start it first",
+                path.display()
+            )));
         }
         place(
             &entry,
@@ -105,20 +112,23 @@ pub fn unpack(order: &Unpack, from: impl Read) -> io::Result<()> {
 }
 
 /// Is what is written at the path on a disk?
-fn lasts(path: &Path) -> io::Result<()> {
+fn lasts(path: &Path) -> io::Result<bool> {
     // A file may be mounted itself; a directory that is there is not written to.
     let at = match fs::symlink_metadata(path) {
-        Ok(meta) if meta.is_dir() => return Ok(()),
+        Ok(meta) if meta.is_dir() => return Ok(true),
         Ok(meta) if meta.is_file() => path,
         _ => path.parent().unwrap_or(Path::new("/")),
     };
-    match memory::is_fleeting(at)? {
-        false => Ok(()),
-        true => Err(io::Error::other(format!(
-            "{} is in memory: it is there only while the container runs, so start it first",
-            path.display()
-        ))),
-    }
+    Ok(!memory::is_fleeting(at)?)
+}
+
+/// A file that is there, in a directory of another file system.
+fn is_mounted(path: &Path) -> io::Result<bool> {
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    let (Ok(file), Ok(parent)) = (fs::symlink_metadata(path), fs::metadata(parent)) else {
+        return Ok(false);
+    };
+    Ok(file.is_file() && file.dev() != parent.dev())
 }
 
 fn about(name: &Path, error: io::Error) -> io::Error {

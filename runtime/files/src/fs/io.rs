@@ -99,7 +99,7 @@ impl Fs {
         let file = self.file(header.node, true)?;
         let length = size.min(super::LARGEST) as usize;
         let written = match flags & libc::O_APPEND as u32 != 0 {
-            true => self.append(header, (request, answer), &file, (offset, length)),
+            true => self.append(header, share, (request, answer), &file, (offset, length)),
             false => answer
                 .memory()
                 .to_file(&request.data, length, &*file, offset, false)

@@ -79,6 +79,9 @@ pub(crate) struct Fs {
 /// By their numbers, with what tells whether they have been carried out.
 type Begun = HashMap<u64, Deed>;
 
+/// Of those that a server has noted, only the last ones can be under way at its end.
+const MOST_BEGUN: usize = 4096;
+
 /// What the file systems of all VMs have together.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Common {
@@ -109,11 +112,15 @@ impl Fs {
         let mut tree = Tree::new(shares.len());
         let used = !records.is_empty();
         let changes = Arc::new(Changes::new(used)?);
+        let begun = |record: &Record| match record {
+            Record::Begun { request, deed } => Some((*request, *deed)),
+            _ => None,
+        };
         let mut earlier = Begun::new();
+        for (request, deed) in records.iter().rev().filter_map(begun).take(MOST_BEGUN) {
+            earlier.entry(request).or_insert(deed);
+        }
         for record in &records {
-            if let Record::Begun { request, deed } = record {
-                earlier.insert(*request, *deed);
-            }
             tree.replay(record);
             changes.replay(record);
             if let Record::Locks {
@@ -226,7 +233,8 @@ impl Fs {
             let mut records = tree.records();
             records.extend(locks);
             records.extend(absent);
-            let begun = guard(&self.begun).clone();
+            let mut begun = self.earlier.clone();
+            begun.extend(guard(&self.begun).clone());
             let begun = begun.into_iter();
             records.extend(begun.map(|(request, deed)| Record::Begun { request, deed }));
             match journal.renew(&records) {

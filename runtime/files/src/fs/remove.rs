@@ -124,7 +124,14 @@ impl Fs {
             return self.exchange(header, (&from_dir, &to_dir), places, again);
         }
         let places = ((&from_dir, old), (&to_dir, new));
-        let (moved, done) = self.taken(header, share, places.0, again)?;
+        let (moved, gone) = self.taken(header, share, places.0, again)?;
+        // Somebody else may have taken it away before it was moved.
+        let there = || {
+            look(&to_dir.fd, new)
+                .map(|found| identity(&found.stat))
+                .ok()
+        };
+        let done = gone && there() == moved;
         if !done {
             let mut kept = self.before_removal(share, to, &to_dir.fd, new)?;
             kept.extend(

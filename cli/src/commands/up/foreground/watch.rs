@@ -57,6 +57,8 @@ pub(in super::super) struct Watch<'a> {
     /// Ends that will be told at the next look: their last lines may still
     /// be on their way.
     pending: Vec<Exited>,
+    /// Ends during the start of what ran before it: told if nothing replaces them.
+    held: Vec<Exited>,
     /// The daemon has more lines.
     open: bool,
     last_ns: u64,
@@ -95,6 +97,7 @@ impl<'a> Watch<'a> {
             starting: true,
             end: None,
             pending: Vec::new(),
+            held: Vec::new(),
             open: !what.attached.is_empty(),
             last_ns,
             code: None,
@@ -126,7 +129,6 @@ impl<'a> Watch<'a> {
             end = until_end => end.map(Err),
         };
         self.starting = false;
-        self.before.clear();
         self.printer.beside(None);
         Ok(match result? {
             Ok(started) => Some(started),
@@ -218,12 +220,28 @@ impl<'a> Watch<'a> {
         let shown: Vec<&Container> = shown.collect();
         self.printer.know(shown);
         let mut news = self.exits.news(&list).await?;
-        news.retain(|exited| {
-            let one = list.iter().find(|one| one.name == exited.name);
-            one.is_none_or(|one| !self.before.contains(&one.id))
-        });
+        if self.starting {
+            // Those that ran before may end to make way for others.
+            let held = news.extract_if(.., |exited| {
+                let one = list.iter().find(|one| one.name == exited.name);
+                one.is_some_and(|one| self.before.contains(&one.id))
+            });
+            self.held.extend(held);
+        } else {
+            let down = |one: &Container| !one.goes_on();
+            let held = std::mem::take(&mut self.held).into_iter();
+            news.extend(held.filter(|exited| {
+                let one = list.iter().find(|one| one.name == exited.name);
+                one.is_some_and(|one| self.before.contains(&one.id) && down(one))
+            }));
+            self.before.clear();
+        }
+        // It may have begun and ended between two looks, and nobody has its lines.
+        let is_news = !self.open && news.iter().any(|one| self.is_attached(&one.service));
         let mut ended = std::mem::replace(&mut self.pending, news);
-        if !self.open {
+        if is_news {
+            self.reopen().await?;
+        } else if !self.open {
             ended.append(&mut self.pending);
         }
         for exited in &ended {
@@ -251,8 +269,7 @@ impl<'a> Watch<'a> {
                 .any(|container| self.is_attached(&container.service))
         {
             // A new container in the place of one that had ended.
-            self.lines = lines(self.what, self.client, self.last_ns + 1).await?;
-            self.open = true;
+            self.reopen().await?;
         }
         if self.starting {
             return Ok(None);
@@ -269,6 +286,13 @@ impl<'a> Watch<'a> {
             .any(|c| is_watched(c) && c.state != State::Created);
         let over = idle && (was_idle || !self.open && ended) && self.pending.is_empty();
         Ok(over.then_some(End::Over))
+    }
+
+    /// Asks for the lines behind the last one.
+    async fn reopen(&mut self) -> Result<(), Error> {
+        self.lines = lines(self.what, self.client, self.last_ns + 1).await?;
+        self.open = true;
+        Ok(())
     }
 
     /// The exit code of the service that was named for it, if it has ended.
