@@ -26,6 +26,8 @@ pub(crate) enum Answer {
     Json(u16, Value),
     /// JSON lines, then the end.
     Lines(Vec<Value>),
+    /// Other JSON lines each time, then none.
+    Turns(Vec<Vec<Value>>),
     /// JSON lines, then silence until the client goes or [`Fake::end`] is
     /// called.
     Hold(Vec<Value>),
@@ -184,7 +186,11 @@ impl Fake {
         let answer = {
             let mut state = self.state.lock().unwrap();
             let key = call.split('?').next().unwrap_or("");
-            let answer = state.answers.get(key).cloned();
+            let answer = match state.answers.get_mut(key) {
+                Some(Answer::Turns(turns)) if turns.is_empty() => Some(Answer::Lines(Vec::new())),
+                Some(Answer::Turns(turns)) => Some(Answer::Lines(turns.remove(0))),
+                other => other.cloned(),
+            };
             state.seen.push(Seen { call, body, bytes });
             answer
         };
@@ -196,6 +202,7 @@ impl Fake {
             None => full(404, json!({"code": "not_found", "message": "not scripted", "help": null, "exit_code": 1}).to_string().into()),
             Some(Answer::Json(status, value)) => full(status, value.to_string().into()),
             Some(Answer::Lines(lines)) => full(200, text(&lines).into()),
+            Some(Answer::Turns(_)) => full(500, Vec::new()),
             Some(Answer::Hold(lines)) => {
                 let (end, ended) = mpsc::unbounded_channel();
                 self.state.lock().unwrap().held.push(end);

@@ -330,10 +330,27 @@ fn it_ends_when_nothing_runs_any_more() {
         .happened(&[died("web", 0)])
         .on(UP, Answer::Lines(vec![done()]))
         .containers(&[job])
-        .on(LOGS, Answer::Lines(vec![log("web", "all done")]));
+        .on(LOGS, Answer::Turns(vec![vec![log("web", "all done")]]));
     let run = home.run(&["up"]).ended_with(0);
     assert_eq!(run.out, "web-1  | all done\nweb-1 exited with code 0\n");
     assert!(daemon.seen(ACTION).is_empty());
+}
+
+#[test]
+fn what_ends_before_anybody_looks_has_its_lines() {
+    let home = Home::new();
+    let daemon = home.daemon();
+    // Before the start there is nothing to follow.
+    daemon
+        .happened(&[died("web", 0)])
+        .on(UP, Answer::Lines(vec![done()]))
+        .containers(&[container("web", "exited")])
+        .on(
+            LOGS,
+            Answer::Turns(vec![vec![], vec![log("web", "all done")]]),
+        );
+    let run = home.run(&["up"]).ended_with(0);
+    assert_eq!(run.out, "web-1  | all done\nweb-1 exited with code 0\n");
 }
 
 #[test]
