@@ -197,7 +197,8 @@ mod tests {
             ..Container::default()
         };
         let mut ends = Ends::default();
-        let has = |ends: &Ends, container: &Container| ends.has_all(&[container.clone()]);
+        let has =
+            |ends: &Ends, container: &Container| ends.has_all(std::slice::from_ref(container));
         assert!(has(&ends, &container));
         container.finished_ms = Some(5);
         assert!(!has(&ends, &container));
