@@ -196,7 +196,7 @@ fn what_only_up_reads_is_no_change() {
 fn secrets_of_commands_and_hooks_are_hidden() {
     let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
     let mut new = ServiceSpec {
-        command: Some(words("serve --dsn pg://app:hunter2@db/app")),
+        command: Some(words("serve --db pg://app:hunter2@db/app")),
         healthcheck: Some(HealthCheckSpec {
             test: Some(words("CMD curl http://me:hunter3@localhost")),
             ..HealthCheckSpec::default()
