@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 use stack_api::debug::Debug;
 use stack_api::spec::{ServiceSpec, StackSpec};
@@ -43,22 +44,8 @@ fn within(text: &str) -> impl Iterator<Item = &str> {
 
 /// `%40` is `@`. `None`: nothing of that kind, or nothing that is a text.
 fn decoded(text: &str) -> Option<String> {
-    let mut parts = text.split('%');
-    let mut bytes = parts.next()?.as_bytes().to_vec();
-    for part in parts {
-        let byte = part.get(..2).map(|digits| u8::from_str_radix(digits, 16));
-        match byte {
-            Some(Ok(byte)) => {
-                bytes.push(byte);
-                bytes.extend_from_slice(&part.as_bytes()[2..]);
-            }
-            _ => {
-                bytes.push(b'%');
-                bytes.extend_from_slice(part.as_bytes());
-            }
-        }
-    }
-    String::from_utf8(bytes).ok().filter(|other| other != text)
+    let decoded = percent_decode_str(text).decode_utf8().ok()?;
+    (decoded != text).then(|| decoded.into_owned())
 }
 
 impl Secrets {

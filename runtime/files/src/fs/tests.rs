@@ -176,6 +176,12 @@ fn as_somebody(act: impl FnOnce() + Send + 'static) {
     std::thread::spawn(run).join().unwrap();
 }
 
+/// Two machines that have the directory.
+fn two(dir: &Path, kind: Kind, common: &Common) -> (Guest, Guest) {
+    let one = Guest::new(1, dir, kind, common);
+    (one, Guest::new(2, dir, kind, common))
+}
+
 #[test]
 fn the_users_own_files_need_not_be_writable_to_keep_what_guests_set() {
     let dir = tempfile::tempdir().unwrap();
@@ -294,8 +300,7 @@ fn what_another_one_made_is_not_taken_for_the_result_of_a_request() {
     for kind in [Kind::Bind, Kind::Volume] {
         let dir = tempfile::tempdir().unwrap();
         let common = Common::default();
-        let one = Guest::new(1, dir.path(), kind, &common);
-        let two = Guest::new(2, dir.path(), kind, &common);
+        let (one, two) = two(dir.path(), kind, &common);
         let mkdir = |guest: &Guest, again| {
             let order = [words(&[0o700, 0]), name("d")].concat();
             let header = repeated(TOP, 1001);
@@ -378,8 +383,7 @@ fn a_file_that_another_machine_has_open_is_kept_for_it() {
     let dir = tempfile::tempdir().unwrap();
     let common = Common::default();
     std::fs::write(dir.path().join("a"), "content").unwrap();
-    let one = Guest::new(1, dir.path(), Kind::Volume, &common);
-    let two = Guest::new(2, dir.path(), Kind::Volume, &common);
+    let (one, two) = two(dir.path(), Kind::Volume, &common);
     let node = two.look(TOP, "a");
     two.open(node).unwrap();
     one.fs
@@ -499,8 +503,7 @@ fn a_closed_file_has_no_locks() {
     let dir = tempfile::tempdir().unwrap();
     let common = Common::default();
     std::fs::write(dir.path().join("a"), "").unwrap();
-    let one = Guest::new(1, dir.path(), Kind::Volume, &common);
-    let two = Guest::new(2, dir.path(), Kind::Volume, &common);
+    let (one, two) = two(dir.path(), Kind::Volume, &common);
     let (node, theirs) = (one.look(TOP, "a"), two.look(TOP, "a"));
     // An open file description's: close(2) of another descriptor says nothing.
     one.lock(node, 7, libc::F_WRLCK).unwrap();

@@ -220,20 +220,18 @@ impl<'a> Watch<'a> {
         let shown: Vec<&Container> = shown.collect();
         self.printer.know(shown);
         let mut news = self.exits.news(&list).await?;
+        let ran_before = |exited: &Exited| {
+            let same = |one: &&Container| one.name == exited.name && self.before.contains(&one.id);
+            list.iter().find(same)
+        };
         if self.starting {
-            // Those that ran before may end to make way for others.
-            let held = news.extract_if(.., |exited| {
-                let one = list.iter().find(|one| one.name == exited.name);
-                one.is_some_and(|one| self.before.contains(&one.id))
-            });
+            // They may end to make way for others.
+            let held = news.extract_if(.., |exited| ran_before(exited).is_some());
             self.held.extend(held);
         } else {
-            let down = |one: &Container| !one.goes_on();
             let held = std::mem::take(&mut self.held).into_iter();
-            news.extend(held.filter(|exited| {
-                let one = list.iter().find(|one| one.name == exited.name);
-                one.is_some_and(|one| self.before.contains(&one.id) && down(one))
-            }));
+            let down = |exited: &Exited| ran_before(exited).is_some_and(|one| !one.goes_on());
+            news.extend(held.filter(down));
             self.before.clear();
         }
         // It may have begun and ended between two looks, and nobody has its lines.

@@ -2,12 +2,6 @@
 
 use super::*;
 
-/// Two machines that have the directory.
-fn two(dir: &Path, kind: Kind, common: &Common) -> (Guest, Guest) {
-    let one = Guest::new(1, dir, kind, common);
-    (one, Guest::new(2, dir, kind, common))
-}
-
 fn rename(guest: &Guest, (from, old): (u64, &str), (to, new): (u64, &str), flags: u32) {
     let order = [long(&[to]), words(&[flags, 0]), name(old), name(new)].concat();
     let renamed = guest.fs.rename(&request(from), Args(&order), true, false);

@@ -105,8 +105,7 @@ fn what_is_appended_is_there_once_and_over_nothing_else() {
     let common = Common::default();
     let path = dir.path().join("log");
     std::fs::write(&path, "old ").unwrap();
-    let one = Guest::new(1, dir.path(), Kind::Volume, &common);
-    let two = Guest::new(2, dir.path(), Kind::Volume, &common);
+    let (one, two) = two(dir.path(), Kind::Volume, &common);
     let (node, theirs) = (one.look(TOP, "log"), two.look(TOP, "log"));
     let read = || std::fs::read_to_string(&path).unwrap();
     assert_eq!(two.append(&of(op::WRITE, theirs, 1), "two ", 4, false), 0);
@@ -204,8 +203,7 @@ fn a_lock_that_a_halted_machine_waits_for_is_waited_for_once() {
     let dir = tempfile::tempdir().unwrap();
     let common = Common::default();
     std::fs::write(dir.path().join("a"), "").unwrap();
-    let one = Guest::new(1, dir.path(), Kind::Volume, &common);
-    let two = Guest::new(2, dir.path(), Kind::Volume, &common);
+    let (one, two) = two(dir.path(), Kind::Volume, &common);
     let (node, theirs) = (one.look(TOP, "a"), two.look(TOP, "a"));
     one.lock(node, 7, libc::F_WRLCK).unwrap();
     let wait = |owner: u64, unique: u64, halted, again| {
