@@ -86,16 +86,8 @@ pub(super) fn carry_out_one(request: &Up, step: &Step, observed: &mut Observed) 
             let keys = &container.spec.networks;
             container.places.retain(|key, _| keys.contains_key(key));
             for key in keys.keys() {
-                let name = request.spec.networks[key].name.clone();
-                let network = &observed.networks[&name];
-                container
-                    .places
-                    .entry(key.clone())
-                    .or_insert(ObservedPlace {
-                        ipv4: network.subnet.and_then(|net| net.hosts().nth(1)),
-                        ipv6: network.subnet6.and_then(|net| net.hosts().nth(1)),
-                        network: name,
-                    });
+                let place = || place(request, &observed.networks, key);
+                container.places.entry(key.clone()).or_insert_with(place);
             }
             container
                 .container
@@ -126,6 +118,17 @@ pub(super) fn carry_out_one(request: &Up, step: &Step, observed: &mut Observed) 
         Action::Start { name, .. } => state(observed, name, State::Running),
         Action::Stop { name, .. } => state(observed, name, State::Exited),
         Action::Remove { id, .. } => observed.containers.retain(|c| c.container.id != *id),
+    }
+}
+
+/// Where a container gets onto the network with this key.
+fn place(request: &Up, networks: &BTreeMap<String, ObservedNetwork>, key: &str) -> ObservedPlace {
+    let name = request.spec.networks[key].name.clone();
+    let network = &networks[&name];
+    ObservedPlace {
+        ipv4: network.subnet.and_then(|net| net.hosts().nth(1)),
+        ipv6: network.subnet6.and_then(|net| net.hosts().nth(1)),
+        network: name,
     }
 }
 
@@ -177,16 +180,8 @@ fn create(
         let volume = &request.spec.volumes[key].name;
         assert!(observed.volumes.contains(volume), "no {volume}");
     }
-    let places = spec.networks.keys().map(|key| {
-        let name = request.spec.networks[key].name.clone();
-        let network = &observed.networks[&name];
-        let place = ObservedPlace {
-            ipv4: network.subnet.and_then(|net| net.hosts().nth(1)),
-            ipv6: network.subnet6.and_then(|net| net.hosts().nth(1)),
-            network: name,
-        };
-        (key.clone(), place)
-    });
+    let networks = &observed.networks;
+    let places = (spec.networks.keys()).map(|key| (key.clone(), place(request, networks, key)));
     let places = places.collect();
     let volumes = spec.volume_keys();
     let volumes = volumes.map(|key| (key.clone(), request.spec.volumes[key].name.clone()));
