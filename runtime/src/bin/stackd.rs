@@ -37,8 +37,8 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
     let lock = std::fs::File::create(paths.data.join("lock"))?;
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive)
         .map_err(|_| "another stackd serves this user already")?;
-    let backend = AnyBackend::from_env(&paths.cache);
     let assets = Assets::find().map_err(told)?;
+    let backend = AnyBackend::from_env(&paths.cache, &assets.kernel, &assets.initramfs);
     let daemon = Daemon::open(paths, assets, backend).await.map_err(told)?;
     tracing::info!(socket = %daemon.paths.socket.display(), "serving");
     api::serve(daemon).await?;

@@ -23,7 +23,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let rounds: u32 = rest.first().map_or(Ok(5), |n| n.parse())?;
     let cache = std::env::temp_dir().join(format!("floor-{}", std::process::id()));
     std::fs::create_dir_all(&cache)?;
-    let qemu = Qemu::new(&cache);
+    let qemu = Qemu::new(&cache).trying(kernel.as_ref(), initramfs.as_ref());
     qemu.probe().await?;
     for round in 0..rounds {
         let dir = cache.join(round.to_string());

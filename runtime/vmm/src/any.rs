@@ -15,11 +15,12 @@ pub enum AnyBackend {
 
 impl AnyBackend {
     /// The backend that `STACK_BACKEND` names (`qemu`, `fake`), else QEMU.
-    /// `cache` is a directory for the result of its probe.
-    pub fn from_env(cache: &Path) -> AnyBackend {
+    /// `cache` is a directory for the result of its probe, kernel and initramfs are
+    /// what VMs boot.
+    pub fn from_env(cache: &Path, kernel: &Path, initramfs: &Path) -> AnyBackend {
         match std::env::var("STACK_BACKEND").as_deref() {
             Ok("fake") => AnyBackend::Fake(Fake::default()),
-            _ => AnyBackend::Qemu(Qemu::new(cache)),
+            _ => AnyBackend::Qemu(Qemu::new(cache).trying(kernel, initramfs)),
         }
     }
 }

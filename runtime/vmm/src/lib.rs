@@ -47,10 +47,10 @@ pub fn last_words(dir: &Path) -> String {
     let last = |name: &str| {
         let bytes = std::fs::read(dir.join(name)).unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes).into_owned();
-        text.lines()
-            .map(str::trim)
-            .rfind(|line| !line.is_empty())
-            .map(str::to_owned)
+        let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        // Registers and code follow, which tell a user nothing.
+        let reason = lines.clone().find(|line| line.contains("internal error"));
+        reason.or_else(|| lines.next_back()).map(str::to_owned)
     };
     last("qemu.log")
         .or_else(|| last("console.log"))

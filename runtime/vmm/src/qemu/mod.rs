@@ -10,8 +10,10 @@ mod probe;
 mod qmp;
 mod template;
 mod transport;
+mod trial;
 mod tsc;
 
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,6 +22,7 @@ use tokio::sync::OnceCell;
 use args::Start;
 use launch::{Life, launch};
 use template::{Failure, Templates};
+use trial::Guest;
 
 use crate::{Backend, Error, Process, VmSpec};
 pub use full_disk::outlast_full_disk;
@@ -36,6 +39,7 @@ const SOCKET_PATH: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
 #[derive(Debug)]
 pub struct Qemu {
     cache: PathBuf,
+    guest: Option<Guest>,
     probe: OnceCell<Probe>,
     templates: Arc<Templates>,
 }
@@ -45,9 +49,20 @@ impl Qemu {
     pub fn new(cache: &Path) -> Qemu {
         Qemu {
             cache: cache.to_path_buf(),
+            guest: None,
             probe: OnceCell::new(),
             templates: Arc::new(Templates::new(cache.join("templates"))),
         }
+    }
+
+    /// An accelerator counts only if it boots this kernel with this initramfs.
+    #[must_use]
+    pub fn trying(self, kernel: &Path, initramfs: &Path) -> Qemu {
+        let guest = Some(Guest {
+            kernel: kernel.to_path_buf(),
+            initramfs: initramfs.to_path_buf(),
+        });
+        Qemu { guest, ..self }
     }
 
     /// What QEMU and which accelerator there is. Done once.
@@ -56,7 +71,7 @@ impl Qemu {
     /// There is no QEMU that can be used.
     pub async fn probe(&self) -> Result<Probe, Error> {
         self.probe
-            .get_or_try_init(|| probe::probe(&self.cache))
+            .get_or_try_init(|| probe::probe(&self.cache, self.guest.as_ref()))
             .await
             .cloned()
     }
@@ -162,4 +177,13 @@ fn check_memory(needed: u64) -> Result<(), Error> {
         }),
         _ => Ok(()),
     }
+}
+
+/// A directory for this user only.
+fn private_dir(dir: &Path) -> Result<(), Error> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(Error::io(dir.display().to_string()))
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::process::Command;
 
+use super::trial::{self, Guest};
 use super::{accelerator, transport, tsc};
 use crate::{Error, Transport};
 
@@ -16,6 +17,8 @@ const OLDEST: (u32, u32) = (7, 2);
 const RECONNECT_MS: (u32, u32) = (9, 2);
 /// A question that takes longer is not answered.
 const LIMIT: Duration = Duration::from_secs(10);
+/// The accelerator that is always there.
+const SOFTWARE: &str = "tcg";
 /// How QEMU locks itself in.
 pub(super) const SANDBOX: &str =
     "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
@@ -61,7 +64,8 @@ impl Probe {
     }
 }
 
-pub(super) async fn probe(cache: &Path) -> Result<Probe, Error> {
+/// `guest`: what the accelerator must be able to boot.
+pub(super) async fn probe(cache: &Path, guest: Option<&Guest>) -> Result<Probe, Error> {
     let name = format!("qemu-system-{}", std::env::consts::ARCH);
     let wanted = std::env::var("STACK_QEMU").unwrap_or_else(|_| name.clone());
     let binary = find(&wanted).ok_or(Error::NoQemu(wanted))?;
@@ -69,7 +73,7 @@ pub(super) async fn probe(cache: &Path) -> Result<Probe, Error> {
         .ok()
         .filter(|accel| !accel.is_empty());
     let wished = transport::wish();
-    let key = key(&binary, forced.as_deref(), wished.as_deref());
+    let key = key(&binary, guest, forced.as_deref(), wished.as_deref());
     let file = cache.join("probe.json");
     if let Ok(text) = std::fs::read_to_string(&file)
         && let Ok(known) = serde_json::from_str::<Probe>(&text)
@@ -78,6 +82,7 @@ pub(super) async fn probe(cache: &Path) -> Result<Probe, Error> {
         return Ok(known);
     }
     let (version, number) = version(&binary).await?;
+    let is_forced = forced.is_some();
     let choice = async {
         match forced {
             Some(accel) => (accel, "set by STACK_ACCEL".to_owned()),
@@ -111,7 +116,7 @@ pub(super) async fn probe(cache: &Path) -> Result<Probe, Error> {
     let netdevs = ask(&binary, &["-netdev", "help"]).await?;
     let (transport, transport_reason) =
         transport::choose(wished.as_deref(), &netdevs.unwrap_or_default());
-    let found = Probe {
+    let mut found = Probe {
         transport,
         transport_reason,
         reconnect_ms: number >= RECONNECT_MS,
@@ -127,6 +132,12 @@ pub(super) async fn probe(cache: &Path) -> Result<Probe, Error> {
         tsc_khz,
         key,
     };
+    if let Some(guest) = guest.filter(|_| !is_forced && found.accelerator != SOFTWARE)
+        && let Err(why) = trial::boots(guest, &found, cache).await
+    {
+        found.reason = format!("{} cannot boot a VM: {why}", found.accelerator);
+        found.accelerator = SOFTWARE.to_owned();
+    }
     if let Ok(json) = serde_json::to_string(&found) {
         // Whoever reads it sees all of it or nothing.
         let partial = cache.join(format!("probe-{}.partial", std::process::id()));
@@ -141,13 +152,19 @@ pub(super) async fn probe(cache: &Path) -> Result<Probe, Error> {
 
 /// The result holds for one version of this crate, one program, one boot of
 /// the host and as long as the accelerator may be used or not.
-fn key(binary: &Path, forced: Option<&str>, transport: Option<&str>) -> String {
+fn key(
+    binary: &Path,
+    guest: Option<&Guest>,
+    forced: Option<&str>,
+    transport: Option<&str>,
+) -> String {
+    let guest = guest.map(Guest::key);
     let modified = std::fs::metadata(binary).and_then(|m| m.modified()).ok();
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let usable = accelerator::usable().is_ok();
     let version = env!("CARGO_PKG_VERSION");
     format!(
-        "{version} {} {modified:?} {} {forced:?} {usable} {transport:?}",
+        "{version} {} {modified:?} {} {forced:?} {usable} {transport:?} {guest:?}",
         binary.display(),
         boot.trim()
     )
@@ -230,20 +247,20 @@ mod tests {
             return;
         }
         let dir = tempfile::tempdir().unwrap();
-        let first = probe(dir.path()).await.unwrap();
+        let first = probe(dir.path(), None).await.unwrap();
         let file = dir.path().join("probe.json");
         let marked = Probe {
             reason: "kept".to_owned(),
             ..first
         };
         std::fs::write(&file, serde_json::to_string(&marked).unwrap()).unwrap();
-        assert_eq!(probe(dir.path()).await.unwrap().reason, "kept");
+        assert_eq!(probe(dir.path(), None).await.unwrap().reason, "kept");
         // But not for another program.
         let other = Probe {
             key: "other".to_owned(),
             ..marked
         };
         std::fs::write(&file, serde_json::to_string(&other).unwrap()).unwrap();
-        assert_ne!(probe(dir.path()).await.unwrap().reason, "kept");
+        assert_ne!(probe(dir.path(), None).await.unwrap().reason, "kept");
     }
 }

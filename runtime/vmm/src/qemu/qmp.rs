@@ -72,10 +72,18 @@ impl Qmp {
     /// # Errors
     /// The conversation ended.
     pub(super) async fn event(&mut self, name: &str) -> io::Result<()> {
+        self.first_of(&[name]).await.map(drop)
+    }
+
+    /// Waits for one of these events; the ones before it are forgotten.
+    ///
+    /// # Errors
+    /// The conversation ended.
+    pub(super) async fn first_of<'a>(&mut self, names: &[&'a str]) -> io::Result<&'a str> {
         loop {
             while let Some(event) = self.events.pop_front() {
-                if event == name {
-                    return Ok(());
+                if let Some(name) = names.iter().find(|name| **name == event) {
+                    return Ok(name);
                 }
             }
             let line = self.line().await?;

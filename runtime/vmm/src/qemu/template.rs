@@ -12,7 +12,7 @@ mod make;
 
 use std::collections::{HashSet, VecDeque};
 use std::fs;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -22,6 +22,7 @@ use sha2::{Digest, Sha256};
 
 use super::args::{self, Start};
 use super::launch::{Life, launch};
+use super::private_dir;
 use super::probe::Probe;
 use super::qmp::Qmp;
 use crate::{Error, Process, VmSpec};
@@ -248,13 +249,4 @@ pub(super) async fn restore(file: &Path, spec: &VmSpec, probe: &Probe) -> Result
         "{why}: {}",
         crate::last_words(&spec.dir)
     )))
-}
-
-/// A directory for this user only.
-fn private_dir(dir: &Path) -> Result<(), Error> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .map_err(Error::io(dir.display().to_string()))
 }

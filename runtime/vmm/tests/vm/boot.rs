@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use stack_protocol::config::VmConfig;
 use stack_protocol::log::Stream;
 use stack_protocol::message::{Command, Outcome};
-use stack_vmm::{Backend, Disk, Error, Qemu, disk};
+use stack_vmm::{Backend, Disk, Error, disk};
 
 use crate::harness::{Machine, assets, qemu, service};
 
@@ -70,7 +70,7 @@ async fn the_other_machine_works_too() {
         return;
     }
     let cache = tempfile::tempdir().unwrap();
-    Qemu::new(cache.path()).probe().await.unwrap();
+    crate::harness::backend(cache.path()).probe().await.unwrap();
     let file = cache.path().join("probe.json");
     let known = std::fs::read_to_string(&file).unwrap();
     assert!(known.contains("\"microvm\":true"), "{known}");
@@ -79,7 +79,7 @@ async fn the_other_machine_works_too() {
         known.replace("\"microvm\":true", "\"microvm\":false"),
     )
     .unwrap();
-    let other = Qemu::new(cache.path());
+    let other = crate::harness::backend(cache.path());
     assert!(!other.probe().await.unwrap().microvm);
 
     let machine = Machine::new(assets).disk("scratch", disk::create_scratch);

@@ -134,12 +134,18 @@ fn make_layer(busybox: &Path, root: &Path, layer: &Path) -> Result<(), String> {
     }
 }
 
+/// A backend that uses what can boot VMs.
+pub(crate) fn backend(cache: &Path) -> Qemu {
+    let assets = assets().expect("what VMs boot");
+    Qemu::new(cache).trying(&assets.kernel, &assets.initramfs)
+}
+
 /// One probe for all tests.
 pub(crate) fn qemu() -> &'static Qemu {
     static QEMU: OnceLock<(TempDir, Qemu)> = OnceLock::new();
     let (_, qemu) = QEMU.get_or_init(|| {
         let cache = tempfile::tempdir().expect("a temporary directory");
-        let qemu = Qemu::new(cache.path());
+        let qemu = backend(cache.path());
         (cache, qemu)
     });
     qemu

@@ -17,7 +17,7 @@ pub(crate) async fn backend() -> Option<(TempDir, Qemu)> {
         .prefix("t")
         .tempdir()
         .expect("a directory");
-    let qemu = Qemu::new(cache.path());
+    let qemu = crate::harness::backend(cache.path());
     let version = qemu.probe().await.expect("QEMU").version;
     let major: u32 = version
         .split('.')

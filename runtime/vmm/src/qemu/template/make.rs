@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{channel, private_dir, use_mapped_ram};
+use super::{channel, use_mapped_ram};
 use crate::qemu::args::{self, Start};
 use crate::qemu::launch::{Life, launch};
+use crate::qemu::private_dir;
 use crate::qemu::probe::Probe;
 use crate::qemu::qmp::Qmp;
 use crate::{Disk, Error, Nic, Rates, Transport, VmSpec, process};
