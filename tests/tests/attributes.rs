@@ -126,9 +126,10 @@ fn what_a_service_asks_for_is_so_in_its_machine() {
     assert_eq!(said, "CapBnd:\t000001ffffffffff\nmounted\ndropped\n");
     // More open files than the kernel grants by itself, and a file of name servers
     // of its own, for networks that it joins later.
-    let script = "ulimit -Hn; grep -c ' /etc/resolv.conf ' /proc/mounts";
+    let script = "ulimit -Hn; grep -c ' /etc/resolv.conf ' /proc/mounts; cd /proc/sys; \
+                  cat vm/max_map_count fs/inotify/max_user_watches";
     let said = project.stack(&["exec", "-T", "big", "sh", "-c", script]);
-    assert_eq!(said.ok(), "2000000\n1\n");
+    assert_eq!(said.ok(), "2000000\n1\n1048576\n524288\n");
     assert!(project.field("big", "Labels").contains("team=red"));
     // Nobody will ever read what a detached command writes, which harms it not.
     let script = "readlink /proc/self/fd/2 > /mnt/out; mv /mnt/out /mnt/told";

@@ -19,10 +19,15 @@ const OPEN_FILES: (u64, u64) = (1024, 524_288);
 /// Open files of a process at most, whatever its limit says.
 const NR_OPEN: &str = "/proc/sys/fs/nr_open";
 
-/// What everybody may do in a network of one's own: listen at any port, and ping.
-const SYSCTLS: [(&str, &str); 2] = [
+/// What everybody may do in a network of one's own: listen at any port, and ping. And
+/// limits that a container has from a host that somebody has prepared: Elasticsearch
+/// does not start below 262,144 maps, and reloaders watch all of `node_modules`.
+const SYSCTLS: [(&str, &str); 5] = [
     ("net/ipv4/ip_unprivileged_port_start", "0"),
     ("net/ipv4/ping_group_range", "0 2147483647"),
+    ("vm/max_map_count", "1048576"),
+    ("fs/inotify/max_user_watches", "524288"),
+    ("fs/inotify/max_user_instances", "1024"),
 ];
 
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
