@@ -3,9 +3,11 @@
 
 mod aside;
 mod compare;
+mod last;
 mod list;
 mod place;
 mod remove;
+mod rename;
 mod settle;
 mod stage;
 

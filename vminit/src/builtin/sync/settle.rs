@@ -7,15 +7,16 @@
 //! reserved beforehand is left alone, and the whole batch is written after it.
 //! To free what was replaced waits as well: it costs as much as the renaming.
 
+use std::ffi::OsStr;
 use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{FallocateFlags, fallocate, fstatfs, syncfs};
-
-use super::stage::Replaced;
+use rustix::fs::{FallocateFlags, Mode, OFlags, fallocate, fstatfs, openat, syncfs};
+use rustix::io::Errno;
 
 /// Without another batch, the disk is written.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -34,6 +35,43 @@ pub(super) fn reserve(file: &File, size: u64) {
 /// Is it on a file system that [`reserve`] has an effect on: a disk of this machine?
 pub(super) fn is_on_disk(file: &File) -> bool {
     fstatfs(file).is_ok_and(|stat| ON_DISK.contains(&stat.f_type))
+}
+
+/// Files that have been replaced. Their blocks are freed when this is dropped:
+/// what an unlinked file costs is paid behind the answer.
+#[derive(Default)]
+pub(super) struct Replaced {
+    files: Vec<File>,
+    /// So many at most.
+    most: usize,
+}
+
+impl Replaced {
+    pub(super) fn new(most: usize) -> Replaced {
+        let files = Vec::new();
+        Replaced { files, most }
+    }
+
+    /// Opens what is to be replaced, for nothing but to look at it and to hold it.
+    pub(super) fn open(&mut self, parent: &OwnedFd, name: &OsStr) -> Option<File> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let open = || openat(parent, name, flags, Mode::empty());
+        let opened = match open() {
+            // Less is held than was thought.
+            Err(Errno::MFILE | Errno::NFILE) => {
+                *self = Replaced::default();
+                open()
+            }
+            opened => opened,
+        };
+        opened.ok().map(File::from)
+    }
+
+    pub(super) fn hold(&mut self, file: File) {
+        if self.files.len() < self.most {
+            self.files.push(file);
+        }
+    }
 }
 
 /// Writes back while the conversation goes on.

@@ -4,21 +4,23 @@
 use std::collections::HashMap;
 use std::fs::{self, File, FileTimes, Metadata};
 use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown, lchown, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
+use rustix::io::Errno;
 use rustix::process::{getegid, geteuid};
 use stack_protocol::sync::{Item, Kind, MOST_TOLD, Outcome, Stamp};
 
-use super::aside::{self, Aside};
+use super::aside::Aside;
+use super::last::{self, Last};
 use super::place::{self, Target};
-use super::{compare, remove, settle};
+use super::settle::{self, Replaced};
+use super::{compare, remove, rename};
 
 /// Contents up to this size are written at once, bytes.
-const SMALL: u64 = 64 << 10;
+const SMALL: usize = 64 << 10;
 /// Files that lie aside in one directory: to find a name there, half of them
 /// are looked at.
 const TOGETHER: usize = 64;
@@ -31,13 +33,13 @@ pub(super) struct Stage {
     owner: (u32, u32),
     /// Whom a file belongs to that this process makes.
     own: (u32, u32),
-    /// Directory that is known to be there: files of one follow each other.
-    parent: Option<PathBuf>,
+    /// Where the last file went.
+    parent: Last<Path>,
     aside: Option<Aside>,
     /// Where it lies, if blocks can be reserved there.
     disk: Option<File>,
-    /// The last directory in it that was made.
-    shelf: Option<usize>,
+    /// Where in it the last file lies.
+    shelf: Last<usize>,
     steps: Vec<Step>,
     /// What was said last of a path.
     last: HashMap<String, usize>,
@@ -56,7 +58,7 @@ struct Step {
 enum What {
     /// Lies aside.
     Move {
-        staged: PathBuf,
+        staged: Staged,
         /// Of a file.
         mode: Option<u32>,
     },
@@ -68,6 +70,20 @@ enum What {
     Nothing,
 }
 
+/// A number on a shelf.
+#[derive(Clone, Copy)]
+struct Staged(usize);
+
+impl Staged {
+    fn shelf(self) -> usize {
+        self.0 / TOGETHER
+    }
+
+    fn name(self) -> String {
+        (self.0 % TOGETHER).to_string()
+    }
+}
+
 impl Stage {
     /// `most_held`: files that are held open when they have been replaced.
     pub(super) fn new(target: &Target, owner: (u32, u32), most_held: usize) -> Stage {
@@ -75,16 +91,13 @@ impl Stage {
             target: target.clone(),
             owner,
             own: (geteuid().as_raw(), getegid().as_raw()),
-            parent: None,
+            parent: Last::none(),
             aside: None,
             disk: None,
-            shelf: None,
+            shelf: Last::none(),
             steps: Vec::new(),
             last: HashMap::new(),
-            replaced: Replaced {
-                most: most_held,
-                ..Replaced::default()
-            },
+            replaced: Replaced::new(most_held),
             outcome: Outcome::default(),
             broken: false,
         };
@@ -124,7 +137,7 @@ impl Stage {
                 Ok(what) => self.push(item.path, expected, what),
                 Err(error) => {
                     // What there is of it takes room from the others.
-                    let _ = fs::remove_file(self.next());
+                    let _ = fs::remove_file(self.path_of(self.next()));
                     self.fail(&item.path, &error);
                 }
             }
@@ -151,7 +164,7 @@ impl Stage {
             && let What::Move { staged, .. } =
                 std::mem::replace(&mut self.steps[step].what, What::Nothing)
         {
-            let _ = fs::remove_file(staged);
+            let _ = fs::remove_file(self.path_of(staged));
         }
     }
 
@@ -159,29 +172,33 @@ impl Stage {
         if let Kind::Directory { mode } = &item.kind {
             return Ok(What::Directory { mode: *mode });
         }
-        self.make_shelf()?;
         let staged = self.next();
+        let name = staged.name();
+        let replaces = || {
+            let path = place::below(&self.target.path, &item.path);
+            is_known || path.is_ok_and(|path| fs::symlink_metadata(path).is_ok())
+        };
+        let is_reserved = self.disk.is_some() && replaces();
+        let path = self.path_of_shelf(staged.shelf());
+        let shelf = self.shelf.or(&staged.shelf(), || {
+            fs::create_dir(&path)?;
+            last::open(&path)
+        })?;
         let mut has_mode = None;
         match &item.kind {
             Kind::Directory { .. } => {}
-            Kind::Symlink { to } => symlink(to, &staged)?,
+            Kind::Symlink { to } => rustix::fs::symlinkat(to, shelf, name)?,
             Kind::File { stamp, mode } => {
                 has_mode = Some(*mode);
-                let mut file = File::options()
-                    .write(true)
-                    .create_new(true)
-                    .mode(mode & 0o777)
-                    .open(&staged)?;
-                let replaces = || {
-                    let path = place::below(&self.target.path, &item.path);
-                    is_known || path.is_ok_and(|path| fs::symlink_metadata(path).is_ok())
-                };
-                if self.disk.is_some() && stamp.size > 0 && replaces() {
+                let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+                let own = Mode::from_raw_mode(mode & 0o777);
+                let mut file = File::from(rustix::fs::openat(shelf, name, flags, own)?);
+                if is_reserved && stamp.size > 0 {
                     settle::reserve(&file, stamp.size);
                 }
-                match stamp.size {
-                    0..=SMALL => {
-                        let mut bytes = Vec::new();
+                match usize::try_from(stamp.size) {
+                    Ok(size @ 0..=SMALL) => {
+                        let mut bytes = Vec::with_capacity(size);
                         content.read_to_end(&mut bytes)?;
                         file.write_all(&bytes)?;
                     }
@@ -200,24 +217,17 @@ impl Stage {
     }
 
     /// Where the next item is staged.
-    fn next(&self) -> PathBuf {
-        let n = self.steps.len();
-        self.shelf(n / TOGETHER).join((n % TOGETHER).to_string())
+    fn next(&self) -> Staged {
+        Staged(self.steps.len())
     }
 
-    fn shelf(&self, number: usize) -> PathBuf {
+    fn path_of(&self, staged: Staged) -> PathBuf {
+        self.path_of_shelf(staged.shelf()).join(staged.name())
+    }
+
+    fn path_of_shelf(&self, number: usize) -> PathBuf {
         let aside = self.aside.as_ref().map(|aside| aside.path.as_path());
         aside.unwrap_or(Path::new("/")).join(number.to_string())
-    }
-
-    /// Makes the directory where the next item is staged.
-    fn make_shelf(&mut self) -> io::Result<()> {
-        let number = self.steps.len() / TOGETHER;
-        if self.shelf != Some(number) {
-            fs::create_dir(self.shelf(number))?;
-            self.shelf = Some(number);
-        }
-        Ok(())
     }
 
     pub(super) fn remove(&mut self, path: String, expected: Option<Stamp>) {
@@ -257,31 +267,23 @@ impl Stage {
         }
         let path = place::below(&self.target.path, &step.path)?;
         let bits = self.target.mode_bits();
-        if self.target.exact && self.parent.as_deref() != path.parent() {
-            self.parent = None;
-            match step.what {
-                // What is behind a link is not ours.
-                What::Remove if !place::is_direct(&self.target.path, &step.path) => return Ok(()),
-                What::Remove | What::Nothing => {}
-                What::Move { .. } | What::Directory { .. } => {
-                    place::make_parents(&self.target, &path, self.owner)?;
-                    self.parent = path.parent().map(Path::to_path_buf);
-                }
-            }
+        if let What::Move { staged, mode } = step.what {
+            self.put_into_place(step, staged, mode, &path)?;
+            self.outcome.written += 1;
+            return Ok(());
+        }
+        self.parent = Last::none();
+        // What is behind a link is not ours.
+        if self.target.exact
+            && matches!(step.what, What::Remove)
+            && !place::is_direct(&self.target.path, &step.path)
+        {
+            return Ok(());
         }
         let there = fs::symlink_metadata(&path).ok();
-        if let (Some(expected), Some(there)) = (&step.expected, &there)
-            && there.is_file()
-            && !compare::stamp(there).is_like(expected)
-            && self.outcome.conflicts.len() < MOST_TOLD
-        {
-            self.outcome.conflicts.push(step.path.clone());
-        }
-        if !matches!(step.what, What::Move { .. }) {
-            self.parent = None;
-        }
+        self.compare(step, there.as_ref());
         match (&step.what, there) {
-            (What::Remove, None) | (What::Nothing, _) => return Ok(()),
+            (What::Remove, None) | (What::Nothing | What::Move { .. }, _) => return Ok(()),
             (What::Remove, Some(there)) => {
                 if there.is_dir() {
                     remove::directory(&path)?;
@@ -303,107 +305,79 @@ impl Stage {
                 };
                 fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
             }
-            (What::Move { staged, mode }, there) => {
-                let is_dir = there.as_ref().is_some_and(Metadata::is_dir);
-                // Who watches one file does not mean all that is here.
-                if is_dir && step.path.is_empty() {
-                    return Err(io::Error::other(NO_FILE));
-                }
-                if there.is_none() && self.parent.as_deref() != path.parent() {
-                    place::make_parents(&self.target, &path, self.owner)?;
-                    self.parent = path.parent().map(Path::to_path_buf);
-                }
-                let owner = there
-                    .as_ref()
-                    .filter(|there| !there.is_dir())
-                    .map_or(self.owner, |there| (there.uid(), there.gid()));
-                if owner != self.own {
-                    lchown(staged, Some(owner.0), Some(owner.1))?;
-                }
-                // Writing and chown(2) take these away.
-                if let Some(mode) = mode.filter(|mode| mode & bits & 0o7000 != 0) {
-                    fs::set_permissions(staged, fs::Permissions::from_mode(mode & bits))?;
-                }
-                if is_dir {
-                    remove::directory(&path)?;
-                    self.parent = None;
-                } else if there.is_some() && self.disk.is_some() {
-                    self.replaced.hold(&path);
-                }
-                rename(staged, &path)?;
-            }
         }
         self.outcome.written += 1;
         Ok(())
     }
-}
 
-/// Files that have been replaced. Their blocks are freed when this is dropped:
-/// what an unlinked file costs is paid behind the answer.
-#[derive(Default)]
-pub(super) struct Replaced {
-    files: Vec<OwnedFd>,
-    /// So many at most.
-    most: usize,
-}
-
-impl Replaced {
-    fn hold(&mut self, path: &Path) {
-        if self.files.len() >= self.most {
-            return;
-        }
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        match rustix::fs::open(path, flags, Mode::empty()) {
-            Ok(file) => self.files.push(file),
-            // There is no room for any.
-            Err(_) => *self = Replaced::default(),
+    /// Notes a conflict if `there` is not what was written last.
+    fn compare(&mut self, step: &Step, there: Option<&Metadata>) {
+        if let (Some(expected), Some(there)) = (&step.expected, there)
+            && there.is_file()
+            && !compare::stamp(there).is_like(expected)
+            && self.outcome.conflicts.len() < MOST_TOLD
+        {
+            self.outcome.conflicts.push(step.path.clone());
         }
     }
-}
 
-/// rename(2), also to another mount below the target.
-fn rename(from: &Path, to: &Path) -> io::Result<()> {
-    match fs::rename(from, to) {
-        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {}
-        Err(error) if error.kind() == io::ErrorKind::ResourceBusy => return fill(from, to),
-        result => return result,
+    fn put_into_place(
+        &mut self,
+        step: &Step,
+        staged: Staged,
+        mode: Option<u32>,
+        path: &Path,
+    ) -> io::Result<()> {
+        let (Some(above), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(io::Error::other(NO_FILE));
+        };
+        let from = self.path_of_shelf(staged.shelf());
+        let (target, owner) = (&self.target, self.owner);
+        let parent = self.parent.or(above, || {
+            if !target.exact
+                && let Ok(parent) = last::open(above)
+            {
+                return Ok(parent);
+            }
+            place::make_parents(target, path, owner)?;
+            last::open(above)
+        })?;
+        let there = self.replaced.open(parent, name);
+        let meta = there.as_ref().map(File::metadata).transpose()?;
+        let is_dir = meta.as_ref().is_some_and(Metadata::is_dir);
+        // Who watches one file does not mean all that is here.
+        if is_dir && step.path.is_empty() {
+            return Err(io::Error::other(NO_FILE));
+        }
+        if is_dir {
+            remove::directory(path)?;
+        }
+        let shelf = self.shelf.or(&staged.shelf(), || last::open(&from))?;
+        let (name_there, bits) = (staged.name(), self.target.mode_bits());
+        let owner = match &meta {
+            Some(there) if !is_dir => (there.uid(), there.gid()),
+            _ => owner,
+        };
+        if owner != self.own {
+            let (uid, gid) = (Uid::from_raw(owner.0), Gid::from_raw(owner.1));
+            let flags = AtFlags::SYMLINK_NOFOLLOW;
+            rustix::fs::chownat(shelf, &name_there, Some(uid), Some(gid), flags)?;
+        }
+        // Writing and chown(2) take these away.
+        if let Some(mode) = mode.filter(|mode| mode & bits & 0o7000 != 0) {
+            let mode = Mode::from_raw_mode(mode & bits);
+            rustix::fs::chmodat(shelf, &name_there, mode, AtFlags::empty())?;
+        }
+        match rustix::fs::renameat(shelf, &name_there, parent, name) {
+            Err(Errno::XDEV | Errno::BUSY) => rename::elsewhere(&from.join(name_there), path)?,
+            result => result?,
+        }
+        self.compare(step, meta.as_ref());
+        if let Some(there) = there.filter(|_| !is_dir && self.disk.is_some()) {
+            self.replaced.hold(there);
+        }
+        Ok(())
     }
-    // Others may write to that mount, too.
-    let mut beside = to.as_os_str().to_owned();
-    beside.push(format!(".stack-sync-{}", aside::random_name()?));
-    let beside = PathBuf::from(beside);
-    let renamed = copy(from, &beside).and_then(|()| fs::rename(&beside, to));
-    if renamed.is_err() {
-        let _ = fs::remove_file(&beside);
-    }
-    renamed
-}
-
-/// A file that is itself a mount point gets another content, time and mode.
-fn fill(from: &Path, to: &Path) -> io::Result<()> {
-    let (meta, there) = (fs::symlink_metadata(from)?, fs::metadata(to)?);
-    if meta.is_symlink() {
-        return Err(io::Error::other("it is a mount point"));
-    }
-    let mut file = File::options().write(true).truncate(true).open(to)?;
-    io::copy(&mut File::open(from)?, &mut file)?;
-    if there.mode() != meta.mode() {
-        file.set_permissions(meta.permissions())?;
-    }
-    file.set_modified(meta.modified()?)
-}
-
-/// A file or a link with all that matters of it.
-fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    let meta = fs::symlink_metadata(from)?;
-    if meta.is_symlink() {
-        return symlink(fs::read_link(from)?, to);
-    }
-    fs::copy(from, to)?;
-    chown(to, Some(meta.uid()), Some(meta.gid()))?;
-    fs::set_permissions(to, meta.permissions())?;
-    let file = File::options().write(true).open(to)?;
-    file.set_modified(meta.modified()?)
 }
 
 #[cfg(test)]

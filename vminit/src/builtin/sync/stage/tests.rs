@@ -1,6 +1,7 @@
 //! Batches that are put into place, and what stays as it is.
 
 use std::ops::{Deref, DerefMut};
+use std::os::unix::fs::symlink;
 use std::thread;
 
 use nix::mount::{MsFlags, mount};
@@ -26,10 +27,10 @@ impl Case {
             target: Target { path, exact },
             owner: own,
             own,
-            parent: None,
+            parent: Last::none(),
             aside: Some(Aside::within(&dir.join("aside")).unwrap()),
             disk: None,
-            shelf: None,
+            shelf: Last::none(),
             steps: Vec::new(),
             last: HashMap::new(),
             replaced: Replaced::default(),
@@ -146,7 +147,7 @@ fn what_was_said_last_of_a_path_counts() {
     assert_eq!(fs::read_dir(&target).unwrap().count(), 3 * TOGETHER - 1);
     assert_eq!(fs::read_to_string(target.join("f7")).unwrap(), "b");
     let left: Vec<_> = (0..4)
-        .flat_map(|n| fs::read_dir(case.shelf(n)).into_iter().flatten())
+        .flat_map(|n| fs::read_dir(case.path_of_shelf(n)).into_iter().flatten())
         .collect();
     assert!(left.is_empty(), "{left:?}");
 }
