@@ -113,6 +113,9 @@ fn actions_and_down() {
     assert_eq!(body["volumes"], true);
     assert_eq!(body["remove_orphans"], true);
     assert_eq!(body["services_known"], json!(["db", "web"]));
+    home.run(&["down", "--volume"]).ended_with(0);
+    let body = daemon.wait_for("POST /v1/stacks/shop/down").body;
+    assert_eq!(body["volumes"], true);
 }
 
 #[test]
@@ -131,6 +134,30 @@ fn down_tells_which_volumes_are_the_files_own() {
     home.run(&["-p", "shop", "down", "-v"]).ended_with(0);
     let body = daemon.wait_for("POST /v1/stacks/shop/down").body;
     assert_eq!(body["volumes_known"], json!(null));
+}
+
+#[test]
+fn down_leaves_volumes_that_no_enabled_service_uses() {
+    let file = "name: shop\nservices:\n  web: {image: w, volumes: ['data:/d']}\n  \
+                job: {image: j, volumes: ['data:/d', 'jobs:/j'], profiles: [work]}\n\
+                volumes: {data: , jobs: , spare: }\n";
+    let home = Home::with(file);
+    let daemon = home.daemon();
+    daemon
+        .containers(&[])
+        .on("POST /v1/stacks/shop/down", Answer::Lines(vec![done()]));
+    let known = |args: &[&str]| {
+        home.run(args).ended_with(0);
+        let body = daemon.wait_for("POST /v1/stacks/shop/down").body;
+        // Their containers go.
+        assert_eq!(body["services_known"], json!(["job", "web"]));
+        body["volumes_known"].clone()
+    };
+    assert_eq!(known(&["down", "-v"]), json!(["shop_data"]));
+    let all = known(&["--profile", "work", "down", "-v"]);
+    assert_eq!(all, json!(["shop_data", "shop_jobs"]));
+    std::fs::write(home.work().join(".env"), "COMPOSE_PROFILES=work\n").unwrap();
+    assert_eq!(known(&["down", "-v"]), all);
 }
 
 #[test]
