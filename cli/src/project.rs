@@ -94,6 +94,8 @@ pub(crate) struct Named {
     /// All services of the file, also those that no profile enables; `None`
     /// when there is no file (the name was given).
     pub(crate) services: Option<Vec<String>>,
+    /// Those that take part; `None` when there is no file.
+    pub(crate) enabled: Option<Vec<String>>,
     /// What references in the file are looked up in.
     pub(crate) environment: BTreeMap<String, String>,
     /// Full names of the volumes that the file's enabled services use and that are not
@@ -396,6 +398,7 @@ impl Named {
         Named {
             name,
             services: None,
+            enabled: None,
             environment,
             volumes: None,
             volume_names: BTreeMap::new(),
@@ -403,12 +406,14 @@ impl Named {
     }
 
     fn of_file(project: &Project) -> Named {
+        let enabled = project.service_names();
         let mut services = project.disabled_service_names();
-        services.extend(project.service_names());
+        services.extend(enabled.iter().cloned());
         services.sort();
         Named {
             name: project.name().to_owned(),
             services: Some(services),
+            enabled: Some(enabled),
             environment: project.environment().clone(),
             volumes: Some(project.own_volumes()),
             volume_names: project.volume_names(),
