@@ -60,6 +60,8 @@ impl Default for Phases {
 /// Options that neither the command line nor the environment gave, from the
 /// environment files.
 pub(crate) fn complete_options(global: &mut Global) {
+    // `-p ""` is as good as none, as in Docker Compose.
+    global.project_name.take_if(|name| name.is_empty());
     // A working directory that is gone is told by the command that needs it.
     let Ok(settings) = Settings::new(global) else {
         return;
@@ -92,10 +94,12 @@ pub(crate) struct Named {
     /// All services of the file, also those that no profile enables; `None`
     /// when there is no file (the name was given).
     pub(crate) services: Option<Vec<String>>,
-    /// What references in the file were looked up in, if there is one.
+    /// Those that take part; `None` when there is no file.
+    pub(crate) enabled: Option<Vec<String>>,
+    /// What references in the file are looked up in.
     pub(crate) environment: BTreeMap<String, String>,
-    /// Full names of the file's volumes that are not external; `None` when
-    /// there is no file.
+    /// Full names of the volumes that the file's enabled services use and that are not
+    /// external; `None` when there is no file.
     pub(crate) volumes: Option<Vec<String>>,
     /// Full names of all its volumes, by their keys.
     pub(crate) volume_names: BTreeMap<String, String>,
@@ -270,57 +274,45 @@ impl Context {
         Err(Error::BadFile)
     }
 
-    /// The stack's name, for commands on what exists. A file that is not
-    /// there or has errors is no obstacle when a name was given.
+    /// The stack's name, for commands on what exists. As in Docker Compose, a name on the
+    /// command line does without the file, unless that is there, too. A file that nobody
+    /// named on the command line and that is not there or has errors is no obstacle when
+    /// `COMPOSE_PROJECT_NAME` has a name.
     ///
     /// # Errors
-    /// There is neither a file that can be read nor a name.
+    /// There is neither a file that can be read nor a name that does without, or a file on
+    /// the command line cannot be read.
     pub(crate) fn named(&self) -> Result<Named, Error> {
         let settings = Settings::new(&self.global)?;
         let source = Files::with(settings.remotes());
-        let files = match (settings.files(&source), settings.name()?) {
+        let file_given = !self.global.files.is_empty();
+        let instead = settings.name()?.filter(|_| !file_given);
+        let without_file =
+            |name: &String| Named::without_file(name.clone(), settings.variables(&source));
+        if let (Some(name), true) = (&instead, self.global.project_name.is_some()) {
+            return Ok(without_file(name));
+        }
+        let files = match (settings.files(&source), &instead) {
             (Ok(files), _) => files,
-            (Err(_), Some(name)) => {
-                return Ok(Named {
-                    name,
-                    services: None,
-                    environment: BTreeMap::new(),
-                    volumes: None,
-                    volume_names: BTreeMap::new(),
-                });
+            (Err(Error::NoFile(_)), Some(name)) => return Ok(without_file(name)),
+            (Err(error), Some(name)) => {
+                self.ui.warn(format_args!("{error}; going on without it"));
+                return Ok(without_file(name));
             }
             (Err(error), None) => return Err(error),
         };
-        let loaded = self.load_all(&source, &settings, files);
-        match (&loaded.project, settings.name()?) {
-            (Some(project), _) => {
-                let services = project
-                    .service_names()
-                    .iter()
-                    .map(ToString::to_string)
-                    .collect();
-                Ok(Named {
-                    name: project.name().to_owned(),
-                    services: Some(services),
-                    environment: project.environment().clone(),
-                    volumes: Some(project.own_volumes()),
-                    volume_names: project.volume_names(),
-                })
-            }
+        let profiles = settings.profiles.clone();
+        let loaded = self.load_unchecked(&source, &settings, files, profiles);
+        match (&loaded.project, &instead) {
+            (Some(project), _) => Ok(Named::of_file(project)),
             (None, Some(name)) => {
                 self.ui.warn("the stack file has errors and was not read");
-                Ok(Named {
-                    name,
-                    services: None,
-                    environment: BTreeMap::new(),
-                    volumes: None,
-                    volume_names: BTreeMap::new(),
-                })
+                Ok(without_file(name))
             }
             (None, None) => {
                 diagnostics::show(self, &loaded, &loaded.diagnostics);
                 self.ui
-                    .note("-p NAME does without the file (`stack ls` shows the names)");
+                    .note("-p NAME without -f does without the file (`stack ls` shows the names)");
                 Err(Error::BadFile)
             }
         }
@@ -335,7 +327,8 @@ impl Context {
         let settings = Settings::new(&self.global)?;
         let source = Files::with(settings.remotes());
         let files = settings.files(&source)?;
-        let loaded = self.load_all(&source, &settings, files);
+        let all = vec!["*".to_owned()];
+        let loaded = self.load_unchecked(&source, &settings, files, all);
         match loaded.project {
             Some(project) => self.locked(project, LockUse::Advise),
             None => {
@@ -347,15 +340,20 @@ impl Context {
 
     /// What names on the command line mean is checked against the containers
     /// as well, later.
-    fn load_all(&self, source: &Files, settings: &Settings, files: Vec<PathBuf>) -> Loaded {
+    fn load_unchecked(
+        &self,
+        source: &Files,
+        settings: &Settings,
+        files: Vec<PathBuf>,
+        profiles: Vec<String>,
+    ) -> Loaded {
         let phases = Phases {
             check_consistency: false,
             resolve_environment: false,
             prune: false,
             ..Phases::default()
         };
-        let all = vec!["*".to_owned()];
-        self.load(source, settings, files, &[], phases, all)
+        self.load(source, settings, files, &[], phases, profiles)
     }
 
     fn load(
@@ -396,6 +394,32 @@ impl Context {
 }
 
 impl Named {
+    fn without_file(name: String, environment: BTreeMap<String, String>) -> Named {
+        Named {
+            name,
+            services: None,
+            enabled: None,
+            environment,
+            volumes: None,
+            volume_names: BTreeMap::new(),
+        }
+    }
+
+    fn of_file(project: &Project) -> Named {
+        let enabled = project.service_names();
+        let mut services = project.disabled_service_names();
+        services.extend(enabled.iter().cloned());
+        services.sort();
+        Named {
+            name: project.name().to_owned(),
+            services: Some(services),
+            enabled: Some(enabled),
+            environment: project.environment().clone(),
+            volumes: Some(project.own_volumes()),
+            volume_names: project.volume_names(),
+        }
+    }
+
     /// Every name is a service of the file or of a container.
     ///
     /// # Errors
@@ -432,9 +456,7 @@ mod tests {
         let named = Named {
             name: "shop".to_owned(),
             services: Some(vec!["web".into(), "db".into()]),
-            environment: BTreeMap::new(),
-            volumes: None,
-            volume_names: BTreeMap::new(),
+            ..Named::without_file(String::new(), BTreeMap::new())
         };
         let orphan = Container {
             service: "old".to_owned(),

@@ -172,11 +172,16 @@ impl Project {
         Self::sorted(self.section("volumes").map(|(name, _)| name))
     }
 
-    /// Full names of the named volumes that are not `external`, sorted.
+    /// Full names of the named volumes that enabled services use and that are not
+    /// `external`, sorted.
     pub fn own_volumes(&self) -> Vec<String> {
+        let mut model = self.parts.model.clone();
+        profiles::prune(&mut model);
+        let used = model.get("volumes").and_then(Node::as_mapping);
         let external = |node: &Node| node.get("external").and_then(Node::as_bool);
-        let own = self
-            .section("volumes")
+        let own = used
+            .into_iter()
+            .flatten()
             .filter(|(_, node)| external(node) != Some(true));
         let name = |node: &'_ Node| node.get("name").and_then(Node::as_str).map(str::to_owned);
         Self::sorted(own.map(|(key, node)| name(node).unwrap_or_else(|| key.clone())))

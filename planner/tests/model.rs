@@ -279,6 +279,21 @@ volumes:
 }
 
 #[test]
+fn volumes_that_no_enabled_service_uses_are_not_told() {
+    let text = "services:
+  a: {image: a, volumes: ['one:/1']}
+  b: {image: b, volumes: ['one:/1', 'two:/2'], profiles: [x]}
+volumes: {one: , two: , spare: }
+";
+    let mut case = Case::new(&[("compose.yaml", text)]);
+    case.options.prune = false;
+    assert_eq!(case.project().own_volumes(), ["app_one"]);
+    assert_eq!(case.project().volumes(), ["one", "spare", "two"]);
+    case.options.profiles = vec!["x".into()];
+    assert_eq!(case.project().own_volumes(), ["app_one", "app_two"]);
+}
+
+#[test]
 fn profiles_and_what_they_need() {
     let text = "services:
   a: {image: a}

@@ -12,8 +12,8 @@ use crate::ui::human;
 /// Stop and remove containers and networks
 ///
 /// Named volumes stay unless -v is given. Services that no active profile
-/// enables are removed, too; containers of services that are no longer in the
-/// file only with --remove-orphans.
+/// enables are removed, too, but for the volumes that only they use; containers
+/// of services that are no longer in the file only with --remove-orphans.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example: remove everything this stack made, its data included\n  \
@@ -25,7 +25,7 @@ pub(crate) struct Down {
     services: Vec<String>,
 
     /// Remove named and anonymous volumes as well: their data is lost
-    #[arg(short, long)]
+    #[arg(short, long, alias = "volume")]
     volumes: bool,
 
     /// Remove containers of services that are not in the file

@@ -1,6 +1,8 @@
 //! `stack start`, `stop`, `restart`, `kill`, `rm`, `pause` and `unpause`:
 //! one call of the daemon, seven sets of options.
 
+use std::collections::BTreeSet;
+
 use stack_api::container::Container;
 use stack_api::event::ApiError;
 use stack_api::request::{Action, Verb};
@@ -68,7 +70,7 @@ pub(crate) struct Restart {
 pub(crate) struct Kill {
     #[command(flatten)]
     services: Services,
-    /// Also containers of services that are not in the file
+    /// Also containers of services that are not in the file, or not enabled
     #[arg(long)]
     remove_orphans: bool,
     /// Name or number of the signal
@@ -190,11 +192,11 @@ async fn act(
     services: Services,
     action: Action,
 ) -> Result<u8, Error> {
-    act_on(context, verb, services, true, action).await
+    act_on(context, verb, services, false, action).await
 }
 
-/// Without `orphans`, containers of services that are not in the file are left
-/// alone.
+/// Without `orphans`, and without names, containers of services that are not enabled in
+/// the file are left alone.
 async fn act_on(
     context: &Context,
     verb: Verb,
@@ -208,12 +210,21 @@ async fn act_on(
     let all_services = services.is_empty();
     let mut existing = containers(&client, &project.name).await?;
     project.check_services(&services, &existing)?;
-    if let (false, true, Some(known)) = (orphans, services.is_empty(), &project.services) {
+    if all_services && verb == Verb::Start {
+        // Those of `run` are not started again.
+        existing.retain(|container| !container.one_off);
+    }
+    let mut no_deps = action.no_deps;
+    let mut which = "";
+    if let (false, true, Some(enabled)) = (orphans, all_services, &project.enabled) {
         let all = existing.len();
-        existing.retain(|container| known.contains(&container.service));
+        existing.retain(|container| enabled.contains(&container.service));
         if existing.len() < all {
-            services = existing.iter().map(|c| c.service.clone()).collect();
-            services.dedup();
+            let chosen: BTreeSet<&String> = existing.iter().map(|one| &one.service).collect();
+            services = chosen.into_iter().cloned().collect();
+            // What these lead to and the file does not enable is left alone, too.
+            no_deps = true;
+            which = " of services that are enabled in the file";
         }
     }
     let done = match verb {
@@ -231,19 +242,23 @@ async fn act_on(
         return Err(error.help("create them with `stack up -d`").into());
     }
     if existing.is_empty() {
-        context
-            .ui
-            .note(format_args!("stack {} has no containers", project.name));
+        context.ui.note(format_args!(
+            "stack {} has no containers{which}",
+            project.name
+        ));
         return Ok(exit::OK);
     }
     let request = Action {
         verb,
         services,
+        no_deps,
         ..action
     };
     // What there is gets started all the same.
     let missing = match verb {
-        Verb::Start if all_services => without_container(context, &existing),
+        Verb::Start if all_services && project.enabled.is_some() => {
+            without_container(context, &existing)
+        }
         _ => None,
     };
     let path = format!("/v1/stacks/{}/action", project.name);

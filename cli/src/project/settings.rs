@@ -72,11 +72,7 @@ impl Settings {
             given => given.to_vec(),
         };
         let env_files: Vec<PathBuf> = chosen.iter().map(|p| clean(&working_dir, p)).collect();
-        let mut early = env_files.clone();
-        if early.is_empty() {
-            early.extend(default_env_file(source, &outer_folder, &environment));
-        }
-        for (name, value) in read_environment(source, &early, &environment) {
+        for (name, value) in early_variables(source, &env_files, &outer_folder, &environment) {
             if name.starts_with("COMPOSE_") {
                 environment.entry(name).or_insert(value);
             }
@@ -111,6 +107,15 @@ impl Settings {
     pub(super) fn setting(&self, name: &str) -> Option<&str> {
         let value = self.environment.get(name).map(String::as_str);
         value.filter(|value| !value.is_empty())
+    }
+
+    /// All variables, for those who do without a stack file: this process's and those of
+    /// the environment files.
+    pub(super) fn variables(&self, source: &dyn Source) -> BTreeMap<String, String> {
+        let known = &self.environment;
+        let mut all = early_variables(source, &self.env_files, &self.outer_folder, known);
+        all.extend(known.clone());
+        all
     }
 
     /// What may be fetched from elsewhere.
@@ -174,6 +179,21 @@ impl Settings {
         }
         Ok(Some(name.clone()))
     }
+}
+
+/// The variables of the environment files, or of the `.env` that is there before the
+/// stack file is known.
+fn early_variables(
+    source: &dyn Source,
+    env_files: &[PathBuf],
+    outer_folder: &Path,
+    environment: &BTreeMap<String, String>,
+) -> BTreeMap<String, String> {
+    let mut files = env_files.to_vec();
+    if files.is_empty() {
+        files.extend(default_env_file(source, outer_folder, environment));
+    }
+    read_environment(source, &files, environment)
 }
 
 /// Where Docker Compose looks for `.env` when it does not know the stack file

@@ -99,6 +99,21 @@ fn its_standard_input_may_stay_ours() {
 }
 
 #[test]
+fn variables_of_the_env_file_are_known_without_a_stack_file() {
+    let home = Home::new();
+    let daemon = home.daemon();
+    let (text, exit) = (Vec::new(), exit(0));
+    daemon.on(EXEC, Answer::Print { text, exit });
+    std::fs::write(home.work().join(".env"), "KEY=of the file\n").unwrap();
+    for args in [&[][..], &["-p", "shop"]] {
+        let args = [args, &["exec", "-e", "KEY", "web", "env"]].concat();
+        home.run(&args).ended_with(0);
+        let body = daemon.wait_for(EXEC).body;
+        assert_eq!(body["env"], json!(["KEY=of the file"]), "{args:?}");
+    }
+}
+
+#[test]
 fn keys_in_a_pipe_are_bytes() {
     const ATTACH: &str = "POST /v1/stacks/shop/attach";
     let home = Home::new();

@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 use crate::fake::{Answer, container, done, finished};
 use crate::home::Home;
 
+const ACTION: &str = "POST /v1/stacks/shop/action";
+
 #[test]
 fn a_table_of_what_runs() {
     let home = Home::new();
@@ -113,6 +115,9 @@ fn actions_and_down() {
     assert_eq!(body["volumes"], true);
     assert_eq!(body["remove_orphans"], true);
     assert_eq!(body["services_known"], json!(["db", "web"]));
+    home.run(&["down", "--volume"]).ended_with(0);
+    let body = daemon.wait_for("POST /v1/stacks/shop/down").body;
+    assert_eq!(body["volumes"], true);
 }
 
 #[test]
@@ -131,6 +136,30 @@ fn down_tells_which_volumes_are_the_files_own() {
     home.run(&["-p", "shop", "down", "-v"]).ended_with(0);
     let body = daemon.wait_for("POST /v1/stacks/shop/down").body;
     assert_eq!(body["volumes_known"], json!(null));
+}
+
+#[test]
+fn down_leaves_volumes_that_no_enabled_service_uses() {
+    let file = "name: shop\nservices:\n  web: {image: w, volumes: ['data:/d']}\n  \
+                job: {image: j, volumes: ['data:/d', 'jobs:/j'], profiles: [work]}\n\
+                volumes: {data: , jobs: , spare: }\n";
+    let home = Home::with(file);
+    let daemon = home.daemon();
+    daemon
+        .containers(&[])
+        .on("POST /v1/stacks/shop/down", Answer::Lines(vec![done()]));
+    let known = |args: &[&str]| {
+        home.run(args).ended_with(0);
+        let body = daemon.wait_for("POST /v1/stacks/shop/down").body;
+        // Their containers go.
+        assert_eq!(body["services_known"], json!(["job", "web"]));
+        body["volumes_known"].clone()
+    };
+    assert_eq!(known(&["down", "-v"]), json!(["shop_data"]));
+    let all = known(&["--profile", "work", "down", "-v"]);
+    assert_eq!(all, json!(["shop_data", "shop_jobs"]));
+    std::fs::write(home.work().join(".env"), "COMPOSE_PROFILES=work\n").unwrap();
+    assert_eq!(known(&["down", "-v"]), all);
 }
 
 #[test]
@@ -259,6 +288,46 @@ fn orphans_are_killed_when_that_is_asked_for() {
     let seen = daemon.seen("POST /v1/stacks/shop/action");
     assert_eq!(seen[0].body["services"], json!(["db"]));
     assert_eq!(seen[1].body["services"], json!([]));
+}
+
+#[test]
+fn actions_without_names_are_for_what_the_file_enables() {
+    let home = Home::with(
+        "name: shop\nservices:\n  web: {image: w}\n  db: {image: d}\n  \
+         job: {image: j, profiles: [work]}\n",
+    );
+    let daemon = home.daemon();
+    let all = ["db", "job", "old", "web"].map(|service| container(service, "running"));
+    daemon
+        .containers(&all)
+        .on(ACTION, Answer::Lines(vec![done()]));
+    let asked = |args: &[&str]| {
+        home.run(args).ended_with(0);
+        let body = daemon.wait_for(ACTION).body;
+        (body["services"].clone(), body["no_deps"].clone())
+    };
+    let enabled = (json!(["db", "web"]), json!(true));
+    for verb in ["start", "stop", "restart", "kill", "rm", "pause", "unpause"] {
+        assert_eq!(asked(&[verb]), enabled, "{verb}");
+    }
+    let (services, _) = asked(&["--profile", "work", "rm", "-fsv"]);
+    assert_eq!(services, json!(["db", "job", "web"]));
+    // By their names, and by the name of the stack alone.
+    assert_eq!(asked(&["stop", "old", "job"]).0, json!(["old", "job"]));
+    assert_eq!(asked(&["-p", "shop", "rm", "-s"]).0, json!([]));
+    assert_eq!(asked(&["-p", "shop", "start"]).0, json!([]));
+    // With nothing left over, it is for nobody and not for all.
+    let calls = daemon.seen(ACTION).len();
+    daemon.containers(&[container("old", "running")]);
+    let run = home.run(&["rm", "-fsv"]).ended_with(0);
+    let told = "stack shop has no containers of services that are enabled in the file\n";
+    assert_eq!(run.err, told);
+    let mut of_run = container("web", "exited");
+    of_run["one_off"] = json!(true);
+    daemon.containers(&[of_run, container("old", "exited")]);
+    let run = home.run(&["start"]).ended_with(1);
+    assert!(run.err.contains("no containers to start"), "{}", run.err);
+    assert_eq!(daemon.seen(ACTION).len(), calls);
 }
 
 #[test]

@@ -66,8 +66,8 @@ pub struct Up {
 pub struct Down {
     /// Also named and anonymous volumes.
     pub volumes: bool,
-    /// Full names of the volumes of the file that are not external: of those
-    /// with a name, no others go. Absent: there is no file, and all go that
+    /// Full names of the volumes that the file's enabled services use and that are not
+    /// external: of those with a name, no others go. Absent: there is no file, and all go that
     /// were made for the stack.
     #[serde(default)]
     pub volumes_known: Option<Vec<String>>,

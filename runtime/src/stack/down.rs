@@ -94,7 +94,7 @@ pub async fn down(
 /// The volumes that go with a stack.
 struct Going<'a> {
     project: &'a str,
-    /// Those that the file has and that are not external; `None`: no file.
+    /// Those that the file's enabled services use and that are not external; `None`: no file.
     known: Option<&'a [String]>,
     /// What the last `up` brought.
     latest: Option<&'a StackSpec>,
@@ -115,7 +115,8 @@ impl Going<'_> {
             all.any(|spec| spec.external && spec.name == volume.name)
         };
         match self.known {
-            // What was taken out of the file, or is external there, is to stay.
+            // What was taken out of the file, is external there, or belongs to a profile
+            // that is not active, is to stay.
             Some(known) => known.contains(&volume.name),
             None => !self.latest.is_some_and(external),
         }
