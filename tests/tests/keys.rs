@@ -3,6 +3,27 @@
 use stack_tests::Home;
 
 #[test]
+fn detach_keys_leave_an_attached_service_running() {
+    let home = Home::new();
+    let file = "services: {web: {image: 'busybox:1', tty: true, stdin_open: true, \
+                stop_grace_period: 0s, command: [sh, -c, \
+                'echo ready; while read -r x; do echo \"got $$x\"; done'], init: true}}";
+    let project = home.project("detach", file);
+    project.stack(&["up", "-d"]).ok();
+    std::fs::write(project.dir().join("out"), "").expect("a file");
+    let script = r#"
+        seen() { for i in $(seq 400); do grep -q "$1" out && return; sleep 0.1; done; }
+        ( sleep 2; printf 'one\n'; seen 'got one'; printf '\020'; sleep 0.2; printf '\021'; seen code
+        ) | timeout 60 script -qefc "\"$STACK\" attach web; echo code \$?" out > /dev/null
+        cat out"#;
+    let said = project.shell(script);
+    for part in ["got one", "code 0"] {
+        assert!(said.stdout.contains(part), "{part}: {said}");
+    }
+    assert_eq!(project.field("web", "State"), "running");
+}
+
+#[test]
 fn w_watches_files_and_d_leaves_the_services_running() {
     let home = Home::new();
     let file = "services: {web: {image: 'busybox:1', stop_grace_period: 0s, \

@@ -16,8 +16,9 @@ const STACK: &str = r#"services:
     develop:
       watch:
         - {path: ./src, action: sync, target: /app/src, initial_sync: true, ignore: ["*.tmp", cache]}
-        - {path: ./conf, action: sync+exec, target: /app/conf, exec: {command: [sh, -c, "echo got $$(cat /app/conf)"], user: root}}
+        - {path: ./conf, action: sync+exec, target: /app/conf, exec: {command: [sh, -c, "echo got $$(cat /app/conf) as $$(id -u) for $$WHO in $$PWD"], user: root, environment: [WHO=us], working_dir: /app}}
         - {path: ./restarting, action: sync+restart, target: /etc/restarting}
+        - {path: ./again, action: restart}
   ends:
     image: busybox:1
     command: [sh, -c, "sleep 1; grep good /etc/state && exec sleep 100000"]
@@ -46,6 +47,7 @@ fn changes_arrive_in_the_service() {
     write("src/cache/large", "not wanted");
     write("conf", "one");
     write("restarting", "1");
+    write("again", "1");
     write("state", "bad");
     let watching = project.begin(&["watch"]);
     let arrives = |what: &str, command: &str, wanted: &str| {
@@ -110,12 +112,16 @@ fn changes_arrive_in_the_service() {
     arrives("what came with it", "cat /app/src/with-it", "1");
 
     // A restart, after which copying goes on.
-    let boot = project.field("web", "BootID");
-    write("restarting", "2");
-    eventually("a restart", 60, || {
-        let now = project.container("web")["BootID"].clone();
-        (now.is_string() && now != boot.as_str()).then_some(())
-    });
+    let restarts = |file: &str| {
+        let boot = project.field("web", "BootID");
+        write(file, "2");
+        eventually("a restart", 60, || {
+            let now = project.container("web")["BootID"].clone();
+            (now.is_string() && now != boot.as_str()).then_some(())
+        });
+    };
+    restarts("restarting");
+    restarts("again");
     write("src/b.txt", "after");
     arrives("a change after a restart", "cat /app/src/b.txt", "after");
     assert_eq!(
@@ -125,7 +131,8 @@ fn changes_arrive_in_the_service() {
 
     watching.interrupt();
     let finished = watching.finish(30);
-    assert!(finished.stderr.contains("got two"), "{}", finished.stderr);
+    let said = "got two as 0 for us in /app";
+    assert!(finished.stderr.contains(said), "{}", finished.stderr);
     assert!(
         finished
             .stderr

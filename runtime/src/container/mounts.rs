@@ -295,6 +295,21 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_bind_mount_without_a_source_is_made_only_if_it_may_be() {
+        let dir = tempfile::tempdir().unwrap();
+        let missing = dir.path().join("mistyped/data");
+        let error = parts().bind(&missing, false, false, false).err().unwrap();
+        assert!(error.message.contains("mistyped/data"), "{}", error.message);
+        assert!(error.help.unwrap().contains("make it first"));
+        assert!(!missing.exists());
+        let file = dir.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let below = parts().bind(&file.join("data"), true, false, false);
+        assert!(below.err().unwrap().message.contains("cannot make"));
+        assert!(parts().bind(&missing, true, false, false).is_ok() && missing.is_dir());
+    }
+
     fn resolved(path: &Path, kind: VolumeKind) -> Resolved {
         let volume = VolumeUse {
             path: path.to_path_buf(),

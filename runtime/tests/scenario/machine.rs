@@ -20,10 +20,17 @@ async fn a_machine_gets_what_the_service_asks_for() {
         boot: Some(Boot::Cold),
     };
     let plain = service("plain", &["serve"], &[]);
-    world.up(&world.stack(vec![own, plain])).await.unwrap();
+    let mut part = service("part", &["serve"], &[]);
+    part.cpus = Some(1.5);
+    world
+        .up(&world.stack(vec![own, plain, part]))
+        .await
+        .unwrap();
     let specs = world.fake().specs();
     let of = |name: &str| specs.iter().find(|spec| spec.name == name).unwrap();
     let (own, plain) = (of("shop-own-1"), of("shop-plain-1"));
+    let processors = std::thread::available_parallelism().unwrap().get() as u32;
+    assert_eq!(of("shop-part-1").cpus, 2.min(processors));
     assert_eq!(own.kernel, kernel);
     assert_eq!((own.cpus, own.memory), (7, 700 << 20));
     assert!(!own.template && plain.template);

@@ -269,3 +269,24 @@ fn files(args: &mut Args, spec: &VmSpec, machine: &Machine) {
         ),
     );
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_rate_has_its_own_limit() {
+        assert_eq!(limits(&Rates::default()), "");
+        let rates = Rates {
+            read_bps: Some(1),
+            write_bps: Some(2),
+            read_iops: Some(3),
+            write_iops: Some(4),
+        };
+        assert_eq!(
+            limits(&rates),
+            ",throttling.group=disks,throttling.bps-read=1,throttling.bps-write=2,\
+             throttling.iops-read=3,throttling.iops-write=4"
+        );
+    }
+}
