@@ -38,8 +38,9 @@ pub struct ObservedContainer {
     /// It was started beside another one and has neither names nor ports,
     /// or it has given them away.
     pub standby: bool,
-    /// It has volumes: disks that one VM alone can hold.
-    pub has_disks: bool,
+    /// Full names of its volumes that are disks, also of those without a name in the
+    /// file: one VM alone can hold them.
+    pub disks: BTreeSet<String>,
     /// Its places on networks of the file by key, but for those that it left by
     /// hand, as far as they are known.
     pub places: BTreeMap<String, ObservedPlace>,

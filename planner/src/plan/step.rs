@@ -320,6 +320,26 @@ impl Action {
         }
     }
 
+    /// Id of the container that is there before it, where it is about one.
+    pub fn old(&self) -> Option<&str> {
+        match self {
+            Action::Recreate { id, .. }
+            | Action::Update { id, .. }
+            | Action::Switch { id, .. }
+            | Action::Remove { id, .. } => Some(id),
+            Action::Pull { .. }
+            | Action::Build { .. }
+            | Action::CreateNetwork { .. }
+            | Action::UpdateNetwork { .. }
+            | Action::CreateVolume { .. }
+            | Action::Create { .. }
+            | Action::CreateBeside { .. }
+            | Action::Watch { .. }
+            | Action::Start { .. }
+            | Action::Stop { .. } => None,
+        }
+    }
+
     /// What is done, as a word.
     pub fn verb(&self) -> &'static str {
         match self {
