@@ -163,7 +163,7 @@ pub(super) async fn carry_out(
         plan::select(&spec.services, &request.services, !request.no_deps).unwrap_or_default()
     };
     let grace = grace.map(|seconds| seconds.saturating_mul(1000));
-    if volume::share::with_replicas(&daemon, &progress, spec, &selected, grace).await? {
+    if volume::share::with_replicas(&daemon, &progress, spec, &selected, &plan, grace).await? {
         // Another kind of volume allows another way.
         plan = plan_order(&daemon, &order)?;
     }

@@ -6,6 +6,7 @@
 mod act;
 mod anew;
 mod api;
+mod beside;
 mod ends;
 mod hooks;
 mod image;

@@ -15,7 +15,7 @@ use stack_runtime::{space, stack};
 use crate::world::{World, service};
 
 /// A service with volumes, by their keys; "" is one without a name.
-fn mounting(name: &str, volumes: &[&str]) -> ServiceSpec {
+pub(crate) fn mounting(name: &str, volumes: &[&str]) -> ServiceSpec {
     let mut service = service(name, &["serve"], &[]);
     for (n, volume) in volumes.iter().enumerate() {
         service.mounts.push(MountSpec {
@@ -35,7 +35,7 @@ fn mounting(name: &str, volumes: &[&str]) -> ServiceSpec {
 }
 
 /// The stack, whose volumes have their keys as names.
-fn with_volumes(mut stack: StackSpec, names: &[&str], external: bool) -> StackSpec {
+pub(crate) fn with_volumes(mut stack: StackSpec, names: &[&str], external: bool) -> StackSpec {
     for name in names {
         let volume = VolumeSpec {
             name: (*name).to_owned(),
@@ -48,7 +48,7 @@ fn with_volumes(mut stack: StackSpec, names: &[&str], external: bool) -> StackSp
 }
 
 /// `down -v` with a file that has these services and own volumes.
-fn with_file(services: &[&str], volumes: &[&str]) -> Down {
+pub(crate) fn with_file(services: &[&str], volumes: &[&str]) -> Down {
     let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     Down {
         volumes: true,
@@ -93,7 +93,7 @@ async fn a_removal_that_is_cut_off_is_done_or_not_begun() {
 }
 
 /// Takes a stack down; gives the warnings.
-async fn down(world: &World, name: &str, request: Down) -> Vec<String> {
+pub(crate) async fn down(world: &World, name: &str, request: Down) -> Vec<String> {
     let (progress, mut events) = Progress::new();
     let daemon = Arc::clone(&world.daemon);
     stack::down(daemon, name.to_owned(), request, progress)
