@@ -17,7 +17,9 @@ use super::execute::{self, Context};
 use super::images::{self, PullOrder, Wanted};
 use super::limit::{self, Limit};
 use super::observe::observe;
-use super::{Outcome, build, history, networks, resources, rollback, rollout, turn, wait, worked};
+use super::{
+    Outcome, build, feasible, history, networks, resources, rollback, rollout, turn, wait, worked,
+};
 use crate::daemon::Daemon;
 use crate::ledger::Table;
 use crate::progress::Progress;
@@ -198,6 +200,7 @@ pub(super) async fn carry_out(
     }
     let Order { request, images } = order;
     resources::check(&daemon, &request, &plan, &progress)?;
+    feasible::check(&daemon, &request.spec, &images, &plan)?;
     daemon.ledger.put_stack(&project, &request.spec)?;
     if !plan.orphans.is_empty() && !request.ignore_orphans {
         progress.warn(format!(

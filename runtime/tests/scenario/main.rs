@@ -14,6 +14,7 @@ mod live;
 mod locks;
 mod machine;
 mod one_off;
+mod refused;
 mod removal;
 mod rollout;
 mod script;
