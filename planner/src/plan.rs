@@ -40,7 +40,7 @@ pub use class::{ATTRIBUTES, Attribute, Class, table};
 pub use observed::{Observed, ObservedContainer, ObservedNetwork, ObservedPlace, Room};
 pub use order::{NoSuchService, select, waves};
 pub use rollout::{Guard, beside};
-pub use step::{Action, Plan, Reason, Step, WaitFor};
+pub use step::{Action, Kept, Plan, Reason, Step, WaitFor};
 pub use summary::summary;
 
 use services::Services;

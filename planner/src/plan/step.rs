@@ -22,6 +22,10 @@ pub struct Plan {
     pub orphans: Vec<String>,
     /// Names of containers that stay as they are.
     pub unchanged: Vec<String>,
+    /// What those depend on, and containers that are only updated: it is waited for when
+    /// all steps are done.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<Kept>,
     /// Services whose containers are replaced by an `update_config`: what a
     /// failure of one leads to.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -61,6 +65,15 @@ pub struct WaitFor {
     /// for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub containers: Vec<String>,
+}
+
+/// What a container that stays depends on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Kept {
+    /// The name of one that does.
+    pub name: String,
+    /// What it is.
+    pub wait_for: WaitFor,
 }
 
 /// What to do.

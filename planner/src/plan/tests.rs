@@ -525,6 +525,31 @@ fn a_disk_goes_to_another_service_when_its_machine_has_gone() {
 }
 
 #[test]
+fn what_stays_needs_what_it_depends_on() {
+    let (mut request, observed) = running();
+    let kept = |request: &Up| {
+        let kept = plan(request, &observed).unwrap().kept.into_iter();
+        kept.map(|kept| (kept.name, kept.wait_for.service, kept.wait_for.required))
+            .collect::<Vec<_>>()
+    };
+    // Of what web needs, nothing has to be waited for.
+    let app = |required| ("shop-app-1".to_owned(), "db".to_owned(), required);
+    assert_eq!(kept(&request), [app(true)]);
+    // Once for all, and required if one of them requires it.
+    let spec = &mut request.spec;
+    let needs = spec.services["app"].depends_on.clone();
+    spec.services.get_mut("web").unwrap().depends_on = needs;
+    let needed = spec.services.get_mut("app").unwrap();
+    needed.depends_on.get_mut("db").unwrap().required = false;
+    assert_eq!(kept(&request), [app(true)]);
+    request.no_start = true;
+    assert_eq!(kept(&request), []);
+    request.no_start = false;
+    (request.no_deps, request.services) = (true, vec!["app".to_owned()]);
+    assert_eq!(kept(&request), []);
+}
+
+#[test]
 fn a_service_with_another_name_gets_disk_and_name_of_the_old_one() {
     let (mut request, mut observed) = with_data();
     let spec = &mut request.spec;

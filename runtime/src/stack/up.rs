@@ -238,7 +238,11 @@ pub(super) async fn carry_out(
             .filter(|handle| selected.contains(&handle.container().service));
         limit::told(error, Some(&context.request.spec), chosen)
     };
-    if let Err(broken) = execute::execute(&context, &plan).await {
+    let carried_out = async {
+        execute::execute(&context, &plan).await?;
+        execute::wait_for_kept(&context, &plan).await
+    };
+    if let Err(broken) = carried_out.await {
         if limit::is_over(&broken.error) {
             return Err(late(broken.error));
         }

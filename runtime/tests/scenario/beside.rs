@@ -101,3 +101,59 @@ async fn a_service_that_does_not_have_the_volume_any_more_and_is_not_touched() {
     assert_eq!(kind(&world, "data"), VolumeKind::Tree);
     assert!(all_run(&world));
 }
+
+fn checked(test: &str) -> Option<HealthCheckSpec> {
+    Some(HealthCheckSpec {
+        test: Some(vec!["CMD".to_owned(), test.to_owned()]),
+        interval_ms: Some(10),
+        ..HealthCheckSpec::default()
+    })
+}
+
+#[tokio::test]
+async fn what_stays_needs_its_dependencies_all_the_same() {
+    let world = World::new().await;
+    let mut db = service("db", &["serve"], &[]);
+    db.healthcheck = checked("true");
+    let needs = [
+        depends("db", Condition::ServiceHealthy),
+        depends("job", Condition::ServiceCompletedSuccessfully),
+    ];
+    let mut shop = world.stack(vec![
+        db,
+        service("job", &["exit", "0"], &[]),
+        service("web", &["serve"], &needs),
+        service("app", &["serve"], &needs),
+    ]);
+    world.up(&shop).await.unwrap();
+    let started = world.started().len();
+    let (done, said) = up(&world, of(&shop)).await;
+    done.unwrap();
+    assert!(
+        !said.iter().any(|said| said.contains("waiting")),
+        "{said:?}"
+    );
+    // The other check begins anew, and nothing else happens.
+    let mut check = |test: &str| {
+        let db = shop.services.get_mut("db").unwrap();
+        db.healthcheck = checked(test);
+        db.config_hash = test.to_owned();
+        of(&shop)
+    };
+    let ill = check("false");
+    for request in [ill.clone(), ill] {
+        let error = up(&world, request.clone()).await.0.unwrap_err();
+        let told = "shop-app-1 was left as it is, but its dependency shop-db-1 is unhealthy";
+        assert!(error.message.starts_with(told), "{error}");
+        // For one service alone, its dependencies are nobody's business.
+        let alone = Up {
+            services: vec!["web".to_owned()],
+            no_deps: true,
+            ..request
+        };
+        up(&world, alone).await.0.unwrap();
+    }
+    up(&world, check("true")).await.0.unwrap();
+    assert_eq!(world.container("db").health, Some(Health::Healthy));
+    assert_eq!(world.started().len(), started, "nothing was started");
+}
