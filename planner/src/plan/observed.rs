@@ -17,6 +17,9 @@ pub struct Observed {
     pub ended_runs: Vec<Container>,
     /// Its networks by full name.
     pub networks: BTreeMap<String, ObservedNetwork>,
+    /// Full names of the networks that are not the stack's, each with the stack that has
+    /// made it; "" is none.
+    pub foreign_networks: BTreeMap<String, String>,
     /// Full names of all volumes.
     pub volumes: BTreeSet<String>,
     /// Images on this machine: reference as written → image id.

@@ -550,6 +550,24 @@ fn what_stays_needs_what_it_depends_on() {
 }
 
 #[test]
+fn a_network_that_somebody_else_has_made_is_left_alone() {
+    let foreign = [("shop_default".to_owned(), "other".to_owned())];
+    let mut observed = Observed {
+        foreign_networks: foreign.into(),
+        ..Observed::default()
+    };
+    let mut request = shop();
+    let first = plan(&request, &observed).unwrap();
+    assert!(!texts(&first).iter().any(|step| step.contains("network")));
+    assert_eq!(first.notes.len(), 1);
+    observed.foreign_networks.clear();
+    assert!(texts(&plan(&request, &observed).unwrap())[3].starts_with("create network"));
+    let default = request.spec.networks.get_mut("default").unwrap();
+    default.external = true;
+    assert!(plan(&request, &observed).unwrap().notes.is_empty());
+}
+
+#[test]
 fn a_service_with_another_name_gets_disk_and_name_of_the_old_one() {
     let (mut request, mut observed) = with_data();
     let spec = &mut request.spec;

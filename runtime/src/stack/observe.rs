@@ -36,8 +36,12 @@ pub(super) fn observe(daemon: &Daemon, spec: &StackSpec) -> Result<Observed, Api
     };
     let all = daemon.handles(Some(&spec.name)).into_iter();
     let ended_runs = all.map(|handle| handle.container()).filter(ended).collect();
-    let networks = daemon
-        .networks(&spec.name)?
+    let (own, others): (Vec<_>, Vec<_>) = daemon
+        .all_networks()?
+        .into_iter()
+        .partition(|network| network.project == spec.name);
+    let foreign_networks = others.into_iter().map(|n| (n.name, n.project)).collect();
+    let networks = own
         .into_iter()
         .map(|network| {
             (
@@ -68,6 +72,7 @@ pub(super) fn observe(daemon: &Daemon, spec: &StackSpec) -> Result<Observed, Api
         containers,
         ended_runs,
         networks,
+        foreign_networks,
         volumes,
         images: known,
         asked_s,

@@ -102,6 +102,37 @@ async fn a_service_that_does_not_have_the_volume_any_more_and_is_not_touched() {
     assert!(all_run(&world));
 }
 
+#[tokio::test]
+async fn a_network_that_another_stack_has_made_is_used_as_it_is() {
+    let world = World::new().await;
+    let shop = world.stack(vec![service("web", &["serve"], &[])]);
+    world.up(&shop).await.unwrap();
+    let mut other = world.stack(vec![service("app", &["serve"], &[])]);
+    other.name = "other".to_owned();
+    let told = "network shop_default belongs to stack shop, and is used as it is: write \
+                `external: true` if that is meant, or give this one another `name:`";
+    for _ in 0..2 {
+        let (done, said) = up(&world, of(&other)).await;
+        done.unwrap();
+        let warnings = said.iter().filter(|said| *said == told);
+        assert_eq!(warnings.count(), 1, "{said:?}");
+    }
+    assert_eq!(world.started(), ["shop-web-1", "other-app-1"]);
+    let warnings = down(&world, "shop", with_file(&["web"], &[])).await;
+    assert_eq!(
+        warnings,
+        ["network shop_default stays: it is used by other-app-1"]
+    );
+    // It is not the other one's to remove.
+    assert_eq!(
+        down(&world, "other", with_file(&["app"], &[])).await,
+        [""; 0]
+    );
+    let left = stack::list_networks(&world.daemon).unwrap();
+    assert_eq!(left.len(), 1);
+    assert_eq!(left[0].project, "shop");
+}
+
 fn checked(test: &str) -> Option<HealthCheckSpec> {
     Some(HealthCheckSpec {
         test: Some(vec!["CMD".to_owned(), test.to_owned()]),
