@@ -40,7 +40,7 @@ pub use class::{ATTRIBUTES, Attribute, Class, table};
 pub use observed::{Observed, ObservedContainer, ObservedNetwork, ObservedPlace, Room};
 pub use order::{NoSuchService, select, waves};
 pub use rollout::{Guard, beside};
-pub use step::{Action, Plan, Reason, Step, WaitFor};
+pub use step::{Action, Kept, Plan, Reason, Step, WaitFor};
 pub use summary::summary;
 
 use services::Services;
@@ -218,6 +218,23 @@ fn networks(
     let mut steps = BTreeMap::new();
     // An external one is somebody else's: the daemon checks that it is there.
     let own = |(key, wanted): &(&String, &NetworkSpec)| used.contains(key) && !wanted.external;
+    // As in Docker Compose, so is one that somebody else has made by that name.
+    for (_, wanted) in spec.networks.iter().filter(own) {
+        if let Some(owner) = observed.foreign_networks.get(&wanted.name) {
+            let whose = match owner.as_str() {
+                "" => "was made with `stack network create`".to_owned(),
+                stack => format!("belongs to stack {stack}"),
+            };
+            plan.notes.push(format!(
+                "network {} {whose}, and is used as it is: write `external: true` if that is \
+                 meant, or give this one another `name:`",
+                wanted.name
+            ));
+        }
+    }
+    let own = |(key, wanted): &(&String, &NetworkSpec)| {
+        own(&(*key, *wanted)) && !observed.foreign_networks.contains_key(&wanted.name)
+    };
     for (key, wanted) in spec.networks.iter().filter(own) {
         let name = wanted.name.clone();
         let network = key.clone();

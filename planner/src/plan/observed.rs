@@ -17,6 +17,9 @@ pub struct Observed {
     pub ended_runs: Vec<Container>,
     /// Its networks by full name.
     pub networks: BTreeMap<String, ObservedNetwork>,
+    /// Full names of the networks that are not the stack's, each with the stack that has
+    /// made it; "" is none.
+    pub foreign_networks: BTreeMap<String, String>,
     /// Full names of all volumes.
     pub volumes: BTreeSet<String>,
     /// Images on this machine: reference as written → image id.
@@ -38,8 +41,9 @@ pub struct ObservedContainer {
     /// It was started beside another one and has neither names nor ports,
     /// or it has given them away.
     pub standby: bool,
-    /// It has volumes: disks that one VM alone can hold.
-    pub has_disks: bool,
+    /// Full names of its volumes that are disks, also of those without a name in the
+    /// file: one VM alone can hold them.
+    pub disks: BTreeSet<String>,
     /// Its places on networks of the file by key, but for those that it left by
     /// hand, as far as they are known.
     pub places: BTreeMap<String, ObservedPlace>,

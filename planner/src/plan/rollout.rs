@@ -80,7 +80,7 @@ pub(super) fn obstacle(
     });
     let disk = disk.or_else(|| {
         old.iter()
-            .any(|container| container.has_disks)
+            .any(|container| !container.disks.is_empty())
             .then(|| "a volume of its image".to_owned())
     });
     if let Some(disk) = disk {

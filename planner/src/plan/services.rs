@@ -14,7 +14,7 @@ use super::moved;
 use super::observed::{Observed, ObservedContainer};
 use super::order::waves;
 use super::rollout::{self, Pace};
-use super::step::{Action, Plan, Reason, WaitFor};
+use super::step::{Action, Kept, Plan, Reason, WaitFor};
 
 /// What the steps of the services depend on.
 pub(super) struct Services<'a> {
@@ -470,6 +470,7 @@ impl Services<'_> {
             }
         }
         let Some(reason) = why_start.filter(|_| !self.request.no_start) else {
+            self.keep(spec, &name, before, plan);
             match made {
                 // Another health check, perhaps: who waits for its health must
                 // not see that of the old one.
@@ -503,18 +504,9 @@ impl Services<'_> {
         before: &mut Before,
         plan: &mut Plan,
     ) -> usize {
-        let mut wait_for = Vec::new();
-        for (dependency, how) in &spec.depends_on {
-            if !self.selected.contains(dependency) {
-                continue;
-            }
-            after.extend(before.starts.get(dependency).into_iter().flatten());
-            wait_for.push(WaitFor {
-                service: dependency.clone(),
-                condition: how.condition,
-                required: how.required,
-                containers: before.names.get(dependency).cloned().unwrap_or_default(),
-            });
+        let wait_for: Vec<WaitFor> = self.needs(spec, before).collect();
+        for needed in &wait_for {
+            after.extend(before.starts.get(&needed.service).into_iter().flatten());
         }
         let action = Action::Start {
             service: spec.name.clone(),
@@ -525,6 +517,40 @@ impl Services<'_> {
         plan.steps[step].wait_for = wait_for;
         before.anew.insert(spec.name.clone());
         step
+    }
+
+    /// What the service depends on, of what is selected.
+    fn needs(&self, spec: &ServiceSpec, before: &Before) -> impl Iterator<Item = WaitFor> {
+        let selected = spec.depends_on.iter();
+        let selected = selected.filter(|(name, _)| self.selected.contains(*name));
+        selected.map(|(dependency, how)| WaitFor {
+            service: dependency.clone(),
+            condition: how.condition,
+            required: how.required,
+            containers: before.names.get(dependency).cloned().unwrap_or_default(),
+        })
+    }
+
+    /// Notes what a container that stays depends on, once for all that do. As in Docker
+    /// Compose: what runs needs its dependencies as what is started does.
+    fn keep(&self, spec: &ServiceSpec, name: &str, before: &Before, plan: &mut Plan) {
+        if self.request.no_start {
+            return;
+        }
+        for needed in self.needs(spec, before) {
+            let same = |known: &&mut Kept| {
+                let known = &known.wait_for;
+                known.service == needed.service && known.condition == needed.condition
+            };
+            match plan.kept.iter_mut().find(same) {
+                _ if needed.condition == Condition::ServiceStarted => {}
+                Some(known) => known.wait_for.required |= needed.required,
+                None => plan.kept.push(Kept {
+                    name: name.to_owned(),
+                    wait_for: needed,
+                }),
+            }
+        }
     }
 
     /// Steps that bring about a service's networks.

@@ -22,6 +22,10 @@ pub struct Plan {
     pub orphans: Vec<String>,
     /// Names of containers that stay as they are.
     pub unchanged: Vec<String>,
+    /// What those depend on, and containers that are only updated: it is waited for when
+    /// all steps are done.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<Kept>,
     /// Services whose containers are replaced by an `update_config`: what a
     /// failure of one leads to.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -61,6 +65,15 @@ pub struct WaitFor {
     /// for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub containers: Vec<String>,
+}
+
+/// What a container that stays depends on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Kept {
+    /// The name of one that does.
+    pub name: String,
+    /// What it is.
+    pub wait_for: WaitFor,
 }
 
 /// What to do.
@@ -317,6 +330,26 @@ impl Action {
             | Action::CreateNetwork { .. }
             | Action::UpdateNetwork { .. }
             | Action::CreateVolume { .. } => None,
+        }
+    }
+
+    /// Id of the container that is there before it, where it is about one.
+    pub fn old(&self) -> Option<&str> {
+        match self {
+            Action::Recreate { id, .. }
+            | Action::Update { id, .. }
+            | Action::Switch { id, .. }
+            | Action::Remove { id, .. } => Some(id),
+            Action::Pull { .. }
+            | Action::Build { .. }
+            | Action::CreateNetwork { .. }
+            | Action::UpdateNetwork { .. }
+            | Action::CreateVolume { .. }
+            | Action::Create { .. }
+            | Action::CreateBeside { .. }
+            | Action::Watch { .. }
+            | Action::Start { .. }
+            | Action::Stop { .. } => None,
         }
     }
 

@@ -2,7 +2,10 @@
 
 use stack_api::container::State;
 use stack_api::request::Up;
-use stack_api::spec::{Condition, Dependency, NetworkSpec, PortSpec, ServiceSpec, StackSpec};
+use stack_api::spec::{
+    Condition, Dependency, MountSource, MountSpec, NetworkSpec, PortSpec, ServiceSpec, StackSpec,
+    VolumeSpec,
+};
 
 use super::world::{carry_out, state};
 use super::*;
@@ -463,28 +466,164 @@ fn a_port_that_a_dependant_frees_goes_to_what_it_depends_on() {
     assert!(plan(&request, &observed).unwrap().is_empty());
 }
 
-#[test]
-fn another_volume_is_another_disk() {
-    use stack_api::spec::{MountSource, MountSpec, VolumeSpec};
-    let (mut request, mut observed) = running();
-    let named = |name: &str| VolumeSpec {
+fn volume(name: &str) -> VolumeSpec {
+    VolumeSpec {
         name: name.to_owned(),
         ..VolumeSpec::default()
-    };
-    request.spec.volumes.insert("data".to_owned(), named("one"));
-    let source = MountSource::Volume {
-        volume: "data".to_owned(),
-        nocopy: false,
-        subpath: None,
-    };
-    request.spec.services.get_mut("db").unwrap().mounts = vec![MountSpec {
+    }
+}
+
+/// The mount of the volume `data`.
+fn data() -> MountSpec {
+    MountSpec {
         target: "/data".to_owned(),
         read_only: false,
-        source,
-    }];
+        source: MountSource::Volume {
+            volume: "data".to_owned(),
+            nocopy: false,
+            subpath: None,
+        },
+    }
+}
+
+/// The shop, whose `db` has the volume `data`.
+fn with_data() -> (Up, Observed) {
+    let (mut request, mut observed) = running();
+    let spec = &mut request.spec;
+    spec.volumes.insert("data".to_owned(), volume("one"));
+    spec.services.get_mut("db").unwrap().mounts = vec![data()];
     let first = plan(&request, &observed).unwrap();
     carry_out(&request, &first, &mut observed);
-    request.spec.volumes.insert("data".to_owned(), named("two"));
+    (request, observed)
+}
+
+/// The step's number, and the numbers of those that it follows.
+fn place(plan: &Plan, verb: &str, container: &str) -> (usize, Vec<usize>) {
+    let mut steps = plan.steps.iter().enumerate();
+    let is_it = |step: &Step| step.action.verb() == verb && step.action.subject().1 == container;
+    let (n, step) = steps.find(|(_, step)| is_it(step)).unwrap();
+    (n, step.after.clone())
+}
+
+#[test]
+fn a_disk_goes_to_another_service_when_its_machine_has_gone() {
+    let (mut request, mut observed) = with_data();
+    let spec = &mut request.spec;
+    spec.services.get_mut("db").unwrap().mounts.clear();
+    spec.services.get_mut("web").unwrap().mounts = vec![data()];
+    let moved = plan(&request, &observed).unwrap();
+    let (gone, _) = place(&moved, "recreate", "shop-db-1");
+    assert!(place(&moved, "start", "shop-web-1").1.contains(&gone));
+    carry_out(&request, &moved, &mut observed);
+    request.spec.services.get_mut("web").unwrap().mounts.clear();
+    request.spec.services.get_mut("db").unwrap().mounts = vec![data()];
+    let back = plan(&request, &observed).unwrap();
+    let (gone, _) = place(&back, "recreate", "shop-web-1");
+    assert!(place(&back, "start", "shop-db-1").1.contains(&gone));
+    carry_out(&request, &back, &mut observed);
+    assert!(plan(&request, &observed).unwrap().is_empty());
+}
+
+#[test]
+fn what_stays_needs_what_it_depends_on() {
+    let (mut request, observed) = running();
+    let kept = |request: &Up| {
+        let kept = plan(request, &observed).unwrap().kept.into_iter();
+        kept.map(|kept| (kept.name, kept.wait_for.service, kept.wait_for.required))
+            .collect::<Vec<_>>()
+    };
+    // Of what web needs, nothing has to be waited for.
+    let app = |required| ("shop-app-1".to_owned(), "db".to_owned(), required);
+    assert_eq!(kept(&request), [app(true)]);
+    // Once for all, and required if one of them requires it.
+    let spec = &mut request.spec;
+    let needs = spec.services["app"].depends_on.clone();
+    spec.services.get_mut("web").unwrap().depends_on = needs;
+    let needed = spec.services.get_mut("app").unwrap();
+    needed.depends_on.get_mut("db").unwrap().required = false;
+    assert_eq!(kept(&request), [app(true)]);
+    request.no_start = true;
+    assert_eq!(kept(&request), []);
+    request.no_start = false;
+    (request.no_deps, request.services) = (true, vec!["app".to_owned()]);
+    assert_eq!(kept(&request), []);
+}
+
+#[test]
+fn a_network_that_somebody_else_has_made_is_left_alone() {
+    let foreign = [("shop_default".to_owned(), "other".to_owned())];
+    let mut observed = Observed {
+        foreign_networks: foreign.into(),
+        ..Observed::default()
+    };
+    let mut request = shop();
+    let first = plan(&request, &observed).unwrap();
+    assert!(!texts(&first).iter().any(|step| step.contains("network")));
+    assert_eq!(first.notes.len(), 1);
+    observed.foreign_networks.clear();
+    assert!(texts(&plan(&request, &observed).unwrap())[3].starts_with("create network"));
+    let default = request.spec.networks.get_mut("default").unwrap();
+    default.external = true;
+    assert!(plan(&request, &observed).unwrap().notes.is_empty());
+}
+
+#[test]
+fn a_service_with_another_name_gets_disk_and_name_of_the_old_one() {
+    let (mut request, mut observed) = with_data();
+    let spec = &mut request.spec;
+    spec.services.get_mut("db").unwrap().container_name = Some("database".to_owned());
+    let named = plan(&request, &observed).unwrap();
+    carry_out(&request, &named, &mut observed);
+    let spec = &mut request.spec;
+    let mut postgres = spec.services.remove("db").unwrap();
+    spec.services.get_mut("app").unwrap().depends_on.clear();
+    postgres.name = "postgres".to_owned();
+    spec.services.insert("postgres".to_owned(), postgres);
+    request.remove_orphans = true;
+    let renamed = plan(&request, &observed).unwrap();
+    let (gone, _) = place(&renamed, "remove", "database");
+    assert!(place(&renamed, "create", "database").1.contains(&gone));
+    assert!(place(&renamed, "start", "database").1.contains(&gone));
+    carry_out(&request, &renamed, &mut observed);
+    assert!(plan(&request, &observed).unwrap().is_empty());
+    // A name that another service of the file gives up.
+    let postgres = request.spec.services.get_mut("postgres").unwrap();
+    postgres.container_name = None;
+    let web = request.spec.services.get_mut("web").unwrap();
+    web.container_name = Some("database".to_owned());
+    let moved = plan(&request, &observed).unwrap();
+    let (gone, _) = place(&moved, "recreate", "shop-postgres-1");
+    assert!(place(&moved, "recreate", "database").1.contains(&gone));
+    carry_out(&request, &moved, &mut observed);
+    assert!(plan(&request, &observed).unwrap().is_empty());
+}
+
+#[test]
+fn names_that_are_swapped_make_no_circle() {
+    let (mut request, mut observed) = running();
+    let name = |request: &mut Up, service: &str, name: &str| {
+        let spec = request.spec.services.get_mut(service).unwrap();
+        spec.container_name = Some(name.to_owned());
+    };
+    name(&mut request, "db", "a");
+    name(&mut request, "web", "b");
+    let first = plan(&request, &observed).unwrap();
+    carry_out(&request, &first, &mut observed);
+    name(&mut request, "db", "b");
+    name(&mut request, "web", "a");
+    let swap = plan(&request, &observed).unwrap();
+    for (n, step) in swap.steps.iter().enumerate() {
+        assert!(step.after.iter().all(|before| *before < n), "{step}");
+    }
+}
+
+#[test]
+fn another_volume_is_another_disk() {
+    let (mut request, observed) = with_data();
+    request
+        .spec
+        .volumes
+        .insert("data".to_owned(), volume("two"));
     assert_eq!(
         texts(&plan(&request, &observed).unwrap())[1],
         "recreate container shop-db-1: volume data is another one"

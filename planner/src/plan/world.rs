@@ -30,6 +30,9 @@ pub(super) fn carry_out_one(request: &Up, step: &Step, observed: &mut Observed) 
     if let Action::Start { .. } | Action::Update { .. } | Action::Switch { .. } = step.action {
         nobody_is_left_behind(request, step, observed);
     }
+    if let Action::Start { .. } = step.action {
+        its_disks_are_free(request, step, observed);
+    }
     match &step.action {
         Action::Pull { image } | Action::Build { image, .. } => {
             let id = format!("id of {image}");
@@ -121,6 +124,35 @@ pub(super) fn carry_out_one(request: &Up, step: &Step, observed: &mut Observed) 
     }
 }
 
+/// One container alone mounts the volume with this key.
+fn is_disk(request: &Up, key: &str) -> bool {
+    let services = request.spec.services.values();
+    let users = services.filter(|service| service.volume_keys().any(|k| k == key));
+    users.map(|service| service.replicas).sum::<u32>() < 2
+}
+
+/// No machine has a disk that the service needs. What an orphan has that stays is
+/// shared before the plan.
+fn its_disks_are_free(request: &Up, step: &Step, observed: &Observed) {
+    let Some((service, own)) = step.action.container() else {
+        return;
+    };
+    let spec = &request.spec;
+    let stays = |other: &&ObservedContainer| {
+        !request.remove_orphans && !spec.services.contains_key(&other.container.service)
+    };
+    let others = observed.containers.iter().filter(|other| !stays(other));
+    let others = others.filter(|other| other.container.name != own);
+    let others: Vec<&ObservedContainer> = others.collect();
+    let keys = spec.services[service].volume_keys();
+    for key in keys.filter(|key| is_disk(request, key)) {
+        let volume = &spec.volumes[key].name;
+        let holder = others.iter().find(|other| other.disks.contains(volume));
+        let holder = holder.map(|other| &other.container.name);
+        assert_eq!(holder, None, "{step}: it has {volume}");
+    }
+}
+
 /// Where a container gets onto the network with this key.
 fn place(request: &Up, networks: &BTreeMap<String, ObservedNetwork>, key: &str) -> ObservedPlace {
     let name = request.spec.networks[key].name.clone();
@@ -186,12 +218,14 @@ fn create(
     let volumes = spec.volume_keys();
     let volumes = volumes.map(|key| (key.clone(), request.spec.volumes[key].name.clone()));
     let volumes = volumes.collect();
-    let has_disks = spec.mounts.iter().any(|mount| {
-        matches!(
-            mount.source,
-            MountSource::Volume { .. } | MountSource::Anonymous { .. }
-        )
+    let disks = spec.mounts.iter().filter_map(|mount| match &mount.source {
+        MountSource::Volume { volume, .. } if is_disk(request, volume) => {
+            Some(request.spec.volumes[volume].name.clone())
+        }
+        MountSource::Anonymous { .. } => Some(format!("{name}:{}", mount.target)),
+        _ => None,
     });
+    let disks = disks.collect();
     // Ids are never used again: the clock of this world counts them.
     let id = observed.containers.iter().map(|c| c.container.created_ms);
     let id = id.max().unwrap_or(0) + 1;
@@ -208,7 +242,7 @@ fn create(
         },
         spec,
         standby,
-        has_disks,
+        disks,
         places,
         volumes,
         ..ObservedContainer::default()

@@ -2,7 +2,7 @@
 //! used at each of its starts.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -93,6 +93,7 @@ impl From<Volume> for VolumeUse {
 }
 
 /// What the mounts of a spec stand for on this host.
+#[derive(Default)]
 pub struct Resolved {
     /// Named volumes by key.
     pub volumes: BTreeMap<String, VolumeUse>,
@@ -214,18 +215,6 @@ pub fn draw(site: &Site<'_>, spec: &ServiceSpec, image: &Image) -> Result<Bluepr
         ..VmConfig::default()
     };
     let (memory, cpus) = size(spec);
-    let kernel = spec.machine.kernel.clone();
-    if let Some(kernel) = kernel.as_ref().filter(|kernel| !kernel.is_file()) {
-        return Err(ApiError::new(
-            "kernel_missing",
-            format!(
-                "service {}: there is no kernel {}",
-                spec.name,
-                kernel.display()
-            ),
-        )
-        .help("`x-stack.machine.kernel` is the path of a vmlinux (Image on aarch64)"));
-    }
     Ok(Blueprint {
         config,
         disks: parts.disks,
@@ -234,7 +223,7 @@ pub fn draw(site: &Site<'_>, spec: &ServiceSpec, image: &Image) -> Result<Bluepr
         cpus,
         affinity: spec.cpuset.clone(),
         rates: rates(&spec.disk_rates),
-        kernel,
+        kernel: kernel(spec)?,
         boots: spec.machine.boot == Some(Boot::Cold),
         stop_signal: stop_signal(spec, &image.config),
         anonymous: resolved
@@ -243,6 +232,38 @@ pub fn draw(site: &Site<'_>, spec: &ServiceSpec, image: &Image) -> Result<Bluepr
             .map(|volume| (volume.target.clone(), volume.name.clone()))
             .collect(),
     })
+}
+
+/// Could one be drawn? Asked while there is neither a place nor a volume for it yet.
+/// Sources of bind mounts that are to be made are made.
+///
+/// # Errors
+/// As [`draw`].
+pub fn try_out(spec: &ServiceSpec, image: &Image) -> Result<(), ApiError> {
+    let mut parts = Parts {
+        disks: Vec::new(),
+        files: Vec::new(),
+        router: (!spec.networks.is_empty()).then_some(Ipv4Addr::UNSPECIFIED.into()),
+    };
+    parts.mounts(spec, &Resolved::default())?;
+    process::process(spec, &image.config)?;
+    kernel(spec).map(drop)
+}
+
+fn kernel(spec: &ServiceSpec) -> Result<Option<PathBuf>, ApiError> {
+    let kernel = spec.machine.kernel.clone();
+    if let Some(missing) = kernel.as_ref().filter(|kernel| !kernel.is_file()) {
+        return Err(ApiError::new(
+            "kernel_missing",
+            format!(
+                "service {}: there is no kernel {}",
+                spec.name,
+                missing.display()
+            ),
+        )
+        .help("`x-stack.machine.kernel` is the path of a vmlinux (Image on aarch64)"));
+    }
+    Ok(kernel)
 }
 
 /// Memory in bytes and processors of a VM for these limits.

@@ -107,17 +107,7 @@ pub(super) fn container(
     } = *order;
     let _alone = daemon.creation();
     let id = random_id();
-    if let Some(other) = daemon
-        .handles(None)
-        .iter()
-        .find(|h| h.container().name == name)
-    {
-        let project = other.container().project;
-        return Err(ApiError::new(
-            "name_in_use",
-            format!("the name {name} is taken by a container of stack {project}"),
-        ));
-    }
+    name_is_free(&daemon.handles(None), name)?;
     let before = inherited.map_or(&[][..], |old| &old.nics);
     let mut places = places(daemon, stack, spec, name, &id, before)?;
     if order.one_off.is_some_and(|one_off| !one_off.named) {
@@ -188,6 +178,24 @@ pub(super) fn container(
     daemon.ledger.put_containers(&[&record], &news)?;
     daemon.inherited(&record.container.project, &record.container.name)?;
     Ok(daemon.insert(record))
+}
+
+/// None of these containers has the name.
+///
+/// # Errors
+/// One has.
+pub(super) fn name_is_free(others: &[Arc<Handle>], name: &str) -> Outcome {
+    let mut others = others.iter().map(|handle| handle.container());
+    match others.find(|other| other.name == name) {
+        None => Ok(()),
+        Some(other) => Err(ApiError::new(
+            "name_in_use",
+            format!(
+                "the name {name} is taken by a container of stack {}",
+                other.project
+            ),
+        )),
+    }
 }
 
 /// What `ps` shows of its mounts.

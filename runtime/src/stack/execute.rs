@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::try_join_all;
+use futures_util::future::{FutureExt, try_join_all};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use stack_api::event::ApiError;
 use stack_api::request::Up;
@@ -149,7 +149,12 @@ async fn one(
     let mut stop = failed.subscribe();
     // Side by side: the first that fails is told, however long others take.
     let conditions = try_join_all(step.wait_for.iter().map(|needed| async {
-        let reached = context.limit.within(condition(context, step, needed)).await;
+        let told = |error: &ApiError| {
+            let (_, dependant) = step.action.subject();
+            format!("{dependant} was not started: its dependency {error}")
+        };
+        let reached = condition(context, needed, told, false);
+        let reached = context.limit.within(reached).await;
         // It is not this step's service that failed.
         reached.map_err(|error| Broken {
             error,
@@ -225,14 +230,46 @@ fn settle(
     }
 }
 
-async fn condition(context: &Context, step: &Step, needed: &WaitFor) -> Outcome {
+/// Waits for what containers depend on that the plan leaves as they are. Nothing is said
+/// of what is reached already.
+///
+/// # Errors
+/// The first that cannot be reached.
+pub(super) async fn wait_for_kept(context: &Context, plan: &Plan) -> Result<(), Broken> {
+    let all = plan.kept.iter().map(|kept| async move {
+        let told = |error: &ApiError| {
+            let name = &kept.name;
+            format!("{name} was left as it is, but its dependency {error}")
+        };
+        let reached = condition(context, &kept.wait_for, told, true);
+        let reached = context.limit.within(reached).await;
+        reached.map_err(|error| Broken {
+            error,
+            service: Some(kept.wait_for.service.clone()),
+        })
+    });
+    try_join_all(all).await.map(drop)
+}
+
+/// Waits for what a service must have reached; `told` makes a message of what it has not.
+async fn condition(
+    context: &Context,
+    needed: &WaitFor,
+    told: impl Fn(&ApiError) -> String,
+    quiet: bool,
+) -> Outcome {
     let project = &context.request.spec.name;
     let mut handles = context.daemon.handles(Some(project));
     handles.retain(|handle| {
         let name = handle.container().name;
         needed.containers.contains(&name) && !handle.record().standby
     });
+    let told = &told;
     let all = handles.iter().map(|handle| async move {
+        let at_once = wait::reached(handle, needed.condition).now_or_never();
+        if quiet && matches!(at_once, Some(Ok(()))) {
+            return Ok(());
+        }
         let name = handle.container().name;
         if needed.condition == Condition::ServiceHealthy {
             context.progress.step("container", &name, "waiting");
@@ -246,8 +283,7 @@ async fn condition(context: &Context, step: &Step, needed: &WaitFor) -> Outcome 
                 Condition::ServiceStarted => {}
             },
             Err(error) if needed.required => {
-                let (_, dependant) = step.action.subject();
-                let message = format!("{dependant} was not started: its dependency {error}");
+                let message = told(&error);
                 return Err(ApiError { message, ..error });
             }
             Err(error) => context

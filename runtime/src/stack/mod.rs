@@ -8,6 +8,7 @@ mod connect;
 mod create;
 mod down;
 mod execute;
+mod feasible;
 mod halted;
 mod history;
 mod images;

@@ -1,6 +1,6 @@
 //! What there is of a stack, in the planner's terms.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use stack_api::container::{Container, State};
 use stack_api::event::ApiError;
@@ -10,19 +10,20 @@ use stack_planner::plan::{Observed, ObservedContainer, ObservedNetwork, Observed
 use super::{create, images};
 use crate::container::{self, Record};
 use crate::daemon::Daemon;
+use crate::volume::{Volume, VolumeKind};
 
 /// Looks.
 pub(super) fn observe(daemon: &Daemon, spec: &StackSpec) -> Result<Observed, ApiError> {
+    let all_volumes = daemon.volumes()?;
     let containers = daemon
         .replicas(&spec.name)
         .iter()
         .map(|handle| {
             let record = handle.record();
-            let disks = &record.blueprint.disks;
             ObservedContainer {
                 room: container::room(&record),
                 standby: record.standby,
-                has_disks: disks.iter().any(|disk| disk.serial.starts_with("vol")),
+                disks: disks(&all_volumes, &record),
                 places: places(&record),
                 volumes: create::volumes_of(&record),
                 container: record.container,
@@ -35,8 +36,12 @@ pub(super) fn observe(daemon: &Daemon, spec: &StackSpec) -> Result<Observed, Api
     };
     let all = daemon.handles(Some(&spec.name)).into_iter();
     let ended_runs = all.map(|handle| handle.container()).filter(ended).collect();
-    let networks = daemon
-        .networks(&spec.name)?
+    let (own, others): (Vec<_>, Vec<_>) = daemon
+        .all_networks()?
+        .into_iter()
+        .partition(|network| network.project == spec.name);
+    let foreign_networks = others.into_iter().map(|n| (n.name, n.project)).collect();
+    let networks = own
         .into_iter()
         .map(|network| {
             (
@@ -52,11 +57,7 @@ pub(super) fn observe(daemon: &Daemon, spec: &StackSpec) -> Result<Observed, Api
             )
         })
         .collect();
-    let volumes = daemon
-        .volumes()?
-        .into_iter()
-        .map(|volume| volume.name)
-        .collect();
+    let volumes = all_volumes.into_iter().map(|volume| volume.name).collect();
     let (mut known, mut asked_s) = (BTreeMap::new(), BTreeMap::new());
     for service in spec.services.values() {
         let platform = service.platform.as_deref();
@@ -71,10 +72,22 @@ pub(super) fn observe(daemon: &Daemon, spec: &StackSpec) -> Result<Observed, Api
         containers,
         ended_runs,
         networks,
+        foreign_networks,
         volumes,
         images: known,
         asked_s,
     })
+}
+
+/// Full names of the disks that it has. One that it was made with may have become a
+/// tree since.
+fn disks(volumes: &[Volume], record: &Record) -> BTreeSet<String> {
+    let has = |volume: &&Volume| {
+        let mut disks = record.blueprint.disks.iter();
+        volume.kind == VolumeKind::Disk && disks.any(|disk| disk.path == volume.path)
+    };
+    let disks = volumes.iter().filter(has);
+    disks.map(|volume| volume.name.clone()).collect()
 }
 
 /// Its places on networks of the file. Those of older daemons have no keys.

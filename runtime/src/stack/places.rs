@@ -1,8 +1,13 @@
 //! Where a container is on its networks: addresses, names, the default route.
 
+use std::sync::Arc;
+
 use stack_api::event::ApiError;
 use stack_api::spec::{AttachSpec, ServiceSpec, StackSpec};
+use stack_planner::plan::{Action, Plan};
 
+use super::Outcome;
+use crate::container::Handle;
 use crate::daemon::Daemon;
 use crate::network::{Network, Nic, Place, Taken};
 
@@ -63,16 +68,10 @@ pub(super) fn place(
             format!("service {}: network {key} does not exist", spec.name),
         ));
     };
-    let mut network = network.clone();
-    if let Some(definition) = definition.filter(|network| !network.external) {
-        network.range = definition.range;
-        network.range6 = definition.range6;
-        network.reserved = definition.reserved.values().copied().collect();
-    }
-    let nic = find(daemon, stack, &network, (key, wanted), before).map_err(|error| ApiError {
-        message: format!("service {}: {}", spec.name, error.message),
-        ..error
-    })?;
+    let network = as_defined(network, stack, key);
+    let others = daemon.handles(None);
+    let found = find(daemon, stack, &network, (key, wanted), before, &others);
+    let nic = found.map_err(|error| of_service(spec, error))?;
     let nic = Nic {
         key: Some(key.clone()),
         names: names(spec, name, id, wanted),
@@ -87,16 +86,77 @@ pub(super) fn place(
     })
 }
 
+/// The network with what the file says of it, if it is the stack's own.
+fn as_defined(network: &Network, stack: &StackSpec, key: &str) -> Network {
+    let mut network = network.clone();
+    let own = network.project == stack.name;
+    let definition = stack.networks.get(key);
+    if let Some(definition) = definition.filter(|network| own && !network.external) {
+        network.range = definition.range;
+        network.range6 = definition.range6;
+        network.reserved = definition.reserved.values().copied().collect();
+    }
+    network
+}
+
+fn of_service(spec: &ServiceSpec, error: ApiError) -> ApiError {
+    ApiError {
+        message: format!("service {}: {}", spec.name, error.message),
+        ..error
+    }
+}
+
+/// The networks that are there and that the plan leaves as they are.
+///
+/// # Errors
+/// The ledger cannot be read.
+pub(super) fn unchanged_networks(daemon: &Daemon, plan: &Plan) -> Result<Vec<Network>, ApiError> {
+    let mut networks = daemon.all_networks()?;
+    networks.retain(|network| {
+        let is_changed = |action: &Action| match action {
+            Action::UpdateNetwork { name, .. } => *name == network.name,
+            _ => false,
+        };
+        !plan.steps.iter().any(|step| is_changed(&step.action))
+    });
+    Ok(networks)
+}
+
+/// There is a place for one more container of the service on these networks, as far as it
+/// needs one there, beside those of `others`.
+///
+/// # Errors
+/// There is none.
+pub(super) fn can_be_placed(
+    daemon: &Daemon,
+    stack: &StackSpec,
+    spec: &ServiceSpec,
+    networks: &[Network],
+    others: &[Arc<Handle>],
+) -> Outcome {
+    for (key, wanted) in spec.cards() {
+        let name = stack.networks.get(key).map(|network| &network.name);
+        let Some(network) = networks.iter().find(|n| Some(&n.name) == name) else {
+            continue;
+        };
+        let network = as_defined(network, stack, key);
+        let found = find(daemon, stack, &network, (key, wanted), &[], others);
+        found.map_err(|error| of_service(spec, error))?;
+    }
+    Ok(())
+}
+
 fn find(
     daemon: &Daemon,
     stack: &StackSpec,
     network: &Network,
     (key, wanted): (&String, &AttachSpec),
     before: &[Nic],
+    others: &[Arc<Handle>],
 ) -> Result<Nic, ApiError> {
     let mut taken = Taken::default();
-    for handle in daemon.handles(None) {
-        let nics = daemon.cards(&handle);
+    for handle in others {
+        let nics = daemon.cards(handle);
         nics.iter()
             .filter(|nic| nic.network == network.name)
             .for_each(|nic| taken.add(nic));

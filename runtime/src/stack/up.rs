@@ -17,7 +17,9 @@ use super::execute::{self, Context};
 use super::images::{self, PullOrder, Wanted};
 use super::limit::{self, Limit};
 use super::observe::observe;
-use super::{Outcome, build, history, networks, resources, rollback, rollout, turn, wait, worked};
+use super::{
+    Outcome, build, feasible, history, networks, resources, rollback, rollout, turn, wait, worked,
+};
 use crate::daemon::Daemon;
 use crate::ledger::Table;
 use crate::progress::Progress;
@@ -163,7 +165,7 @@ pub(super) async fn carry_out(
         plan::select(&spec.services, &request.services, !request.no_deps).unwrap_or_default()
     };
     let grace = grace.map(|seconds| seconds.saturating_mul(1000));
-    if volume::share::with_replicas(&daemon, &progress, spec, &selected, grace).await? {
+    if volume::share::with_replicas(&daemon, &progress, spec, &selected, &plan, grace).await? {
         // Another kind of volume allows another way.
         plan = plan_order(&daemon, &order)?;
     }
@@ -198,6 +200,7 @@ pub(super) async fn carry_out(
     }
     let Order { request, images } = order;
     resources::check(&daemon, &request, &plan, &progress)?;
+    feasible::check(&daemon, &request.spec, &images, &plan)?;
     daemon.ledger.put_stack(&project, &request.spec)?;
     if !plan.orphans.is_empty() && !request.ignore_orphans {
         progress.warn(format!(
@@ -235,7 +238,11 @@ pub(super) async fn carry_out(
             .filter(|handle| selected.contains(&handle.container().service));
         limit::told(error, Some(&context.request.spec), chosen)
     };
-    if let Err(broken) = execute::execute(&context, &plan).await {
+    let carried_out = async {
+        execute::execute(&context, &plan).await?;
+        execute::wait_for_kept(&context, &plan).await
+    };
+    if let Err(broken) = carried_out.await {
         if limit::is_over(&broken.error) {
             return Err(late(broken.error));
         }

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use stack_api::event::ApiError;
 use stack_api::spec::{ServiceSpec, StackSpec};
+use stack_planner::plan::{Action, Plan};
 use tokio::sync::OwnedMutexGuard;
 
 use super::convert::convert;
@@ -27,7 +28,8 @@ use crate::stack::{Halted, stop};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// For `up`: makes a tree of every disk that the stack is to mount several
-/// times. Whether there was one. The caller holds the stack's lock.
+/// times, with the machines that stay beside what the plan starts. Whether there was
+/// one. The caller holds the stack's lock.
 ///
 /// # Errors
 /// A copy fails, or another stack that has the disk is busy; the disk is in
@@ -37,26 +39,46 @@ pub(crate) async fn with_replicas(
     progress: &Progress,
     spec: &StackSpec,
     selected: &BTreeSet<String>,
+    plan: &Plan,
     grace: Option<u64>,
 ) -> Result<bool, ApiError> {
     let mut any = false;
+    let ends = plan.steps.iter().filter_map(|step| match &step.action {
+        Action::Recreate { id, .. } | Action::Remove { id, .. } => Some(id.as_str()),
+        _ => None,
+    });
+    let ends: BTreeSet<&str> = ends.collect();
     for (key, wanted) in &spec.volumes {
         let Some(volume) = disk(daemon, &wanted.name)? else {
             continue;
         };
-        let users = users(daemon, &volume.path);
-        let others = users.iter().filter(|h| h.container().project != spec.name);
+        let mounts = |service: &ServiceSpec| service.volume_keys().any(|k| k == key);
+        let mut starting = selected.iter().filter_map(|name| spec.services.get(name));
+        let is_needed = starting.any(mounts);
+        // Containers of the file's services are counted with their services.
+        let counted = |service: &str| spec.services.get(service).is_some_and(mounts);
+        let others = users(daemon, &volume.path).into_iter().filter(|handle| {
+            let container = handle.container();
+            if container.project != spec.name {
+                return true;
+            }
+            let stays = !container.one_off && !ends.contains(handle.id.as_str());
+            is_needed && stays && !counted(&container.service) && is_up(handle)
+        });
         if VolumeKind::users(spec, key) as usize + others.count() >= 2 {
             share(daemon, progress, &spec.name, &volume, grace).await?;
             any = true;
-            continue;
-        }
-        let mut starting = selected.iter().filter_map(|name| spec.services.get(name));
-        if starting.any(|service| service.volume_keys().any(|k| k == key)) {
+        } else if is_needed {
             vacated(daemon, progress, &volume.path, None).await;
         }
     }
     Ok(any)
+}
+
+/// It has a machine, or gets one by itself.
+fn is_up(handle: &Handle) -> bool {
+    let record = handle.record();
+    record.wanted || record.container.state.is_live()
 }
 
 /// For `run`: makes a tree of every disk that the new container would have to

@@ -11,6 +11,7 @@ use stack_runtime::progress::Progress;
 use stack_runtime::stack;
 
 use crate::locks::{action, soon};
+use crate::removal::{ledger, refuse_new_containers};
 use crate::world::{World, depends, service};
 
 async fn up(world: &World, request: Up) -> Result<(), ApiError> {
@@ -129,7 +130,7 @@ async fn nobody_is_left_at_addresses_that_a_network_has_no_more() {
 #[tokio::test]
 async fn fresh_volumes_are_made_on_demand_and_old_ones_kept_until_then() {
     let world = World::new().await;
-    let mut shop = mounting(&world, MountSource::Anonymous { nocopy: false });
+    let shop = mounting(&world, MountSource::Anonymous { nocopy: false });
     world.up(&shop).await.unwrap();
     let first = volumes(&world);
     let renewed = |spec: &StackSpec| Up {
@@ -142,11 +143,10 @@ async fn fresh_volumes_are_made_on_demand_and_old_ones_kept_until_then() {
     assert_eq!(second.len(), 1);
     assert_ne!(second, first);
     // The new container does not come about: the next one has the data.
-    let db = shop.services.get_mut("db").unwrap();
-    db.machine.kernel = Some("/no/such/vmlinux".into());
+    refuse_new_containers(&world);
     up(&world, renewed(&shop)).await.unwrap_err();
     assert!(world.containers().is_empty());
-    shop.services.get_mut("db").unwrap().machine.kernel = None;
+    ledger(&world, "DROP TRIGGER refuse");
     world.up(&shop).await.unwrap();
     assert_eq!(world.container("db").mounts, second);
 }

@@ -6,6 +6,7 @@
 mod act;
 mod anew;
 mod api;
+mod beside;
 mod ends;
 mod hooks;
 mod image;
@@ -13,6 +14,7 @@ mod live;
 mod locks;
 mod machine;
 mod one_off;
+mod refused;
 mod removal;
 mod rollout;
 mod script;

@@ -15,7 +15,7 @@ use stack_runtime::{space, stack};
 use crate::world::{World, service};
 
 /// A service with volumes, by their keys; "" is one without a name.
-fn mounting(name: &str, volumes: &[&str]) -> ServiceSpec {
+pub(crate) fn mounting(name: &str, volumes: &[&str]) -> ServiceSpec {
     let mut service = service(name, &["serve"], &[]);
     for (n, volume) in volumes.iter().enumerate() {
         service.mounts.push(MountSpec {
@@ -35,7 +35,7 @@ fn mounting(name: &str, volumes: &[&str]) -> ServiceSpec {
 }
 
 /// The stack, whose volumes have their keys as names.
-fn with_volumes(mut stack: StackSpec, names: &[&str], external: bool) -> StackSpec {
+pub(crate) fn with_volumes(mut stack: StackSpec, names: &[&str], external: bool) -> StackSpec {
     for name in names {
         let volume = VolumeSpec {
             name: (*name).to_owned(),
@@ -48,7 +48,7 @@ fn with_volumes(mut stack: StackSpec, names: &[&str], external: bool) -> StackSp
 }
 
 /// `down -v` with a file that has these services and own volumes.
-fn with_file(services: &[&str], volumes: &[&str]) -> Down {
+pub(crate) fn with_file(services: &[&str], volumes: &[&str]) -> Down {
     let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     Down {
         volumes: true,
@@ -93,7 +93,7 @@ async fn a_removal_that_is_cut_off_is_done_or_not_begun() {
 }
 
 /// Takes a stack down; gives the warnings.
-async fn down(world: &World, name: &str, request: Down) -> Vec<String> {
+pub(crate) async fn down(world: &World, name: &str, request: Down) -> Vec<String> {
     let (progress, mut events) = Progress::new();
     let daemon = Arc::clone(&world.daemon);
     stack::down(daemon, name.to_owned(), request, progress)
@@ -118,7 +118,7 @@ fn volumes(world: &World) -> Vec<String> {
 }
 
 /// Has the ledger do something behind the daemon's back.
-fn ledger(world: &World, statement: &str) {
+pub(crate) fn ledger(world: &World, statement: &str) {
     let db = rusqlite::Connection::open(world.daemon.paths.ledger()).unwrap();
     db.execute_batch(statement).unwrap();
 }
@@ -128,6 +128,12 @@ fn refuse(world: &World, what: &str) {
     let refuse =
         format!("CREATE TRIGGER refuse BEFORE {what} BEGIN SELECT RAISE(FAIL, 'it is full'); END");
     ledger(world, &refuse);
+}
+
+/// The ledger takes no new containers: only then is it known that one cannot be made.
+pub(crate) fn refuse_new_containers(world: &World) {
+    let new = "INSERT ON containers WHEN NEW.id NOT IN (SELECT id FROM containers)";
+    refuse(world, new);
 }
 
 #[tokio::test]
@@ -373,10 +379,9 @@ async fn a_volume_that_no_container_takes_over_waits_for_none() {
         hash.clone_into(&mut web.config_hash);
         web.environment.insert("X".to_owned(), hash.to_owned());
     };
-    let new = "INSERT ON containers WHEN NEW.id NOT IN (SELECT id FROM containers)";
     // Its container did not come about, and may yet.
     changed(&mut shop, "second");
-    refuse(&world, new);
+    refuse_new_containers(&world);
     world.up(&shop).await.unwrap_err();
     ledger(&world, "DROP TRIGGER refuse");
     assert_eq!((prune().await, volumes(&world).len()), (0, 1));
@@ -392,7 +397,7 @@ async fn a_volume_that_no_container_takes_over_waits_for_none() {
     changed(&mut shop, "fourth");
     world.up(&shop).await.unwrap();
     changed(&mut shop, "fifth");
-    refuse(&world, new);
+    refuse_new_containers(&world);
     world.up(&shop).await.unwrap_err();
     ledger(&world, "DROP TRIGGER refuse");
     let without = world.stack(vec![service("other", &["serve"], &[])]);

@@ -5,6 +5,7 @@ use stack_api::request::Down;
 use stack_api::rollout::{FailureAction, Order, Rollout};
 use stack_api::spec::{MountSource, MountSpec, PortSpec, StackSpec};
 
+use crate::removal::{ledger, refuse_new_containers};
 use crate::world::{World, service};
 
 fn three(world: &World, rollout: Rollout) -> StackSpec {
@@ -288,11 +289,10 @@ async fn a_nameless_volume_waits_for_its_next_container() {
     let first = volumes();
     assert_eq!(first.len(), 1);
     command(&mut shop, "db", &["serve", "two"]);
-    let db = shop.services.get_mut("db").unwrap();
-    db.machine.kernel = Some("/no/such/vmlinux".into());
+    refuse_new_containers(&world);
     world.up(&shop).await.unwrap_err();
     assert!(world.containers().is_empty());
-    shop.services.get_mut("db").unwrap().machine.kernel = None;
+    ledger(&world, "DROP TRIGGER refuse");
     world.up(&shop).await.unwrap();
     assert_eq!(volumes(), first);
     let owner = &world.daemon.volumes().unwrap()[0].anonymous_of;

@@ -101,7 +101,8 @@ impl Error {
             Error::DiskFull(_) => "free some space, then run the command again: nothing was lost",
             Error::TooLarge { .. } => "mount large files as volumes instead",
             Error::DiskLocked(_) => {
-                "a named volume is one disk and has one user at a time: give each service its own"
+                "a volume's disk is in one machine at a time: stop the container that has it, or \
+                 `stack up` the service, which makes a directory of it for both"
             }
             _ => return None,
         };
