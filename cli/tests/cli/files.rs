@@ -1,5 +1,7 @@
 //! Stack files: which are found, and what is said about broken ones.
 
+use serde_json::json;
+
 use crate::fake::{Answer, done};
 use crate::home::Home;
 
@@ -79,6 +81,37 @@ fn standard_input_and_several_files() {
         .env("COMPOSE_FILE", "stack.yaml:more.yaml")
         .output();
     assert_eq!(output.unwrap().stdout, b"cache\ndb\nweb\n");
+}
+
+/// A daemon that has containers of the stack, and refuses to run one more.
+fn refusing(home: &Home) -> crate::fake::Fake {
+    let daemon = home.daemon();
+    let failed = json!({"type": "failed", "code": "internal", "message": "enough",
+                        "help": null, "exit_code": 1});
+    daemon
+        .containers(&[])
+        .on("POST /v1/stacks/shop/run", Answer::Lines(vec![failed]))
+        .on("POST /v1/stacks/shop/down", Answer::Lines(vec![done()]))
+        .on("POST /v1/images/remove", Answer::Json(200, json!({})));
+    daemon
+}
+
+#[test]
+fn standard_input_is_the_same_each_time_it_is_read() {
+    let home = Home::new();
+    let daemon = refusing(&home);
+    let input = b"services:\n  web: {image: 'web:2', environment: {FROM: input}}\n";
+    let files = ["-f", "stack.yaml", "-f", "-"];
+    let args = [&files[..], &["run", "--no-deps", "web"]].concat();
+    home.run_with_input(&args, input).ended_with(1);
+    let body = daemon.wait_for("POST /v1/stacks/shop/run").body;
+    assert_eq!(body["service"]["image"], json!("web:2"));
+    assert_eq!(body["service"]["environment"], json!({"FROM": "input"}));
+    let args = [&files[..], &["down", "--rmi", "all"]].concat();
+    home.run_with_input(&args, input).ended_with(0);
+    let removed = daemon.seen("POST /v1/images/remove");
+    let images: Vec<_> = removed.iter().map(|seen| &seen.body["images"][0]).collect();
+    assert_eq!(images, ["db:1", "web:2"]);
 }
 
 #[test]
