@@ -115,6 +115,26 @@ fn standard_input_is_the_same_each_time_it_is_read() {
 }
 
 #[test]
+fn an_override_of_another_name_is_merged_and_a_second_one_told() {
+    let home = Home::new();
+    let work = |name: &str| home.work().join(name);
+    std::fs::rename(work("stack.yaml"), work("compose.yaml")).unwrap();
+    let image = |tag: &str| format!("services:\n  db: {{image: 'db:{tag}'}}\n");
+    std::fs::write(work("docker-compose.override.yml"), image("old")).unwrap();
+    let run = home.run(&["config", "--images"]).ended_with(0);
+    assert_eq!(
+        (run.out.as_str(), run.err.as_str()),
+        ("db:old\nweb:1\n", "")
+    );
+    std::fs::write(work("compose.override.yml"), image("new")).unwrap();
+    let run = home.run(&["config", "--images"]).ended_with(0);
+    assert_eq!(run.out, "db:new\nweb:1\n");
+    let told = "warning: docker-compose.override.yml is not read, for compose.override.yml comes \
+                first: name the files with -f, or remove one\n";
+    assert_eq!(run.err, told);
+}
+
+#[test]
 fn output_into_a_file_and_hashes() {
     let home = Home::new();
     home.run(&["config", "-o", "out.yaml"]).ended_with(0);
