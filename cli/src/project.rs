@@ -5,6 +5,7 @@
 pub(crate) mod diagnostics;
 mod lint;
 pub(crate) mod lock;
+mod outline;
 mod settings;
 mod stack_files;
 

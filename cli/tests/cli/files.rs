@@ -144,6 +144,73 @@ fn output_into_a_file_and_hashes() {
     let hashes: Vec<Vec<&str>> = run.out.lines().map(|l| l.split(' ').collect()).collect();
     assert_eq!((hashes[0][0], hashes[1][0]), ("db", "web"));
     assert!(hashes.iter().all(|line| line[1].len() == 64), "{}", run.out);
-    home.run(&["config", "--hash", "nope"]).ended_with(2);
+    home.run(&["config", "--hash", "nope"]).ended_with(15);
     home.run(&["config", "-q"]).ended_with(0);
+}
+
+/// Its `worker` lacks a file, and its `logs` asks for what no machine can have.
+const UNFIT: &str = "\
+name: shop
+services:
+  web: {image: 'web:1', build: .}
+  worker: {image: 'worker:1', env_file: gone.env}
+  logs: {image: 'logs:1', volumes: ['/var/run/docker.sock:/s']}
+";
+
+#[test]
+fn services_that_nobody_asks_for_are_no_obstacle() {
+    let home = Home::with(UNFIT);
+    let daemon = refusing(&home);
+    daemon
+        .on("PUT /v1/stacks/shop", Answer::Lines(vec![done()]))
+        .on("POST /v1/stacks/shop/build", Answer::Lines(vec![done()]))
+        .on("POST /v1/images/pull", Answer::Lines(vec![done()]));
+    let run = home.run(&["up", "-d", "web"]).ended_with(0);
+    assert!(!run.err.contains("gone.env"), "{}", run.err);
+    let body = daemon.wait_for("PUT /v1/stacks/shop").body;
+    let services: Vec<_> = body["spec"]["services"]
+        .as_object()
+        .unwrap()
+        .keys()
+        .collect();
+    assert_eq!(services, ["web"]);
+    assert_eq!(body["spec"]["unresolved"], json!(["logs", "worker"]));
+    home.run(&["run", "--no-deps", "web"]).ended_with(1);
+    let body = daemon.wait_for("POST /v1/stacks/shop/run").body;
+    assert_eq!(body["service"]["name"], json!("web"));
+    let run = home.run(&["up", "-d"]).ended_with(15);
+    for part in ["gone.env", "docker.sock"] {
+        assert!(run.err.contains(part), "{}", run.err);
+    }
+    home.run(&["up", "-d", "worker"]).ended_with(15);
+    home.run(&["run", "logs"]).ended_with(15);
+}
+
+#[test]
+fn images_and_lists_need_no_environment() {
+    let home = Home::with(UNFIT);
+    let daemon = home.daemon();
+    for call in ["images/pull", "images/push", "stacks/shop/build"] {
+        daemon.on(&format!("POST /v1/{call}"), Answer::Lines(vec![done()]));
+    }
+    home.run(&["pull"]).ended_with(0);
+    let body = daemon.wait_for("POST /v1/images/pull").body;
+    assert_eq!(body["images"], json!(["logs:1", "web:1", "worker:1"]));
+    home.run(&["build"]).ended_with(0);
+    let body = daemon.wait_for("POST /v1/stacks/shop/build").body;
+    assert_eq!(body["services"], json!(["web"]));
+    home.run(&["push"]).ended_with(0);
+    let body = daemon.wait_for("POST /v1/images/push").body;
+    assert_eq!(body["images"], json!(["web:1"]));
+    for list in ["--services", "--images", "--volumes", "--profiles"] {
+        home.run(&["config", list]).ended_with(0);
+    }
+    // What would be shown or counted has to be there.
+    for known in [&["config", "web"][..], &["config", "--hash", "web,logs"]] {
+        home.run(known).ended_with(0);
+    }
+    for unknown in [&["config"][..], &["config", "--hash", "*"]] {
+        let run = home.run(unknown).ended_with(15);
+        assert!(run.err.contains("gone.env"), "{}", run.err);
+    }
 }

@@ -17,6 +17,7 @@ mod removal;
 mod rollout;
 mod script;
 mod settle;
+mod unresolved;
 mod world;
 
 use std::sync::Arc;
