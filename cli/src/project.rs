@@ -5,6 +5,7 @@
 pub(crate) mod diagnostics;
 mod lint;
 pub(crate) mod lock;
+mod outline;
 mod settings;
 mod stack_files;
 
@@ -133,7 +134,7 @@ impl Context {
     pub(crate) fn project(&self, services: &[String], phases: Phases) -> Result<Project, Error> {
         let settings = Settings::new(&self.global)?;
         let source = Files::with(settings.remotes());
-        let files = settings.files(&source)?;
+        let files = self.files_to_load(&settings, &source)?;
         let loaded = self.load(
             &source,
             &settings,
@@ -222,7 +223,7 @@ impl Context {
         lock: LockUse,
         extra: Option<String>,
     ) -> Result<(StackSpec, Project), Error> {
-        let mut files = settings.files(source)?;
+        let mut files = self.files_to_load(settings, source)?;
         let extra_path = settings.working_dir.join(COMMAND_LINE);
         let extra_given = extra.is_some();
         if let Some(text) = extra {

@@ -5,11 +5,12 @@ mod git;
 mod oci;
 pub(crate) mod remote;
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use stack_planner::{Source, SourceError};
 
@@ -22,8 +23,6 @@ const MAX_FILE: u64 = 64 << 20;
 /// Where files come from.
 #[derive(Debug, Default)]
 pub(crate) struct Files {
-    // Standard input can be read once, the planner may ask again.
-    stdin: OnceCell<Result<Vec<u8>, SourceError>>,
     remotes: Option<Remotes>,
     /// What was fetched, by name: one name is one version as long as this lives.
     fetched: RefCell<BTreeMap<String, Option<Result<PathBuf, SourceError>>>>,
@@ -68,7 +67,7 @@ impl Files {
 impl Source for Files {
     fn read(&self, path: &Path) -> Result<Vec<u8>, SourceError> {
         if path == Path::new("-") {
-            return self.stdin.get_or_init(|| read(io::stdin().lock())).clone();
+            return standard_input();
         }
         if let Some(text) = self.extra(path) {
             return Ok(text.as_bytes().to_vec());
@@ -100,6 +99,12 @@ impl Source for Files {
         let known = fetched.entry(name.to_owned());
         known.or_insert_with(|| remotes.fetch(name)).clone()
     }
+}
+
+/// It can be read once, and a command may read its stack files several times.
+fn standard_input() -> Result<Vec<u8>, SourceError> {
+    static INPUT: OnceLock<Result<Vec<u8>, SourceError>> = OnceLock::new();
+    INPUT.get_or_init(|| read(io::stdin().lock())).clone()
 }
 
 fn read(from: impl Read) -> Result<Vec<u8>, SourceError> {

@@ -70,7 +70,7 @@ fn main() -> ExitCode {
         }
     }
     if options.files.is_empty() {
-        options.files = discover(&Disk, &here).unwrap_or_default();
+        options.files = discover(&Disk, &here).map_or_else(Vec::new, |found| found.files);
     }
     let loaded = load(&Disk, &options);
     let show = |found: &[stack_planner::Diagnostic]| {

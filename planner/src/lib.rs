@@ -66,7 +66,7 @@ mod yaml;
 
 pub use develop::{Rule, WatchAction, WatchExec};
 pub use diagnostic::{Diagnostic, Label, Severity};
-pub use discover::{FILE_NAMES, discover};
+pub use discover::{Discovered, FILE_NAMES, discover};
 pub use environment::{default_env_file, parse_environment, read_environment};
 pub use format::{FormatError, format};
 pub use load::{Loaded, load};

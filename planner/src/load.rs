@@ -6,7 +6,7 @@ mod extends;
 mod include;
 mod resolve;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path as FilePath, PathBuf};
 
 use crate::bind::{bind, sorted};
@@ -214,10 +214,9 @@ impl Loader<'_> {
         if options.check_consistency {
             consistency::check(&model, &disabled, self.partial, &mut self.report);
         }
-        if options.resolve_environment {
-            self.service_environment(&mut model, &environment, &folder);
-            self.service_labels(&mut model, &folder);
-        }
+        let asked = profiles::with_dependencies(&model, &options.services);
+        let lacking = options.resolve_environment
+            && self.service_files(&mut model, &environment, &folder, asked.as_ref());
         // Nothing else of what these are for may be in the model.
         let of_builds = build::secrets_of(&model, &disabled);
         if options.prune {
@@ -235,7 +234,13 @@ impl Loader<'_> {
             raw: false,
             sources: self.files.clone(),
             environment,
+            unresolved: BTreeSet::new(),
         });
+        if let Some(asked) = asked
+            && (lacking || !project.unsupported(&self.report).is_empty())
+        {
+            project.set_aside_others(&asked, options.prune);
+        }
         // What only the runtime cannot do is no error yet, but what it leaves out is worth a warning.
         project
             .warnings(&self.report)
@@ -273,6 +278,7 @@ impl Loader<'_> {
             raw: true,
             sources: self.files.clone(),
             environment,
+            unresolved: BTreeSet::new(),
         })
     }
 

@@ -24,7 +24,8 @@ pub struct LoadOptions {
     pub outer_folder: Option<PathBuf>,
     /// Profiles to enable; `*` is all. When empty, `COMPOSE_PROFILES` counts.
     pub profiles: Vec<String>,
-    /// Services named by the user; their profiles are enabled.
+    /// Services named by the user; their profiles are enabled. What only others lack, or
+    /// ask for in vain, is no error then: all others are set aside.
     pub services: Vec<String>,
     /// Replace variables.
     pub interpolate: bool,

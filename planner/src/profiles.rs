@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::diagnostic::{Problem, Report, codes};
+use crate::graph::Graph;
 use crate::suggest;
 use crate::tree::{Mapping, Node, visit};
 
@@ -72,6 +73,15 @@ fn names(service: &Node) -> impl Iterator<Item = String> {
         .filter_map(|item| item.as_str().map(str::to_owned))
         .collect::<Vec<_>>()
         .into_iter()
+}
+
+/// The services of these names and all that they depend on; `None` without names: all.
+pub(crate) fn with_dependencies(model: &Node, names: &[String]) -> Option<BTreeSet<String>> {
+    if names.is_empty() {
+        return None;
+    }
+    let services = model.get("services").and_then(Node::as_mapping)?;
+    Some(Graph::new(services).with_dependencies(names.iter().map(String::as_str)))
 }
 
 /// Takes out networks, volumes, configs, secrets and models that no service uses.

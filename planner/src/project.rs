@@ -11,7 +11,7 @@ use stack_api::spec::StackSpec;
 
 use crate::diagnostic::{Diagnostic, Files, Position, Problem, Report};
 use crate::graph::{Graph, States};
-use crate::tree::{Mapping, Node};
+use crate::tree::{Mapping, Node, Value};
 use crate::variables::{Variable, variables};
 use crate::yaml::emit;
 use crate::{hash, profiles, spec};
@@ -61,6 +61,8 @@ pub(crate) struct Parts {
     pub(crate) sources: Files,
     /// What references were looked up in.
     pub(crate) environment: BTreeMap<String, String>,
+    /// Enabled services that were set aside: they are among the disabled ones.
+    pub(crate) unresolved: BTreeSet<String>,
 }
 
 impl Project {
@@ -273,6 +275,44 @@ impl Project {
         }
         profiles::prune(&mut parts.model);
         Self::new(parts)
+    }
+
+    /// Leaves out the services that nobody asked for: one of them lacks a file, or asks
+    /// for what the daemon could not honour, which is nothing to those that were asked for.
+    pub(crate) fn set_aside_others(&mut self, asked: &BTreeSet<String>, prune: bool) {
+        let parts = self.parts_mut();
+        let Some(services) = parts.model.get_mut("services") else {
+            return;
+        };
+        let services = services.as_mapping_mut().map(std::mem::take);
+        let (kept, others): (Mapping, Mapping) = services
+            .into_iter()
+            .flatten()
+            .partition(|(name, _)| asked.contains(name));
+        parts.unresolved.extend(others.keys().cloned());
+        parts.disabled.extend(others);
+        if let Some(services) = parts.model.get_mut("services") {
+            services.value = Value::Mapping(kept);
+        }
+        if prune {
+            profiles::prune(&mut parts.model);
+        }
+    }
+
+    /// The services with their images, platforms and dependencies, whatever else of
+    /// them could not be honoured: for who has to do with images alone.
+    ///
+    /// # Errors
+    /// What images could not be built or named by, with places.
+    pub fn outline(&self) -> Result<StackSpec, Vec<Diagnostic>> {
+        let mut report = Report::default();
+        let outline = spec::outline(&self.parts, &mut report);
+        let found = report.finish(&self.parts.sources).into_iter();
+        let errors: Vec<_> = found.filter(Diagnostic::is_error).collect();
+        match errors.is_empty() {
+            true => Ok(outline),
+            false => Err(errors),
+        }
     }
 
     /// The stack as the daemon takes it.

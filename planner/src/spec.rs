@@ -42,7 +42,8 @@ pub(crate) fn stack(parts: &Parts, report: &mut Report) -> StackSpec {
         name: parts.name.clone(),
         working_dir: parts.folder.clone(),
         files: parts.files.clone(),
-        disabled: parts.disabled.keys().cloned().collect(),
+        disabled: disabled(parts),
+        unresolved: parts.unresolved.iter().cloned().collect(),
         ..StackSpec::default()
     };
     for (key, network) in entries(model.get("networks")) {
@@ -96,6 +97,35 @@ pub(crate) fn stack(parts: &Parts, report: &mut Report) -> StackSpec {
     // What cannot be built is told with the rest.
     build::builds(parts, report);
     spec
+}
+
+/// The services as far as images are concerned: mounts, ports and whatever else only a
+/// container has are as they may be. What stands in the way of images goes to `report`.
+pub(crate) fn outline(parts: &Parts, report: &mut Report) -> StackSpec {
+    names::check(&parts.model, report);
+    build::builds(parts, report);
+    let mut of_containers = Report::quiet();
+    let services = entries(parts.model.get("services")).map(|(name, node)| {
+        let service = service::service(parts, name, node, &mut of_containers);
+        (name.clone(), service)
+    });
+    StackSpec {
+        name: parts.name.clone(),
+        working_dir: parts.folder.clone(),
+        files: parts.files.clone(),
+        services: services.collect(),
+        disabled: disabled(parts),
+        ..StackSpec::default()
+    }
+}
+
+/// Services that no active profile enables.
+fn disabled(parts: &Parts) -> Vec<String> {
+    let names = parts.disabled.keys();
+    names
+        .filter(|name| !parts.unresolved.contains(*name))
+        .cloned()
+        .collect()
 }
 
 fn volume(key: &str, node: &Node, report: &mut Report) -> VolumeSpec {

@@ -9,7 +9,6 @@ use stack_api::build::{self, BuildWhen};
 use crate::context::Context;
 use crate::error::Error;
 use crate::exit;
-use crate::project::lock::LockUse;
 use crate::ui::{self, human};
 
 /// Build the images of services that have a `build`
@@ -63,7 +62,7 @@ pub(crate) struct Build {
 impl Build {
     pub(super) async fn run(self: Box<Self>, context: &Context) -> Result<u8, Error> {
         self.foreign.check()?;
-        let (spec, project) = context.spec_and_project(&self.services, LockUse::Advise)?;
+        let (spec, project) = context.outline(&self.services)?;
         let mut builds = crate::builds::of(&project);
         let services = self.chosen(context, &spec, &builds)?;
         context.can_build(&project, &services)?;

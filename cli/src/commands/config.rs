@@ -119,10 +119,10 @@ impl Config {
             normalize: !self.no_normalize,
             resolve_paths: !self.no_path_resolution,
             check_consistency: !self.no_consistency,
-            resolve_environment: !self.no_env_resolution,
+            resolve_environment: !self.no_env_resolution && !self.is_list(),
             prune: true,
         };
-        let mut project = context.project(&self.only, phases)?;
+        let mut project = context.project(&self.resolved(), phases)?;
         if !self.only.is_empty() {
             let names = project.with_dependencies(self.only.iter().map(String::as_str));
             project = project.select(&names);
@@ -152,6 +152,25 @@ impl Config {
             None => ui::print(text)?,
         }
         Ok(exit::OK)
+    }
+
+    /// Prints names only, as which nothing of an environment file is.
+    fn is_list(&self) -> bool {
+        self.services
+            || self.volumes
+            || self.networks
+            || self.models
+            || self.images
+            || self.profiles
+            || self.environment
+    }
+
+    /// The services that have to be known in full: all without any.
+    fn resolved(&self) -> Vec<String> {
+        match self.hash.as_deref() {
+            None | Some("*") => self.only.clone(),
+            Some(list) => list.split(',').map(str::to_owned).collect(),
+        }
     }
 
     fn text(&self, project: &Project, context: &Context) -> Result<String, Error> {

@@ -55,7 +55,11 @@ enum Format {
 
 impl Graph {
     pub(super) async fn run(self, context: &Context) -> Result<u8, Error> {
-        let mut project = context.project(&self.only, Phases::default())?;
+        let phases = Phases {
+            resolve_environment: false,
+            ..Phases::default()
+        };
+        let mut project = context.project(&self.only, phases)?;
         if !self.only.is_empty() {
             let names = project.with_dependencies(self.only.iter().map(String::as_str));
             project = project.select(&names);

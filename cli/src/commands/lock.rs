@@ -41,7 +41,11 @@ pub(crate) struct Lock {
 
 impl Lock {
     pub(super) async fn run(self, context: &Context) -> Result<u8, Error> {
-        let project = context.project(&[], Phases::default())?;
+        let phases = Phases {
+            resolve_environment: false,
+            ..Phases::default()
+        };
+        let project = context.project(&[], phases)?;
         let path = lock::path(&project);
         let old = lock::read(&path)?;
         let needed = project.pinnable_images();

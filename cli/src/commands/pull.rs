@@ -9,7 +9,6 @@ use stack_planner::Project;
 use crate::context::Context;
 use crate::error::Error;
 use crate::exit;
-use crate::project::lock::LockUse;
 
 /// Get the images of services from their registries
 #[derive(Debug, clap::Args)]
@@ -60,7 +59,7 @@ enum Policy {
 
 impl Pull {
     pub(super) async fn run(self, context: &Context) -> Result<u8, Error> {
-        let (spec, project) = context.spec_and_project(&self.services, LockUse::Advise)?;
+        let (spec, project) = context.outline(&self.services)?;
         let builds = crate::builds::of(&project);
         let chosen = stack_planner::plan::select(&spec.services, &self.services, self.include_deps)
             .map_err(|error| Error::usage(error.to_string(), context.known(&error.known)))?;

@@ -7,7 +7,6 @@ use stack_planner::Project;
 use crate::context::Context;
 use crate::error::Error;
 use crate::exit;
-use crate::project::lock::LockUse;
 
 /// Bring the images of services that are built to their registries
 ///
@@ -54,7 +53,7 @@ impl Push {
     }
 
     fn of_services(&self, context: &Context) -> Result<Vec<String>, Error> {
-        let (spec, project) = context.spec_and_project(&self.services, LockUse::Advise)?;
+        let (spec, project) = context.outline(&self.services)?;
         let chosen = stack_planner::plan::select(&spec.services, &self.services, self.include_deps)
             .map_err(|error| Error::usage(error.to_string(), context.known(&error.known)))?;
         Ok(images(context, &spec, &project, chosen))

@@ -26,7 +26,7 @@ impl Context {
     pub(crate) fn lint(&self, allow: &BTreeSet<String>) -> Result<Linted, Error> {
         let settings = Settings::new(&self.global)?;
         let source = Files::with(settings.remotes());
-        let files = settings.files(&source)?;
+        let files = self.files_to_load(&settings, &source)?;
         let phases = Phases {
             resolve_environment: false,
             prune: false,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
-use stack_planner::{Source, default_env_file, read_environment};
+use stack_planner::{Discovered, Source, default_env_file, read_environment};
 
 use crate::args::Global;
 use crate::error::Error;
@@ -137,6 +137,14 @@ impl Settings {
     /// # Errors
     /// There are none.
     pub(super) fn files(&self, source: &dyn Source) -> Result<Vec<PathBuf>, Error> {
+        Ok(self.found(source)?.files)
+    }
+
+    /// The same with those that could have been meant instead.
+    ///
+    /// # Errors
+    /// As [`files`](Self::files).
+    pub(super) fn found(&self, source: &dyn Source) -> Result<Discovered, Error> {
         let mut files = Vec::new();
         for file in &self.chosen {
             let name = file.to_str().unwrap_or_default();
@@ -155,7 +163,10 @@ impl Settings {
             return Err(Error::NoSuchFile(missing.clone()));
         }
         if !files.is_empty() {
-            return Ok(files);
+            return Ok(Discovered {
+                files,
+                passed_over: Vec::new(),
+            });
         }
         let start = self.project_directory.as_ref().unwrap_or(&self.working_dir);
         let found = stack_planner::discover(source, start);

@@ -1,6 +1,7 @@
 //! The stack files as files: for commands that look at the text itself.
 
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 
 use stack_planner::Diagnostic;
 
@@ -10,6 +11,30 @@ use crate::error::Error;
 use crate::source::Files;
 
 impl Context {
+    /// The stack files to load. What could have been meant instead is told, once.
+    ///
+    /// # Errors
+    /// There are none.
+    pub(super) fn files_to_load(
+        &self,
+        settings: &Settings,
+        source: &Files,
+    ) -> Result<Vec<PathBuf>, Error> {
+        static TOLD: Once = Once::new();
+        let found = settings.found(source)?;
+        TOLD.call_once(|| {
+            for (other, taken) in &found.passed_over {
+                let [other, taken] = [other, taken].map(|path| self.shown(path));
+                self.ui.warn(format_args!(
+                    "{} is not read, for {} comes first: name the files with -f, or remove one",
+                    other.display(),
+                    taken.display()
+                ));
+            }
+        });
+        Ok(found.files)
+    }
+
     /// The stack files of this project, absolute; `-` is standard input.
     ///
     /// # Errors

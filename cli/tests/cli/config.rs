@@ -92,11 +92,11 @@ fn the_env_file_says_which_files_and_how_to_talk() {
     write("sub/.env", "A=inner\nB=inner\n");
     let run = home.run(&["config", "--images"]).ended_with(0);
     assert_eq!(run.out, "i:outer-inner\nx\n");
-    let run = home.run(&["config", "--hash", "nope"]).ended_with(2);
+    let run = home.run(&["config", "--hash", "nope"]).ended_with(15);
     assert!(run.err.contains('\u{1b}'), "{}", run.err);
     let run = home
         .run(&["--ansi", "never", "config", "--hash", "nope"])
-        .ended_with(2);
+        .ended_with(15);
     assert!(!run.err.contains('\u{1b}'), "{}", run.err);
     let off = home
         .command(&["config", "--services"])

@@ -41,7 +41,7 @@ fn every_command_that_reads_files_can_say_it_in_json() {
         assert_eq!(unknown["column"], 5);
         assert!(unknown["file"].as_str().unwrap().ends_with("/stack.yaml"));
         // What only the daemon cannot do matters to commands that need it.
-        let needs = matches!(args[0], "up" | "plan" | "pull");
+        let needs = matches!(args[0], "up" | "plan");
         assert_eq!(codes.contains(&"E0701"), needs, "{args:?}: {codes:?}");
     }
 }

@@ -159,6 +159,57 @@ fn standard_input_and_several_files() {
     assert_eq!(output.unwrap().stdout, b"cache\ndb\nweb\n");
 }
 
+/// A daemon that has containers of the stack, and refuses to run one more.
+fn refusing(home: &Home) -> crate::fake::Fake {
+    let daemon = home.daemon();
+    let failed = json!({"type": "failed", "code": "internal", "message": "enough",
+                        "help": null, "exit_code": 1});
+    daemon
+        .containers(&[])
+        .on("POST /v1/stacks/shop/run", Answer::Lines(vec![failed]))
+        .on("POST /v1/stacks/shop/down", Answer::Lines(vec![done()]))
+        .on("POST /v1/images/remove", Answer::Json(200, json!({})));
+    daemon
+}
+
+#[test]
+fn standard_input_is_the_same_each_time_it_is_read() {
+    let home = Home::new();
+    let daemon = refusing(&home);
+    let input = b"services:\n  web: {image: 'web:2', environment: {FROM: input}}\n";
+    let files = ["-f", "stack.yaml", "-f", "-"];
+    let args = [&files[..], &["run", "--no-deps", "web"]].concat();
+    home.run_with_input(&args, input).ended_with(1);
+    let body = daemon.wait_for("POST /v1/stacks/shop/run").body;
+    assert_eq!(body["service"]["image"], json!("web:2"));
+    assert_eq!(body["service"]["environment"], json!({"FROM": "input"}));
+    let args = [&files[..], &["down", "--rmi", "all"]].concat();
+    home.run_with_input(&args, input).ended_with(0);
+    let removed = daemon.seen("POST /v1/images/remove");
+    let images: Vec<_> = removed.iter().map(|seen| &seen.body["images"][0]).collect();
+    assert_eq!(images, ["db:1", "web:2"]);
+}
+
+#[test]
+fn an_override_of_another_name_is_merged_and_a_second_one_told() {
+    let home = Home::new();
+    let work = |name: &str| home.work().join(name);
+    std::fs::rename(work("stack.yaml"), work("compose.yaml")).unwrap();
+    let image = |tag: &str| format!("services:\n  db: {{image: 'db:{tag}'}}\n");
+    std::fs::write(work("docker-compose.override.yml"), image("old")).unwrap();
+    let run = home.run(&["config", "--images"]).ended_with(0);
+    assert_eq!(
+        (run.out.as_str(), run.err.as_str()),
+        ("db:old\nweb:1\n", "")
+    );
+    std::fs::write(work("compose.override.yml"), image("new")).unwrap();
+    let run = home.run(&["config", "--images"]).ended_with(0);
+    assert_eq!(run.out, "db:new\nweb:1\n");
+    let told = "warning: docker-compose.override.yml is not read, for compose.override.yml comes \
+                first: name the files with -f, or remove one\n";
+    assert_eq!(run.err, told);
+}
+
 #[test]
 fn output_into_a_file_and_hashes() {
     let home = Home::new();
@@ -169,6 +220,73 @@ fn output_into_a_file_and_hashes() {
     let hashes: Vec<Vec<&str>> = run.out.lines().map(|l| l.split(' ').collect()).collect();
     assert_eq!((hashes[0][0], hashes[1][0]), ("db", "web"));
     assert!(hashes.iter().all(|line| line[1].len() == 64), "{}", run.out);
-    home.run(&["config", "--hash", "nope"]).ended_with(2);
+    home.run(&["config", "--hash", "nope"]).ended_with(15);
     home.run(&["config", "-q"]).ended_with(0);
+}
+
+/// Its `worker` lacks a file, and its `logs` asks for what no machine can have.
+const UNFIT: &str = "\
+name: shop
+services:
+  web: {image: 'web:1', build: .}
+  worker: {image: 'worker:1', env_file: gone.env}
+  logs: {image: 'logs:1', volumes: ['/var/run/docker.sock:/s']}
+";
+
+#[test]
+fn services_that_nobody_asks_for_are_no_obstacle() {
+    let home = Home::with(UNFIT);
+    let daemon = refusing(&home);
+    daemon
+        .on("PUT /v1/stacks/shop", Answer::Lines(vec![done()]))
+        .on("POST /v1/stacks/shop/build", Answer::Lines(vec![done()]))
+        .on("POST /v1/images/pull", Answer::Lines(vec![done()]));
+    let run = home.run(&["up", "-d", "web"]).ended_with(0);
+    assert!(!run.err.contains("gone.env"), "{}", run.err);
+    let body = daemon.wait_for("PUT /v1/stacks/shop").body;
+    let services: Vec<_> = body["spec"]["services"]
+        .as_object()
+        .unwrap()
+        .keys()
+        .collect();
+    assert_eq!(services, ["web"]);
+    assert_eq!(body["spec"]["unresolved"], json!(["logs", "worker"]));
+    home.run(&["run", "--no-deps", "web"]).ended_with(1);
+    let body = daemon.wait_for("POST /v1/stacks/shop/run").body;
+    assert_eq!(body["service"]["name"], json!("web"));
+    let run = home.run(&["up", "-d"]).ended_with(15);
+    for part in ["gone.env", "docker.sock"] {
+        assert!(run.err.contains(part), "{}", run.err);
+    }
+    home.run(&["up", "-d", "worker"]).ended_with(15);
+    home.run(&["run", "logs"]).ended_with(15);
+}
+
+#[test]
+fn images_and_lists_need_no_environment() {
+    let home = Home::with(UNFIT);
+    let daemon = home.daemon();
+    for call in ["images/pull", "images/push", "stacks/shop/build"] {
+        daemon.on(&format!("POST /v1/{call}"), Answer::Lines(vec![done()]));
+    }
+    home.run(&["pull"]).ended_with(0);
+    let body = daemon.wait_for("POST /v1/images/pull").body;
+    assert_eq!(body["images"], json!(["logs:1", "web:1", "worker:1"]));
+    home.run(&["build"]).ended_with(0);
+    let body = daemon.wait_for("POST /v1/stacks/shop/build").body;
+    assert_eq!(body["services"], json!(["web"]));
+    home.run(&["push"]).ended_with(0);
+    let body = daemon.wait_for("POST /v1/images/push").body;
+    assert_eq!(body["images"], json!(["web:1"]));
+    for list in ["--services", "--images", "--volumes", "--profiles"] {
+        home.run(&["config", list]).ended_with(0);
+    }
+    // What would be shown or counted has to be there.
+    for known in [&["config", "web"][..], &["config", "--hash", "web,logs"]] {
+        home.run(known).ended_with(0);
+    }
+    for unknown in [&["config"][..], &["config", "--hash", "*"]] {
+        let run = home.run(unknown).ended_with(15);
+        assert!(run.err.contains("gone.env"), "{}", run.err);
+    }
 }

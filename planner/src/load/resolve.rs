@@ -1,7 +1,7 @@
 //! Values that come from elsewhere: variables of services, labels, contents of
 //! configs and secrets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path as FilePath;
 
 use super::Loader;
@@ -35,111 +35,91 @@ impl Loader<'_> {
         }
     }
 
-    /// `environment` over the files of `env_file`, which may not have been
-    /// made absolute.
-    pub(super) fn service_environment(
+    /// Reads the environment and label files of the services that were asked for (all
+    /// without `asked`), then those of the others. Is one of these not to be had?
+    /// Nobody is told.
+    pub(super) fn service_files(
         &mut self,
         model: &mut Node,
         environment: &BTreeMap<String, String>,
         folder: &FilePath,
-    ) {
-        for service in services(model) {
-            inherit(service, environment);
-            let own = texts(service.get("environment"));
-            let mut values: BTreeMap<String, String> = BTreeMap::new();
-            values.extend(
-                own.iter()
-                    .filter_map(|(key, value)| Some((key.clone(), value.clone()?))),
-            );
-            let lookup = |name: &str| {
-                environment
-                    .get(name)
-                    .cloned()
-                    .or_else(|| own.get(name).cloned().flatten())
-            };
-            let place = service.get("env_file").map(Node::place);
-            for file in take_list(service, "env_file") {
-                let Some(path) = file.get("path").and_then(Node::as_str) else {
-                    continue;
-                };
-                let path = join(folder, FilePath::new(path));
-                let required = file.get("required").and_then(Node::as_bool).unwrap_or(true);
-                let at = file.get("path").map_or(file.span, |node| node.span);
-                if !self.source.exists(&path) {
-                    if required {
-                        let message =
-                            format!("the environment file {} is not there", path.display());
-                        let problem =
-                            Problem::error(codes::ENV_FILE, message).at(at, "required here");
-                        self.report
-                            .push(problem.help("make it, or write `required: false`"));
-                    }
-                    continue;
-                }
-                let format = file.get("format").and_then(Node::as_str);
-                if let Some(format) =
-                    format.filter(|format| !matches!(*format, "" | "raw" | ".env"))
-                {
-                    let message = format!("`{format}` is not a format of environment files");
-                    let problem = Problem::error(codes::ENV_FILE, message).at(at, "for this file");
-                    self.report
-                        .push(problem.help("leave `format` out, or write `raw`"));
-                    continue;
-                }
-                let mut reader = EnvReader {
-                    source: self.source,
-                    files: &mut self.files,
-                    budget: &mut self.budget,
-                    report: &mut self.report,
-                };
-                reader.read_into(&path, format, &mut values, &lookup, at);
-            }
-            if let Some(place) = place {
-                let mut all: BTreeMap<String, Node> = values
-                    .into_iter()
-                    .map(|(key, value)| {
-                        (
-                            key,
-                            Node {
-                                key: place,
-                                ..Node::string(value, place)
-                            },
-                        )
-                    })
-                    .collect();
-                all.extend(
-                    service
-                        .get("environment")
-                        .and_then(Node::as_mapping)
-                        .cloned()
-                        .unwrap_or_default(),
-                );
-                put_sorted(service, "environment", all);
-            }
+        asked: Option<&BTreeSet<String>>,
+    ) -> bool {
+        let is_asked = |name: &String| asked.is_none_or(|asked| asked.contains(name));
+        for (_, service) in services(model).filter(|(name, _)| is_asked(name)) {
+            self.service_environment(service, environment, folder);
+            self.service_labels(service, folder);
         }
+        for (_, service) in services(model).filter(|(name, _)| !is_asked(name)) {
+            let aside = self.report.follow_up();
+            let report = std::mem::replace(&mut self.report, aside);
+            self.service_environment(service, environment, folder);
+            self.service_labels(service, folder);
+            let found = std::mem::replace(&mut self.report, report);
+            if found.has_errors() {
+                return true;
+            }
+            let warnings = found.warnings().into_iter();
+            warnings.for_each(|warning| self.report.push(warning));
+        }
+        false
     }
 
-    /// `labels` over the files of `label_file`.
-    pub(super) fn service_labels(&mut self, model: &mut Node, folder: &FilePath) {
-        for service in services(model) {
-            let mut values: BTreeMap<String, String> = BTreeMap::new();
-            let Some(place) = service.get("label_file").map(Node::place) else {
+    /// `environment` over the files of `env_file`, which may not have been
+    /// made absolute.
+    fn service_environment(
+        &mut self,
+        service: &mut Node,
+        environment: &BTreeMap<String, String>,
+        folder: &FilePath,
+    ) {
+        inherit(service, environment);
+        let own = texts(service.get("environment"));
+        let mut values: BTreeMap<String, String> = BTreeMap::new();
+        values.extend(
+            own.iter()
+                .filter_map(|(key, value)| Some((key.clone(), value.clone()?))),
+        );
+        let lookup = |name: &str| {
+            environment
+                .get(name)
+                .cloned()
+                .or_else(|| own.get(name).cloned().flatten())
+        };
+        let place = service.get("env_file").map(Node::place);
+        for file in take_list(service, "env_file") {
+            let Some(path) = file.get("path").and_then(Node::as_str) else {
                 continue;
             };
-            for file in take_list(service, "label_file") {
-                let Some(path) = file.as_str().map(|name| join(folder, FilePath::new(name))) else {
-                    continue;
-                };
-                let earlier = values.clone();
-                let lookup = |name: &str| earlier.get(name).cloned();
-                let mut reader = EnvReader {
-                    source: self.source,
-                    files: &mut self.files,
-                    budget: &mut self.budget,
-                    report: &mut self.report,
-                };
-                reader.read_into(&path, None, &mut values, &lookup, file.span);
+            let path = join(folder, FilePath::new(path));
+            let required = file.get("required").and_then(Node::as_bool).unwrap_or(true);
+            let at = file.get("path").map_or(file.span, |node| node.span);
+            if !self.source.exists(&path) {
+                if required {
+                    let message = format!("the environment file {} is not there", path.display());
+                    let problem = Problem::error(codes::ENV_FILE, message).at(at, "required here");
+                    self.report
+                        .push(problem.help("make it, or write `required: false`"));
+                }
+                continue;
             }
+            let format = file.get("format").and_then(Node::as_str);
+            if let Some(format) = format.filter(|format| !matches!(*format, "" | "raw" | ".env")) {
+                let message = format!("`{format}` is not a format of environment files");
+                let problem = Problem::error(codes::ENV_FILE, message).at(at, "for this file");
+                self.report
+                    .push(problem.help("leave `format` out, or write `raw`"));
+                continue;
+            }
+            let mut reader = EnvReader {
+                source: self.source,
+                files: &mut self.files,
+                budget: &mut self.budget,
+                report: &mut self.report,
+            };
+            reader.read_into(&path, format, &mut values, &lookup, at);
+        }
+        if let Some(place) = place {
             let mut all: BTreeMap<String, Node> = values
                 .into_iter()
                 .map(|(key, value)| {
@@ -154,13 +134,55 @@ impl Loader<'_> {
                 .collect();
             all.extend(
                 service
-                    .get("labels")
+                    .get("environment")
                     .and_then(Node::as_mapping)
                     .cloned()
                     .unwrap_or_default(),
             );
-            put_sorted(service, "labels", all);
+            put_sorted(service, "environment", all);
         }
+    }
+
+    /// `labels` over the files of `label_file`.
+    fn service_labels(&mut self, service: &mut Node, folder: &FilePath) {
+        let mut values: BTreeMap<String, String> = BTreeMap::new();
+        let Some(place) = service.get("label_file").map(Node::place) else {
+            return;
+        };
+        for file in take_list(service, "label_file") {
+            let Some(path) = file.as_str().map(|name| join(folder, FilePath::new(name))) else {
+                continue;
+            };
+            let earlier = values.clone();
+            let lookup = |name: &str| earlier.get(name).cloned();
+            let mut reader = EnvReader {
+                source: self.source,
+                files: &mut self.files,
+                budget: &mut self.budget,
+                report: &mut self.report,
+            };
+            reader.read_into(&path, None, &mut values, &lookup, file.span);
+        }
+        let mut all: BTreeMap<String, Node> = values
+            .into_iter()
+            .map(|(key, value)| {
+                (
+                    key,
+                    Node {
+                        key: place,
+                        ..Node::string(value, place)
+                    },
+                )
+            })
+            .collect();
+        all.extend(
+            service
+                .get("labels")
+                .and_then(Node::as_mapping)
+                .cloned()
+                .unwrap_or_default(),
+        );
+        put_sorted(service, "labels", all);
     }
 
     /// What is in every config, secret and seccomp profile that the model
@@ -241,12 +263,12 @@ impl Loader<'_> {
     }
 }
 
-fn services(model: &mut Node) -> impl Iterator<Item = &mut Node> {
+fn services(model: &mut Node) -> impl Iterator<Item = (&String, &mut Node)> {
     model
         .get_mut("services")
         .and_then(Node::as_mapping_mut)
         .into_iter()
-        .flat_map(Mapping::values_mut)
+        .flatten()
 }
 
 /// Gives variables without a value that of the project's environment.

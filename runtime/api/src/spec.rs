@@ -29,6 +29,10 @@ pub struct StackSpec {
     /// are not orphans.
     #[serde(default)]
     pub disabled: Vec<String>,
+    /// Enabled services of which nothing is said here: nobody asked for them, and
+    /// the files alone do not describe one of them. What is known of them holds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unresolved: Vec<String>,
     /// Networks by their key in the file.
     pub networks: BTreeMap<String, NetworkSpec>,
     /// Named volumes by their key in the file.

@@ -26,6 +26,7 @@ mod rollout;
 mod settle;
 mod traffic;
 mod turn;
+mod unresolved;
 mod up;
 mod update;
 mod wait;

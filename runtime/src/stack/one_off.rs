@@ -9,7 +9,7 @@ use stack_api::run::Run;
 use stack_api::spec::{ServiceSpec, StackSpec};
 
 use super::images::{self, PullOrder, Wanted};
-use super::{Outcome, create, down, networks, resources, turn, wait};
+use super::{Outcome, create, down, networks, resources, turn, unresolved, wait};
 use crate::container::Handle;
 use crate::daemon::Daemon;
 use crate::progress::Progress;
@@ -21,7 +21,8 @@ use crate::volume::{self, share};
 /// # Errors
 /// The image cannot be had, a dependency does not come up, or the name is
 /// taken.
-pub async fn run(daemon: Arc<Daemon>, request: Run, progress: Progress) -> Outcome {
+pub async fn run(daemon: Arc<Daemon>, mut request: Run, progress: Progress) -> Outcome {
+    unresolved::complete(&daemon, &mut request.spec)?;
     let Run { spec, service, .. } = &request;
     resources::may_publish(&daemon, [service])?;
     let _image = Lease::new(&daemon, std::iter::once(&service.image)).await?;

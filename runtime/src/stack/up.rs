@@ -18,7 +18,8 @@ use super::images::{self, PullOrder, Wanted};
 use super::limit::{self, Limit};
 use super::observe::observe;
 use super::{
-    Outcome, build, feasible, history, networks, resources, rollback, rollout, turn, wait, worked,
+    Outcome, build, feasible, history, networks, resources, rollback, rollout, turn, unresolved,
+    wait, worked,
 };
 use crate::daemon::Daemon;
 use crate::ledger::Table;
@@ -40,8 +41,10 @@ pub(super) struct Order {
 /// # Errors
 /// A service does not exist, or the state cannot be read.
 pub fn plan(daemon: &Daemon, request: &Up) -> Result<Plan, ApiError> {
+    let mut request = request.clone();
+    unresolved::complete(daemon, &mut request.spec)?;
     let order = Order {
-        request: request.clone(),
+        request,
         ..Order::default()
     };
     plan_order(daemon, &order)
@@ -95,8 +98,9 @@ fn can_be_scaled(request: &Up) -> Outcome {
 /// The first thing that cannot be done; what was done stays, so that the
 /// next `up` goes on from there. Where the file asks for it, the stack goes
 /// back to what it was.
-pub async fn up(daemon: Arc<Daemon>, request: Up, progress: Progress) -> Outcome {
+pub async fn up(daemon: Arc<Daemon>, mut request: Up, progress: Progress) -> Outcome {
     let turn = turn::take(&daemon, &request.spec.name, &progress).await;
+    unresolved::complete(&daemon, &mut request.spec)?;
     let order = Order {
         request,
         ..Order::default()

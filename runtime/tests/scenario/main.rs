@@ -19,6 +19,7 @@ mod removal;
 mod rollout;
 mod script;
 mod settle;
+mod unresolved;
 mod world;
 
 use std::sync::Arc;
