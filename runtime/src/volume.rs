@@ -5,6 +5,7 @@
 pub(crate) mod convert;
 #[cfg(test)]
 mod kit;
+mod labels;
 mod lease;
 mod lone;
 mod manage;

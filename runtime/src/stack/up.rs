@@ -199,6 +199,7 @@ pub(super) async fn carry_out(
     let Order { request, images } = order;
     resources::check(&daemon, &request, &plan, &progress)?;
     daemon.ledger.put_stack(&project, &request.spec)?;
+    daemon.label_volumes(&request.spec, &progress).await?;
     if !plan.orphans.is_empty() && !request.ignore_orphans {
         progress.warn(format!(
             "found orphan containers ({}) for this project: if you removed or renamed these \
@@ -314,7 +315,8 @@ async fn go_back(
         execute::execute(&context, &plan)
             .await
             .map_err(|broken| broken.error)?;
-        daemon.ledger.put_stack(&before.name, before)
+        daemon.ledger.put_stack(&before.name, before)?;
+        daemon.label_volumes(before, &context.progress).await
     };
     match restored.await {
         Ok(()) => ApiError {
