@@ -46,7 +46,7 @@ pub(crate) async fn with_replicas(
         };
         let users = users(daemon, &volume.path);
         let others = users.iter().filter(|h| h.container().project != spec.name);
-        if VolumeKind::users(spec, key) as usize + others.count() >= 2 {
+        if spec.mounting(key) as usize + others.count() >= 2 {
             share(daemon, progress, &spec.name, &volume, grace).await?;
             any = true;
             continue;
