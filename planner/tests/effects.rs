@@ -88,6 +88,21 @@ fn a_tmpfs_has_shares_of_the_memory_and_multiples() {
 }
 
 #[test]
+fn nothing_lists_configs_and_secrets_by_their_labels() {
+    let file = |attributes: &str| {
+        found(&format!(
+            "services: {{a: {{image: i, configs: [c], secrets: [s]}}}}\n\
+             configs: {{c: {{content: x{attributes}}}}}\n\
+             secrets: {{s: {{file: ./compose.yaml{attributes}}}}}"
+        ))
+    };
+    assert!(file("").is_empty());
+    // As `config` writes it.
+    assert!(file(", name: shop_c").is_empty());
+    assert_eq!(file(", labels: {a: b}"), [codes::IGNORED; 2]);
+}
+
+#[test]
 fn processors_are_said_once() {
     assert_eq!(service("cpus: 2, cpu_quota: 50000"), [codes::INCONSISTENT]);
     assert!(service("cpus: 2, cpu_quota: 0").is_empty());
