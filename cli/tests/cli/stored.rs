@@ -77,9 +77,18 @@ fn what_can_be_done_is_done_for_all_that_are_named() {
     daemon
         .on("GET /v1/images/all", Answer::Json(200, json!([image])))
         .on("POST /v1/images/remove", Answer::Json(200, gone));
+    let called = |name: &str| vec![json!(format!("docker.io/library/{name}"))];
+    let names = vec![called("none"), called("web:1")];
+    daemon.on("GET /v1/images/find", Answer::Turns(names));
     let run = home.run(&["image", "inspect", "none", "web:1"]);
     let shown: Value = serde_json::from_str(&run.ended_with(2).out).unwrap();
     assert_eq!(shown[0]["RepoTags"], json!(["web:1"]));
+    let name = "docker.io/library/web:1";
+    daemon.on("GET /v1/images/find", Answer::Json(200, json!(name)));
+    home.run(&["image", "inspect", "web@sha256:08"])
+        .ended_with(0);
+    let asked = daemon.wait_for("GET /v1/images/find?image=web%40sha256%3A08");
+    assert!(asked.call.ends_with("08"));
     let run = home.run(&["image", "rm", "web:1", "web:2"]).ended_with(0);
     assert_eq!(run.out, "Untagged: web:1\n".repeat(2));
     let asked = daemon.seen("POST /v1/images/remove");
@@ -164,6 +173,8 @@ fn filters_and_forms_are_dockers() {
     let either = ["image", "ls", "--format", "{{.Repository}}"];
     let filters = ["-f", "reference=web", "-f", "reference=db"];
     assert_eq!(out(&[&either[..], &filters].concat()), "db\nweb\n");
+    let found = json!("docker.io/library/db:1");
+    daemon.on("GET /v1/images/find", Answer::Json(200, found));
     let form = ["image", "inspect", "-f", "{{index .RepoTags 0}}", "db:1"];
     assert_eq!(out(&form), "db:1\n");
 }

@@ -127,6 +127,27 @@ async fn a_volume_is_made_for_its_stack() {
 }
 
 #[tokio::test]
+async fn an_image_is_found_by_the_digest_of_its_manifest() {
+    let world = World::new().await;
+    tokio::spawn(stack_runtime::api::serve(Arc::clone(&world.daemon)));
+    let image = world.daemon.images.details().unwrap().remove(0);
+    let digest = image.digest.unwrap();
+    for word in [
+        format!("made-up@{digest}"),
+        "made-up:1".to_owned(),
+        digest,
+        image.id,
+    ] {
+        let path = format!("/v1/images/find?image={word}");
+        let answer = call(&world, "GET", &path, "").await;
+        let name = format!("\"{}\"", image.reference);
+        assert!(answer.ends_with(&name), "{word}: {answer}");
+    }
+    let answer = call(&world, "GET", "/v1/images/find?image=none", "").await;
+    assert!(answer.contains("image_not_found"), "{answer}");
+}
+
+#[tokio::test]
 async fn all_lines_come_in_order() {
     let world = spoken(3000, "some line or other, number ").await;
     let all = answer(&world, "").await;
