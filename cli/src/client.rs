@@ -27,7 +27,7 @@ use tokio::net::UnixStream;
 use crate::error::Error;
 pub(crate) use archive::Stream;
 pub(crate) use lines::{Connection, Lines};
-pub(crate) use query::{images as images_query, services as services_query};
+pub(crate) use query::{image as image_query, images as images_query, services as services_query};
 
 /// Largest answer that is not a stream, in bytes.
 const MAX_ANSWER: usize = 64 << 20;

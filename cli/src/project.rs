@@ -14,7 +14,8 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use stack_api::container::Container;
-use stack_api::spec::StackSpec;
+use stack_api::spec::{StackSpec, VolumeSpec};
+use stack_api::volume::Form;
 use stack_planner::{Diagnostic, LoadOptions, Loaded, Project};
 
 use crate::args::Global;
@@ -337,6 +338,27 @@ impl Context {
                 Err(Error::BadFile)
             }
         }
+    }
+
+    /// The volume that the file has with this key, and what it is when it is new. `None`: it
+    /// has none, or one that is no volume in truth.
+    ///
+    /// # Errors
+    /// There is no file, or it has errors.
+    pub(crate) fn volume(&self, key: &str) -> Result<Option<(VolumeSpec, Form)>, Error> {
+        let settings = Settings::new(&self.global)?;
+        let source = Files::with(settings.remotes());
+        let files = settings.files(&source)?;
+        let profiles = settings.profiles.clone();
+        let loaded = self.load_unchecked(&source, &settings, files, profiles);
+        let found = match &loaded.project {
+            Some(project) => project.volume(key),
+            None => Err(loaded.diagnostics.clone()),
+        };
+        found.map_err(|found| {
+            diagnostics::show(self, &loaded, &found);
+            Error::BadFile
+        })
     }
 
     /// What names on the command line mean is checked against the containers

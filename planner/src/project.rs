@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use stack_api::build::BuildSpec;
-use stack_api::spec::StackSpec;
+use stack_api::spec::{StackSpec, VolumeSpec};
+use stack_api::volume::Form;
 
 use crate::diagnostic::{Diagnostic, Files, Position, Problem, Report};
 use crate::graph::{Graph, States};
@@ -197,6 +198,24 @@ impl Project {
             (key.clone(), name.unwrap_or(key).to_owned())
         });
         named.collect()
+    }
+
+    /// The volume with this key, and what it is when it is new. `None`: there is no such key,
+    /// or it is no volume in truth, but a directory of the host, NFS or a tmpfs.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn volume(&self, key: &str) -> Result<Option<(VolumeSpec, Form)>, Vec<Diagnostic>> {
+        let Some((_, node)) = self.section("volumes").find(|(name, _)| *name == key) else {
+            return Ok(None);
+        };
+        let mut report = Report::default();
+        let volume = spec::volume(key, node, &mut report);
+        if report.has_errors() {
+            return Err(report.finish(&self.parts.sources));
+        }
+        let form = || Form::suits(&self.make_spec().0, key);
+        Ok(volume.map(|volume| (volume, form())))
     }
 
     /// Networks by their keys, sorted.

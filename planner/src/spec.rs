@@ -51,18 +51,9 @@ pub(crate) fn stack(parts: &Parts, report: &mut Report) -> StackSpec {
             .insert(key.clone(), network::network(key, network, report));
     }
     for (key, node) in entries(model.get("volumes")) {
-        // A volume that is something else in truth is no volume.
-        let kind = node
-            .at(&["driver_opts", "type"])
-            .and_then(Node::as_str)
-            .unwrap_or_default();
-        if nfs::is(kind) {
-            nfs::check(node, report);
-        } else if disguise::disguised(node).is_some() {
-            disguise::check(node, report);
-        } else {
-            spec.volumes.insert(key.clone(), volume(key, node, report));
-        }
+        let volume = volume(key, node, report);
+        spec.volumes
+            .extend(volume.map(|volume| (key.clone(), volume)));
     }
     for (name, node) in entries(model.get("services")) {
         let mut service = service::service(parts, name, node, report);
@@ -128,7 +119,18 @@ fn disabled(parts: &Parts) -> Vec<String> {
         .collect()
 }
 
-fn volume(key: &str, node: &Node, report: &mut Report) -> VolumeSpec {
+/// A volume; one that is something else in truth (a directory of the host, NFS, a tmpfs) is
+/// none.
+pub(crate) fn volume(key: &str, node: &Node, report: &mut Report) -> Option<VolumeSpec> {
+    let kind = node.at(&["driver_opts", "type"]).and_then(Node::as_str);
+    if nfs::is(kind.unwrap_or_default()) {
+        nfs::check(node, report);
+        return None;
+    }
+    if disguise::disguised(node).is_some() {
+        disguise::check(node, report);
+        return None;
+    }
     let mut spec = VolumeSpec {
         name: text(node, "name").unwrap_or_else(|| key.to_owned()),
         external: flag(node, "external"),
@@ -155,7 +157,7 @@ fn volume(key: &str, node: &Node, report: &mut Report) -> VolumeSpec {
             }
         }
     }
-    spec
+    Some(spec)
 }
 
 fn unusable(node: &Node, why: &str, report: &mut Report) {

@@ -177,6 +177,14 @@ const IGNORED: &[Ignored] = &[
         "addresses are given by the daemon",
     ),
     (
+        &["configs", "*", "labels"],
+        "a config is a file of its services, which nothing lists",
+    ),
+    (
+        &["secrets", "*", "labels"],
+        "a secret is a file of its services, which nothing lists",
+    ),
+    (
         &["configs", "*", "template_driver"],
         "content is used as it is",
     ),

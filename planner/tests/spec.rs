@@ -571,6 +571,18 @@ fn a_tmpfs_with_a_name_has_the_options_that_it_is_given() {
         found,
         ["the option `huge=always` of this volume has no effect"]
     );
+    // The guest's kernel knows its memory.
+    let (spec, found) = stack("tmpfs, device: tmpfs, o: 'size=10%,nr_inodes=10k'");
+    let MountSource::Tmpfs { size, options, .. } = &spec.services["a"].mounts[0].source else {
+        panic!("{spec:#?}");
+    };
+    assert_eq!((*size, found.len()), (None, 0));
+    assert_eq!(options[3..], ["size=10%", "nr_inodes=10k"]);
+    let (spec, _) = made("services: {a: {image: i, tmpfs: ['/t:size=10%,nr_blocks=1m']}}");
+    let MountSource::Tmpfs { options, .. } = &spec.unwrap().services["a"].mounts[0].source else {
+        panic!("no tmpfs");
+    };
+    assert_eq!(options[..], ["size=10%", "nr_blocks=1m"]);
     let (_, found) = stack("none, device: ./d, o: 'bind,ro,noexec,shared'");
     assert_eq!(found.len(), 2, "{found:?}");
     assert!(found[0].contains("`noexec`") && found[1].contains("`shared`"));

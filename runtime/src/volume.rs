@@ -5,6 +5,7 @@
 pub(crate) mod convert;
 #[cfg(test)]
 mod kit;
+mod labels;
 mod lease;
 mod lone;
 mod manage;
@@ -23,6 +24,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use stack_api::event::ApiError;
 use stack_api::spec::{StackSpec, VolumeSpec};
+use stack_api::volume::Form;
 use stack_protocol::config::MountSource as GuestSource;
 
 use crate::container::Blueprint;
@@ -79,21 +81,18 @@ pub enum VolumeKind {
 }
 
 impl VolumeKind {
-    /// What suits the containers that mount it in this stack. An external one
-    /// may be other stacks', too.
+    /// As [`Form::suits`].
     pub fn suits(stack: &StackSpec, key: &str) -> VolumeKind {
-        let external = stack.volumes.get(key).is_some_and(|volume| volume.external);
-        match VolumeKind::users(stack, key) {
-            0 | 1 if !external => VolumeKind::Disk,
-            _ => VolumeKind::Tree,
-        }
+        Form::suits(stack, key).into()
     }
+}
 
-    /// Containers of the stack that mount it.
-    fn users(stack: &StackSpec, key: &str) -> u32 {
-        let users = stack.services.values();
-        let users = users.filter(|service| service.volume_keys().any(|k| k == key));
-        users.map(|service| service.replicas).sum()
+impl From<Form> for VolumeKind {
+    fn from(form: Form) -> VolumeKind {
+        match form {
+            Form::Disk => VolumeKind::Disk,
+            Form::Tree => VolumeKind::Tree,
+        }
     }
 }
 

@@ -66,6 +66,22 @@ fn none(rule: &str, offenders: impl IntoIterator<Item = (PathBuf, String)>) {
 }
 
 #[test]
+fn no_placeholder_is_left_in_a_document() {
+    let is_one = |line: &&str| {
+        let word = line.trim();
+        word.len() > 2 && word.chars().all(|c| c.is_ascii_uppercase() || c == '_')
+    };
+    let left = with_extension("md").filter_map(|(path, text)| {
+        let line = text.lines().find(is_one)?;
+        Some((path, line.to_owned()))
+    });
+    none(
+        "a line of capitals alone stands for a text that is missing",
+        left,
+    );
+}
+
+#[test]
 fn source_files_are_short() {
     let mut sizes: Vec<(usize, PathBuf)> = with_extension("rs")
         .map(|(path, text)| (text.lines().count(), path))

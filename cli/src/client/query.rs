@@ -53,6 +53,13 @@ pub(crate) fn images(images: &[String]) -> String {
     form.finish()
 }
 
+/// The query of what one image is called.
+pub(crate) fn image(image: &str) -> String {
+    let mut form = Form::new(String::new());
+    form.append_pair("image", image);
+    form.finish()
+}
+
 /// The query of `archive`.
 pub(super) fn archive(query: &Archive) -> String {
     let mut form = Form::new(String::new());

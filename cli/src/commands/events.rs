@@ -39,8 +39,8 @@ pub(crate) struct Events {
     #[arg(long, value_name = "TIME", value_parser = time)]
     until: Option<u64>,
 
-    /// Only what fits: event=, container=, service=, image= or label=; the
-    /// same key twice is either
+    /// Only what fits: event=, container=, service=, image=, label= or
+    /// type=container; the same key twice is either, but all labels are needed
     #[arg(long = "filter", value_name = "KEY=VALUE")]
     filters: Vec<Filter>,
 }

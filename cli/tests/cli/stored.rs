@@ -77,13 +77,67 @@ fn what_can_be_done_is_done_for_all_that_are_named() {
     daemon
         .on("GET /v1/images/all", Answer::Json(200, json!([image])))
         .on("POST /v1/images/remove", Answer::Json(200, gone));
+    let called = |name: &str| vec![json!(format!("docker.io/library/{name}"))];
+    let names = vec![called("none"), called("web:1")];
+    daemon.on("GET /v1/images/find", Answer::Turns(names));
     let run = home.run(&["image", "inspect", "none", "web:1"]);
     let shown: Value = serde_json::from_str(&run.ended_with(2).out).unwrap();
     assert_eq!(shown[0]["RepoTags"], json!(["web:1"]));
+    let name = "docker.io/library/web:1";
+    daemon.on("GET /v1/images/find", Answer::Json(200, json!(name)));
+    home.run(&["image", "inspect", "web@sha256:08"])
+        .ended_with(0);
+    let asked = daemon.wait_for("GET /v1/images/find?image=web%40sha256%3A08");
+    assert!(asked.call.ends_with("08"));
     let run = home.run(&["image", "rm", "web:1", "web:2"]).ended_with(0);
     assert_eq!(run.out, "Untagged: web:1\n".repeat(2));
     let asked = daemon.seen("POST /v1/images/remove");
     assert_eq!(asked[1].body["images"], json!(["web:2"]));
+}
+
+#[test]
+fn an_import_makes_what_the_file_has() {
+    let file = "name: shop\nservices:\n  db: {image: d, volumes: ['data:/d', 'all:/a']}\n  \
+                web: {image: w, volumes: ['all:/a']}\n\
+                volumes:\n  data: {labels: {keep: 'yes'}, driver_opts: {size: 8m}}\n  all:\n  \
+                spare: {name: kept}\n  theirs: {external: true}\n  \
+                dir: {driver_opts: {type: none, o: bind, device: .}}\n";
+    let home = Home::with(file);
+    let daemon = volumes(&home);
+    let import = |key: &str, made: &str| {
+        let archive = format!("PUT /v1/volumes/{made}/archive");
+        daemon
+            .on("POST /v1/volumes", Answer::Json(200, json!({"name": made})))
+            .on(&archive, Answer::Json(200, Value::Null));
+        home.run_with_input(&["volume", "import", key], b"tar")
+            .ended_with(0);
+        assert_eq!(&daemon.wait_for(&archive).bytes[..], b"tar");
+        daemon.wait_for("POST /v1/volumes").body
+    };
+    let order = |name: &str, form: &str| json!({"name": name, "project": "shop", "labels": {}, "size": null, "form": form});
+    let mut data = order("shop_data", "disk");
+    data["labels"] = json!({"keep": "yes"});
+    data["size"] = json!(8 << 20);
+    assert_eq!(import("data", "shop_data"), data);
+    assert_eq!(import("all", "shop_all"), order("shop_all", "tree"));
+    assert_eq!(import("spare", "kept"), order("kept", "disk"));
+    let made = daemon.seen("POST /v1/volumes").len();
+    for (word, advice) in [
+        ("theirs", "make it with `stack volume create theirs`"),
+        ("dir", "unpack the stream there"),
+        ("none", "`stack volume create none` makes it"),
+    ] {
+        let run = home.run_with_input(&["volume", "import", word], b"tar");
+        let said = run.ended_with(2).err;
+        assert!(said.contains(advice), "{said}");
+    }
+    // What is there is not made anew, and nothing is made for a file that is not.
+    daemon.on("PUT /v1/volumes/a/archive", Answer::Json(200, Value::Null));
+    home.run_with_input(&["volume", "import", "a"], b"tar")
+        .ended_with(0);
+    home.run(&["volume", "import", "-i", "none.tar", "data"])
+        .ended_with(1);
+    assert_eq!(daemon.seen("POST /v1/volumes").len(), made);
 }
 
 #[test]
@@ -119,6 +173,8 @@ fn filters_and_forms_are_dockers() {
     let either = ["image", "ls", "--format", "{{.Repository}}"];
     let filters = ["-f", "reference=web", "-f", "reference=db"];
     assert_eq!(out(&[&either[..], &filters].concat()), "db\nweb\n");
+    let found = json!("docker.io/library/db:1");
+    daemon.on("GET /v1/images/find", Answer::Json(200, found));
     let form = ["image", "inspect", "-f", "{{index .RepoTags 0}}", "db:1"];
     assert_eq!(out(&form), "db:1\n");
 }

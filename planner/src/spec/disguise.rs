@@ -103,6 +103,7 @@ pub(super) fn check(volume: &Node, report: &mut Report) {
         (_, None) if matches!(option, "" | "ro" | "rw" | "defaults") => true,
         (What::Tmpfs { .. }, Some(("size", size))) => {
             parse_bytes(size).is_some_and(|size| u64::try_from(size).is_ok())
+                || is_mount_option(option)
         }
         (What::Tmpfs { .. }, Some(("mode", mode))) => u32::from_str_radix(mode, 8).is_ok(),
         (What::Tmpfs { .. }, _) => is_mount_option(option),
@@ -155,7 +156,14 @@ pub(super) fn is_mount_option(option: &str) -> bool {
     ];
     match option.split_once('=') {
         Some(("uid" | "gid", id)) => id.parse::<u32>().is_ok(),
-        Some(("nr_inodes" | "nr_blocks", count)) => count.parse::<u64>().is_ok(),
+        Some(("nr_inodes" | "nr_blocks", count)) => {
+            let digits = count.strip_suffix(['k', 'm', 'g', 'K', 'M', 'G']);
+            digits.unwrap_or(count).parse::<u64>().is_ok()
+        }
+        // Of the machine's memory.
+        Some(("size", size)) => size
+            .strip_suffix('%')
+            .is_some_and(|percent| percent.parse::<u64>().is_ok()),
         _ => flags.contains(&option),
     }
 }

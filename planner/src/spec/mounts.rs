@@ -160,7 +160,7 @@ fn tmpfs(node: &Node, report: &mut Report) -> Option<MountSpec> {
     let mut more = Vec::new();
     for option in options.split(',').filter(|option| !option.is_empty()) {
         let understood = match option.split_once('=') {
-            Some(("size", value)) => {
+            Some(("size", value)) if !is_mount_option(option) => {
                 size = parse_bytes(value).and_then(|size| u64::try_from(size).ok());
                 size.is_some()
             }

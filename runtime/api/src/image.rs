@@ -34,6 +34,13 @@ pub struct Details {
     pub config: serde_json::Value,
 }
 
+/// Query of `GET /v1/images/find`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Find {
+    /// By reference, digest, or the first digits of its id.
+    pub image: String,
+}
+
 /// `POST /v1/images/tag`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Tag {

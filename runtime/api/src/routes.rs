@@ -27,6 +27,7 @@
 //! | `PUT /v1/stacks/{name}/archive` | [`Archive`](crate::look::Archive), a tar stream | 200 |
 //! | `GET /v1/images` | | list of [`ImageInfo`](crate::request::ImageInfo) |
 //! | `GET /v1/images/all` | | list of [`Details`](crate::image::Details) |
+//! | `GET /v1/images/find` | [`Find`](crate::image::Find) | its [`Details::reference`](crate::image::Details::reference) |
 //! | `POST /v1/images/tag` | [`Tag`](crate::image::Tag) | the new name in full |
 //! | `POST /v1/images/remove` | [`Remove`](crate::image::Remove) | [`Removed`](crate::image::Removed) |
 //! | `POST /v1/images/prune` | [`Prune`](crate::image::Prune) | [`Removed`](crate::image::Removed) |

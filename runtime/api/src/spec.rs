@@ -39,6 +39,15 @@ pub struct StackSpec {
     pub volumes: BTreeMap<String, VolumeSpec>,
 }
 
+impl StackSpec {
+    /// How many containers mount the volume with this key.
+    pub fn mounting(&self, key: &str) -> u32 {
+        let services = self.services.values();
+        let mounting = services.filter(|service| service.volume_keys().any(|k| k == key));
+        mounting.map(|service| service.replicas).sum()
+    }
+}
+
 /// A network. What an older record lacks has its default.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]

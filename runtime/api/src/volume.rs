@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::image::Filter;
+use crate::spec::StackSpec;
 
 /// An element of `GET /v1/volumes`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -60,12 +61,26 @@ pub enum Form {
     Tree,
 }
 
+impl Form {
+    /// What suits the containers that mount a volume in this stack. An external one may be
+    /// other stacks', too.
+    pub fn suits(stack: &StackSpec, key: &str) -> Form {
+        let external = stack.volumes.get(key).is_some_and(|volume| volume.external);
+        match stack.mounting(key) {
+            0 | 1 if !external => Form::Disk,
+            _ => Form::Tree,
+        }
+    }
+}
+
 /// Body of `POST /v1/volumes`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CreateVolume {
     /// Its name.
     pub name: String,
+    /// The stack that it is for; empty: for any.
+    pub project: String,
     /// Labels.
     pub labels: BTreeMap<String, String>,
     /// Largest size of a disk in bytes.

@@ -8,7 +8,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use stack_api::event::ApiError;
-use stack_api::image::{Commit, Committed, Details, Prune, Push, Remove, Removed, Save, Tag};
+use stack_api::image::{Commit, Committed, Details, Find, Prune, Push, Remove, Removed, Save, Tag};
 use stack_api::request::{ImageInfo, Load, Pull, Resolve, Resolved};
 use tokio::sync::mpsc;
 
@@ -52,6 +52,15 @@ pub(super) async fn load(State(app): State<App>, Json(request): Json<Load>) -> R
 /// `GET /v1/images/all`
 pub(super) async fn all(State(app): State<App>) -> Result<Json<Vec<Details>>, Failure> {
     Ok(Json(space::details(&app.daemon)?))
+}
+
+/// `GET /v1/images/find`
+pub(super) async fn find(
+    State(app): State<App>,
+    Query(query): Query<Find>,
+) -> Result<Json<String>, Failure> {
+    let found = app.daemon.images.find_image(&query.image);
+    Ok(Json(found.map_err(stack::image_error)?))
 }
 
 /// `POST /v1/images/tag`

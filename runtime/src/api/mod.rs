@@ -116,6 +116,7 @@ pub async fn serve(daemon: Arc<Daemon>) -> std::io::Result<()> {
         .route("/v1/images", get(images::list))
         .route("/v1/stacks/{name}/commit", post(images::commit))
         .route("/v1/images/all", get(images::all))
+        .route("/v1/images/find", get(images::find))
         .route("/v1/images/tag", post(images::tag))
         .route("/v1/images/remove", post(images::remove))
         .route("/v1/images/prune", post(images::prune))

@@ -206,6 +206,7 @@ pub(super) async fn carry_out(
     resources::check(&daemon, &request, &plan, &progress)?;
     feasible::check(&daemon, &request.spec, &images, &plan)?;
     daemon.ledger.put_stack(&project, &request.spec)?;
+    daemon.label_volumes(&request.spec, &progress).await?;
     if !plan.orphans.is_empty() && !request.ignore_orphans {
         progress.warn(format!(
             "found orphan containers ({}) for this project: if you removed or renamed these \
@@ -325,7 +326,8 @@ async fn go_back(
         execute::execute(&context, &plan)
             .await
             .map_err(|broken| broken.error)?;
-        daemon.ledger.put_stack(&before.name, before)
+        daemon.ledger.put_stack(&before.name, before)?;
+        daemon.label_volumes(before, &context.progress).await
     };
     match restored.await {
         Ok(()) => ApiError {

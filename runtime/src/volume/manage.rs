@@ -132,11 +132,9 @@ impl Daemon {
             ..VolumeSpec::default()
         };
         let order = WantedVolume {
+            project: &wanted.project,
             spec: Some(&spec),
-            kind: match wanted.form {
-                Form::Disk => VolumeKind::Disk,
-                Form::Tree => VolumeKind::Tree,
-            },
+            kind: wanted.form.into(),
             ..WantedVolume::default()
         };
         let _alone = self.creation();

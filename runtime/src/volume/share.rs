@@ -65,7 +65,7 @@ pub(crate) async fn with_replicas(
             let stays = !container.one_off && !ends.contains(handle.id.as_str());
             is_needed && stays && !counted(&container.service) && is_up(handle)
         });
-        if VolumeKind::users(spec, key) as usize + others.count() >= 2 {
+        if spec.mounting(key) as usize + others.count() >= 2 {
             share(daemon, progress, &spec.name, &volume, grace).await?;
             any = true;
         } else if is_needed {

@@ -99,6 +99,54 @@ async fn a_volume_that_is_only_read_takes_no_import() {
     assert!(answer.contains(why), "{answer}");
 }
 
+/// The answer to a call, with its head; the body is JSON.
+async fn call(world: &World, method: &str, path: &str, body: &str) -> String {
+    let mut client = client(world).await;
+    let head = format!(
+        "{method} {path} HTTP/1.0\r\nHost: x\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    client.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    soon(client.read_to_string(&mut answer)).await.unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn a_volume_is_made_for_its_stack() {
+    let world = World::new().await;
+    tokio::spawn(stack_runtime::api::serve(Arc::clone(&world.daemon)));
+    let order =
+        r#"{"name": "shop_data", "project": "shop", "labels": {"a": "b"}, "size": 67108864}"#;
+    let answer = call(&world, "POST", "/v1/volumes", order).await;
+    assert!(answer.contains(r#""project":"shop""#), "{answer}");
+    let volume = world.daemon.volumes().unwrap().remove(0);
+    assert_eq!((volume.project.as_str(), volume.labels.len()), ("shop", 1));
+    assert_eq!(std::fs::metadata(volume.path).unwrap().len(), 64 << 20);
+}
+
+#[tokio::test]
+async fn an_image_is_found_by_the_digest_of_its_manifest() {
+    let world = World::new().await;
+    tokio::spawn(stack_runtime::api::serve(Arc::clone(&world.daemon)));
+    let image = world.daemon.images.details().unwrap().remove(0);
+    let digest = image.digest.unwrap();
+    for word in [
+        format!("made-up@{digest}"),
+        "made-up:1".to_owned(),
+        digest,
+        image.id,
+    ] {
+        let path = format!("/v1/images/find?image={word}");
+        let answer = call(&world, "GET", &path, "").await;
+        let name = format!("\"{}\"", image.reference);
+        assert!(answer.ends_with(&name), "{word}: {answer}");
+    }
+    let answer = call(&world, "GET", "/v1/images/find?image=none", "").await;
+    assert!(answer.contains("image_not_found"), "{answer}");
+}
+
 #[tokio::test]
 async fn all_lines_come_in_order() {
     let world = spoken(3000, "some line or other, number ").await;

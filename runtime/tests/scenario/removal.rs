@@ -10,6 +10,7 @@ use stack_api::spec::{MountSource, MountSpec, NetworkSpec, ServiceSpec, StackSpe
 use stack_api::system::Prune;
 use stack_runtime::container::Wish;
 use stack_runtime::progress::Progress;
+use stack_runtime::volume::Volume;
 use stack_runtime::{space, stack};
 
 use crate::world::{World, service};
@@ -355,6 +356,46 @@ async fn what_a_prune_would_take_is_what_it_takes() {
     assert_eq!(volumes(&world).len(), 2);
     assert_eq!(prune(Filter::default(), false).await.unwrap(), shown);
     assert_eq!(volumes(&world), ["a"]);
+}
+
+#[tokio::test]
+async fn a_volume_that_is_there_has_the_labels_of_the_file() {
+    let world = World::new().await;
+    let labelled = |shop: &StackSpec, label: &str| {
+        let mut shop = shop.clone();
+        for volume in shop.volumes.values_mut() {
+            volume.labels = [("keep".to_owned(), label.to_owned())].into();
+        }
+        shop
+    };
+    let labels = || {
+        let mut volumes = world.daemon.volumes().unwrap();
+        volumes.sort_by(|one, other| one.name.cmp(&other.name));
+        let label = |v: &Volume| v.labels.get("keep").cloned().unwrap_or_default();
+        volumes.iter().map(label).collect::<Vec<_>>()
+    };
+    let shop = world.stack(vec![mounting("web", &["mine"])]);
+    let shop = with_volumes(shop, &["mine"], false);
+    world.up(&shop).await.unwrap();
+    let mut other = world.stack(vec![mounting("db", &["theirs"])]);
+    other.name = "other".to_owned();
+    other = with_volumes(other, &["theirs"], false);
+    other.networks.get_mut("default").unwrap().name = "other_default".to_owned();
+    world.up(&other).await.unwrap();
+    assert_eq!(labels(), ["", ""]);
+    // Nothing else has changed, and another stack's volume stays as it is.
+    let external = labelled(&with_volumes(shop.clone(), &["theirs"], true), "yes");
+    let before = world.container("web").id;
+    world.up(&external).await.unwrap();
+    assert_eq!(labels(), ["yes", ""]);
+    let taken = with_volumes(shop.clone(), &["theirs"], false);
+    world.up(&labelled(&taken, "all")).await.unwrap();
+    assert_eq!(labels(), ["all", ""]);
+    world.up(&shop).await.unwrap();
+    assert_eq!(labels(), ["", ""]);
+    world.rollback(None).await.unwrap();
+    assert_eq!(labels(), ["all", ""]);
+    assert_eq!(world.container("web").id, before);
 }
 
 #[tokio::test]

@@ -4,20 +4,18 @@ use std::str::FromStr;
 
 use stack_api::journal::Happening;
 
+use crate::commands::filters::Filters;
+
 /// One filter.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Filter {
-    key: Key,
-    value: String,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Key {
-    Event,
-    Container,
-    Service,
-    Image,
-    Label,
+pub(super) enum Filter {
+    Event(String),
+    Container(String),
+    Service(String),
+    Image(String),
+    Label(String),
+    /// `type=container`: everything here is of containers.
+    Type,
 }
 
 impl FromStr for Filter {
@@ -27,59 +25,52 @@ impl FromStr for Filter {
         let (key, value) = text
             .split_once('=')
             .ok_or("KEY=VALUE, e.g. event=die".to_owned())?;
-        let key = match key {
-            "event" => Key::Event,
-            "container" => Key::Container,
-            "service" => Key::Service,
-            "image" => Key::Image,
-            "label" => Key::Label,
-            // Everything here is of containers.
-            "type" if value == "container" => Key::Event,
+        let own = value.to_owned();
+        Ok(match key {
+            "event" => Filter::Event(own),
+            "container" => Filter::Container(own),
+            "service" => Filter::Service(own),
+            "image" => Filter::Image(own),
+            "label" => Filter::Label(own),
+            "type" if value == "container" => Filter::Type,
+            "type" => return Err(format!("`{value}` has no events, only `container` has")),
             _ => {
                 return Err(format!(
-                    "`{key}` is not among event, container, service, image and label"
+                    "`{key}` is not among event, container, service, image, label and type"
                 ));
             }
-        };
-        let any = text == "type=container";
-        Ok(Filter {
-            key,
-            value: if any { String::new() } else { value.to_owned() },
         })
     }
 }
 
 impl Filter {
     fn fits(&self, happening: &Happening) -> bool {
-        let value = self.value.as_str();
         let attribute = |name: &str| happening.attributes.get(name).map(String::as_str);
-        match self.key {
+        match self {
             // `health_status` is what comes before `: healthy`.
-            Key::Event => {
+            Filter::Event(value) => {
                 let first = happening.action.split(':').next().unwrap_or_default();
-                value.is_empty() || happening.action == value || first == value
+                happening.action == *value || first == value
             }
-            Key::Container => {
+            Filter::Container(value) => {
                 attribute("name") == Some(value)
                     || (value.len() >= 4 && happening.id.starts_with(value))
             }
-            Key::Service => happening.service == value,
-            Key::Image => attribute("image") == Some(value),
-            Key::Label => match value.split_once('=') {
+            Filter::Service(value) => happening.service == *value,
+            Filter::Image(value) => attribute("image") == Some(value),
+            Filter::Label(value) => match value.split_once('=') {
                 Some((name, wanted)) => attribute(name) == Some(wanted),
                 None => attribute(value).is_some(),
             },
+            Filter::Type => true,
         }
     }
 }
 
-/// Filters with the same key are alternatives, different keys must all fit.
+/// All keys must fit; what each of them takes is said by [`Filters`].
 pub(super) fn all(filters: &[Filter], happening: &Happening) -> bool {
-    filters.iter().all(|filter| {
-        filters
-            .iter()
-            .any(|other| other.key == filter.key && other.fits(happening))
-    })
+    let filters = Filters::new(filters, |filter| matches!(filter, Filter::Label(_)));
+    filters.take(|filter| filter.fits(happening))
 }
 
 #[cfg(test)]
@@ -101,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn one_key_is_either_two_keys_are_both() {
+    fn one_key_is_either_but_labels_and_two_keys_are_both() {
         assert!(fits(&[]));
         assert!(fits(&["event=health_status"]));
         assert!(fits(&["event=die", "event=health_status: healthy"]));
@@ -115,7 +106,12 @@ mod tests {
         ]));
         assert!(fits(&["container=abcd"]));
         assert!(!fits(&["label=tier=b"]));
+        assert!(!fits(&["label=tier=a", "label=tier=b"]));
+        assert!(!fits(&["label=tier", "label=team"]));
         assert!(fits(&["type=container"]));
+        assert!(!fits(&["type=container", "event=die"]));
+        assert!(!fits(&["event=die", "type=container"]));
+        assert!("type=network".parse::<Filter>().is_err());
         assert!("colour=red".parse::<Filter>().is_err());
     }
 }

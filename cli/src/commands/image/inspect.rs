@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 use stack_api::image::Details;
 
+use crate::client::{Client, image_query};
 use crate::context::Context;
 use crate::error::Error;
 use crate::ui;
 use crate::ui::form::{self, Form, Row};
-use crate::ui::human;
 
 /// Show all that is known of images, as JSON
 #[derive(Debug, clap::Args)]
@@ -29,7 +29,8 @@ impl Inspect {
         let all: Vec<Details> = client.get("/v1/images/all").await?;
         let mut shown = Vec::new();
         let one = async |word: &str| {
-            shown.push(Row::from(object(find(&all, word)?, &all)));
+            let image = find(&client, &all, word).await?;
+            shown.push(Row::from(object(image, &all)));
             Ok::<(), Error>(())
         };
         let code = context.each(&self.images, one).await?;
@@ -46,37 +47,15 @@ fn form(text: &str) -> Result<Form, String> {
     )
 }
 
-/// By name as it is shown, in full, or with the tag left out; by digest; by
-/// the first digits of its id.
-fn find<'a>(all: &'a [Details], word: &str) -> Result<&'a Details, Error> {
-    let is_named = |image: &&Details| {
-        let short = super::familiar(&image.reference);
-        !image.nameless
-            && (image.reference == word
-                || short == word
-                || short == format!("{word}:latest")
-                || image.reference == format!("{word}:latest"))
-    };
-    if let Some(image) = all.iter().find(is_named) {
-        return Ok(image);
-    }
-    let digits = human::bare_id(word);
-    let has = |digest: &String| digits.len() >= 4 && digest["sha256:".len()..].starts_with(digits);
-    let mut found = all
-        .iter()
-        .filter(|image| has(&image.id) || image.digest.as_ref().is_some_and(has));
-    let missing = || Error::Usage {
-        message: format!("there is no image {word}"),
-        help: Some("see `stack image ls`".to_owned()),
-    };
-    let first = found.next().ok_or_else(missing)?;
-    match found.any(|other| other.id != first.id) {
-        true => Err(Error::usage(
-            format!("several images have an id that begins with {word}"),
-            "give more digits",
-        )),
-        false => Ok(first),
-    }
+/// By whatever other commands take for it, too: the daemon knows.
+async fn find<'a>(client: &Client, all: &'a [Details], word: &str) -> Result<&'a Details, Error> {
+    let path = format!("/v1/images/find?{}", image_query(word));
+    let name: String = client.get(&path).await?;
+    let found = all.iter().find(|image| image.reference == name);
+    found.ok_or_else(|| {
+        let message = format!("there is no image {word}");
+        Error::usage(message, "see `stack image ls`")
+    })
 }
 
 /// With the names of `docker image inspect`.

@@ -35,6 +35,7 @@ impl Create {
     pub(super) async fn run(self, context: &Context) -> Result<u8, Error> {
         let wanted = CreateVolume {
             name: self.name,
+            project: String::new(),
             labels: self.labels.into_iter().collect(),
             size: None,
             form: if self.disk { Form::Disk } else { Form::Tree },
