@@ -156,6 +156,9 @@ pub struct ServiceSpec {
     pub ulimits: BTreeMap<String, (i64, i64)>,
     /// `/dev/shm` in bytes.
     pub shm_size: Option<u64>,
+    /// What it may write to its root file system, in bytes; `None`: the most there is.
+    #[serde(default)]
+    pub root_size: Option<u64>,
     /// Memory limit in bytes.
     pub memory: Option<u64>,
     /// Processors, e.g. 1.5.
@@ -495,6 +498,13 @@ pub struct FileSpec {
     pub uid: u32,
     /// Group.
     pub gid: u32,
+}
+
+impl FileSpec {
+    /// Nobody but the service is to know what is in it.
+    pub fn is_secret(&self) -> bool {
+        self.source.starts_with("secrets.")
+    }
 }
 
 /// How a service depends on another.

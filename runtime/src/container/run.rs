@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use super::attend::{also, api_health, attend, is_halted, note_halt, write_out};
 use super::shutdown::{self, WRITES_LONGEST, had_ended, kill, shut_down};
 use super::{Cards, Handle, Record, Wish, console, vm_error};
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, SCRATCH_SIZE};
 use crate::logs::{Limits, Writer};
 use crate::time::{now_ms, now_ns};
 
@@ -55,6 +55,8 @@ pub(super) struct Ended {
     pub code: i32,
     /// For the user.
     pub error: Option<String>,
+    /// The stable word of what kept its service from running.
+    pub error_code: Option<String>,
     /// Out of memory.
     pub oom: bool,
     /// Its VM did not come up because of the host, where things may be better
@@ -89,6 +91,7 @@ impl Ended {
             ran: false,
             code: NEVER_RAN,
             error: Some(told),
+            error_code: Some(error.code.clone()),
             oom: false,
             of_the_host: OF_THE_HOST.contains(&error.code.as_str()),
             called_off: error.code == CALLED_OFF,
@@ -102,6 +105,7 @@ impl Ended {
         Ended {
             ran: true,
             code: KILLED,
+            error_code: None,
             called_off: false,
             unseen: true,
             ..Ended::failed(error)
@@ -177,6 +181,7 @@ pub(super) async fn once(daemon: &Arc<Daemon>, handle: &Arc<Handle>, adopt: bool
         if !ended.called_off {
             record.container.exit_code = Some(ended.code);
             record.container.error.clone_from(&ended.error);
+            record.container.error_code.clone_from(&ended.error_code);
         }
     });
     let dir = daemon.paths.vm(&handle.id);
@@ -327,8 +332,10 @@ pub(super) async fn machine(
 ) -> Result<VmSpec, ApiError> {
     let scratch = daemon.paths.scratch(&record.container.id);
     if !scratch.exists() {
-        stack_vmm::disk::create_scratch(&scratch, super::super::daemon::SCRATCH_SIZE)
-            .map_err(vm_error)?;
+        let size = record.spec.root_size.unwrap_or(SCRATCH_SIZE);
+        // Whole blocks of any size.
+        let size = size.next_multiple_of(1 << 16);
+        stack_vmm::disk::create_scratch(&scratch, size).map_err(vm_error)?;
     }
     let blueprint = &record.blueprint;
     let spare = record.cards.map_or(0, |cards| cards.spare);
@@ -506,6 +513,7 @@ fn has_begun(container: &mut Container) {
     container.finished_ms = None;
     container.exit_code = None;
     container.error = None;
+    container.error_code = None;
     container.oom = false;
 }
 

@@ -18,6 +18,7 @@ mod refused;
 mod removal;
 mod rollout;
 mod script;
+mod secrets;
 mod settle;
 mod unresolved;
 mod world;
