@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use stack_api::event::ApiError;
 use stack_api::network::{Member, NetworkInfo};
-use stack_api::spec::{NetworkSpec, StackSpec};
+use stack_api::spec::{NetworkSpec, ServiceSpec, StackSpec};
 use stack_planner::plan::{Action, Plan};
 
 use super::Outcome;
@@ -89,11 +89,15 @@ fn ensure(
 ///
 /// # Errors
 /// One is not.
-pub(super) fn check_external(daemon: &Daemon, spec: &StackSpec) -> Outcome {
+pub(super) fn check_external<'a>(
+    daemon: &Daemon,
+    spec: &StackSpec,
+    services: impl Iterator<Item = &'a ServiceSpec> + Clone,
+) -> Outcome {
     let existing = daemon.all_networks()?;
-    let used = |key: &String| spec.services.values().any(|s| s.networks.contains_key(key));
+    let is_used = |key: &String| services.clone().any(|s| s.networks.contains_key(key));
     for (key, network) in &spec.networks {
-        if network.external && used(key) && !existing.iter().any(|n| n.name == network.name) {
+        if network.external && is_used(key) && !existing.iter().any(|n| n.name == network.name) {
             let name = &network.name;
             return Err(ApiError::new(
                 "no_such_network",

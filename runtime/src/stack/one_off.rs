@@ -53,8 +53,10 @@ pub async fn run(daemon: Arc<Daemon>, mut request: Run, progress: Progress) -> O
     }
     let _one = turn::take(&daemon, &spec.name, &progress).await;
     share::with_one_off(&daemon, &progress, spec, service, request.detach).await?;
+    networks::check_external(&daemon, spec, std::iter::once(service))?;
+    // One that another stack has made is used as it is.
     let known: BTreeSet<String> = daemon
-        .networks(&spec.name)?
+        .all_networks()?
         .into_iter()
         .map(|network| network.name)
         .collect();

@@ -178,7 +178,8 @@ pub(super) async fn carry_out(
     let _images = Lease::new(&daemon, named.chain(ids)).await?;
     let definitions = before.iter().chain([&order.request.spec]);
     let volumes = volume::Lease::new(&daemon, &project, definitions)?;
-    networks::check_external(&daemon, &order.request.spec)?;
+    let spec = &order.request.spec;
+    networks::check_external(&daemon, spec, spec.services.values())?;
     daemon.check_external_volumes(&order.request.spec)?;
     let (spec, grace) = (&order.request.spec, order.request.timeout);
     // What is refused is refused before anything is stopped.

@@ -208,3 +208,18 @@ async fn what_is_scaled_shares_its_volume() {
     assert_eq!(has(&world, "shop-web-1"), Files);
     assert_eq!(has(&world, "shop-web-2"), Files);
 }
+
+#[tokio::test]
+async fn networks_of_others_are_used_and_external_ones_must_be_there() {
+    let world = World::new().await;
+    let shop = world.stack(vec![service("web", &["serve"], &[])]);
+    world.up(&shop).await.unwrap();
+    let mut other = shop.clone();
+    other.name = "other".to_owned();
+    run(&world, &other, "other-web-run-1", true).await.unwrap();
+    let network = other.networks.get_mut("default").unwrap();
+    network.external = true;
+    network.name = "none".to_owned();
+    let error = run(&world, &other, "other-web-run-2", true).await;
+    assert_eq!(error.unwrap_err().code, "no_such_network");
+}

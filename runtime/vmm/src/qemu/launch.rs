@@ -20,9 +20,11 @@ const LIMIT: Duration = Duration::from_secs(20);
 pub(super) enum Life {
     /// A service's VM does.
     OfItsOwn,
-    /// One that is only made to be saved does not (Linux), and it leaves the
-    /// processor to others.
+    /// One that is only tried does not (Linux).
     OfItsMaker,
+    /// Nor does one that is only made to be saved, and it leaves the processor to
+    /// others.
+    Aside,
 }
 
 /// Runs the command; gives its process once the machine exists, which is
@@ -81,6 +83,15 @@ pub(super) async fn launch(
     }
 }
 
+/// A machine that is of no use any more when this is dropped.
+pub(super) struct Ended(pub(super) Process);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.kill();
+    }
+}
+
 /// A start that fails or is given up leaves no process behind.
 struct KillOnDrop(Option<Process>);
 
@@ -108,11 +119,13 @@ fn detach(command: &mut Command, life: Life, affinity: Affinity) {
         command.pre_exec(move || {
             rustix::process::setsid()?;
             affinity.take()?;
-            if life == Life::OfItsMaker {
+            if life != Life::OfItsOwn {
                 #[cfg(target_os = "linux")]
                 rustix::process::set_parent_process_death_signal(Some(
                     rustix::process::Signal::KILL,
                 ))?;
+            }
+            if life == Life::Aside {
                 let _ = rustix::process::nice(10);
             }
             #[cfg(target_os = "linux")]

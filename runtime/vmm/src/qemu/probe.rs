@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::process::Command;
 
-use super::trial::{self, Guest};
-use super::{accelerator, transport, tsc};
+use super::trial::{self, Guest, Trial};
+use super::{accelerator, args, transport, tsc};
 use crate::{Error, Transport};
 
 /// The oldest QEMU that has `-netdev dgram`.
@@ -137,13 +137,27 @@ pub(super) async fn probe(cache: &Path, guest: Option<&Guest>) -> Result<Probe, 
         tsc_khz,
         key,
     };
-    if let Some(guest) = guest.filter(|_| !is_forced && found.accelerator != SOFTWARE)
-        && let Err(why) = trial::boots(guest, &found, cache).await
-    {
-        found.reason = format!("{} cannot boot a VM: {why}", found.accelerator);
-        found.accelerator = SOFTWARE.to_owned();
+    let mut is_sure = true;
+    if let Some(guest) = guest.filter(|_| !is_forced && found.accelerator != SOFTWARE) {
+        let why = match trial::boot(guest, &found, cache).await {
+            Trial::Boots => None,
+            Trial::Fails(why) => Some(why),
+            Trial::Hangs(why) => {
+                is_sure = accelerator::is_unlikely();
+                Some(why)
+            }
+            Trial::Untried(error) => {
+                is_sure = false;
+                tracing::warn!(%error, "whether VMs boot was not tried");
+                None
+            }
+        };
+        if let Some(why) = why {
+            found.reason = format!("{} cannot boot a VM: {why}", found.accelerator);
+            found.accelerator = SOFTWARE.to_owned();
+        }
     }
-    if let Ok(json) = serde_json::to_string(&found) {
+    if is_sure && let Ok(json) = serde_json::to_string(&found) {
         // Whoever reads it sees all of it or nothing.
         let partial = cache.join(format!("probe-{}.partial", std::process::id()));
         let written =
@@ -169,9 +183,10 @@ fn key(
     let usable = accelerator::usable().is_ok();
     let version = env!("CARGO_PKG_VERSION");
     format!(
-        "{version} {} {modified:?} {} {forced:?} {usable} {transport:?} {guest:?}",
+        "{version} {} {modified:?} {} {forced:?} {usable} {transport:?} {guest:?} {}",
         binary.display(),
-        boot.trim()
+        boot.trim(),
+        args::more_kernel_arguments()
     )
 }
 

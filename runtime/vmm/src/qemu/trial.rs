@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::accelerator;
 use super::args::{self, Start};
-use super::launch::{Life, launch};
+use super::launch::{Ended, Life, launch};
 use super::probe::Probe;
 use crate::{Error, Rates, VmSpec};
 
@@ -38,18 +38,30 @@ impl Guest {
     }
 }
 
-/// Boots the guest in a machine without disks; `Err` says why its agent does not
-/// come. A directory in `cache` is needed meanwhile.
-pub(super) async fn boots(guest: &Guest, probe: &Probe, cache: &Path) -> Result<(), String> {
-    let dir = cache.join("trial");
-    let _ = std::fs::remove_dir_all(&dir);
-    let booted = boot(guest, probe, &dir).await;
-    let _ = std::fs::remove_dir_all(&dir);
-    booted
+/// What came of a trial.
+pub(super) enum Trial {
+    /// The agent was there.
+    Boots,
+    /// The machine stopped, or ended: why.
+    Fails(String),
+    /// Nothing came in time, which may be the load's fault: how long that was.
+    Hangs(String),
+    /// It could not be tried, which says nothing.
+    Untried(Error),
 }
 
-async fn boot(guest: &Guest, probe: &Probe, dir: &Path) -> Result<(), String> {
-    super::private_dir(dir).map_err(|error| error.to_string())?;
+/// Boots the guest in a machine without disks, up to its agent. A directory in `cache`
+/// is needed meanwhile.
+pub(super) async fn boot(guest: &Guest, probe: &Probe, cache: &Path) -> Trial {
+    let dir = cache.join("trial");
+    let _ = std::fs::remove_dir_all(&dir);
+    let trial = boot_in(guest, probe, &dir).await;
+    let _ = std::fs::remove_dir_all(&dir);
+    trial.unwrap_or_else(Trial::Untried)
+}
+
+async fn boot_in(guest: &Guest, probe: &Probe, dir: &Path) -> Result<Trial, Error> {
+    super::private_dir(dir)?;
     let spec = VmSpec {
         name: "stack-trial".to_owned(),
         dir: dir.to_path_buf(),
@@ -64,23 +76,18 @@ async fn boot(guest: &Guest, probe: &Probe, dir: &Path) -> Result<(), String> {
         affinity: Vec::new(),
         template: false,
     };
-    let agent = async {
-        let args = args::build(&spec, probe, Start::Template)?;
-        let (process, mut qmp) = launch(&probe.binary, &args, dir, Life::OfItsMaker, &[]).await?;
-        // The agent opens its port, or the machine stops.
-        let event = qmp.first_of(&["VSERPORT_CHANGE", "STOP"]).await;
-        process.kill();
-        process.wait().await;
-        event.map_err(Error::io("the monitor"))
-    };
-    let words = || crate::last_words(dir);
+    super::check(&spec, probe)?;
+    let args = args::build(&spec, probe, Start::Template)?;
+    let life = Life::OfItsMaker;
+    let (process, mut qmp) = launch(&probe.binary, &args, dir, life, &[]).await?;
+    let _end = Ended(process);
     // A machine that is not there by then is better emulated.
     let limit = Duration::from_secs(if accelerator::is_unlikely() { 3 } else { 10 });
-    match tokio::time::timeout(limit, agent).await {
-        Ok(Ok("STOP")) => Err(words()),
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(Error::Io { .. })) => Err(format!("it ended: {}", words())),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err(format!("nothing within {} s: {}", limit.as_secs(), words())),
-    }
+    // The agent opens its port, or the machine stops.
+    let event = qmp.first_of(&["VSERPORT_CHANGE", "STOP"]);
+    Ok(match tokio::time::timeout(limit, event).await {
+        Ok(Ok("VSERPORT_CHANGE")) => Trial::Boots,
+        Ok(_) => Trial::Fails(crate::last_words(dir)),
+        Err(_) => Trial::Hangs(format!("nothing within {} s", limit.as_secs())),
+    })
 }

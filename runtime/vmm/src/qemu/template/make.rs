@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{channel, use_mapped_ram};
 use crate::qemu::args::{self, Start};
-use crate::qemu::launch::{Life, launch};
+use crate::qemu::launch::{Ended, Life, launch};
 use crate::qemu::private_dir;
 use crate::qemu::probe::Probe;
 use crate::qemu::qmp::Qmp;
@@ -53,7 +53,7 @@ async fn boot_and_save(dir: &Path, like: &VmSpec, probe: &Probe) -> Result<(), E
             .map_err(Error::io(socket.display().to_string()))?;
     }
     let args = args::build(&spec, probe, Start::Template)?;
-    let (process, mut qmp) = launch(&probe.binary, &args, dir, Life::OfItsMaker, &[]).await?;
+    let (process, mut qmp) = launch(&probe.binary, &args, dir, Life::Aside, &[]).await?;
     let _end = Ended(process);
     let saved = async {
         use_mapped_ram(&mut qmp).await?;
@@ -64,15 +64,6 @@ async fn boot_and_save(dir: &Path, like: &VmSpec, probe: &Probe) -> Result<(), E
         complete(&mut qmp).await
     };
     saved.await.map_err(Error::io("saving a template"))
-}
-
-/// The VM is of no use any more, however saving it went.
-struct Ended(process::Process);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        self.0.kill();
-    }
 }
 
 async fn complete(qmp: &mut Qmp) -> std::io::Result<()> {
