@@ -31,8 +31,21 @@ pub(super) fn is_left_behind(
     })
 }
 
+/// Somebody is at an address that the network with this key does not have now.
+fn is_left_behind_now(request: &Up, observed: &Observed, key: &str) -> bool {
+    let wanted = request.spec.networks.get(key);
+    let known = wanted.and_then(|wanted| observed.networks.get_key_value(&wanted.name));
+    known.is_some_and(|(name, known)| {
+        let places = observed.containers.iter().flat_map(|c| c.places.values());
+        let mut places = places.filter(|place| place.network == *name);
+        places.any(|place| known.refuses(place))
+    })
+}
+
 /// Has everything that is announced follow the ends of those that are left
 /// behind. These follow no start themselves: they are replaced all at once.
+/// Who is at an address that the network gets back, after a plan that was cut
+/// off, is left behind until it has it.
 pub(super) fn order(request: &Up, observed: &Observed, first: &Groundwork, plan: &mut Plan) {
     let behind: BTreeSet<&str> = observed
         .containers
@@ -41,14 +54,16 @@ pub(super) fn order(request: &Up, observed: &Observed, first: &Groundwork, plan:
         .map(|old| old.container.id.as_str())
         .collect();
     let steps = plan.steps.iter().enumerate();
-    let ends: Vec<usize> = steps
-        .filter_map(|(n, step)| match &step.action {
-            Action::Recreate { id, .. } | Action::Remove { id, .. } => {
-                behind.contains(id.as_str()).then_some(n)
-            }
-            _ => None,
-        })
-        .collect();
+    let ends = steps.filter_map(|(n, step)| match &step.action {
+        Action::Recreate { id, .. } | Action::Remove { id, .. } => {
+            behind.contains(id.as_str()).then_some(n)
+        }
+        _ => None,
+    });
+    let returns = (first.networks.iter())
+        .filter(|(key, _)| is_left_behind_now(request, observed, key))
+        .map(|(_, step)| *step);
+    let ends: Vec<usize> = ends.chain(returns).collect();
     if ends.is_empty() {
         return;
     }

@@ -691,6 +691,32 @@ fn everybody_goes_before_a_network_has_other_addresses() {
 }
 
 #[test]
+fn nothing_starts_before_a_network_has_its_old_addresses_again() {
+    let mut old = shop();
+    let default = old.spec.networks.get_mut("default").unwrap();
+    default.subnet = "10.0.0.0/24".parse().ok();
+    let mut alone = service("alone", &[]);
+    alone.networks.clear();
+    old.spec.services.insert("alone".to_owned(), alone);
+    let mut observed = Observed::default();
+    carry_out(&old, &plan(&old, &observed).unwrap(), &mut observed);
+    let mut new = old.clone();
+    let default = new.spec.networks.get_mut("default").unwrap();
+    default.subnet = "10.7.0.0/24".parse().ok();
+    // Cut off when the network has other addresses, and all containers their own.
+    let mut cut = plan(&new, &observed).unwrap();
+    cut.steps.truncate(1);
+    assert_eq!(cut.steps[0].action.verb(), "update");
+    carry_out(&new, &cut, &mut observed);
+    state(&mut observed, "shop-alone-1", State::Exited);
+    let back = plan(&old, &observed).unwrap();
+    let (_, after) = place(&back, "start", "shop-alone-1");
+    assert_eq!(back.steps[after[0]].action.subject().0, "network");
+    carry_out(&old, &back, &mut observed);
+    assert!(plan(&old, &observed).unwrap().is_empty());
+}
+
+#[test]
 fn fresh_volumes_are_for_new_containers() {
     let (mut request, observed) = running();
     request.renew_anon_volumes = true;

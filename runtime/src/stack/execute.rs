@@ -320,7 +320,7 @@ impl Context {
                 name, beside, id, ..
             } => {
                 let (old, new) = (self.find(id)?, self.find(beside)?);
-                replace::switch(&self.daemon, &old, &new).await?;
+                replace::switch(&self.daemon, &old, &new, name).await?;
                 self.progress.finish("container", name, "replaced");
                 Ok(())
             }

@@ -25,6 +25,9 @@ pub(super) fn check(
     let staying = staying(daemon, plan);
     let networks = places::unchanged_networks(daemon, plan)?;
     for step in &plan.steps {
+        if let Action::Switch { name, .. } = &step.action {
+            create::name_is_free(&staying, name)?;
+        }
         let (Action::Create { service, name, .. }
         | Action::CreateBeside { service, name, .. }
         | Action::Recreate { service, name, .. }) = &step.action

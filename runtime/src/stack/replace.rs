@@ -9,12 +9,18 @@ use super::update::rename;
 use crate::container::Handle;
 use crate::daemon::Daemon;
 
-/// Gives names and ports of `old` to `new`; `old` keeps running without.
+/// Gives names and ports of `old` to `new`, which is called `name` from then on; `old`
+/// keeps running without.
 /// In the ledger it is one change: after a crash one of the two has them.
 ///
 /// # Errors
 /// A port that only the new one has is in use; nothing is changed then.
-pub(super) async fn switch(daemon: &Arc<Daemon>, old: &Arc<Handle>, new: &Arc<Handle>) -> Outcome {
+pub(super) async fn switch(
+    daemon: &Arc<Daemon>,
+    old: &Arc<Handle>,
+    new: &Arc<Handle>,
+    name: &str,
+) -> Outcome {
     let (before_old, before_new) = (old.record(), new.record());
     if !before_new.standby {
         return Err(ApiError::new(
@@ -23,7 +29,7 @@ pub(super) async fn switch(daemon: &Arc<Daemon>, old: &Arc<Handle>, new: &Arc<Ha
         ));
     }
     let (mut from, mut to) = (before_old.clone(), before_new.clone());
-    std::mem::swap(&mut from.container.name, &mut to.container.name);
+    from.container.name = std::mem::replace(&mut to.container.name, name.to_owned());
     (from.standby, to.standby) = (true, false);
     rename(&mut to);
     let bound = daemon.hand_over(&from, &to).await?;

@@ -180,6 +180,36 @@ async fn the_new_one_first() {
 }
 
 #[tokio::test]
+async fn the_new_one_first_and_by_another_name() {
+    let world = World::new().await;
+    let rollout = Rollout {
+        order: Order::StartFirst,
+        ..Rollout::default()
+    };
+    let mut shop = three(&world, rollout);
+    let web = shop.services.get_mut("web").unwrap();
+    web.replicas = 1;
+    shop.services
+        .insert("db".to_owned(), service("db", &["serve"], &[]));
+    world.up(&shop).await.unwrap();
+    command(&mut shop, "web", &["serve", "two"]);
+    let web = shop.services.get_mut("web").unwrap();
+    web.container_name = Some("front".to_owned());
+    world.up(&shop).await.unwrap();
+    assert_eq!(world.container("web").name, "front");
+    let names = &world.record("web").nics[0].names;
+    assert!(names.contains(&"front".to_owned()), "{names:?}");
+    assert!(world.plan(&shop).is_empty());
+    // A name that somebody keeps is not for two.
+    command(&mut shop, "web", &["serve", "three"]);
+    let web = shop.services.get_mut("web").unwrap();
+    web.container_name = Some("shop-db-1".to_owned());
+    let error = world.up(&shop).await.unwrap_err();
+    assert_eq!(error.code, "name_in_use");
+    assert_eq!(world.container("web").name, "front");
+}
+
+#[tokio::test]
 async fn history_and_the_way_back() {
     let world = World::new().await;
     let mut shop = world.stack(vec![service("web", &["serve"], &[])]);
