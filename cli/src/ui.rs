@@ -186,12 +186,16 @@ fn wish(ansi: Ansi, env: impl Fn(&str) -> Option<String>) -> Option<bool> {
 }
 
 fn width() -> usize {
+    screen().map_or(200, |(width, _)| width)
+}
+
+/// Columns and lines of the terminal as it is now.
+pub(crate) fn screen() -> Option<(usize, usize)> {
     let size = rustix::termios::tcgetwinsize(rustix::stdio::stdout())
-        .or_else(|_| rustix::termios::tcgetwinsize(rustix::stdio::stderr()));
-    match size {
-        Ok(size) if size.ws_col > 0 => usize::from(size.ws_col),
-        _ => 200,
-    }
+        .or_else(|_| rustix::termios::tcgetwinsize(rustix::stdio::stderr()))
+        .ok()?;
+    let (width, height) = (usize::from(size.ws_col), usize::from(size.ws_row));
+    (width > 0).then_some((width, height))
 }
 
 #[cfg(test)]

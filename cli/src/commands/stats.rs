@@ -2,6 +2,7 @@
 
 mod form;
 mod history;
+mod screen;
 
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -15,10 +16,10 @@ use crate::context::{Context, containers};
 use crate::error::Error;
 use crate::interrupt::Interrupts;
 use crate::ui::form::Form;
-use crate::ui::table::Columns;
-use crate::ui::{Ui, human, palette};
+use crate::ui::{Ui, human};
 use crate::{exit, ui};
 use history::History;
+use screen::Screen;
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -76,13 +77,15 @@ impl Stats {
             }
             history.add(self.look(&client, &path).await?);
             let live = !self.no_stream && std::io::stdout().is_terminal();
-            let mut text = self.text(context.ui, &history, live)?;
+            let screen = Screen::now(live);
+            let text = self.text(context.ui, &history, screen)?;
+            let mut below = Vec::new();
             if self.format == Form::Table {
                 let path = format!("/v1/stacks/{}/net", project.name);
                 let seen: NetStats = client.get(&path).await?;
-                let lines = seen.daemons.iter().map(net::summary);
-                text.extend(lines.map(|line| line + "\n"));
+                below.extend(seen.daemons.iter().map(net::summary));
             }
+            let text = screen.cut(&text, below);
             if live && drawn > 0 {
                 // Back to the first line, and away with what is below.
                 ui::print(format_args!("\u{1b}[{drawn}A\u{1b}[J"))?;
@@ -101,11 +104,12 @@ impl Stats {
         Ok(list)
     }
 
-    fn text(&self, ui: Ui, history: &History, live: bool) -> Result<String, Error> {
+    fn text(&self, ui: Ui, history: &History, screen: Screen) -> Result<String, Error> {
         let rows: Vec<form::Row> = history
             .latest()
             .map(|usage| {
                 let mut row = form::Row::new(usage, history.share(usage));
+                row.bars = history.bars(&usage.id);
                 if !self.no_trunc {
                     row.id = human::short_id(&row.id).to_owned();
                 }
@@ -113,26 +117,9 @@ impl Stats {
             })
             .collect();
         let lines: Vec<_> = rows.iter().map(|row| row.json().into()).collect();
-        match self.format.list(ui, &lines)? {
-            Some(text) => Ok(text),
-            None => {
-                let mut head = vec!["CONTAINER ID", "NAME", "CPU %"];
-                if live {
-                    head.push("");
-                }
-                head.extend(["MEM USAGE / LIMIT", "MEM %", "NET I/O", "BLOCK I/O", "PIDS"]);
-                let mut table = Columns::new(ui, &head);
-                for row in rows {
-                    let bars = history.bars(&row.full_id);
-                    let mut cells = vec![row.id, row.name, row.cpu];
-                    if live {
-                        cells.push(ui.out.paint(palette::GOOD, bars));
-                    }
-                    cells.extend([row.memory, row.memory_share, row.net, row.disk, row.pids]);
-                    table.row(cells);
-                }
-                Ok(table.to_string())
-            }
-        }
+        Ok(match self.format.list(ui, &lines)? {
+            Some(text) => text,
+            None => screen.table(ui, &rows).to_string(),
+        })
     }
 }

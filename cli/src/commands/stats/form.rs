@@ -14,7 +14,6 @@ pub(super) fn parse(text: &str) -> Result<Form, String> {
 /// A container's line, in words.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Row {
-    pub(super) full_id: String,
     pub(super) id: String,
     pub(super) name: String,
     pub(super) service: String,
@@ -24,6 +23,8 @@ pub(super) struct Row {
     pub(super) net: String,
     pub(super) disk: String,
     pub(super) pids: String,
+    /// Shares of a processor at the last looks.
+    pub(super) bars: String,
 }
 
 impl Row {
@@ -32,7 +33,6 @@ impl Row {
         let pair = |a, b| format!("{} / {}", human::bytes(a), human::bytes(b));
         let of_limit = usage.memory as f64 * 100.0 / usage.memory_limit.max(1) as f64;
         Row {
-            full_id: usage.id.clone(),
             id: usage.id.clone(),
             name: usage.container.clone(),
             service: usage.service.clone(),
@@ -46,6 +46,7 @@ impl Row {
             net: pair(usage.rx_bytes, usage.tx_bytes),
             disk: pair(usage.read_bytes, usage.write_bytes),
             pids: usage.pids.to_string(),
+            bars: String::new(),
         }
     }
 
