@@ -92,10 +92,6 @@ const IGNORED: &[Ignored] = &[
         "the runtime is a virtual machine",
     ),
     (
-        &["services", "*", "storage_opt"],
-        "every root disk may grow to 64 GiB",
-    ),
-    (
         &["services", "*", "userns_mode"],
         "every service has a kernel of its own",
     ),
@@ -391,6 +387,11 @@ pub(crate) fn warn(model: &Node, report: &mut Report) {
         &["networks", "*", "ipam", "driver"],
         &|node, _| !node.is_null() && node.as_str() != Some("default"),
         "addresses are given by the daemon",
+    );
+    ask(
+        &["services", "*", "storage_opt", "*"],
+        &|node, path| !node.is_null() && path.keys().last() != Some(&"size"),
+        "a root disk has a size, and no other options",
     );
     ask(
         &["services", "*", "logging", "driver"],

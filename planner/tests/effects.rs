@@ -99,6 +99,20 @@ fn programs_for_another_processor_are_told() {
 }
 
 #[test]
+fn root_disks_have_sizes_that_a_file_system_can_have() {
+    for size in ["1G", "64m", "'1.5 GiB'", "16t", "67108864"] {
+        let found = service(&format!("storage_opt: {{size: {size}}}"));
+        assert!(found.is_empty(), "{size}: {found:?}");
+    }
+    for size in ["16m", "17t", "0", "-1", "much", "''", ""] {
+        let found = service(&format!("storage_opt: {{size: {size}}}"));
+        assert_eq!(found, [codes::UNUSABLE_VALUE], "{size}");
+    }
+    assert_eq!(service("storage_opt: {o: x}"), [codes::IGNORED]);
+    assert!(service("storage_opt: {}").is_empty());
+}
+
+#[test]
 fn networks_have_what_they_say() {
     let network = |attributes: &str| {
         found(&format!(

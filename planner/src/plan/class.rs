@@ -120,6 +120,12 @@ pub const ATTRIBUTES: &[Attribute] = &[
     same("ulimits", Class::Recreate, PROCESS),
     same("shm_size", Class::Recreate, ROOT),
     line(
+        "root_size",
+        "storage_opt.size",
+        Class::Recreate,
+        "the disk is made with the container",
+    ),
+    line(
         "memory",
         "mem_limit, deploy.resources.limits.memory",
         Class::WhileItFits,

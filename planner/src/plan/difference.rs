@@ -222,6 +222,7 @@ fn written(path: &[&str]) -> String {
         ["sockets", ..] => "x-stack.sockets".clone_into(&mut words[0]),
         ["machine", ..] => "x-stack.machine".clone_into(&mut words[0]),
         ["memory"] => "mem_limit".clone_into(&mut words[0]),
+        ["root_size"] => "storage_opt.size".clone_into(&mut words[0]),
         ["no_new_privileges"] => "security_opt".clone_into(&mut words[0]),
         ["networks", _, "ipv4"] => "ipv4_address".clone_into(&mut words[2]),
         ["networks", _, "ipv6"] => "ipv6_address".clone_into(&mut words[2]),

@@ -14,7 +14,7 @@ pub(super) fn value(field: &str, value: &Value) -> Option<String> {
             Some(bytes)
                 if matches!(
                     field,
-                    "memory" | "shm_size" | "size" | "read_bps" | "write_bps"
+                    "memory" | "root_size" | "shm_size" | "size" | "read_bps" | "write_bps"
                 ) =>
             {
                 size(bytes)

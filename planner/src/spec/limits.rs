@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use stack_api::spec::DiskRates;
 
 use super::{entries, items, unusable};
+use crate::bind::quantity::parse_bytes;
 use crate::diagnostic::{Problem, Report, codes};
 use crate::tree::Node;
 
@@ -21,6 +22,26 @@ pub(super) fn size(node: Option<&Node>, report: &mut Report) -> Option<u64> {
             None
         }
     }
+}
+
+/// A file system with a journal, and room for something beside that.
+const LEAST_ROOT: u64 = 64 << 20;
+/// The largest that ext4 makes with blocks of 4 KiB and numbers of 32 bits.
+const MOST_ROOT: u64 = 16 << 40;
+
+/// `storage_opt: {size: …}` in bytes.
+pub(super) fn root_size(node: &Node, report: &mut Report) -> Option<u64> {
+    let given = node.at(&["storage_opt", "size"])?;
+    let text = given.scalar_text()?;
+    let size = parse_bytes(&text).and_then(|size| u64::try_from(size).ok());
+    let why = match size {
+        Some(LEAST_ROOT..=MOST_ROOT) => return size,
+        Some(0..LEAST_ROOT) => "is too small for a root disk: it needs 64m at least",
+        Some(_) => "is too large for a root disk: it can have 16t at most",
+        None => "is not a size such as `512m` or `2g`",
+    };
+    unusable(given, why, report);
+    None
 }
 
 /// `cpus`, `deploy.resources.limits.cpus`, `cpu_count` or quota by period.

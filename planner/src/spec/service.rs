@@ -53,6 +53,7 @@ pub(super) fn service(parts: &Parts, name: &str, node: &Node, report: &mut Repor
         sysctls: texts_by_key(node, "sysctls"),
         ulimits: limits::ulimits(node, report),
         shm_size: limits::size(node.get("shm_size"), report),
+        root_size: limits::root_size(node, report),
         memory: limits::size(
             node.get("mem_limit")
                 .or(node.at(&["deploy", "resources", "limits", "memory"])),

@@ -133,6 +133,11 @@ const EFFECTS: &[(&str, &str)] = &[
     ("sysctls", "settings of its own kernel, all there are"),
     ("tmpfs", "file systems in its machine's memory"),
     ("tty", "it has a terminal"),
+    (
+        "storage_opt",
+        "`size`: what it may write to its root file system, from 64m to 16t; without it 64 GiB. \
+         Other options are warned about",
+    ),
     ("ulimits", "limits of its processes"),
     ("user", "who it runs as"),
     ("uts", "its machine has its own host name"),

@@ -143,6 +143,9 @@ pub struct ServiceSpec {
     pub ulimits: BTreeMap<String, (i64, i64)>,
     /// `/dev/shm` in bytes.
     pub shm_size: Option<u64>,
+    /// What it may write to its root file system, in bytes; `None`: the most there is.
+    #[serde(default)]
+    pub root_size: Option<u64>,
     /// Memory limit in bytes.
     pub memory: Option<u64>,
     /// Processors, e.g. 1.5.

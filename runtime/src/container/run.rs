@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use super::attend::{also, api_health, attend, is_halted, note_halt, write_out};
 use super::shutdown::{self, WRITES_LONGEST, had_ended, kill, shut_down};
 use super::{Cards, Handle, Record, Wish, console, vm_error};
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, SCRATCH_SIZE};
 use crate::logs::{Limits, Writer};
 use crate::time::{now_ms, now_ns};
 
@@ -327,8 +327,10 @@ pub(super) async fn machine(
 ) -> Result<VmSpec, ApiError> {
     let scratch = daemon.paths.scratch(&record.container.id);
     if !scratch.exists() {
-        stack_vmm::disk::create_scratch(&scratch, super::super::daemon::SCRATCH_SIZE)
-            .map_err(vm_error)?;
+        let size = record.spec.root_size.unwrap_or(SCRATCH_SIZE);
+        // Whole blocks of any size.
+        let size = size.next_multiple_of(1 << 16);
+        stack_vmm::disk::create_scratch(&scratch, size).map_err(vm_error)?;
     }
     let blueprint = &record.blueprint;
     let spare = record.cards.map_or(0, |cards| cards.spare);

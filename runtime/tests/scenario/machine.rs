@@ -1,4 +1,4 @@
-//! `x-stack.machine` down to the VM.
+//! `x-stack.machine` and the size of the root disk, down to the VM.
 
 use stack_api::spec::{Boot, MachineSpec};
 
@@ -50,4 +50,21 @@ async fn a_kernel_that_is_not_there_is_told() {
         "{}",
         error.message
     );
+}
+
+#[tokio::test]
+async fn a_root_disk_is_as_large_as_it_is_to_be() {
+    let world = World::new().await;
+    let mut small = service("small", &["serve"], &[]);
+    small.root_size = Some(100 << 20);
+    world
+        .up(&world.stack(vec![small, service("web", &["serve"], &[])]))
+        .await
+        .unwrap();
+    let size = |service: &str| {
+        let scratch = world.daemon.paths.scratch(&world.container(service).id);
+        std::fs::metadata(scratch).unwrap().len()
+    };
+    assert_eq!(size("small"), 100 << 20);
+    assert_eq!(size("web"), 64 << 30);
 }
