@@ -105,6 +105,9 @@ fn connect_as(path: &Path, alone: bool) -> Result<Connection, ApiError> {
         .map_err(failed)?;
     db.pragma_update(None, "synchronous", "NORMAL")
         .map_err(failed)?;
+    // Secrets are in it: what is forgotten is overwritten.
+    db.pragma_update(None, "secure_delete", "ON")
+        .map_err(failed)?;
     db.execute_batch(SCHEMA).map_err(failed)?;
     Ok(db)
 }
@@ -283,6 +286,42 @@ impl Ledger {
         )
         .map_err(failed)?;
         Ok(())
+    }
+
+    /// Puts a definition into the place of one that has more in it.
+    ///
+    /// # Errors
+    /// The disk is full or the file is damaged.
+    pub fn shorten_history<T: Serialize>(
+        &self,
+        project: &str,
+        number: u32,
+        definition: &T,
+    ) -> Result<(), ApiError> {
+        let json = serde_json::to_string(definition).map_err(failed)?;
+        self.forgetting(|| {
+            self.db()
+                .execute(
+                    "UPDATE history SET definition = ?3 WHERE project = ?1 AND number = ?2",
+                    params![project, number, json],
+                )
+                .map_err(failed)?;
+            Ok(())
+        })
+    }
+
+    /// Leaves nothing of what was forgotten in the file's log of changes. If that is
+    /// not possible now, later changes overwrite it.
+    pub fn forget_changes(&self) {
+        let all = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
+        match self
+            .db()
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], all)
+        {
+            Ok(0) => {}
+            Ok(_) => tracing::warn!("the ledger is in use: its log of changes stays"),
+            Err(error) => tracing::warn!(%error, "the ledger's log of changes stays"),
+        }
     }
 
     /// Forgets the history of a stack.

@@ -118,7 +118,10 @@ const EFFECTS: &[(&str, &str)] = &[
     ("read_only", "its root file system"),
     ("restart", "whether it is started again when it ends"),
     ("scale", "how many containers"),
-    ("secrets", "files in its machine's memory"),
+    (
+        "secrets",
+        "files in its machine's memory; the daemon stores them, too, until `down` (see [storage](storage.md))",
+    ),
     (
         "security_opt",
         "`no-new-privileges`, `seccomp=FILE`; `unconfined` is what is so",
@@ -130,14 +133,14 @@ const EFFECTS: &[(&str, &str)] = &[
         "how long it has from the signal to its end",
     ),
     ("stop_signal", "how it is told to end"),
-    ("sysctls", "settings of its own kernel, all there are"),
-    ("tmpfs", "file systems in its machine's memory"),
-    ("tty", "it has a terminal"),
     (
         "storage_opt",
         "`size`: what it may write to its root file system, from 64m to 16t; without it 64 GiB. \
          Other options are warned about",
     ),
+    ("sysctls", "settings of its own kernel, all there are"),
+    ("tmpfs", "file systems in its machine's memory"),
+    ("tty", "it has a terminal"),
     ("ulimits", "limits of its processes"),
     ("user", "who it runs as"),
     ("uts", "its machine has its own host name"),

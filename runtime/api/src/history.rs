@@ -15,6 +15,9 @@ pub struct Definition {
     pub spec: StackSpec,
     /// Image ids by reference: what the references led to.
     pub images: BTreeMap<String, String>,
+    /// The stack was taken down since: in place of what a secret has, there is its digest.
+    #[serde(default)]
+    pub secrets_forgotten: bool,
 }
 
 /// An element of `GET /v1/stacks/{name}/history`, oldest first.

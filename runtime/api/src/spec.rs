@@ -487,6 +487,13 @@ pub struct FileSpec {
     pub gid: u32,
 }
 
+impl FileSpec {
+    /// Nobody but the service is to know what is in it.
+    pub fn is_secret(&self) -> bool {
+        self.source.starts_with("secrets.")
+    }
+}
+
 /// How a service depends on another.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Dependency {

@@ -9,7 +9,7 @@ use stack_api::request::Down;
 use stack_api::spec::{ServiceSpec, StackSpec};
 use stack_planner::plan;
 
-use super::{Outcome, networks, turn};
+use super::{Outcome, networks, secrets, turn};
 use crate::container::{Handle, Wish, console, news};
 use crate::daemon::Daemon;
 use crate::ledger::Table;
@@ -84,11 +84,14 @@ pub async fn down(
     if !left.is_empty() {
         return Ok(());
     }
-    if request.volumes {
-        daemon.ledger.forget_history(&project)?;
+    match request.volumes {
+        true => daemon.ledger.forget_history(&project)?,
+        false => secrets::forget_all(&daemon, &project)?,
     }
     daemon.ledger.forget(Table::Worked, &project)?;
-    daemon.ledger.forget_stack(&project)
+    daemon.ledger.forget_stack(&project)?;
+    daemon.ledger.forget_changes();
+    Ok(())
 }
 
 /// The volumes that go with a stack.

@@ -9,8 +9,8 @@ use stack_api::spec::{PullPolicy, StackSpec};
 use stack_planner::plan;
 
 use super::execute::Context;
-use super::images;
 use super::up::{self, Order};
+use super::{images, secrets};
 use crate::daemon::Daemon;
 use crate::time::now_ms;
 
@@ -24,7 +24,7 @@ const KEEP: u32 = 20;
 pub fn entries(daemon: &Daemon, project: &str) -> Result<Vec<Entry>, ApiError> {
     let history: Vec<Definition> = daemon.ledger.history(project)?;
     let present = present(daemon, project)?;
-    let is_present = |definition: &Definition| present.as_ref() == Some(&definition.spec);
+    let is_present = |definition: &Definition| secrets::is_same(definition, present.as_ref());
     let last = history.iter().rposition(is_present);
     let entries = history.into_iter().enumerate();
     Ok(entries
@@ -62,10 +62,21 @@ pub(super) fn note(context: &Context, by: &str) -> Result<(), ApiError> {
     let last = history.last();
     let mut images = ids(daemon, &spec)?;
     images.extend(context.images.clone());
-    if last.is_some_and(|last| last.spec == spec && last.images == images) {
-        return Ok(());
+    let same = last.filter(|last| secrets::is_same(last, Some(&spec)) && last.images == images);
+    if let Some(last) = same {
+        return match last.secrets_forgotten {
+            // As long as the stack is there, the way back has them.
+            true => {
+                let entry = last.entry.clone();
+                add(daemon, entry, spec, images)
+            }
+            false => Ok(()),
+        };
     }
-    let mut changes = plan::summary(last.map(|last| &last.spec), &spec);
+    let mut changes = match last {
+        Some(last) => plan::summary(Some(&last.spec), &secrets::as_known(last, &spec)),
+        None => plan::summary(None, &spec),
+    };
     if let Some(last) = last {
         let moved = images.iter().filter(|(name, id)| {
             let before = last.images.get(*name);
@@ -81,14 +92,25 @@ pub(super) fn note(context: &Context, by: &str) -> Result<(), ApiError> {
         changes,
         present: false,
     };
+    add(daemon, entry, spec, images)
+}
+
+fn add(
+    daemon: &Daemon,
+    entry: Entry,
+    spec: StackSpec,
+    images: BTreeMap<String, String>,
+) -> Result<(), ApiError> {
+    let (project, number) = (spec.name.clone(), entry.number);
     let definition = Definition {
         entry,
         spec,
         images,
+        secrets_forgotten: false,
     };
     daemon
         .ledger
-        .add_history(project, number, &definition, KEEP)
+        .add_history(&project, number, &definition, KEEP)
 }
 
 /// The spec with the number of containers that was asked for.

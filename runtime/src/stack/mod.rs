@@ -22,6 +22,7 @@ mod resources;
 mod rewire;
 mod rollback;
 mod rollout;
+mod secrets;
 mod settle;
 mod traffic;
 mod turn;

@@ -11,7 +11,7 @@ use stack_planner::plan::Plan;
 
 use super::history::present;
 use super::up::{self, Order};
-use super::{Outcome, images, turn};
+use super::{Outcome, images, secrets, turn};
 use crate::daemon::Daemon;
 use crate::progress::Progress;
 
@@ -49,7 +49,10 @@ fn order(
 ) -> Result<(Order, u32), ApiError> {
     let history: Vec<Definition> = daemon.ledger.history(project)?;
     let present = present(daemon, project)?;
-    let target = choose(project, history, present.as_ref(), request.to)?;
+    let mut target = choose(project, &history, present.as_ref(), request.to)?;
+    let kept = history.iter().filter(|known| !known.secrets_forgotten);
+    let elsewhere = kept.map(|known| &known.spec).chain(&present);
+    secrets::recall(&mut target, elsewhere)?;
     let images = pins(daemon, &target.images, progress)?;
     let up = back(&target.spec, present.as_ref());
     let request = Up {
@@ -62,7 +65,7 @@ fn order(
 
 fn choose(
     project: &str,
-    history: Vec<Definition>,
+    history: &[Definition],
     present: Option<&StackSpec>,
     to: Option<u32>,
 ) -> Result<Definition, ApiError> {
@@ -71,11 +74,11 @@ fn choose(
         .map(|definition| definition.entry.number.to_string())
         .collect();
     let wanted = match to {
-        Some(number) => history.into_iter().find(|d| d.entry.number == number),
+        Some(number) => history.iter().find(|d| d.entry.number == number),
         // Not the present one, which may or may not have been reached.
-        None => history.into_iter().rev().find(|d| Some(&d.spec) != present),
+        None => history.iter().rfind(|d| !secrets::is_same(d, present)),
     };
-    wanted.ok_or_else(|| {
+    wanted.cloned().ok_or_else(|| {
         let message = match to {
             Some(number) => format!("the history of {project} has no definition {number}"),
             None => format!("{project} has no definition to go back to"),

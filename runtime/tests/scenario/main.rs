@@ -16,6 +16,7 @@ mod one_off;
 mod removal;
 mod rollout;
 mod script;
+mod secrets;
 mod settle;
 mod world;
 
