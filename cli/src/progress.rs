@@ -172,7 +172,10 @@ impl Progress {
                     finished,
                     ..
                 } => summary.step(&kind, name, finished),
-                Event::Layer { .. } | Event::Output { .. } | Event::Warning { .. } => {}
+                Event::Layer { .. }
+                | Event::Output { .. }
+                | Event::Warning { .. }
+                | Event::Note { .. } => {}
             }
         }
     }
@@ -183,6 +186,7 @@ impl Progress {
             Event::Step { kind, .. } => kind == "image",
             Event::Output { .. }
             | Event::Warning { .. }
+            | Event::Note { .. }
             | Event::Done { .. }
             | Event::Failed(_) => false,
         };

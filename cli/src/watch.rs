@@ -435,7 +435,8 @@ async fn until_done(events: &mut Lines<Event>) -> Result<(), Error> {
             Event::Layer { .. }
             | Event::Step { .. }
             | Event::Output { .. }
-            | Event::Warning { .. } => {}
+            | Event::Warning { .. }
+            | Event::Note { .. } => {}
         }
     }
     Err(Error::Lost("the operation was cut off".to_owned()))

@@ -7,6 +7,7 @@ mod own_logs;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -52,6 +53,8 @@ pub struct Daemon {
     pub volume_leases: crate::volume::Leases,
     /// What builds images.
     pub builder: crate::stack::Builder,
+    /// Somebody has been told that VMs are emulated.
+    pub told_emulated: AtomicBool,
     containers: Mutex<BTreeMap<String, Arc<Handle>>>,
     // Endpoints that are announced, by container; and which stacks have a
     // network daemon.
@@ -93,6 +96,7 @@ impl Daemon {
             leases: crate::space::Leases::default(),
             volume_leases: crate::volume::Leases::default(),
             builder: crate::stack::Builder::default(),
+            told_emulated: AtomicBool::new(false),
             containers: Mutex::default(),
             live: Mutex::default(),
             netds: Mutex::default(),

@@ -139,6 +139,13 @@ impl Progress {
         });
     }
 
+    /// Something that is good to know.
+    pub fn note(&self, message: impl Into<String>) {
+        let _ = self.to.send(Event::Note {
+            message: message.into(),
+        });
+    }
+
     /// The last event.
     pub fn end(&self, result: Result<(), ApiError>) {
         let _ = self.to.send(match result {

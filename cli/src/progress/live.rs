@@ -126,6 +126,10 @@ impl Live {
                         .println(format!("{word} {}", untrusted::plain(message))),
                 );
             }
+            Event::Note { message } => {
+                let note = self.ui.err.paint(palette::DIM, untrusted::plain(message));
+                drop(self.lines.println(note));
+            }
             Event::Done { .. } | Event::Failed(_) => {}
         }
     }

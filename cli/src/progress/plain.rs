@@ -86,6 +86,7 @@ impl Plain {
                 ui::status(format_args!("{name} {}", untrusted::plain(line)));
             }
             Event::Warning { message } => self.ui.warn(untrusted::plain(message)),
+            Event::Note { message } => self.ui.note(untrusted::plain(message)),
             Event::Done { .. } | Event::Failed(_) => {}
         }
     }

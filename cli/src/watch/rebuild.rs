@@ -125,7 +125,7 @@ async fn rebuild(ui: Ui, client: &Client, request: &Up) -> Result<(), Error> {
                 last.push_back(line);
             }
             Event::Warning { message } => ui.warn(untrusted::plain(&message)),
-            Event::Layer { .. } | Event::Step { .. } => {}
+            Event::Layer { .. } | Event::Step { .. } | Event::Note { .. } => {}
         }
     }
     Err(Error::Lost("the operation was cut off".to_owned()))

@@ -50,6 +50,11 @@ pub enum Event {
         /// One sentence.
         message: String,
     },
+    /// Something that is as it should be, and good to know.
+    Note {
+        /// One sentence.
+        message: String,
+    },
     /// The call is done.
     Done {
         /// Milliseconds it took.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use futures_util::future::{join_all, try_join_all};
 use stack_api::build::{Build, BuildSpec, BuildWhen};
@@ -11,6 +12,7 @@ use stack_api::request::Up;
 use stack_api::rollout::FailureAction;
 use stack_api::spec::{PullPolicy, StackSpec};
 use stack_planner::plan::{self, Action, Plan, Step};
+use stack_vmm::AnyBackend;
 use tokio::sync::OwnedMutexGuard;
 
 use super::execute::{self, Context};
@@ -101,7 +103,26 @@ pub async fn up(daemon: Arc<Daemon>, request: Up, progress: Progress) -> Outcome
     };
     match order.request.orphans_only {
         true => remove_orphans(daemon, order, progress, turn).await,
-        false => carry_out(daemon, order, "up", progress, turn).await,
+        false => {
+            let done = carry_out(Arc::clone(&daemon), order, "up", progress.clone(), turn).await;
+            // Also when it took too long.
+            note_emulation(&daemon, &progress);
+            done
+        }
+    }
+}
+
+/// Says once in the daemon's life that VMs are emulated, when there are some.
+fn note_emulation(daemon: &Daemon, progress: &Progress) {
+    let AnyBackend::Qemu(qemu) = &daemon.backend else {
+        return;
+    };
+    if let Some(why) = qemu.emulates()
+        && !daemon.told_emulated.swap(true, Ordering::Relaxed)
+    {
+        progress.note(format!(
+            "VMs are emulated, several times slower than with KVM: {why}"
+        ));
     }
 }
 

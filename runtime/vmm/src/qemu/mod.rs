@@ -78,6 +78,11 @@ impl Qemu {
 }
 
 impl Qemu {
+    /// Why VMs are emulated, if that is known of one that was started.
+    pub fn emulates(&self) -> Option<&str> {
+        self.probe.get().and_then(Probe::emulated_because)
+    }
+
     /// How many templates VMs can be restored from, and how many bytes of the
     /// disk they take.
     pub fn templates(&self) -> (usize, u64) {

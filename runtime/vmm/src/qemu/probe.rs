@@ -58,6 +58,11 @@ pub struct Probe {
 }
 
 impl Probe {
+    /// Why there is nothing better than emulation.
+    pub(super) fn emulated_because(&self) -> Option<&str> {
+        (self.accelerator == SOFTWARE).then_some(self.reason.as_str())
+    }
+
     /// Differs when anything does that was looked at.
     pub(super) fn key(&self) -> &str {
         &self.key
