@@ -122,7 +122,7 @@ impl Error {
             Error::BadFile => exit::BAD_FILE,
             Error::Lock { .. } => exit::LOCK,
             Error::Usage { .. } => exit::USAGE,
-            Error::Start { .. } | Error::Unreachable { .. } | Error::Lost(_) => exit::DAEMON,
+            Error::Start { .. } | Error::Unreachable { .. } | Error::Lost(_) => exit::MACHINE,
             Error::Output(_) | Error::File { .. } => exit::FAILURE,
             Error::Interrupted => exit::INTERRUPTED,
         }

@@ -47,6 +47,17 @@ impl Finished {
         self
     }
 
+    /// A command that must have failed with this exit code, in an orderly way.
+    ///
+    /// # Panics
+    /// It ended with another one, was ended by a signal, or panicked.
+    #[track_caller]
+    pub fn fails_with(self, code: i32) -> Finished {
+        let failed = self.fails();
+        assert_eq!(failed.code, Some(code), "{failed}");
+        failed
+    }
+
     /// Asserts that the user was told `text`, in either letter case.
     ///
     /// # Panics

@@ -10,9 +10,13 @@ const TEXT: &str = "\
  14   there is no stack file
  15   the stack file has errors
  16   stack.lock is missing or does not fit the stack file
+ 17   an image cannot be built
  18   an image cannot be had
  20   a service failed, or was not ready in time (up, --wait)
- 21   stackd cannot be started or reached
+ 21   stackd cannot be started or reached, or this machine cannot run VMs
+ 22   a port of the host is taken, or not for this user
+ 23   the host has too little memory
+ 24   the host's disk is full
 130   ended by Ctrl-C
 
 exec ends with the exit code of its command: 126 when it cannot be executed,

@@ -27,7 +27,9 @@ fn reference() {
 fn exit_codes_are_documented() {
     let home = Home::new();
     let run = home.run(&["help", "exit-codes"]).ended_with(0);
-    for code in ["14", "15", "18", "20", "21", "130", "127"] {
+    for code in [
+        "14", "15", "16", "17", "18", "20", "21", "22", "23", "24", "130", "127",
+    ] {
         assert!(run.out.contains(code), "{code} is missing in\n{}", run.out);
     }
 }

@@ -42,6 +42,35 @@ fn detached_says_what_happened_on_standard_error() {
 }
 
 #[test]
+fn what_is_good_to_know_is_no_warning() {
+    let home = Home::new();
+    let note = json!({"type": "note", "message": "VMs are emulated"});
+    home.daemon().on(UP, Answer::Lines(vec![note, done()]));
+    let run = home.run(&["up", "-d"]).ended_with(0);
+    assert!(run.err.starts_with("VMs are emulated\n"), "{}", run.err);
+    let quiet = ["--progress", "quiet", "up", "-d"];
+    let run = home.run(&quiet).ended_with(0);
+    assert!(!run.err.contains("emulated"), "{}", run.err);
+}
+
+#[test]
+fn a_machine_that_runs_no_vms_has_a_code_of_its_own() {
+    for (code, exit) in [
+        ("qemu_missing", 21),
+        ("build_failed", 17),
+        ("port_in_use", 22),
+        ("memory", 23),
+        ("disk_full", 24),
+    ] {
+        let failure = json!({"type": "failed", "code": code, "message": "no", "help": null,
+            "exit_code": 1});
+        let home = Home::new();
+        home.daemon().on(UP, Answer::Lines(vec![failure]));
+        home.run(&["up", "-d", "--wait"]).ended_with(exit);
+    }
+}
+
+#[test]
 fn nothing_to_start_is_a_failure() {
     let home = Home::with("name: shop\nservices:\n  web: {image: web, profiles: [dev, test]}\n");
     home.daemon().containers(&[]);

@@ -32,6 +32,9 @@ pub struct Container {
     pub exit_code: Option<i32>,
     /// Why the last start failed or the VM ended, for the user.
     pub error: Option<String>,
+    /// The stable word of that error, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_code: Option<String>,
     /// Out of memory.
     pub oom: bool,
     /// Milliseconds since the epoch.

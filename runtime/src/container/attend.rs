@@ -422,6 +422,7 @@ fn ended(exit: Exit) -> Ended {
         ran: exit.error.is_none(),
         code: exit.code,
         error: exit.error,
+        error_code: None,
         oom: exit.oom,
         of_the_host: false,
         called_off: false,

@@ -231,9 +231,11 @@ fn record_end(handle: &Handle, ended: &Ended, serving: &Wish, pause: Option<Dura
         if ended.called_off {
             container.exit_code = None;
             container.error = None;
+            container.error_code = None;
         } else {
             container.exit_code = Some(ended.code);
             container.error.clone_from(&ended.error);
+            container.error_code.clone_from(&ended.error_code);
             container.finished_ms = Some(now);
         }
         container.oom = ended.oom;

@@ -366,6 +366,7 @@ impl Handle {
             if !record.container.state.is_live() {
                 record.container.state = State::Starting;
                 record.container.error = None;
+                record.container.error_code = None;
             }
             self.wish(Wish::Run(number));
         });

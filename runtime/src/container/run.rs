@@ -55,6 +55,8 @@ pub(super) struct Ended {
     pub code: i32,
     /// For the user.
     pub error: Option<String>,
+    /// The stable word of what kept its service from running.
+    pub error_code: Option<String>,
     /// Out of memory.
     pub oom: bool,
     /// Its VM did not come up because of the host, where things may be better
@@ -89,6 +91,7 @@ impl Ended {
             ran: false,
             code: NEVER_RAN,
             error: Some(told),
+            error_code: Some(error.code.clone()),
             oom: false,
             of_the_host: OF_THE_HOST.contains(&error.code.as_str()),
             called_off: error.code == CALLED_OFF,
@@ -102,6 +105,7 @@ impl Ended {
         Ended {
             ran: true,
             code: KILLED,
+            error_code: None,
             called_off: false,
             unseen: true,
             ..Ended::failed(error)
@@ -177,6 +181,7 @@ pub(super) async fn once(daemon: &Arc<Daemon>, handle: &Arc<Handle>, adopt: bool
         if !ended.called_off {
             record.container.exit_code = Some(ended.code);
             record.container.error.clone_from(&ended.error);
+            record.container.error_code.clone_from(&ended.error_code);
         }
     });
     let dir = daemon.paths.vm(&handle.id);
@@ -508,6 +513,7 @@ fn has_begun(container: &mut Container) {
     container.finished_ms = None;
     container.exit_code = None;
     container.error = None;
+    container.error_code = None;
     container.oom = false;
 }
 

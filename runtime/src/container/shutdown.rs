@@ -108,6 +108,7 @@ pub(super) fn had_ended(container: &Container) -> Option<Ended> {
         ran: began,
         code: container.exit_code?,
         error: container.error.clone().filter(|_| !says_halted(container)),
+        error_code: container.error_code.clone(),
         oom: container.oom,
         of_the_host: false,
         called_off: false,

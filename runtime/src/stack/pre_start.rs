@@ -130,7 +130,7 @@ async fn one(
             service.name
         );
         let help = format!("`stack logs {name}` shows what it said");
-        return Err(ApiError::new("service_failed", message).help(help));
+        return Err(ApiError::new(&error.code, message).help(help));
     }
     progress.finish("container", name, "exited");
     down::remove(daemon, progress, &handle, Some(0), true).await

@@ -9,6 +9,21 @@ use stack_api::spec::{Condition, StackSpec};
 use super::settle;
 use crate::container::{Handle, NEVER_RAN, Record};
 
+/// Errors that say what this machine cannot do, or has too little of: the service is
+/// not to blame.
+const OF_THE_MACHINE: [&str; 10] = [
+    "boot_timeout",
+    "disk_full",
+    "memory",
+    "no_such_address",
+    "port_in_use",
+    "port_reserved",
+    "qemu",
+    "qemu_missing",
+    "tool_missing",
+    "vm_failed",
+];
+
 /// Waits until a container has reached the condition.
 ///
 /// # Errors
@@ -215,10 +230,9 @@ fn failure(container: &Container, what: &str) -> ApiError {
     let Some(error) = &container.error else {
         return ApiError::new("service_failed", what).help(look_into_logs(container));
     };
-    let code = match error.contains("already in use") {
-        true => "port_in_use",
-        false => "service_failed",
-    };
+    let code = container.error_code.as_deref();
+    let code = code.filter(|code| OF_THE_MACHINE.contains(code));
+    let code = code.unwrap_or("service_failed");
     // Its program was not reached, so there is neither an exit code of its
     // own nor output; the error says what to do.
     if container.exit_code == Some(NEVER_RAN) {
@@ -250,6 +264,19 @@ pub(super) fn status(container: &Container) -> &'static str {
 mod tests {
     use super::*;
 
+    #[test]
+    fn what_the_machine_lacks_is_no_failure_of_a_service() {
+        let failed = |code: &str| {
+            let mut container = ended(128, Some("service web: no"));
+            container.error_code = Some(code.to_owned());
+            failure(&container, "shop-web-1 ended with exit code 128").code
+        };
+        assert_eq!(failed("qemu_missing"), "qemu_missing");
+        assert_eq!(failed("disk_full"), "disk_full");
+        // A file or a mount of its own.
+        assert_eq!(failed("bind"), "service_failed");
+    }
+
     fn ended(exit_code: i32, error: Option<&str>) -> Container {
         Container {
             name: "shop-web-1".to_owned(),
@@ -263,7 +290,8 @@ mod tests {
 
     #[test]
     fn what_never_ran_has_no_exit_code_and_no_logs() {
-        let port = ended(128, Some("service web: port 80 is already in use by nginx"));
+        let mut port = ended(128, Some("service web: port 80 is already in use by nginx"));
+        port.error_code = Some("port_in_use".to_owned());
         let told = failure(&port, "shop-web-1 ended with exit code 128");
         assert_eq!(told.code, "port_in_use");
         assert_eq!(

@@ -145,6 +145,8 @@ async fn a_policy_tries_again_when_it_was_the_host() {
     world.fake().fail_next_start("no such machine");
     let error = soon(world.act(action(Verb::Start))).await.unwrap_err();
     assert!(error.message.contains("no such machine"), "{error}");
+    // The service is not to blame.
+    assert_eq!(error.code, "vm_failed");
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ fn qemu_is_missing() {
     let project = home.project("qemu", &one_service("busybox:1"));
     project
         .stack(&["up", "-d"])
-        .fails()
+        .fails_with(21)
         .says("qemu")
         .says("install");
 }
@@ -24,7 +24,7 @@ fn the_kernel_is_missing() {
     let project = home.project("kernel", &one_service("busybox:1"));
     project
         .stack(&["up", "-d"])
-        .fails()
+        .fails_with(21)
         .says("vmlinux is missing")
         .says("make");
 }
@@ -36,7 +36,7 @@ fn more_memory_is_asked_for_than_there_is() {
     let project = home.project("memory", &file);
     project
         .stack(&["up", "-d"])
-        .fails()
+        .fails_with(23)
         .says("not enough memory")
         .says("mem_limit");
     assert!(home.vms().is_empty());
