@@ -31,8 +31,7 @@ const MOST_ROOT: u64 = 16 << 40;
 
 /// `storage_opt: {size: …}` in bytes.
 pub(super) fn root_size(node: &Node, report: &mut Report) -> Option<u64> {
-    let given = node.at(&["storage_opt", "size"]);
-    let given = given.filter(|size| !size.is_null())?;
+    let given = node.at(&["storage_opt", "size"])?;
     let text = given.scalar_text()?;
     let size = parse_bytes(&text).and_then(|size| u64::try_from(size).ok());
     let why = match size {
