@@ -41,6 +41,13 @@ fn machine(endpoint: &Endpoint) -> Child {
     child
 }
 
+/// Returns when the daemon has read what was said before: it takes a machine that ended
+/// first for one that never came. The second answer comes after that.
+fn has_read(daemon: &Daemon, config: &Config) {
+    daemon.apply(config);
+    daemon.apply(config);
+}
+
 fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let start = Instant::now();
     while !holds() {
@@ -68,6 +75,7 @@ fn a_listener_ends_with_its_machine_and_comes_back_with_it() {
     // The port is there before the machine is.
     assert!(listens(at));
     let mut child = machine(endpoint);
+    has_read(&daemon, &config);
     let mut client = TcpStream::connect(at).unwrap();
     client.set_read_timeout(Some(PATIENCE)).unwrap();
     child.kill().unwrap();
@@ -109,16 +117,16 @@ fn what_a_machine_said_before_its_end_does_not_bring_it_back() {
         child.kill().unwrap();
         child.wait().unwrap();
     };
-    end(machine(endpoint));
+    let first = machine(endpoint);
+    has_read(&daemon, &config);
+    end(first);
     eventually("it still listens", || !listens(at));
     // Both happen while the daemon does not look.
     let pid = rustix::process::Pid::from_child(&daemon.child);
     rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
     end(machine(endpoint));
     rustix::process::kill_process(pid, rustix::process::Signal::CONT).unwrap();
-    // The second is answered when what had come before the first was read.
-    daemon.apply(&config);
-    daemon.apply(&config);
+    has_read(&daemon, &config);
     assert!(!listens(at));
 }
 
