@@ -218,8 +218,8 @@ fn networks(
     let mut steps = BTreeMap::new();
     // An external one is somebody else's: the daemon checks that it is there.
     let own = |(key, wanted): &(&String, &NetworkSpec)| used.contains(key) && !wanted.external;
-    // As in Docker Compose, so is one that somebody else has made by that name.
-    for (_, wanted) in spec.networks.iter().filter(own) {
+    for (key, wanted) in spec.networks.iter().filter(own) {
+        // As in Docker Compose, so is one that somebody else has made by that name.
         if let Some(owner) = observed.foreign_networks.get(&wanted.name) {
             let whose = match owner.as_str() {
                 "" => "was made with `stack network create`".to_owned(),
@@ -230,12 +230,8 @@ fn networks(
                  meant, or give this one another `name:`",
                 wanted.name
             ));
+            continue;
         }
-    }
-    let own = |(key, wanted): &(&String, &NetworkSpec)| {
-        own(&(*key, *wanted)) && !observed.foreign_networks.contains_key(&wanted.name)
-    };
-    for (key, wanted) in spec.networks.iter().filter(own) {
         let name = wanted.name.clone();
         let network = key.clone();
         let (action, reason) = match observed.networks.get(&name) {

@@ -10,7 +10,7 @@ use crate::environment::EnvReader;
 use crate::project::{Content, Contents, NoContent};
 use crate::source::join;
 use crate::spec::security::{SECCOMP, Wish, wish};
-use crate::tree::{Mapping, Node, Value, visit};
+use crate::tree::{Mapping, Node, Span, Value, visit};
 use crate::yaml::emit::natural_order;
 
 /// Bytes of one config or secret at most.
@@ -120,26 +120,7 @@ impl Loader<'_> {
             reader.read_into(&path, format, &mut values, &lookup, at);
         }
         if let Some(place) = place {
-            let mut all: BTreeMap<String, Node> = values
-                .into_iter()
-                .map(|(key, value)| {
-                    (
-                        key,
-                        Node {
-                            key: place,
-                            ..Node::string(value, place)
-                        },
-                    )
-                })
-                .collect();
-            all.extend(
-                service
-                    .get("environment")
-                    .and_then(Node::as_mapping)
-                    .cloned()
-                    .unwrap_or_default(),
-            );
-            put_sorted(service, "environment", all);
+            put_below(service, "environment", values, place);
         }
     }
 
@@ -163,26 +144,7 @@ impl Loader<'_> {
             };
             reader.read_into(&path, None, &mut values, &lookup, file.span);
         }
-        let mut all: BTreeMap<String, Node> = values
-            .into_iter()
-            .map(|(key, value)| {
-                (
-                    key,
-                    Node {
-                        key: place,
-                        ..Node::string(value, place)
-                    },
-                )
-            })
-            .collect();
-        all.extend(
-            service
-                .get("labels")
-                .and_then(Node::as_mapping)
-                .cloned()
-                .unwrap_or_default(),
-        );
-        put_sorted(service, "labels", all);
+        put_below(service, "labels", values, place);
     }
 
     /// What is in every config, secret and seccomp profile that the model
@@ -299,8 +261,17 @@ fn take_list(service: &mut Node, key: &str) -> Vec<Node> {
     }
 }
 
-/// Puts a mapping at the place of an attribute that is printed in this order.
-fn put_sorted(service: &mut Node, key: &str, all: BTreeMap<String, Node>) {
+/// Puts what files have, which stand at `at`, below what an attribute says itself, in
+/// the order in which it is printed.
+fn put_below(service: &mut Node, key: &str, values: BTreeMap<String, String>, at: Span) {
+    let node = |value| Node {
+        key: at,
+        ..Node::string(value, at)
+    };
+    let values = values.into_iter().map(|(key, value)| (key, node(value)));
+    let mut all: BTreeMap<String, Node> = values.collect();
+    let own = service.get(key).and_then(Node::as_mapping);
+    all.extend(own.cloned().unwrap_or_default());
     let place = service.get(key).map_or(service.place(), Node::place);
     let mut all: Mapping = all.into_iter().collect();
     all.sort_by(|a, _, b, _| natural_order(a, b));

@@ -266,8 +266,8 @@ async fn condition(
     });
     let told = &told;
     let all = handles.iter().map(|handle| async move {
-        let at_once = wait::reached(handle, needed.condition).now_or_never();
-        if quiet && matches!(at_once, Some(Ok(()))) {
+        let at_once = || wait::reached(handle, needed.condition).now_or_never();
+        if quiet && matches!(at_once(), Some(Ok(()))) {
             return Ok(());
         }
         let name = handle.container().name;

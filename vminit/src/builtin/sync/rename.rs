@@ -7,13 +7,8 @@ use std::path::{Path, PathBuf};
 
 use super::aside;
 
-/// As rename(2), to what is a mount point itself or on another mount below the target.
-pub(super) fn elsewhere(from: &Path, to: &Path) -> io::Result<()> {
-    match fs::rename(from, to) {
-        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {}
-        Err(error) if error.kind() == io::ErrorKind::ResourceBusy => return fill(from, to),
-        result => return result,
-    }
+/// As rename(2), to another mount below the target (`EXDEV`).
+pub(super) fn across(from: &Path, to: &Path) -> io::Result<()> {
     // Others may write to that mount, too.
     let mut beside = to.as_os_str().to_owned();
     beside.push(format!(".stack-sync-{}", aside::random_name()?));
@@ -25,8 +20,8 @@ pub(super) fn elsewhere(from: &Path, to: &Path) -> io::Result<()> {
     renamed
 }
 
-/// A file that is itself a mount point gets another content, time and mode.
-fn fill(from: &Path, to: &Path) -> io::Result<()> {
+/// A file that is itself a mount point (`EBUSY`) gets another content, time and mode.
+pub(super) fn fill(from: &Path, to: &Path) -> io::Result<()> {
     let (meta, there) = (fs::symlink_metadata(from)?, fs::metadata(to)?);
     if meta.is_symlink() {
         return Err(io::Error::other("it is a mount point"));

@@ -369,7 +369,8 @@ impl Stage {
             rustix::fs::chmodat(shelf, &name_there, mode, AtFlags::empty())?;
         }
         match rustix::fs::renameat(shelf, &name_there, parent, name) {
-            Err(Errno::XDEV | Errno::BUSY) => rename::elsewhere(&from.join(name_there), path)?,
+            Err(Errno::XDEV) => rename::across(&from.join(name_there), path)?,
+            Err(Errno::BUSY) => rename::fill(&from.join(name_there), path)?,
             result => result?,
         }
         self.compare(step, meta.as_ref());
