@@ -82,26 +82,26 @@ impl Association {
     /// The host knows no way there.
     pub(super) fn send(&mut self, outgoing: &Outgoing) -> io::Result<()> {
         self.set_options(outgoing);
-        let mut too_long = false;
-        // Errors about earlier datagrams come first, and once.
+        // Errors about earlier datagrams come first, and once; what an ICMP
+        // message said is in the queue of `next_error` then.
+        let mut last = Ok(());
         for _ in 0..3 {
             match self.socket.send_to(&outgoing.payload, outgoing.to) {
                 Ok(_) => return Ok(()),
-                Err(error) => match error.kind() {
-                    ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable => {
-                        return Err(error);
-                    }
-                    ErrorKind::WouldBlock => return Ok(()),
-                    _ if error.raw_os_error() == Some(libc::EMSGSIZE) => too_long = true,
-                    _ => tracing::debug!(%error, to = %outgoing.to, "a datagram was not sent"),
-                },
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => last = Err(error),
             }
         }
-        if too_long {
-            self.unsent.retain(|(to, _)| *to != outgoing.to);
-            self.unsent.truncate(UNSENT - 1);
-            self.unsent
-                .insert(0, (outgoing.to, outgoing.payload.clone()));
+        let Err(error) = last else { return Ok(()) };
+        match error.kind() {
+            ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable => return Err(error),
+            _ if error.raw_os_error() == Some(libc::EMSGSIZE) => {
+                self.unsent.retain(|(to, _)| *to != outgoing.to);
+                self.unsent.truncate(UNSENT - 1);
+                self.unsent
+                    .insert(0, (outgoing.to, outgoing.payload.clone()));
+            }
+            _ => tracing::debug!(%error, to = %outgoing.to, "a datagram was not sent"),
         }
         Ok(())
     }
