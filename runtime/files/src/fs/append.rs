@@ -39,7 +39,7 @@ impl Fs {
                 // A killed server has written all of them, the first ones or none.
                 if has(file, begin, &bytes)? { there } else { 0 }
             }
-            Some(Deed::Made | Deed::Named(_)) | None => 0,
+            Some(Deed::Making(_) | Deed::Made | Deed::Named(_)) | None => 0,
         };
         if done == length {
             return Ok(length);

@@ -56,6 +56,9 @@ pub(super) enum Record {
 /// What tells whether a request has been carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Deed {
+    /// It is about to make something that must not be there yet, at this time:
+    /// nanoseconds since the epoch.
+    Making(u64),
     /// It has made something that must not be there yet.
     Made,
     /// It moves or removes what had a name: this file.
@@ -177,6 +180,7 @@ fn encode(record: &Record) -> Vec<u8> {
         }
         Record::Next { node } => put(b'i', &[*node], b""),
         Record::Begun { request, deed } => match deed {
+            Deed::Making(since) => put(b'g', &[*request, *since], b""),
             Deed::Made => put(b'm', &[*request], b""),
             Deed::Named(Identity { dev, ino, born }) => {
                 put(b'x', &[*request, *dev, *ino, *born], b"");
@@ -263,6 +267,10 @@ fn first(bytes: &[u8]) -> Option<(Record, usize)> {
             lookups,
         },
         (b'i', &[node]) => Record::Next { node },
+        (b'g', &[request, since]) => Record::Begun {
+            request,
+            deed: Deed::Making(since),
+        },
         (b'm', &[request]) => Record::Begun {
             request,
             deed: Deed::Made,
@@ -341,6 +349,10 @@ mod tests {
                 deed: Deed::Named(identity),
             },
             Record::Begun {
+                request: 15,
+                deed: Deed::Making(800),
+            },
+            Record::Begun {
                 request: 16,
                 deed: Deed::Appends(900),
             },
@@ -372,11 +384,11 @@ mod tests {
         let size = rustix::fs::fstat(&memory).unwrap().st_size as u64;
         rustix::fs::ftruncate(&memory, size - 1).unwrap();
         let (mut journal, read) = Journal::open(memory.try_clone().unwrap()).unwrap();
-        assert_eq!(read, records[..10]);
+        assert_eq!(read, records[..11]);
         // And the next record goes over the torn one.
         journal.add(&records[1..2]).unwrap();
         let (_, read) = Journal::open(memory).unwrap();
-        assert_eq!(read.len(), 11);
-        assert_eq!(read[10], records[1]);
+        assert_eq!(read.len(), 12);
+        assert_eq!(read[11], records[1]);
     }
 }

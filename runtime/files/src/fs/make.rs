@@ -2,13 +2,14 @@
 //! the host; what it is for the guests is in its attribute.
 //!
 //! `again`: an earlier server took the request and may have carried it out. What is there
-//! is then taken for the result where that server has noted that it made it ([`Fs::noted`]),
-//! or was killed in the middle of it: in a volume it has no attribute yet.
+//! is then taken for the result where that server has noted that it made it, or was
+//! killed in the middle of it ([`Fs::is_ours`]).
 
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Statx, StatxFlags};
 use rustix::io::Errno;
+use rustix::time::{ClockId, clock_gettime};
 
 use super::Fs;
 use super::journal::Deed;
@@ -22,6 +23,27 @@ use crate::spec::Kind;
 /// Mode of a volume's files and directories on the host.
 const FILE: u32 = 0o600;
 const DIRECTORY: u32 = 0o700;
+
+/// Now: nanoseconds since the epoch. `RealtimeCoarse` is never later than what a file is
+/// made with after it, `Realtime` never earlier than what it was made with before.
+pub(super) fn now(clock: ClockId) -> u64 {
+    let now = clock_gettime(clock);
+    (now.tv_sec as u64)
+        .wrapping_mul(1_000_000_000)
+        .wrapping_add(now.tv_nsec as u64)
+}
+
+/// When it was made, or has changed last where the file system does not know that.
+fn born(stat: &Statx) -> u64 {
+    let knows = StatxFlags::from_bits_retain(stat.stx_mask).contains(StatxFlags::BTIME);
+    let time = match knows {
+        true => &stat.stx_btime,
+        false => &stat.stx_ctime,
+    };
+    (time.tv_sec as u64)
+        .wrapping_mul(1_000_000_000)
+        .wrapping_add(time.tv_nsec.into())
+}
 
 /// What could not be made whole does not stay.
 fn or_remove(made: Res<()>, dir: &Found, name: &[u8], flags: AtFlags) -> Res<()> {
@@ -38,9 +60,13 @@ impl Fs {
         self.kind(share) == Kind::Volume
     }
 
-    /// It is noted that this request has made what it asked for.
-    fn noted(&self, header: &Header, again: bool) -> bool {
-        self.begun(header, again).is_some()
+    /// Notes that this request is about to make something.
+    pub(super) fn note_making(&self, header: &Header, again: bool) -> Res<()> {
+        match self.begun(header, again) {
+            // What was noted first holds: it may be there since.
+            Some(Deed::Making(_) | Deed::Made) => Ok(()),
+            _ => self.begin(header, Deed::Making(now(ClockId::RealtimeCoarse))),
+        }
     }
 
     /// Notes that this request has made it, whoever is killed from now on. What cannot be
@@ -49,10 +75,19 @@ impl Fs {
         or_remove(self.begin(header, Deed::Made), dir, name, flags)
     }
 
-    /// What is there was made by this request, which an earlier server took.
+    /// What is there was made by this request, which an earlier server took. If that was
+    /// killed before it could note it, it is what has come between its note and this
+    /// server; in a volume, what has no attribute yet.
     fn is_ours(&self, header: &Header, volume: bool, found: &Found, again: bool) -> bool {
-        let half = || volume && super::meta::read(&found.fd).is_none();
-        self.noted(header, again) || again && half()
+        let known = self.earlier.get(&header.unique);
+        let since = match (self.begun(header, again), known) {
+            (Some(Deed::Made), _) => return true,
+            (_, Some(Deed::Making(since))) => *since,
+            _ => u64::MAX,
+        };
+        again
+            && ((since..=self.since).contains(&born(&found.stat))
+                || volume && super::meta::read(&found.fd).is_none())
     }
 
     pub(super) fn mkdir(&self, header: &Header, mut args: Args<'_>, again: bool) -> Res<Vec<u8>> {
@@ -63,6 +98,7 @@ impl Fs {
         let volume = self.is_volume(share);
         let bits = if volume { DIRECTORY } else { mode & 0o777 };
         let bits = Mode::from_raw_mode(bits);
+        self.note_making(header, again)?;
         let made = allowed(&dir.fd, NAMES, || rustix::fs::mkdirat(&dir.fd, name, bits));
         match made {
             Ok(()) => self.note_made(header, &dir, name, AtFlags::REMOVEDIR)?,
@@ -97,6 +133,7 @@ impl Fs {
                 _ => return Err(libc::EPERM),
             };
             let bits = Mode::from_raw_mode(mode & 0o777);
+            self.note_making(header, again)?;
             let made = allowed(&dir.fd, NAMES, || {
                 rustix::fs::mknodat(&dir.fd, name, kind, bits, 0)
             });
@@ -116,7 +153,9 @@ impl Fs {
     ) -> Res<()> {
         match made {
             Ok(()) => self.note_made(header, dir, name, AtFlags::empty()),
-            Err(Errno::EXIST) if self.noted(header, again) => Ok(()),
+            Err(Errno::EXIST) if self.is_ours(header, false, &look(&dir.fd, name)?, again) => {
+                Ok(())
+            }
             Err(error) => Err(errno(error)),
         }
     }
@@ -137,6 +176,7 @@ impl Fs {
             mode
         };
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
+        self.note_making(header, again)?;
         let file = match open_name(&dir.fd, name, flags, FILE) {
             Ok(file) => {
                 self.note_made(header, dir, name, AtFlags::empty())?;
@@ -170,6 +210,7 @@ impl Fs {
             };
             or_remove(written, &dir, name, AtFlags::empty())?;
         } else {
+            self.note_making(header, again)?;
             let made = allowed(&dir.fd, NAMES, || {
                 rustix::fs::symlinkat(target, &dir.fd, name)
             });
@@ -250,11 +291,13 @@ impl Fs {
         let bits = if volume { FILE } else { mode & 0o777 };
         let exclusive = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
         self.make_room()?;
-        let made = self.with_room(|| open_name(&dir.fd, name, exclusive, bits));
         // The guest does not look first whether it is there: that it is says
         // nothing about who has made it.
         let alone = flags & libc::O_EXCL as u32 != 0;
-        let own = again && (!alone || self.noted(header, again));
+        if alone {
+            self.note_making(header, again)?;
+        }
+        let made = self.with_room(|| open_name(&dir.fd, name, exclusive, bits));
         let found = match made {
             Ok(fd) => {
                 let noted = || match alone {
@@ -269,8 +312,11 @@ impl Fs {
                 let stat = stat(&fd)?;
                 Found { fd, stat }
             }
-            Err(libc::EEXIST) if own || !alone => {
+            Err(libc::EEXIST) if again || !alone => {
                 let found = look(&dir.fd, name)?;
+                if alone && !self.is_ours(header, volume, &found, again) {
+                    return Err(libc::EEXIST);
+                }
                 if !self.is_openable(header, (share, &found), flags, again) {
                     return Err(if alone { libc::EEXIST } else { libc::ESTALE });
                 }

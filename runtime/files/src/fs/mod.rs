@@ -43,6 +43,7 @@ use leases::Lease;
 pub(crate) use leases::Leases;
 pub(crate) use locks::Locks;
 use looker::Looker;
+use rustix::time::ClockId;
 use syncs::Syncs;
 use tree::Tree;
 
@@ -72,6 +73,8 @@ pub(crate) struct Fs {
     begun: Mutex<Begun>,
     /// Those of an earlier server.
     earlier: Begun,
+    /// When this one took over: nanoseconds since the epoch.
+    since: u64,
     /// Answers that the guest could not be given yet.
     left: Arc<Left>,
 }
@@ -80,7 +83,7 @@ pub(crate) struct Fs {
 type Begun = HashMap<u64, Deed>;
 
 /// Of those that a server has noted, only the last ones can be under way at its end.
-const MOST_BEGUN: usize = 4096;
+const MOST_BEGUN: usize = 8192;
 
 /// What the file systems of all VMs have together.
 #[derive(Debug, Clone, Default)]
@@ -163,6 +166,7 @@ impl Fs {
             syncs: Syncs::default(),
             begun: Mutex::default(),
             earlier,
+            since: make::now(ClockId::Realtime),
             left: Arc::default(),
         });
         guard(&fs.common.all).insert(session, Arc::downgrade(&fs));

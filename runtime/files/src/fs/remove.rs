@@ -60,7 +60,7 @@ impl Fs {
     ) -> Res<(Option<Identity>, bool)> {
         let noted = match self.begun(header, again) {
             Some(Deed::Named(noted)) => Some(noted),
-            Some(Deed::Made | Deed::Appends(_)) | None => None,
+            Some(Deed::Making(_) | Deed::Made | Deed::Appends(_)) | None => None,
         };
         if noted.is_none() && !self.held[share as usize].is_shared() {
             return Ok((None, false));
@@ -170,7 +170,7 @@ impl Fs {
         let (is, other) = (now(one)?, now(two)?);
         let before = match self.begun(header, again) {
             Some(Deed::Named(noted)) => noted,
-            Some(Deed::Made | Deed::Appends(_)) | None => is,
+            Some(Deed::Making(_) | Deed::Made | Deed::Appends(_)) | None => is,
         };
         let mut moved = (is, other);
         if is == before {

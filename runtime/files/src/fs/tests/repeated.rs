@@ -228,3 +228,46 @@ fn a_lock_that_a_halted_machine_waits_for_is_waited_for_once() {
     let header = of(op::SETLKW, node, 1);
     assert_eq!(third.ask(&header, asked(&lock, false), false).0, 1);
 }
+
+#[test]
+fn what_a_server_had_made_when_it_was_killed_is_the_requests() {
+    let dir = tempfile::tempdir().unwrap();
+    let common = Common::default();
+    let at = |name: &str| dir.path().join(name);
+    let mut guest = Guest::new(1, dir.path(), Kind::Bind, &common);
+    let exclusive = (libc::O_RDWR | libc::O_CREAT | libc::O_EXCL) as u32;
+    type Make = fn(&Path) -> std::io::Result<()>;
+    let requests: [(u32, &str, Vec<u8>, Make); 3] = [
+        (op::MKDIR, "d", words(&[0o700, 0]), |at| {
+            std::fs::create_dir(at)
+        }),
+        (op::CREATE, "f", words(&[exclusive, 0o600, 0, 0]), |at| {
+            std::fs::write(at, "")
+        }),
+        (op::MKNOD, "n", words(&[0o600, 0, 0, 0]), |at| {
+            std::fs::write(at, "")
+        }),
+    ];
+    for (opcode, file, arguments, make) in requests {
+        let arguments = [arguments, name(file)].concat();
+        // Killed after it has made it, and before it has noted so.
+        let header = of(opcode, TOP, 1001);
+        guest.fs.note_making(&header, false).unwrap();
+        make(&at(file)).unwrap();
+        guest = guest.killed(&common);
+        assert_eq!(guest.ask(&header, asked(&arguments, true), false).0, 0);
+        let other = of(opcode, TOP, 1003);
+        let refused = guest.ask(&other, asked(&arguments, false), false).0;
+        assert_eq!(refused, -libc::EEXIST, "{file}");
+        // Killed before: somebody else has made it since.
+        let gone = std::fs::remove_file(at(file)).or_else(|_| std::fs::remove_dir(at(file)));
+        gone.unwrap();
+        let header = of(opcode, TOP, 1005);
+        guest.fs.note_making(&header, false).unwrap();
+        guest = guest.killed(&common);
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        make(&at(file)).unwrap();
+        let refused = guest.ask(&header, asked(&arguments, true), false).0;
+        assert_eq!(refused, -libc::EEXIST, "{file}");
+    }
+}
