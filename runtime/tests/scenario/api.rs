@@ -200,19 +200,7 @@ async fn long_lines_do_not_pile_up_for_who_does_not_read() {
 async fn who_runs_something_hears_that_it_was_stopped_while_it_started() {
     let world = spoken(1, "").await;
     world.fake().hang_next_boot();
-    let attach = Attach {
-        service: "web".to_owned(),
-        start: true,
-        ..Attach::default()
-    };
-    let body = serde_json::to_string(&attach).unwrap();
-    let request = format!(
-        "POST /v1/stacks/shop/attach HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\n\
-         Upgrade: stack-exec/1\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    let mut client = client(&world).await;
-    client.write_all(request.as_bytes()).await.unwrap();
+    let mut client = attach(&world).await;
     world.until("web", |c| c.pid.is_some()).await;
     let stop = Action {
         timeout: Some(0),
@@ -226,4 +214,36 @@ async fn who_runs_something_hears_that_it_was_stopped_while_it_started() {
         said.contains("it was stopped while it was starting"),
         "{said}"
     );
+}
+
+/// The code of a container that never ran is none of its process.
+#[tokio::test]
+async fn who_runs_something_hears_what_kept_it_from_starting() {
+    let world = spoken(1, "").await;
+    world.fake().fail_next_start("no such machine");
+    let mut said = Vec::new();
+    let mut client = attach(&world).await;
+    soon(client.read_to_end(&mut said)).await.unwrap();
+    let said = String::from_utf8_lossy(&said);
+    assert!(said.contains("no such machine"), "{said}");
+    assert!(said.contains(r#""error_code":"vm_failed""#), "{said}");
+    assert!(said.contains(r#""code":1,"#), "{said}");
+}
+
+/// Starts the service and stays with it.
+async fn attach(world: &World) -> UnixStream {
+    let attach = Attach {
+        service: "web".to_owned(),
+        start: true,
+        ..Attach::default()
+    };
+    let body = serde_json::to_string(&attach).unwrap();
+    let request = format!(
+        "POST /v1/stacks/shop/attach HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\n\
+         Upgrade: stack-exec/1\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut client = client(world).await;
+    client.write_all(request.as_bytes()).await.unwrap();
+    client
 }
