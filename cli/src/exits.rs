@@ -18,6 +18,8 @@ pub(crate) struct Exited {
     pub(crate) service: String,
     pub(crate) name: String,
     pub(crate) code: i32,
+    /// Somebody wanted it.
+    pub(crate) stopped: bool,
 }
 
 /// What is known of an end.
@@ -139,6 +141,7 @@ fn settle(end: &End, list: &[Container]) -> Option<Exited> {
         service: container.service.clone(),
         name: container.name.clone(),
         code: end.code,
+        stopped: end.stopped,
     })
 }
 

@@ -17,10 +17,8 @@ const NAMES: [(&str, &str); 5] = [
 
 /// By the name of the variable.
 pub(crate) fn of_builds() -> BTreeMap<String, String> {
-    let folder = PullOptions::from_env().docker_config;
-    let text = folder.and_then(|folder| std::fs::read(folder.join("config.json")).ok());
-    let config = text.and_then(|text| serde_json::from_slice(&text).ok());
-    chosen(&config.unwrap_or_default(), |name| std::env::var(name).ok())
+    let config = PullOptions::from_env().docker_configuration();
+    chosen(&config, |name| std::env::var(name).ok())
 }
 
 fn chosen(config: &Value, variable: impl Fn(&str) -> Option<String>) -> BTreeMap<String, String> {

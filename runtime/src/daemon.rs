@@ -20,6 +20,7 @@ pub use joining::Joining;
 
 use crate::assets::Assets;
 use crate::container::{Handle, Record, aside, driver};
+use crate::key::Key;
 use crate::ledger::{Ledger, Table};
 use crate::network::{self, Netd, Network, Nic};
 use crate::paths::Paths;
@@ -43,6 +44,8 @@ pub struct Daemon {
     pub assets: Assets,
     /// What must survive.
     pub ledger: Arc<Ledger>,
+    /// What digests in it are made with.
+    pub key: Key,
     /// Images.
     pub images: stack_images::Store,
     /// How VMs are run.
@@ -83,6 +86,7 @@ impl Daemon {
         backend: AnyBackend,
     ) -> Result<Arc<Daemon>, ApiError> {
         let ledger = Arc::new(Ledger::open(&paths.ledger())?);
+        let key = Key::of(paths.key())?;
         let images = stack_images::Store::open(&paths.images())
             .map_err(|error| ApiError::new("images", error.to_string()))?;
         let (new_netds, started) = mpsc::unbounded_channel();
@@ -91,6 +95,7 @@ impl Daemon {
             paths,
             assets,
             ledger,
+            key,
             images,
             backend,
             leases: crate::space::Leases::default(),
@@ -109,6 +114,7 @@ impl Daemon {
         let own = Arc::downgrade(&daemon);
         let used = move || Some(crate::space::disks(&*own.upgrade()?));
         daemon.images.keep_used(used);
+        crate::stack::forget_more(&daemon);
         aside::sweep(&daemon).await;
         // Before anybody mounts them.
         crate::volume::convert::settle(&daemon);

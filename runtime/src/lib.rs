@@ -10,6 +10,7 @@ pub mod assets;
 pub mod container;
 pub mod daemon;
 pub mod host;
+pub mod key;
 pub mod ledger;
 pub mod logs;
 pub mod network;

@@ -143,6 +143,11 @@ impl Paths {
     pub fn ledger(&self) -> PathBuf {
         self.data.join("ledger.sqlite")
     }
+
+    /// The key of digests in the ledger.
+    pub fn key(&self) -> PathBuf {
+        self.data.join("digest.key")
+    }
 }
 
 /// Makes a directory (and its parents) that only this user can enter.

@@ -19,8 +19,9 @@ const TEXT: &str = "\
  24   the host's disk is full
 130   ended by Ctrl-C
 
-exec ends with the exit code of its command: 126 when it cannot be executed,
-127 when it is not found, 128 and the signal's number when one killed it. up
+exec and run end with the exit code of their command: 126 when it cannot be
+executed, 127 when it is not found, 128 and the signal's number when one killed
+it; when it was not reached, with one of the above. up
 with --exit-code-from or --abort-on-container-exit ends with the service's;
 plan --detailed-exitcode with 2 when something would change.
 ";

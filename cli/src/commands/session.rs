@@ -11,8 +11,8 @@ use std::io::{self, Read};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use stack_api::request::ExecInput;
+use stack_api::run::End;
 use stack_protocol::frame::{Decoder, Frame, Kind};
-use stack_protocol::message::Exit;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -103,7 +103,7 @@ async fn output(mut reader: ReadHalf<Io>, granted: &Granted) -> Result<u8, Error
             match (frame.kind, frame.channel % 4) {
                 (Kind::Data, stream) => outlet.write(stream == 2, frame.payload).await?,
                 (Kind::Control, _) => {
-                    let end: Exit = serde_json::from_slice(&frame.payload)
+                    let end: End = serde_json::from_slice(&frame.payload)
                         .map_err(|error| Error::Lost(error.to_string()))?;
                     outlet.close().await?;
                     return ended(&end);
@@ -115,9 +115,10 @@ async fn output(mut reader: ReadHalf<Io>, granted: &Granted) -> Result<u8, Error
     }
 }
 
-fn ended(end: &Exit) -> Result<u8, Error> {
+fn ended(end: &End) -> Result<u8, Error> {
     if let Some(why) = &end.error {
-        let mut error = stack_api::event::ApiError::new("exec_failed", why.clone());
+        let code = end.error_code.as_deref().unwrap_or("exec_failed");
+        let mut error = stack_api::event::ApiError::new(code, why.clone());
         // What could not be done is no success, whoever says that it ended with 0.
         error.exit_code = if end.code == 0 { 1 } else { end.code };
         return Err(error.into());

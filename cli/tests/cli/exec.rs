@@ -175,3 +175,36 @@ fn a_connection_that_breaks_is_an_error() {
     let run = home.run(&["exec", "web", "true"]).ended_with(1);
     assert!(run.err.contains("unexpected_answer"), "{}", run.err);
 }
+
+/// One that was not reached ends with the code of what kept it, whoever asked for it.
+#[test]
+fn what_does_not_start_is_told_from_what_fails() {
+    for (code, exit_code) in [("vm_failed", 21), ("port_in_use", 22), ("bind", 1)] {
+        let failed = json!({"code": code, "message": "no", "help": null, "exit_code": 1});
+        let end = json!({"code": 1, "error": "no", "error_code": code});
+        let home = Home::new();
+        let daemon = home.daemon();
+        daemon
+            .containers(&[container("web", "exited")])
+            .on("POST /v1/stacks/shop/run", Answer::Lines(vec![done()]))
+            .on(EXEC, Answer::Json(409, failed.clone()));
+        let mut event = failed;
+        event["type"] = json!("failed");
+        for path in ["PUT /v1/stacks/shop", "POST /v1/stacks/shop/action"] {
+            daemon.on(path, Answer::Lines(vec![event.clone()]));
+        }
+        for args in [
+            &["run", "web"][..],
+            &["run", "-d", "web"],
+            &["attach", "web"],
+        ] {
+            let (text, exit) = (Vec::new(), end.clone());
+            daemon.on("POST /v1/stacks/shop/attach", Answer::Print { text, exit });
+            let run = home.run(args).ended_with(exit_code);
+            assert!(run.err.contains(" no\n"), "{}", run.err);
+        }
+        for args in [&["exec", "web", "true"][..], &["start"], &["create"]] {
+            home.run(args).ended_with(exit_code);
+        }
+    }
+}

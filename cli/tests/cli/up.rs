@@ -310,18 +310,40 @@ fn an_end_before_the_start_is_done_may_end_all() {
     assert!(run.err.contains(note), "{}", run.err);
 }
 
+/// It ran before, and others still start.
 #[test]
-fn the_end_of_what_the_start_replaces_ends_nothing() {
+fn what_ends_by_itself_is_told_during_the_start() {
     let home = Home::new();
     let daemon = home.daemon();
     daemon
         .happened(&[died("db", 3)])
         .on(UP, Answer::Hold(vec![]))
+        .containers(&[container("db", "running"), container("web", "created")])
+        .on(LOGS, Answer::Hold(vec![log("db", "no such table")]))
+        .on(ACTION, Answer::Lines(vec![done()]));
+    let run = home
+        .run(&["up", "--abort-on-container-failure"])
+        .ended_with(3);
+    assert_eq!(run.out, "db-1   | no such table\ndb-1 exited with code 3\n");
+}
+
+#[test]
+fn the_end_of_what_the_start_replaces_ends_nothing() {
+    let home = Home::new();
+    let daemon = home.daemon();
+    let mut stopped = died("db", 3);
+    stopped["action"] = json!("stop");
+    let mut db = container("db", "exited");
+    daemon
         .containers(&[container("db", "running"), container("web", "running")])
+        .happened(&[died("db", 3), stopped])
+        .on(UP, Answer::Hold(vec![]))
         .on(LOGS, Answer::Hold(vec![]))
         .on(ACTION, Answer::Lines(vec![done()]));
     let child = home.spawn(&["up", "--abort-on-container-exit"]);
     daemon.wait_for(UP);
+    db["exit_code"] = json!(3);
+    daemon.containers(&[db, container("web", "running")]);
     // Two looks would tell it.
     let looks = || daemon.seen("GET /v1/stacks/shop/containers").len();
     let before = looks();

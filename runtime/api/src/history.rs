@@ -15,9 +15,14 @@ pub struct Definition {
     pub spec: StackSpec,
     /// Image ids by reference: what the references led to.
     pub images: BTreeMap<String, String>,
-    /// The stack was taken down since: in place of what a secret has, there is its digest.
+    /// The stack was taken down since: in place of what a secret or config has, there is
+    /// its digest.
     #[serde(default)]
     pub secrets_forgotten: bool,
+    /// The digests are made with the installation's key. Earlier versions made plain ones,
+    /// of secrets alone.
+    #[serde(default)]
+    pub keyed: bool,
 }
 
 /// An element of `GET /v1/stacks/{name}/history`, oldest first.

@@ -29,9 +29,21 @@ pub struct Run {
     pub detach: bool,
 }
 
+/// What the exit frame of a conversation says, whoever sends it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct End {
+    /// Exit code of the process as a shell shows it; 1 when it was not reached.
+    pub code: i32,
+    /// Why it could not be started, for the user.
+    pub error: Option<String>,
+    /// The stable word of what kept it from being reached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_code: Option<String>,
+}
+
 /// `POST /v1/stacks/{name}/attach`, upgraded to `stack-exec/1` as `exec` is:
-/// the streams are those of the service's main process, the exit frame comes
-/// when it has ended. A client that goes away leaves the process alone.
+/// the streams are those of the service's main process, the exit frame
+/// ([`End`]) comes when it has ended. A client that goes away leaves the process alone.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Attach {
     /// Name or id of the container; else by service.

@@ -83,14 +83,7 @@ impl PullOptions {
     /// Registries that Docker's configuration has credentials for, and those that
     /// may be insecure, where nobody knows which are needed.
     pub fn known_registries(&self) -> Vec<String> {
-        let path = self
-            .docker_config
-            .as_ref()
-            .map(|dir| dir.join("config.json"));
-        let text = path
-            .and_then(|path| small_file(&path).ok())
-            .unwrap_or_default();
-        let config: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
+        let config = self.docker_configuration();
         let named = ["auths", "credHelpers"].map(|key| config[key].as_object());
         let named = named.into_iter().flatten().flat_map(|object| object.keys());
         let mut all: Vec<String> = named.chain(&self.insecure).cloned().collect();
@@ -98,6 +91,14 @@ impl PullOptions {
         all.sort();
         all.dedup();
         all
+    }
+
+    /// Docker's configuration; nothing where there is none that can be read.
+    pub fn docker_configuration(&self) -> serde_json::Value {
+        let dir = self.docker_config.as_ref();
+        let text = dir.and_then(|dir| small_file(&dir.join("config.json")).ok());
+        let config = text.and_then(|text| serde_json::from_slice(&text).ok());
+        config.unwrap_or_default()
     }
 
     /// How to log in at a registry, from Docker's configuration.

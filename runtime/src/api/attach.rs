@@ -15,10 +15,10 @@ use hyper_util::rt::TokioIo;
 use stack_api::container::{Container, State as Life};
 use stack_api::event::ApiError;
 use stack_api::request::ExecInput;
-use stack_api::run::Attach;
+use stack_api::run::{Attach, End};
 use stack_api::spec::Condition;
 use stack_protocol::frame::{Decoder, Frame, Kind};
-use stack_protocol::message::{Command, Exit};
+use stack_protocol::message::Command;
 use stack_vmm::Agent;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf};
 use tokio::sync::Mutex;
@@ -26,7 +26,7 @@ use tokio::sync::Mutex;
 use super::App;
 use super::answer::Failure;
 use super::feed::{Back, Feed, feed};
-use crate::container::{Handle, Record};
+use crate::container::{Handle, NEVER_RAN, Record};
 use crate::daemon::Daemon;
 use crate::logs::{Entry, Reader};
 use crate::stack;
@@ -126,11 +126,11 @@ async fn converse(handle: Arc<Handle>, daemon: Arc<Daemon>, request: &Attach, io
             false => stack::reached(&handle, Condition::ServiceStarted).await,
         };
         let exit = match begun {
-            Ok(()) => Exit::default(),
-            Err(error) => Exit {
+            Ok(()) => End::default(),
+            Err(error) => End {
                 code: error.exit_code,
                 error: Some(error.message),
-                ..Exit::default()
+                error_code: Some(error.code),
             },
         };
         return end(&to, Some(&exit)).await;
@@ -168,7 +168,7 @@ async fn converse(handle: Arc<Handle>, daemon: Arc<Daemon>, request: &Attach, io
     feeding.abort();
 }
 
-async fn end(to: &Back, exit: Option<&Exit>) {
+async fn end(to: &Back, exit: Option<&End>) {
     let mut to = to.lock().await;
     if let Some(exit) = exit {
         let _ = to.write_all(&Frame::control(exit).to_bytes()).await;
@@ -271,20 +271,22 @@ fn has_ended(record: &Record, before: Option<u64>) -> bool {
     }
 }
 
-fn exit(container: &Container, reader: &Reader) -> Exit {
+fn exit(container: &Container, reader: &Reader) -> End {
     let missed = reader.has_missed().then_some(MISSED);
     let never = container.exit_code.is_none().then_some(CALLED_OFF);
     let error = container.error.clone();
     let error = error.or(missed.or(never).map(str::to_owned));
-    Exit {
-        // What is lost is lost, however well it went otherwise.
+    let error_code = container.error_code.clone();
+    End {
         code: match container.exit_code {
+            // What is lost is lost, however well it went otherwise.
             Some(0) if error.is_some() => 1,
+            // The code is none of the process, which was not reached.
+            Some(NEVER_RAN) if error_code.is_some() => 1,
             code => code.unwrap_or(-1),
         },
-        oom: container.oom,
         error,
-        ..Exit::default()
+        error_code,
     }
 }
 
@@ -357,6 +359,26 @@ mod tests {
         decoder.push(&frames);
         let frame = decoder.next_frame().unwrap().unwrap();
         assert_eq!(frame.payload, b"{}\n");
+    }
+
+    #[test]
+    fn a_process_that_was_not_reached_has_no_code() {
+        let dir = tempfile::tempdir().unwrap();
+        let reader = Reader::open(&dir.path().join("a.log"));
+        let mut container = Container {
+            exit_code: Some(NEVER_RAN),
+            error: Some("no QEMU".to_owned()),
+            error_code: Some("qemu_missing".to_owned()),
+            ..Container::default()
+        };
+        let end = exit(&container, &reader);
+        assert_eq!(
+            (end.code, end.error_code.as_deref()),
+            (1, Some("qemu_missing"))
+        );
+        // Its own code, by chance.
+        (container.error, container.error_code) = (None, None);
+        assert_eq!(exit(&container, &reader).code, NEVER_RAN);
     }
 
     #[test]

@@ -31,6 +31,21 @@ pub struct Reader {
     partial: [Option<Entry>; 2],
     /// Lines that another boot has ended.
     cut: Vec<Entry>,
+    /// Lines of each stream that began before the place where this did.
+    headless: [Headless; 2],
+    /// One of them has ended.
+    gap: bool,
+}
+
+/// What is known of a line that began where nothing was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Headless {
+    /// There is none.
+    No,
+    /// There may be one.
+    Perhaps,
+    /// There may be one, and records that would be its were passed over.
+    Begun,
 }
 
 impl Reader {
@@ -39,6 +54,67 @@ impl Reader {
         let mut reader = Reader::new(path);
         reader.take(ages(path));
         reader
+    }
+
+    /// Starts about so many bytes before the end, or at the oldest line that is kept. Lines
+    /// that may have begun before are passed over; one that says nothing any more within
+    /// these bytes is not known of.
+    pub fn near_end(path: &Path, bytes: u64) -> Reader {
+        let mut left = bytes;
+        for age in 0..=ages(path) {
+            let size = std::fs::metadata(rotated(path, age)).map_or(0, |meta| meta.len());
+            if size > left {
+                return Reader::within(path, age, size - left);
+            }
+            left -= size;
+        }
+        Reader::open(path)
+    }
+
+    fn within(path: &Path, age: u32, start: u64) -> Reader {
+        let mut reader = Reader::new(path);
+        reader.take(age);
+        reader.headless = [Headless::Perhaps; 2];
+        if let Some(file) = &mut reader.file {
+            let at = file.seek(SeekFrom::Start(start));
+            // In the middle of a record, in all likelihood.
+            let _ = at.and_then(|_| file.skip_until(b'\n'));
+        }
+        reader
+    }
+
+    /// It has passed over nothing.
+    pub fn is_from_oldest(&self) -> bool {
+        self.headless == [Headless::No; 2]
+    }
+
+    /// Has a line ended since this was asked last that was passed over?
+    pub fn takes_note_of_gap(&mut self) -> bool {
+        std::mem::take(&mut self.gap)
+    }
+
+    /// It is in the middle of a line whose beginning it has not read.
+    pub fn is_within_line(&self) -> bool {
+        self.headless.contains(&Headless::Begun)
+    }
+
+    /// From now on no line is passed over.
+    pub fn passes_over_no_more(&mut self) {
+        self.headless = [Headless::No; 2];
+    }
+
+    /// Is this a part of a line that began where nothing was read?
+    fn is_headless(&mut self, entry: &Entry) -> bool {
+        let headless = &mut self.headless[usize::from(entry.stream == 2)];
+        if *headless == Headless::No {
+            return false;
+        }
+        self.gap |= !entry.partial;
+        *headless = match entry.partial {
+            true => Headless::Begun,
+            false => Headless::No,
+        };
+        true
     }
 
     /// Starts with what is written from now on.
@@ -87,6 +163,8 @@ impl Reader {
             pending: Vec::new(),
             partial: [None, None],
             cut: Vec::new(),
+            headless: [Headless::No; 2],
+            gap: false,
         }
     }
 
@@ -98,6 +176,9 @@ impl Reader {
             }
             let entry = self.next_raw()?;
             if entry.stream == 0 {
+                // It ends one that is not known of, too.
+                self.gap |= !self.is_from_oldest();
+                self.passes_over_no_more();
                 self.cut = std::mem::take(&mut self.partial)
                     .into_iter()
                     .flatten()
@@ -107,6 +188,9 @@ impl Reader {
             if entry.aside {
                 // It may have come in the middle of one of the service's lines.
                 return Some(entry);
+            }
+            if self.is_headless(&entry) {
+                continue;
             }
             let slot = &mut self.partial[usize::from(entry.stream == 2)];
             let joined = match slot.take() {

@@ -262,3 +262,75 @@ fn what_hooks_say_fills_files_too() {
     );
     assert!(!rotated(&path, 2).exists());
 }
+
+/// From wherever reading begins, what follows is what follows in the whole: no line without
+/// its beginning, whoever else wrote meanwhile.
+#[test]
+fn what_is_near_the_end_is_the_end_of_the_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.log");
+    let limits = Limits {
+        size: 2000,
+        files: 5,
+    };
+    let mut writer = Writer::open(&path, limits, false).unwrap();
+    for n in 1..=120 {
+        if n == 70 {
+            writer = Writer::open(&path, limits, false).unwrap();
+        }
+        let mut one = record(n, &format!("{n}"), n % 7 == 1 || n % 5 == 2);
+        // Its lines have parts of which some are far from each other.
+        if n % 11 < 2 {
+            one.stream = Stream::Stderr;
+            one.partial = n % 3 != 0;
+        }
+        one.sequence = if n < 70 { n } else { n - 69 };
+        write(&mut writer, &[one]);
+    }
+    let whole = lines(&mut Reader::open(&path));
+    let size = (0..=ages(&path)).map(|age| std::fs::metadata(rotated(&path, age)).unwrap().len());
+    let size: u64 = size.sum();
+    assert!(ages(&path) >= 2 && whole.len() > 20, "{whole:?}");
+    let mut passed_over = 0;
+    for bytes in 0..size {
+        let mut reader = Reader::near_end(&path, bytes);
+        assert!(!reader.is_from_oldest());
+        let mut found = Vec::new();
+        while let Some(entry) = reader.next_entry() {
+            if reader.takes_note_of_gap() {
+                found.clear();
+                passed_over += 1;
+            }
+            found.push(entry.text());
+        }
+        if reader.takes_note_of_gap() {
+            found.clear();
+        }
+        assert!(whole.ends_with(&found), "{bytes}: {found:?} of {whole:?}");
+        // Nearly all that there are.
+        assert!(bytes < 1500 || found.len() > 3, "{bytes}: {found:?}");
+    }
+    assert!(passed_over > 0);
+    let mut all = Reader::near_end(&path, size);
+    assert!(all.is_from_oldest());
+    assert_eq!(lines(&mut all), whole);
+}
+
+#[test]
+fn who_begins_within_a_line_knows_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.log");
+    let mut writer = Writer::open(&path, PLENTY, false).unwrap();
+    let part = |n| record(n, &"x".repeat(100), true);
+    write(&mut writer, &(1..50).map(part).collect::<Vec<_>>());
+    let mut reader = Reader::near_end(&path, 1000);
+    assert_eq!(lines(&mut reader), [""; 0]);
+    assert!(reader.is_within_line());
+    assert_eq!(reader.rest().count(), 0);
+    write(
+        &mut writer,
+        &[record(50, "end", false), record(51, "next", false)],
+    );
+    assert_eq!(lines(&mut reader), ["next"]);
+    assert!(!reader.is_within_line() && reader.takes_note_of_gap());
+}

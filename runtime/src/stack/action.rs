@@ -13,7 +13,7 @@ use stack_planner::plan;
 use stack_protocol::message::{Command, Outcome as GuestOutcome};
 use stack_protocol::signal;
 
-use super::down::{backwards, remove, stop};
+use super::down::{backwards, remove_wanted, stop};
 use super::limit::{self, Limit};
 use super::{Halted, Outcome, one_off, pre_start, turn, wait};
 use crate::container::{Handle, vm_error};
@@ -42,7 +42,7 @@ pub async fn act(
     if action.verb == Verb::Stop && action.timeout == Some(0) {
         turn::stop_at_once(&chosen(&daemon, &project, &action, &BTreeSet::new())?);
     }
-    let _one = turn::take(&daemon, &project, &progress).await;
+    let turn = turn::take(&daemon, &project, &progress).await;
     let latest: Option<StackSpec> = daemon.ledger.stack(&project)?;
     let more = match (&latest, action.verb, action.no_deps) {
         (Some(stack), Verb::Restart, false) => following(stack, &action.services),
@@ -107,19 +107,11 @@ pub async fn act(
         }
         Verb::Kill => {}
         Verb::Rm => {
-            let mut failure = None;
-            for handle in down.iter().flatten() {
-                let live = handle.container().state.is_live();
-                if (!live || action.force)
-                    && let Err(error) =
-                        remove(&daemon, &progress, handle, grace, action.volumes).await
-                {
-                    failure.get_or_insert(error);
-                }
-            }
-            if let Some(failure) = failure {
-                return Err(failure);
-            }
+            let mut going: Vec<_> = down.iter().flatten().cloned().collect();
+            going.retain(|handle| action.force || !handle.container().state.is_live());
+            let (daemon, progress) = (Arc::clone(&daemon), progress.clone());
+            let removed = rm(daemon, progress, going, grace, action.volumes);
+            return turn::to_the_end(turn, removed).await;
         }
         Verb::Pause | Verb::Unpause => {
             let frozen = action.verb == Verb::Pause;
@@ -128,6 +120,23 @@ pub async fn act(
         }
     }
     Ok(())
+}
+
+/// Removes these, one after the other.
+async fn rm(
+    daemon: Arc<Daemon>,
+    progress: Progress,
+    handles: Vec<Arc<Handle>>,
+    grace: Option<u64>,
+    volumes: bool,
+) -> Outcome {
+    let mut failure = None;
+    for handle in &handles {
+        if let Err(error) = remove_wanted(&daemon, &progress, handle, grace, volumes).await {
+            failure.get_or_insert(error);
+        }
+    }
+    failure.map_or(Ok(()), Err)
 }
 
 /// The containers that the action is for; `more`: services that it is for, too,

@@ -26,30 +26,42 @@ pub async fn down(
     request: Down,
     progress: Progress,
 ) -> Outcome {
+    if request.timeout == Some(0) {
+        turn::stop_at_once(&chosen(&daemon, &project, &request));
+    }
+    let turn = turn::take(&daemon, &project, &progress).await;
+    turn::to_the_end(turn, take_down(daemon, project, request, progress)).await
+}
+
+/// The containers that it is for.
+fn chosen(daemon: &Daemon, project: &str, request: &Down) -> Vec<Arc<Handle>> {
     let orphan = |service: &String| {
         !request.services_known.is_empty() && !request.services_known.contains(service)
     };
-    let chosen = || {
-        let mut handles = daemon.handles(Some(&project));
-        handles.retain(|handle| {
-            let service = handle.container().service;
-            (request.services.is_empty() || request.services.contains(&service))
-                && (request.remove_orphans || !orphan(&service))
-        });
-        handles
-    };
-    if request.timeout == Some(0) {
-        turn::stop_at_once(&chosen());
-    }
-    let _one = turn::take(&daemon, &project, &progress).await;
+    let mut handles = daemon.handles(Some(project));
+    handles.retain(|handle| {
+        let service = handle.container().service;
+        (request.services.is_empty() || request.services.contains(&service))
+            && (request.remove_orphans || !orphan(&service))
+    });
+    handles
+}
+
+/// With the stack's lock. Only stops are waited for no more when the client has gone.
+async fn take_down(
+    daemon: Arc<Daemon>,
+    project: String,
+    request: Down,
+    progress: Progress,
+) -> Outcome {
     let grace = request.timeout.map(|seconds| seconds.saturating_mul(1000));
-    let handles = chosen();
+    let handles = chosen(&daemon, &project, &request);
     let mut failure = None;
     let latest: Option<StackSpec> = daemon.ledger.stack(&project)?;
     for wave in backwards(&handles, latest.as_ref()) {
         let removals = wave
             .iter()
-            .map(|handle| remove(&daemon, &progress, handle, grace, request.volumes));
+            .map(|handle| remove_wanted(&daemon, &progress, handle, grace, request.volumes));
         for result in join_all(removals).await {
             if let Err(error) = result {
                 failure.get_or_insert(error);
@@ -174,6 +186,25 @@ pub(super) fn backwards(
             handles.iter().filter(of).cloned().collect()
         })
         .collect()
+}
+
+/// As [`remove`]. One that does not stop stays when the client has gone.
+///
+/// # Errors
+/// As well.
+pub(super) async fn remove_wanted(
+    daemon: &Arc<Daemon>,
+    progress: &Progress,
+    handle: &Arc<Handle>,
+    grace: Option<u64>,
+    volumes: bool,
+) -> Outcome {
+    let stopped = async {
+        stop(progress, handle, grace).await;
+        Ok(())
+    };
+    turn::while_wanted(progress, stopped).await?;
+    remove(daemon, progress, handle, grace, volumes).await
 }
 
 /// Stops and removes one container. `volumes`: also those without a name.

@@ -24,7 +24,8 @@ const KEEP: u32 = 20;
 pub fn entries(daemon: &Daemon, project: &str) -> Result<Vec<Entry>, ApiError> {
     let history: Vec<Definition> = daemon.ledger.history(project)?;
     let present = present(daemon, project)?;
-    let is_present = |definition: &Definition| secrets::is_same(definition, present.as_ref());
+    let is_present =
+        |definition: &Definition| secrets::is_same(&daemon.key, definition, present.as_ref());
     let last = history.iter().rposition(is_present);
     let entries = history.into_iter().enumerate();
     Ok(entries
@@ -62,7 +63,8 @@ pub(super) fn note(context: &Context, by: &str) -> Result<(), ApiError> {
     let last = history.last();
     let mut images = ids(daemon, &spec)?;
     images.extend(context.images.clone());
-    let same = last.filter(|last| secrets::is_same(last, Some(&spec)) && last.images == images);
+    let same = last
+        .filter(|last| secrets::is_same(&daemon.key, last, Some(&spec)) && last.images == images);
     if let Some(last) = same {
         return match last.secrets_forgotten {
             // As long as the stack is there, the way back has them.
@@ -74,7 +76,10 @@ pub(super) fn note(context: &Context, by: &str) -> Result<(), ApiError> {
         };
     }
     let mut changes = match last {
-        Some(last) => plan::summary(Some(&last.spec), &secrets::as_known(last, &spec)),
+        Some(last) => plan::summary(
+            Some(&last.spec),
+            &secrets::as_known(&daemon.key, last, &spec),
+        ),
         None => plan::summary(None, &spec),
     };
     if let Some(last) = last {
@@ -107,6 +112,7 @@ fn add(
         spec,
         images,
         secrets_forgotten: false,
+        keyed: false,
     };
     daemon
         .ledger

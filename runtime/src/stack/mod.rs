@@ -52,6 +52,7 @@ pub use networks::{
 pub use one_off::{reap, run};
 pub use places::Placed;
 pub use rollback::{plan_rollback, rollback};
+pub(crate) use secrets::forget_more;
 pub use traffic::net_stats;
 pub use up::{plan, up};
 pub use wait::{reached, started};

@@ -49,10 +49,10 @@ fn order(
 ) -> Result<(Order, u32), ApiError> {
     let history: Vec<Definition> = daemon.ledger.history(project)?;
     let present = present(daemon, project)?;
-    let mut target = choose(project, &history, present.as_ref(), request.to)?;
+    let mut target = choose(daemon, project, &history, present.as_ref(), request.to)?;
     let kept = history.iter().filter(|known| !known.secrets_forgotten);
     let elsewhere = kept.map(|known| &known.spec).chain(&present);
-    secrets::recall(&mut target, elsewhere)?;
+    secrets::recall(&daemon.key, &mut target, elsewhere)?;
     let images = pins(daemon, &target.images, progress)?;
     let up = back(&target.spec, present.as_ref());
     let request = Up {
@@ -64,6 +64,7 @@ fn order(
 }
 
 fn choose(
+    daemon: &Daemon,
     project: &str,
     history: &[Definition],
     present: Option<&StackSpec>,
@@ -76,7 +77,9 @@ fn choose(
     let wanted = match to {
         Some(number) => history.iter().find(|d| d.entry.number == number),
         // Not the present one, which may or may not have been reached.
-        None => history.iter().rfind(|d| !secrets::is_same(d, present)),
+        None => history
+            .iter()
+            .rfind(|d| !secrets::is_same(&daemon.key, d, present)),
     };
     wanted.cloned().ok_or_else(|| {
         let message = match to {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use stack_api::event::ApiError;
 use tokio::sync::OwnedMutexGuard;
 
+use super::Outcome;
 use crate::container::Handle;
 use crate::daemon::Daemon;
 use crate::progress::Progress;
@@ -30,6 +31,23 @@ pub(super) async fn take(
         "waiting for another operation on stack {project} to end"
     ));
     turn.await
+}
+
+/// Carries something out to its end with the stack's lock, though the client goes. What
+/// may take long in it is [`while_wanted`].
+///
+/// # Errors
+/// It has failed.
+pub(super) async fn to_the_end(
+    turn: OwnedMutexGuard<()>,
+    work: impl Future<Output = Outcome> + Send + 'static,
+) -> Outcome {
+    let all = async move {
+        let _one = turn;
+        work.await
+    };
+    let done = tokio::spawn(all).await;
+    done.map_err(|error| ApiError::new("internal", error.to_string()))?
 }
 
 /// Wishes that these stop at once: before the stack's lock is waited for,

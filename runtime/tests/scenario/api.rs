@@ -158,6 +158,45 @@ async fn all_lines_come_in_order() {
     assert_eq!(answer(&world, "follow=true").await, all);
 }
 
+/// Also where they are in files that were put aside, and far from the end.
+#[tokio::test]
+async fn the_last_lines_are_the_same_from_wherever_they_are_read() {
+    let world = spoken(0, "").await;
+    let path = world.daemon.paths.log(&world.container("web").id);
+    let limits = Limits {
+        size: 1 << 20,
+        files: 9,
+    };
+    let mut writer = Writer::open(&path, limits, false).unwrap();
+    for sequence in 1..=40_000 {
+        let part = sequence % 40 == 0;
+        let record = Record {
+            sequence,
+            time_ns: sequence,
+            stream: if part { Stream::Stderr } else { Stream::Stdout },
+            // Some have so many parts that one of them is all that is read first.
+            partial: part && sequence % 1000 != 0 || (4000..20_000).contains(&sequence),
+            data: format!("{sequence} {}", "y".repeat(60)).into_bytes(),
+        };
+        writer.append(&record).unwrap();
+    }
+    writer.flush().unwrap();
+    let all = answer(&world, "").await;
+    assert!(all.len() > 20_000, "{}", all.len());
+    for tail in [0, 1, 30, 9000, 19_000, 21_000, 50_000] {
+        let last = answer(&world, &format!("tail={tail}")).await;
+        assert_eq!(last.len(), tail.min(all.len()));
+        assert!(all.ends_with(&last), "{tail}");
+    }
+    for (query, count) in [
+        ("tail=3&grep=^39[0-9]*1%20", 3),
+        ("tail=1&grep=^17%20", 1),
+        ("tail=7&until_ns=100", 7),
+    ] {
+        assert_eq!(answer(&world, query).await.len(), count, "{query}");
+    }
+}
+
 #[tokio::test]
 async fn others_have_their_turn_meanwhile() {
     let world = spoken(100_000, "nothing that anybody looks for ").await;
@@ -200,19 +239,7 @@ async fn long_lines_do_not_pile_up_for_who_does_not_read() {
 async fn who_runs_something_hears_that_it_was_stopped_while_it_started() {
     let world = spoken(1, "").await;
     world.fake().hang_next_boot();
-    let attach = Attach {
-        service: "web".to_owned(),
-        start: true,
-        ..Attach::default()
-    };
-    let body = serde_json::to_string(&attach).unwrap();
-    let request = format!(
-        "POST /v1/stacks/shop/attach HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\n\
-         Upgrade: stack-exec/1\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    let mut client = client(&world).await;
-    client.write_all(request.as_bytes()).await.unwrap();
+    let mut client = attach(&world).await;
     world.until("web", |c| c.pid.is_some()).await;
     let stop = Action {
         timeout: Some(0),
@@ -226,4 +253,36 @@ async fn who_runs_something_hears_that_it_was_stopped_while_it_started() {
         said.contains("it was stopped while it was starting"),
         "{said}"
     );
+}
+
+/// The code of a container that never ran is none of its process.
+#[tokio::test]
+async fn who_runs_something_hears_what_kept_it_from_starting() {
+    let world = spoken(1, "").await;
+    world.fake().fail_next_start("no such machine");
+    let mut said = Vec::new();
+    let mut client = attach(&world).await;
+    soon(client.read_to_end(&mut said)).await.unwrap();
+    let said = String::from_utf8_lossy(&said);
+    assert!(said.contains("no such machine"), "{said}");
+    assert!(said.contains(r#""error_code":"vm_failed""#), "{said}");
+    assert!(said.contains(r#""code":1,"#), "{said}");
+}
+
+/// Starts the service and stays with it.
+async fn attach(world: &World) -> UnixStream {
+    let attach = Attach {
+        service: "web".to_owned(),
+        start: true,
+        ..Attach::default()
+    };
+    let body = serde_json::to_string(&attach).unwrap();
+    let request = format!(
+        "POST /v1/stacks/shop/attach HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\n\
+         Upgrade: stack-exec/1\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut client = client(world).await;
+    client.write_all(request.as_bytes()).await.unwrap();
+    client
 }

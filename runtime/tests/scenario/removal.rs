@@ -1,19 +1,23 @@
 //! What goes with a stack, what stays, and what is left when the ledger refuses.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use stack_api::container::State;
 use stack_api::event::Event;
 use stack_api::image::Filter;
 use stack_api::request::Down;
-use stack_api::spec::{MountSource, MountSpec, NetworkSpec, ServiceSpec, StackSpec, VolumeSpec};
+use stack_api::spec::{
+    Condition, MountSource, MountSpec, NetworkSpec, ServiceSpec, StackSpec, VolumeSpec,
+};
 use stack_api::system::Prune;
 use stack_runtime::container::Wish;
 use stack_runtime::progress::Progress;
 use stack_runtime::volume::Volume;
 use stack_runtime::{space, stack};
 
-use crate::world::{World, service};
+use crate::locks::soon;
+use crate::world::{World, depends, service};
 
 /// A service with volumes, by their keys; "" is one without a name.
 pub(crate) fn mounting(name: &str, volumes: &[&str]) -> ServiceSpec {
@@ -504,4 +508,65 @@ async fn what_an_unreadable_record_tells_of_is_not_swept() {
         assert!(!of(&world, dir).iter().any(|name| name.contains(&left)));
     }
     assert_eq!(of(&world, "volumes").len(), 1);
+}
+
+/// Whenever it is cut off, an `up` right behind it finds things whole, and leaves them so.
+#[tokio::test]
+async fn a_down_that_is_cut_off_leaves_no_half_of_a_stack() {
+    let needs = depends("db", Condition::ServiceStarted);
+    let services = || {
+        vec![
+            service("db", &["serve"], &[]),
+            service("web", &["serve"], std::slice::from_ref(&needs)),
+        ]
+    };
+    let mut events_of_all = 0;
+    for cut_after in 0.. {
+        let world = World::new().await;
+        let shop = world.stack(services());
+        world.up(&shop).await.unwrap();
+        let (progress, mut events) = Progress::new();
+        let request = Down {
+            volumes: true,
+            ..Down::default()
+        };
+        let daemon = Arc::clone(&world.daemon);
+        let down = stack::down(daemon, "shop".to_owned(), request, progress);
+        let cut_off = async {
+            for _ in 0..cut_after {
+                soon(events.recv()).await?;
+            }
+            Some(())
+        };
+        let whole = tokio::select! {
+            biased;
+            done = down => Some(done),
+            cut = cut_off => cut.map_or(Some(Ok(())), |()| None),
+        };
+        drop(events);
+        soon(world.up(&shop)).await.unwrap();
+        assert_eq!(world.containers().len(), 2, "{cut_after}");
+        for name in ["db", "web"] {
+            let container = world.container(name);
+            assert_eq!(container.state, State::Running, "{cut_after}: {name}");
+        }
+        assert_eq!(world.daemon.networks("shop").unwrap().len(), 1);
+        assert!(
+            world
+                .daemon
+                .ledger
+                .stack::<StackSpec>("shop")
+                .unwrap()
+                .is_some()
+        );
+        // What was still to come of it is not.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert_eq!(world.containers().len(), 2, "{cut_after}");
+        if let Some(done) = whole {
+            done.unwrap();
+            break;
+        }
+        events_of_all = cut_after;
+    }
+    assert!(events_of_all >= 5, "{events_of_all}");
 }

@@ -1,7 +1,7 @@
 //! The log of one container, as far as it is wanted.
 
 use std::collections::VecDeque;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -35,6 +35,10 @@ pub(super) enum Peek {
     Later,
 }
 
+/// Last lines are searched for in so many bytes first, and in eight times as many as long
+/// as there are too few.
+const NEAR_END: u64 = 1 << 20;
+
 /// It is asked after so many entries, which may all be passed over.
 const ASKED: u32 = 1000;
 
@@ -52,6 +56,7 @@ impl Wanted {
 /// A reader of one container's log.
 pub(super) struct Follower {
     pub handle: Arc<Handle>,
+    path: PathBuf,
     reader: Reader,
     wanted: Arc<Wanted>,
     /// Lines that have been read and are wanted.
@@ -64,6 +69,7 @@ impl Follower {
     pub(super) fn new(path: &Path, handle: &Arc<Handle>, wanted: Arc<Wanted>) -> Follower {
         Follower {
             handle: Arc::clone(handle),
+            path: path.to_path_buf(),
             reader: Reader::open(path),
             wanted,
             ready: VecDeque::new(),
@@ -89,7 +95,34 @@ impl Follower {
     ) -> Option<()> {
         let Some(keep) = tail else { return Some(()) };
         let keep = usize::try_from(keep).unwrap_or(usize::MAX);
+        let mut bytes = NEAR_END;
+        loop {
+            self.reader = Reader::near_end(&self.path, bytes);
+            let is_all = self.reader.is_from_oldest();
+            self.read_tail(keep, wanted)?;
+            let is_enough = self.ready.len() >= keep && !self.reader.is_within_line();
+            if is_all || is_enough {
+                break;
+            }
+            bytes = bytes.saturating_mul(8);
+        }
+        self.reader.passes_over_no_more();
+        if no_more {
+            self.end();
+            let too_many = self.ready.len().saturating_sub(keep);
+            self.ready.drain(..too_many);
+        }
+        Some(())
+    }
+
+    /// Reads up to the end; the last lines, so many at most, are ready then.
+    fn read_tail(&mut self, keep: usize, wanted: IsWanted) -> Option<()> {
+        self.ready.clear();
         while let Some(entry) = self.next_entry(wanted)? {
+            if self.reader.takes_note_of_gap() {
+                // What is not known of came after these.
+                self.ready.clear();
+            }
             if self.wanted.fits(&entry) {
                 self.ready.push_back(entry);
                 if self.ready.len() > keep {
@@ -97,10 +130,8 @@ impl Follower {
                 }
             }
         }
-        if no_more {
-            self.end();
-            let too_many = self.ready.len().saturating_sub(keep);
-            self.ready.drain(..too_many);
+        if self.reader.takes_note_of_gap() {
+            self.ready.clear();
         }
         Some(())
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use stack_protocol::config::VmConfig;
 use stack_protocol::log::Stream;
 use stack_protocol::message::{Command, Outcome};
-use stack_vmm::{Backend, Disk, Error, disk};
+use stack_vmm::{Backend, Disk, Error, Qemu, disk};
 
 use crate::harness::{Machine, assets, qemu, service};
 
@@ -79,7 +79,7 @@ async fn the_other_machine_works_too() {
         known.replace("\"microvm\":true", "\"microvm\":false"),
     )
     .unwrap();
-    let other = crate::harness::backend(cache.path());
+    let other = Qemu::new(cache.path()).trying(&assets.kernel, &assets.initramfs);
     assert!(!other.probe().await.unwrap().microvm);
 
     let machine = Machine::new(assets).disk("scratch", disk::create_scratch);

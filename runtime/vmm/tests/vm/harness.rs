@@ -17,6 +17,8 @@ use stack_vmm::{
 use tempfile::TempDir;
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 
+use crate::machine;
+
 /// What takes longer hangs.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
@@ -134,21 +136,25 @@ fn make_layer(busybox: &Path, root: &Path, layer: &Path) -> Result<(), String> {
     }
 }
 
-/// A backend that uses what can boot VMs.
+/// A backend that uses what can boot VMs, and knows whether they do from earlier tests.
 pub(crate) fn backend(cache: &Path) -> Qemu {
     let assets = assets().expect("what VMs boot");
+    machine::tell(cache);
     Qemu::new(cache).trying(&assets.kernel, &assets.initramfs)
 }
 
-/// One probe for all tests.
+/// One backend for all tests of a process.
 pub(crate) fn qemu() -> &'static Qemu {
-    static QEMU: OnceLock<(TempDir, Qemu)> = OnceLock::new();
-    let (_, qemu) = QEMU.get_or_init(|| {
+    &own().1
+}
+
+fn own() -> &'static (TempDir, Qemu) {
+    static OWN: OnceLock<(TempDir, Qemu)> = OnceLock::new();
+    OWN.get_or_init(|| {
         let cache = tempfile::tempdir().expect("a temporary directory");
         let qemu = backend(cache.path());
         (cache, qemu)
-    });
-    qemu
+    })
 }
 
 /// A machine that can be started more than once: the disks stay.
@@ -240,7 +246,10 @@ impl Machine {
 
     /// Boots it.
     pub(crate) async fn boot(&self) -> Vm {
-        self.boot_with(qemu()).await
+        let (cache, qemu) = own();
+        let vm = self.boot_with(qemu).await;
+        machine::learn(cache.path());
+        vm
     }
 
     pub(crate) async fn boot_with(&self, qemu: &Qemu) -> Vm {

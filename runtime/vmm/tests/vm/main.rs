@@ -14,6 +14,7 @@ mod harness;
 mod health;
 mod isolation;
 mod link;
+mod machine;
 mod network;
 mod service;
 mod template;

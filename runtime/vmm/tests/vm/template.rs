@@ -19,6 +19,7 @@ pub(crate) async fn backend() -> Option<(TempDir, Qemu)> {
         .expect("a directory");
     let qemu = crate::harness::backend(cache.path());
     let version = qemu.probe().await.expect("QEMU").version;
+    crate::machine::learn(cache.path());
     let major: u32 = version
         .split('.')
         .next()

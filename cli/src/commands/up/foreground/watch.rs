@@ -47,7 +47,7 @@ pub(in super::super) struct Watch<'a> {
     printer: Printer,
     exits: Exits,
     looks: Interval,
-    /// Containers that ran before the start, until that is done: it may replace
+    /// Containers that ran before the start, until that is done: it may stop and replace
     /// them, and then their ends mean nothing.
     before: BTreeSet<String>,
     /// The services are being started.
@@ -57,7 +57,7 @@ pub(in super::super) struct Watch<'a> {
     /// Ends that will be told at the next look: their last lines may still
     /// be on their way.
     pending: Vec<Exited>,
-    /// Ends during the start of what ran before it: told if nothing replaces them.
+    /// What ran before the start and was stopped during it: told if nothing replaces it.
     held: Vec<Exited>,
     /// The daemon has more lines.
     open: bool,
@@ -225,8 +225,8 @@ impl<'a> Watch<'a> {
             list.iter().find(same)
         };
         if self.starting {
-            // They may end to make way for others.
-            let held = news.extract_if(.., |exited| ran_before(exited).is_some());
+            // They may be stopped to make way for others.
+            let held = news.extract_if(.., |exited| exited.stopped && ran_before(exited).is_some());
             self.held.extend(held);
         } else {
             let held = std::mem::take(&mut self.held).into_iter();
