@@ -6,7 +6,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
 use stack_api::event::ApiError;
 
 /// Bytes.
@@ -63,16 +64,17 @@ impl Key {
         }
     }
 
-    /// The digest of these parts.
+    /// The digest of these parts: HMAC-SHA-256 (RFC 2104), each behind its length.
     pub(crate) fn digest(&self, parts: &[&[u8]]) -> [u8; LENGTH] {
-        let mut inner = Sha256::new_with_prefix(self.bytes);
+        // It takes keys of any length.
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.bytes) else {
+            unreachable!("a key of {LENGTH} bytes")
+        };
         for part in parts {
-            inner.update((part.len() as u64).to_le_bytes());
-            inner.update(part);
+            mac.update(&(part.len() as u64).to_le_bytes());
+            mac.update(part);
         }
-        // Twice: the digest of a text says nothing about that of a longer one.
-        let outer = Sha256::new_with_prefix(self.bytes);
-        outer.chain_update(inner.finalize()).finalize().into()
+        mac.finalize().into_bytes().into()
     }
 
     /// Makes bytes unreadable, to who has not the key, and readable again. No two may have the
