@@ -21,6 +21,8 @@ mod step;
 mod summary;
 
 #[cfg(test)]
+mod address_tests;
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod rollout_tests;
