@@ -21,6 +21,8 @@ mod step;
 mod summary;
 
 #[cfg(test)]
+mod address_tests;
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod rollout_tests;
@@ -221,15 +223,7 @@ fn networks(
     for (key, wanted) in spec.networks.iter().filter(own) {
         // As in Docker Compose, so is one that somebody else has made by that name.
         if let Some(owner) = observed.foreign_networks.get(&wanted.name) {
-            let whose = match owner.as_str() {
-                "" => "was made with `stack network create`".to_owned(),
-                stack => format!("belongs to stack {stack}"),
-            };
-            plan.notes.push(format!(
-                "network {} {whose}, and is used as it is: write `external: true` if that is \
-                 meant, or give this one another `name:`",
-                wanted.name
-            ));
+            plan.notes.push(foreign_network(&wanted.name, owner));
             continue;
         }
         let name = wanted.name.clone();
@@ -260,6 +254,18 @@ fn networks(
         steps.insert(key.clone(), plan.add(action, reason, Vec::new()));
     }
     steps
+}
+
+/// What is said of a network that another stack (`owner`, or nobody) has made.
+pub fn foreign_network(name: &str, owner: &str) -> String {
+    let whose = match owner {
+        "" => "was made with `stack network create`".to_owned(),
+        stack => format!("belongs to stack {stack}"),
+    };
+    format!(
+        "network {name} {whose}, and is used as it is: write `external: true` if that is meant, \
+         or give this one another `name:`"
+    )
 }
 
 fn volumes(

@@ -376,9 +376,7 @@ impl Project {
                 continue;
             };
             found.extend(hindrances.finish(&self.parts.sources));
-            let contexts = build.additional_contexts.values();
-            let others = contexts.filter_map(|place| place.strip_prefix("service:"));
-            new.extend(others.map(str::to_owned));
+            new.extend(build.base_services().map(str::to_owned));
         }
         self.parts.sources.sort(&mut found);
         found

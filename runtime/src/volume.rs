@@ -4,7 +4,7 @@
 
 pub(crate) mod convert;
 #[cfg(test)]
-mod kit;
+pub(crate) mod kit;
 mod labels;
 mod lease;
 mod lone;

@@ -298,6 +298,7 @@ impl Up {
                 Err(Error::Interrupted)
             }
             (Err(error), _) => {
+                let error = culprit::located(error, &request.spec, &project);
                 culprit::show_last_lines(context, &client, &request.spec, &project, &error).await;
                 Err(error)
             }

@@ -8,7 +8,10 @@ pub(super) mod ls;
 mod prune;
 mod rm;
 
+use std::collections::BTreeMap;
+
 use clap::Subcommand;
+use stack_api::spec::StackSpec;
 use stack_api::volume::VolumeInfo;
 
 use crate::client::Client;
@@ -49,11 +52,21 @@ impl Volume {
 }
 
 /// The full name of the volume that a word means: a key of the project's file, else the
-/// key of one that the project once made, else a full name.
+/// key of one that the project once made, else a full name. Without a file the last `up` says
+/// what the keys are.
 async fn find(context: &Context, client: &Client, word: &str) -> Result<String, Error> {
     look_up(context, client, word)
         .await?
         .map_err(|missing| missing.error)
+}
+
+/// Full names of a stack's volumes by their keys, as the last `up` brought them; none when
+/// there is no such stack.
+async fn last_volumes(client: &Client, stack: &str) -> BTreeMap<String, String> {
+    let spec = client.get(&format!("/v1/stacks/{stack}")).await;
+    let spec: StackSpec = spec.unwrap_or_default();
+    let volumes = spec.volumes.into_iter();
+    volumes.map(|(key, volume)| (key, volume.name)).collect()
 }
 
 /// A volume that is not there.
@@ -78,8 +91,17 @@ async fn look_up(
         let error = Error::Usage { message, help };
         Ok(Err(Missing { of, error }))
     };
-    if let Ok(project) = context.named() {
-        if let Some(full) = project.volume_names.get(word) {
+    let named = context.named().ok();
+    if let Some(project) = &named {
+        let last;
+        let keys = match project.services {
+            Some(_) => &project.volume_names,
+            None => {
+                last = last_volumes(client, &project.name).await;
+                &last
+            }
+        };
+        if let Some(full) = keys.get(word) {
             // Even if it is not there: what has the key as its name may be another one's.
             if exists(full) {
                 return Ok(Ok(full.clone()));
@@ -90,15 +112,27 @@ async fn look_up(
                 project.name
             );
             let help = exists(word).then_some(other);
-            return there_is_none(full, help, Some(project.name));
+            let of = project.services.is_some().then(|| project.name.clone());
+            return there_is_none(full, help, of);
         }
         let full = format!("{}_{word}", project.name);
         if exists(&full) {
             return Ok(Ok(full));
         }
     }
-    if exists(word) {
-        return Ok(Ok(word.to_owned()));
+    if let Some(found) = volumes.iter().find(|volume| volume.name == word) {
+        // Without a file nobody knows whether the word was meant as a key.
+        let nameless = named.filter(|project| project.services.is_none());
+        let other = nameless.filter(|p| !["", &p.name].contains(&found.project.as_str()));
+        let Some(project) = other else {
+            return Ok(Ok(word.to_owned()));
+        };
+        let help = format!(
+            "volume {word} belongs to stack {}: to reach it say `-p {0}`",
+            found.project
+        );
+        let full = format!("{}_{word}", project.name);
+        return there_is_none(&full, Some(help), None);
     }
     let named = volumes.iter().filter(|volume| !volume.anonymous);
     let known: Vec<&str> = named.map(|volume| volume.name.as_str()).collect();

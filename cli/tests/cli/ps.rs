@@ -198,6 +198,46 @@ fn a_key_of_the_file_means_its_volume_and_no_other() {
 }
 
 #[test]
+fn without_a_file_a_word_is_no_volume_of_another_stack() {
+    let home = Home::new();
+    let daemon = home.daemon();
+    let all = json!([
+        {"name": "data", "project": "blog"},
+        {"name": "logs", "project": "blog"},
+        {"name": "plain", "project": ""},
+        {"name": "mine", "project": "shop"},
+        {"name": "shop_old", "project": "shop"},
+    ]);
+    daemon.on("GET /v1/volumes", Answer::Json(200, all));
+    for name in ["plain", "mine", "shop_old", "data"] {
+        let call = format!("DELETE /v1/volumes/{name}");
+        daemon.on(&call, Answer::Json(200, Value::Null));
+    }
+    let rm = |project: &str, word: &str| home.run(&["-p", project, "volume", "rm", word]);
+    let spec = |volumes: Value| {
+        let spec = json!({"name": "shop", "working_dir": "/", "files": [], "services": {},
+            "networks": {}, "volumes": volumes});
+        daemon.on("GET /v1/stacks/shop", Answer::Json(200, spec));
+    };
+    assert_eq!(rm("shop", "plain").ended_with(0).out, "plain\n");
+    assert_eq!(rm("shop", "old").ended_with(0).out, "shop_old\n");
+    let run = rm("shop", "data").ended_with(2);
+    assert!(
+        run.err.contains("there is no volume shop_data"),
+        "{}",
+        run.err
+    );
+    assert!(run.err.contains("say `-p blog`"), "{}", run.err);
+    assert_eq!(rm("blog", "data").ended_with(0).out, "data\n");
+    // What the last `up` brought says which volume is meant.
+    let volume = |name: &str| json!({"name": name, "external": false, "size": null, "labels": {}});
+    spec(json!({"data": volume("mine"), "plain": volume("gone")}));
+    assert_eq!(rm("shop", "data").ended_with(0).out, "mine\n");
+    let run = rm("shop", "plain").ended_with(2);
+    assert!(run.err.contains("there is no volume gone"), "{}", run.err);
+}
+
+#[test]
 fn lists_in_the_users_own_words() {
     let home = Home::new();
     let mut db = container("db", "running");

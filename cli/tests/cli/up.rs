@@ -71,6 +71,27 @@ fn a_machine_that_runs_no_vms_has_a_code_of_its_own() {
 }
 
 #[test]
+fn a_network_without_addresses_is_shown_where_it_is_written() {
+    let home = Home::with(
+        "name: shop
+services:
+  web: {image: web, scale: 9}
+networks:
+  default:
+    ipam:
+      config:
+        - subnet: 10.7.0.0/29
+",
+    );
+    let failure = json!({"type": "failed", "code": "network_full",
+        "message": "service web: network shop_default has no address left",
+        "help": "give it a larger `subnet` or `ip_range`", "exit_code": 1});
+    home.daemon().on(UP, Answer::Lines(vec![failure]));
+    let run = home.run(&["up", "-d"]).ended_with(1);
+    assert!(run.err.contains("`ip_range`: stack.yaml:8"), "{}", run.err);
+}
+
+#[test]
 fn nothing_to_start_is_a_failure() {
     let home = Home::with("name: shop\nservices:\n  web: {image: web, profiles: [dev, test]}\n");
     home.daemon().containers(&[]);

@@ -60,6 +60,8 @@ pub struct ObservedPlace {
     pub ipv4: Option<Ipv4Addr>,
     /// Address.
     pub ipv6: Option<Ipv6Addr>,
+    /// Hardware address.
+    pub mac: Option<String>,
 }
 
 /// The largest limits that a VM can take without a restart. The default is

@@ -49,6 +49,16 @@ impl Project {
         let (file, line) = lines.place(node.place())?;
         Some((file.to_path_buf(), line))
     }
+
+    /// File and line (from 1) at which the addresses of a network are written, else the network.
+    pub fn network_line(&self, key: &str) -> Option<(PathBuf, usize)> {
+        let network = self.model().at(&["networks", key])?;
+        let pool = network.at(&["ipam", "config"]).and_then(Node::as_sequence);
+        let subnet = pool.and_then(|pools| pools.first()?.get("subnet"));
+        let mut lines = self.parts().sources.lines();
+        let (file, line) = lines.place(subnet.unwrap_or(network).place())?;
+        Some((file.to_path_buf(), line))
+    }
 }
 
 /// What the project's files say of a changed attribute.

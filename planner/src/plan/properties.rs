@@ -2,6 +2,7 @@
 //! them, with plans that are cut off anywhere.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -13,7 +14,7 @@ use stack_api::spec::{
     VolumeSpec,
 };
 
-use super::world::carry_out_one;
+use super::world::{carry_out_one, is_refused};
 use super::*;
 
 const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
@@ -31,6 +32,8 @@ struct Draft {
     volume: Option<u8>,
     dependencies: Vec<(u8, bool, u8)>,
     rollout: Option<(u32, bool)>,
+    name: Option<u8>,
+    address: Option<u8>,
 }
 
 fn draft() -> impl Strategy<Value = Draft> {
@@ -48,7 +51,11 @@ fn draft() -> impl Strategy<Value = Draft> {
         vec((0..5u8, any::<bool>(), 0..3u8), 0..3),
         prop::option::weighted(0.4, (0..3u32, any::<bool>())),
     );
-    (shape, places).prop_map(|(shape, places)| Draft {
+    let own = (
+        prop::option::weighted(0.3, 0..3u8),
+        prop::option::weighted(0.3, 0..3u8),
+    );
+    (shape, places, own).prop_map(|(shape, places, own)| Draft {
         there: shape.0,
         replicas: shape.1,
         image: shape.2,
@@ -59,6 +66,8 @@ fn draft() -> impl Strategy<Value = Draft> {
         volume: places.1,
         dependencies: places.2,
         rollout: places.3,
+        name: own.0,
+        address: own.1,
     })
 }
 
@@ -129,6 +138,16 @@ fn service(n: usize, draft: &Draft, there: &[bool]) -> ServiceSpec {
         },
         ..Rollout::default()
     });
+    // Only one container can have them; and names cannot be swapped while both run.
+    if draft.replicas < 2 {
+        let start_first = matches!(draft.rollout, Some((_, true)));
+        let name = draft.name.filter(|_| !start_first);
+        spec.container_name = name.map(|name| format!("name{name}"));
+        if let Some(place) = spec.networks.get_mut("x") {
+            let address = draft.address.map(|n| Ipv4Addr::new(10, 0, 0, 200 + n));
+            place.ipv4 = address;
+        }
+    }
     // As the loader does it: a hash of what makes a container.
     let free = ServiceSpec {
         replicas: 0,
@@ -138,6 +157,16 @@ fn service(n: usize, draft: &Draft, there: &[bool]) -> ServiceSpec {
     };
     spec.config_hash = format!("{free:?}");
     spec
+}
+
+/// Names and addresses are given once.
+fn unique(mut drafts: Vec<Draft>) -> Vec<Draft> {
+    let (mut names, mut addresses) = (BTreeSet::new(), BTreeSet::new());
+    for draft in drafts.iter_mut().filter(|draft| draft.there) {
+        draft.name = draft.name.filter(|name| names.insert(*name));
+        draft.address = draft.address.filter(|address| addresses.insert(*address));
+    }
+    drafts
 }
 
 fn stack(drafts: &[Draft], internal: bool, names: u8, subnet: Option<u8>) -> StackSpec {
@@ -172,7 +201,7 @@ fn request() -> impl Strategy<Value = Up> {
     let subnet = prop::option::weighted(0.5, 0..2u8);
     let flags = (any::<bool>(), 0..2u8, subnet, any::<bool>());
     (vec(draft(), NAMES.len()), flags).prop_map(|(drafts, (internal, names, subnet, orphans))| Up {
-        spec: stack(&drafts, internal, names, subnet),
+        spec: stack(&unique(drafts), internal, names, subnet),
         remove_orphans: orphans,
         ..Up::default()
     })
@@ -231,6 +260,9 @@ fn heal(observed: &mut Observed) {
 }
 
 fn reach(request: &Up, observed: &mut Observed, order: u64) {
+    if is_refused(request, observed) {
+        return;
+    }
     let first = plan(request, observed).unwrap();
     assert_eq!(
         first,
@@ -286,6 +318,7 @@ proptest! {
     ) {
         let mut observed = Observed::default();
         reach(&old, &mut observed, order);
+        prop_assume!(!is_refused(&new, &observed));
         let first = plan(&new, &observed).unwrap();
         run(&new, &first, &mut observed, order, cut);
         for (which, how) in accidents {

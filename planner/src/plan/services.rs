@@ -293,6 +293,7 @@ impl Services<'_> {
             service: service.clone(),
             name: case.name.clone(),
             id: old.container.id.clone(),
+            heir: None,
         };
         let removed = plan.add(removal, Reason::Replaced, vec![switched]);
         before

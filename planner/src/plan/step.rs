@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use stack_api::container::Container;
@@ -205,6 +205,10 @@ pub enum Action {
         name: String,
         /// Its id.
         id: String,
+        /// The name of its successor, which another step makes: volumes without a name
+        /// go over to that one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        heir: Option<String>,
     },
 }
 
@@ -272,6 +276,17 @@ impl Plan {
         self.steps.is_empty()
     }
 
+    /// The step and all that it follows, directly or not.
+    pub fn leading_to(&self, step: usize) -> BTreeSet<usize> {
+        let (mut queue, mut seen) = (vec![step], BTreeSet::new());
+        while let Some(step) = queue.pop() {
+            if seen.insert(step) {
+                queue.extend(&self.steps[step].after);
+            }
+        }
+        seen
+    }
+
     pub(super) fn add(&mut self, action: Action, reason: Reason, after: Vec<usize>) -> usize {
         self.steps.push(Step {
             action,
@@ -289,6 +304,7 @@ impl Action {
             service: container.service.clone(),
             name: container.name.clone(),
             id: container.id.clone(),
+            heir: None,
         }
     }
 

@@ -1,8 +1,10 @@
 //! The world that tests carry plans out in: what there is after a step.
 
+use std::net::Ipv4Addr;
+
 use stack_api::container::{Container, Health, State};
 use stack_api::request::Up;
-use stack_api::spec::{Condition, MountSource};
+use stack_api::spec::{Condition, MountSource, ServiceSpec};
 
 use super::*;
 
@@ -80,22 +82,20 @@ pub(super) fn carry_out_one(request: &Up, step: &Step, observed: &mut Observed) 
             create(request, observed, (service, *number, name), false);
         }
         Action::Update { service, id, .. } => {
-            let found = observed
-                .containers
-                .iter_mut()
-                .find(|c| c.container.id == *id);
-            let container = found.expect("the container to update is there");
-            container.spec = request.spec.services[service].clone();
-            let keys = &container.spec.networks;
-            container.places.retain(|key, _| keys.contains_key(key));
-            for key in keys.keys() {
-                let place = || place(request, &observed.networks, key);
-                container.places.entry(key.clone()).or_insert_with(place);
+            let spec = request.spec.services[service].clone();
+            let mut ids = observed.containers.iter().map(|c| &c.container.id);
+            let n = ids.position(|known| known == id);
+            let n = n.expect("the container to update is there");
+            let mut places = std::mem::take(&mut observed.containers[n].places);
+            places.retain(|key, _| spec.networks.contains_key(key));
+            for key in spec.networks.keys() {
+                let new = || place(request, observed, &spec, key);
+                places.entry(key.clone()).or_insert_with(new);
             }
-            container
-                .container
-                .config_hash
-                .clone_from(&container.spec.config_hash);
+            let found = &mut observed.containers[n];
+            found.places = places;
+            found.container.config_hash.clone_from(&spec.config_hash);
+            found.spec = spec;
         }
         Action::Switch {
             name, beside, id, ..
@@ -153,15 +153,62 @@ fn its_disks_are_free(request: &Up, step: &Step, observed: &Observed) {
     }
 }
 
-/// Where a container gets onto the network with this key.
-fn place(request: &Up, networks: &BTreeMap<String, ObservedNetwork>, key: &str) -> ObservedPlace {
+/// Where a container of the service gets onto the network with this key.
+fn place(request: &Up, observed: &Observed, spec: &ServiceSpec, key: &str) -> ObservedPlace {
     let name = request.spec.networks[key].name.clone();
-    let network = &networks[&name];
+    let network = &observed.networks[&name];
+    let wanted = &spec.networks[key];
+    let others = observed.containers.iter().flat_map(|c| c.places.values());
+    let others = others.filter(|place| place.network == name);
+    let taken: BTreeSet<Ipv4Addr> = others.filter_map(|place| place.ipv4).collect();
+    if let Some(address) = wanted.ipv4 {
+        assert!(
+            !taken.contains(&address),
+            "{}: {address} is taken",
+            spec.name
+        );
+    }
+    let services = request.spec.services.values();
+    let kept = services.filter_map(|service| service.networks.get(key)?.ipv4);
+    let kept: BTreeSet<Ipv4Addr> = kept.collect();
+    let is_free = |ip: &Ipv4Addr| !taken.contains(ip) && !kept.contains(ip);
+    let any = || {
+        network
+            .subnet
+            .and_then(|net| net.hosts().skip(1).find(is_free))
+    };
     ObservedPlace {
-        ipv4: network.subnet.and_then(|net| net.hosts().nth(1)),
+        ipv4: wanted.ipv4.or_else(any),
         ipv6: network.subnet6.and_then(|net| net.hosts().nth(1)),
+        mac: wanted.mac.clone(),
         network: name,
     }
+}
+
+/// An orphan that stays has the name or the address that a service asks for: the daemon
+/// refuses that before the first step.
+pub(super) fn is_refused(request: &Up, observed: &Observed) -> bool {
+    let spec = &request.spec;
+    let stays = |old: &&ObservedContainer| {
+        !request.remove_orphans && !spec.services.contains_key(&old.container.service)
+    };
+    let mut staying = observed.containers.iter().filter(stays);
+    staying.any(|old| {
+        let mut services = spec.services.values();
+        services.any(|service| {
+            let names = (1..=service.replicas).map(|n| service.container_name_of(&spec.name, n));
+            let mut places = old.places.values();
+            names.into_iter().any(|name| name == old.container.name)
+                || places.any(|place| {
+                    let mut wanted = service.networks.iter();
+                    wanted.any(|(key, wanted)| {
+                        spec.networks[key].name == place.network
+                            && wanted.ipv4.is_some()
+                            && wanted.ipv4 == place.ipv4
+                    })
+                })
+        })
+    })
 }
 
 /// The network daemon would refuse the whole stack. Where an orphan is, the plan is
@@ -212,8 +259,8 @@ fn create(
         let volume = &request.spec.volumes[key].name;
         assert!(observed.volumes.contains(volume), "no {volume}");
     }
-    let networks = &observed.networks;
-    let places = (spec.networks.keys()).map(|key| (key.clone(), place(request, networks, key)));
+    let places = spec.networks.keys();
+    let places = places.map(|key| (key.clone(), place(request, observed, &spec, key)));
     let places = places.collect();
     let volumes = spec.volume_keys();
     let volumes = volumes.map(|key| (key.clone(), request.spec.volumes[key].name.clone()));

@@ -116,6 +116,12 @@ impl BuildSpec {
     pub fn is_named(&self, project: &str, service: &str) -> bool {
         self.image != BuildSpec::image_of(project, service)
     }
+
+    /// The services whose images are contexts of it (`additional_contexts: {base: service:base}`).
+    pub fn base_services(&self) -> impl Iterator<Item = &str> {
+        let contexts = self.additional_contexts.values();
+        contexts.filter_map(|place| place.strip_prefix("service:"))
+    }
 }
 
 impl std::fmt::Debug for BuildSpec {

@@ -6,7 +6,6 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
-use stack_api::event::ApiError;
 use stack_api::volume::{CreateVolume, PruneVolumes, VolumeInfo, Volumes};
 use stack_protocol::config::Builtin;
 
@@ -44,11 +43,6 @@ pub(super) async fn prune(
     State(app): State<App>,
     Json(order): Json<PruneVolumes>,
 ) -> Result<Json<Vec<VolumeInfo>>, Failure> {
-    if !app.daemon.knows_all() {
-        let message = "a container or volume cannot be read, so nobody knows what is in use";
-        let help = "a later version of stack may have written it: use that one";
-        return Err(ApiError::new("unreadable", message).help(help).into());
-    }
     let removed = app.daemon.prune_volumes(order, &BTreeSet::new()).await?;
     Ok(Json(removed))
 }

@@ -17,16 +17,29 @@ const MOST_TRIES: u128 = 1 << 16;
 pub struct Taken {
     addresses: BTreeSet<IpAddr>,
     cards: BTreeSet<String>,
-    // Asked for by services that may not be there yet.
+    // Of services that may not be there yet, and of machines that may come back.
     kept: BTreeSet<IpAddr>,
 }
 
 impl Taken {
-    /// Another card is there.
+    /// Another card is there. What a machine has left on the network is for others only
+    /// when they ask for it.
     pub fn add(&mut self, nic: &Nic) {
-        self.addresses.extend(nic.ipv4.map(IpAddr::from));
-        self.addresses.extend(nic.ipv6.map(IpAddr::from));
-        self.cards.insert(nic.mac.clone());
+        let addresses = [nic.ipv4.map(IpAddr::from), nic.ipv6.map(IpAddr::from)];
+        let addresses = addresses.into_iter().flatten();
+        if nic.unplugged {
+            self.kept.extend(addresses);
+        } else {
+            self.addresses.extend(addresses);
+            self.cards.insert(nic.mac.clone());
+        }
+    }
+
+    /// Somebody has an address of this card, or its hardware address.
+    pub fn has(&self, nic: &Nic) -> bool {
+        let addresses = [nic.ipv4.map(IpAddr::from), nic.ipv6.map(IpAddr::from)];
+        let mut addresses = addresses.iter().flatten();
+        addresses.any(|ip| self.addresses.contains(ip)) || self.cards.contains(&nic.mac)
     }
 
     /// A service asks for this address: others get it only when they ask, too.

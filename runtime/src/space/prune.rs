@@ -173,6 +173,11 @@ async fn containers(
 }
 
 async fn volumes(daemon: &Daemon, order: &Prune, pruned: &mut Pruned) -> Result<(), ApiError> {
+    if !daemon.knows_all() {
+        let note = "volumes stay: a container or volume cannot be read";
+        pruned.notes.push(note.to_owned());
+        return Ok(());
+    }
     let wanted = PruneVolumes {
         all: false,
         filter: order.filter.clone(),

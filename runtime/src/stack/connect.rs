@@ -14,7 +14,7 @@ use super::update::{take_back, tell};
 use super::{Outcome, networks, places, wait};
 use crate::container::{Handle, Record, card, rewire};
 use crate::daemon::{Daemon, Joining};
-use crate::network::{Network, Nic, Place, Taken};
+use crate::network::{Network, Nic, Place};
 use crate::progress::Progress;
 
 /// `POST /v1/networks/{name}/connect`
@@ -48,17 +48,12 @@ async fn join(
 ) -> Result<bool, ApiError> {
     let record = handle.record();
     let name = &record.container.name;
-    let known = record.nics.iter().position(|nic| nic.network == network);
-    if let Some(known) = known {
-        if !record.nics[known].unplugged {
-            let message = format!("{name} is on network {network} already");
-            return Err(ApiError::new("network_in_use", message));
-        }
-        // Its card is there still, with the address that it had.
-        let mut new = record.clone();
-        let nic = &mut new.nics[known];
-        nic.unplugged = false;
-        nic.by_hand |= nic.key.is_none();
+    let on = |nic: &Nic| nic.network == network && !nic.unplugged;
+    if record.nics.iter().any(on) {
+        let message = format!("{name} is on network {network} already");
+        return Err(ApiError::new("network_in_use", message));
+    }
+    if let Some((new, _joining)) = come_back(daemon, &record, network) {
         return carry_out(daemon, handle, new).await;
     }
     let live = record.container.state.is_live();
@@ -93,6 +88,24 @@ async fn join(
     Ok(true)
 }
 
+/// The record with the card that it had on the network, if that is there still and nobody
+/// else has got its address.
+fn come_back<'a>(
+    daemon: &'a Daemon,
+    record: &Record,
+    network: &str,
+) -> Option<(Record, Joining<'a>)> {
+    let _alone = daemon.creation();
+    let taken = places::taken(network, &places::all_cards(daemon));
+    let mut new = record.clone();
+    let mut nics = new.nics.iter_mut();
+    let nic = nics.find(|nic| nic.network == network && !taken.has(nic))?;
+    nic.unplugged = false;
+    nic.by_hand |= nic.key.is_none();
+    let joining = daemon.join(&new);
+    Some((new, joining))
+}
+
 /// The record with a card on the network: that number, or one more.
 fn add<'a>(
     daemon: &'a Daemon,
@@ -103,12 +116,7 @@ fn add<'a>(
 ) -> Result<(Record, Joining<'a>), ApiError> {
     let _alone = daemon.creation();
     let network = networks::find(daemon, network)?;
-    let mut taken = Taken::default();
-    for other in daemon.handles(None) {
-        let nics = daemon.cards(&other);
-        let there = nics.iter().filter(|nic| nic.network == network.name);
-        there.for_each(|nic| taken.add(nic));
-    }
+    let taken = places::taken(&network.name, &places::all_cards(daemon));
     for nic in record.nics.iter().filter(|nic| !nic.unplugged) {
         let other = networks::find(daemon, &nic.network)?;
         if let Some(why) = other.overlaps(&network) {

@@ -107,7 +107,8 @@ pub(super) fn container(
     } = *order;
     let _alone = daemon.creation();
     let id = random_id();
-    name_is_free(&daemon.handles(None), name)?;
+    let others: Vec<Container> = daemon.handles(None).iter().map(|h| h.container()).collect();
+    name_is_free(&others, name)?;
     let before = inherited.map_or(&[][..], |old| &old.nics);
     let mut places = places(daemon, stack, spec, name, &id, before)?;
     if order.one_off.is_some_and(|one_off| !one_off.named) {
@@ -184,9 +185,11 @@ pub(super) fn container(
 ///
 /// # Errors
 /// One has.
-pub(super) fn name_is_free(others: &[Arc<Handle>], name: &str) -> Outcome {
-    let mut others = others.iter().map(|handle| handle.container());
-    match others.find(|other| other.name == name) {
+pub(super) fn name_is_free<'a>(
+    others: impl IntoIterator<Item = &'a Container>,
+    name: &str,
+) -> Outcome {
+    match others.into_iter().find(|other| other.name == name) {
         None => Ok(()),
         Some(other) => Err(ApiError::new(
             "name_in_use",

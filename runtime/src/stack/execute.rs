@@ -344,15 +344,14 @@ impl Context {
                 down::stop(&self.progress, &self.find(name)?, self.grace()).await;
                 Ok(())
             }
-            Action::Remove { id, .. } => {
-                down::remove(
-                    &self.daemon,
-                    &self.progress,
-                    &self.find(id)?,
-                    self.grace(),
-                    false,
-                )
-                .await
+            Action::Remove { id, heir, .. } => {
+                let old = self.find(id)?;
+                let renew = heir.is_some() && self.request.renew_anon_volumes;
+                if let Some(heir) = heir.as_ref().filter(|_| !renew) {
+                    let inherited = create::Inherited::from(&old.record());
+                    self.daemon.bequeath(inherited.anonymous.iter(), heir)?;
+                }
+                down::remove(&self.daemon, &self.progress, &old, self.grace(), renew).await
             }
         }
     }

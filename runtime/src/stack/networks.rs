@@ -2,13 +2,13 @@
 
 mod pools;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use stack_api::event::ApiError;
 use stack_api::network::{Member, NetworkInfo};
 use stack_api::spec::{NetworkSpec, ServiceSpec, StackSpec};
-use stack_planner::plan::{Action, Plan};
+use stack_planner::plan::{Action, Plan, foreign_network};
 
 use super::Outcome;
 use crate::container::{Handle, MTU};
@@ -18,7 +18,8 @@ use crate::network::{Network, Nic};
 use crate::progress::Progress;
 use crate::time::now_ms;
 
-/// Makes or changes the network with this key in the file.
+/// Makes or changes the network with this key in the file. One that somebody else has made
+/// since the plan was is used as it is, as if it had been there before.
 pub(super) fn network(
     daemon: &Daemon,
     progress: &Progress,
@@ -26,49 +27,36 @@ pub(super) fn network(
     key: &str,
 ) -> Outcome {
     let wanted = &spec.networks[key];
-    let (network, new) = ensure(daemon, &spec.name, wanted)?;
-    let status = if new { "created" } else { "updated" };
-    progress.finish("network", &network.name, status);
+    let name = &wanted.name;
+    let _alone = daemon.creation();
+    let existing = daemon.all_networks()?;
+    let known = existing.iter().find(|n| n.name == *name);
+    if let Some(other) = known.filter(|known| known.project != spec.name) {
+        progress.warn(foreign_network(name, &other.project));
+        return Ok(());
+    }
+    put(daemon, &spec.name, wanted, &existing)?;
+    let status = if known.is_none() {
+        "created"
+    } else {
+        "updated"
+    };
+    progress.finish("network", name, status);
     Ok(())
 }
 
-/// Makes or changes a network; the second value says that it is new.
-/// `project` is empty for one that is made by hand.
+/// Makes a network, or changes the project's own one of that name. `project` is empty for
+/// one that is made by hand. The caller holds [`Daemon::creation`].
 ///
 /// # Errors
-/// Somebody else has one of that name, or its addresses cannot be.
-fn ensure(
+/// Its addresses cannot be.
+fn put(
     daemon: &Daemon,
     project: &str,
     wanted: &NetworkSpec,
-) -> Result<(Network, bool), ApiError> {
-    let _alone = daemon.creation();
-    let existing = daemon.all_networks()?;
-    let known = existing.iter().find(|n| n.name == wanted.name);
-    if let Some(other) = known.filter(|known| known.project != project) {
-        let owner = match other.project.as_str() {
-            "" => "was made with `stack network create`".to_owned(),
-            project => format!("belongs to stack {project}"),
-        };
-        return Err(
-            ApiError::new("network_in_use", format!("network {} {owner}", wanted.name))
-                .help("write `external: true` to use that one, or give this one another `name:`"),
-        );
-    }
-    let mut network = known.cloned().unwrap_or_else(|| Network {
-        name: wanted.name.clone(),
-        project: project.to_owned(),
-        created_ms: now_ms(),
-        ..Network::default()
-    });
-    (network.subnet, network.gateway) = pools::ipv4(wanted, &network, &existing)?;
-    (network.subnet6, network.gateway6) = pools::ipv6(daemon, wanted, &network)?;
-    network.range = wanted.range;
-    network.range6 = wanted.range6;
-    network.reserved = wanted.reserved.values().copied().collect();
-    network.mtu = wanted.mtu;
-    network.internal = wanted.internal;
-    network.labels.clone_from(&wanted.labels);
+    existing: &[Network],
+) -> Result<Network, ApiError> {
+    let network = drawn(daemon, project, wanted, existing)?;
     let others = existing
         .iter()
         .filter(|n| n.project == project && n.name != network.name);
@@ -82,7 +70,63 @@ fn ensure(
     daemon
         .ledger
         .put(Table::Networks, &network.name, project, &network)?;
-    Ok((network, known.is_none()))
+    Ok(network)
+}
+
+/// The network as it will be, beside those that there are.
+///
+/// # Errors
+/// Its addresses cannot be.
+fn drawn(
+    daemon: &Daemon,
+    project: &str,
+    wanted: &NetworkSpec,
+    existing: &[Network],
+) -> Result<Network, ApiError> {
+    let known = existing.iter().find(|n| n.name == wanted.name);
+    let known = known.cloned().unwrap_or_else(|| Network {
+        name: wanted.name.clone(),
+        project: project.to_owned(),
+        created_ms: now_ms(),
+        ..Network::default()
+    });
+    let (subnet, gateway) = pools::ipv4(wanted, &known, existing)?;
+    let (subnet6, gateway6) = pools::ipv6(daemon, wanted, &known)?;
+    Ok(Network {
+        subnet,
+        gateway,
+        range: wanted.range,
+        subnet6,
+        gateway6,
+        range6: wanted.range6,
+        reserved: wanted.reserved.values().copied().collect(),
+        mtu: wanted.mtu,
+        internal: wanted.internal,
+        labels: wanted.labels.clone(),
+        ..known
+    })
+}
+
+/// All networks as they will be after the plan.
+///
+/// # Errors
+/// The addresses of one cannot be.
+pub(super) fn planned(
+    daemon: &Daemon,
+    spec: &StackSpec,
+    plan: &Plan,
+) -> Result<Vec<Network>, ApiError> {
+    let mut networks = daemon.all_networks()?;
+    for step in &plan.steps {
+        if let Action::CreateNetwork { network, name } | Action::UpdateNetwork { network, name } =
+            &step.action
+        {
+            let network = drawn(daemon, &spec.name, &spec.networks[network], &networks)?;
+            networks.retain(|known| known.name != *name);
+            networks.push(network);
+        }
+    }
+    Ok(networks)
 }
 
 /// The external networks of the services are there.
@@ -115,30 +159,24 @@ pub(super) fn check_external<'a>(
 /// # Errors
 /// Somebody does.
 pub(super) fn check_addresses(daemon: &Daemon, spec: &StackSpec, plan: &Plan) -> Outcome {
-    let (mut goes, mut updated, mut announces) = (BTreeSet::new(), BTreeMap::new(), false);
+    let (mut goes, mut updates, mut announces) = (BTreeSet::new(), false, false);
     for step in &plan.steps {
         match &step.action {
             Action::Recreate { id, .. } | Action::Remove { id, .. } => {
                 goes.insert(id);
             }
-            Action::UpdateNetwork { network, name } => {
-                updated.insert(name, &spec.networks[network]);
-            }
+            Action::UpdateNetwork { .. } => updates = true,
             Action::Start { .. } | Action::Update { .. } | Action::Switch { .. } => {
                 announces = true;
             }
             _ => {}
         }
     }
-    if updated.is_empty() && !announces {
+    if !updates && !announces {
         return Ok(());
     }
-    let existing = daemon.all_networks()?;
-    for mut network in daemon.networks(&spec.name)? {
-        if let Some(wanted) = updated.get(&network.name) {
-            (network.subnet, network.gateway) = pools::ipv4(wanted, &network, &existing)?;
-            (network.subnet6, network.gateway6) = pools::ipv6(daemon, wanted, &network)?;
-        }
+    let own = planned(daemon, spec, plan)?.into_iter();
+    for network in own.filter(|network| network.project == spec.name) {
         let stays = |handle: &&Arc<Handle>| {
             handle.container().state.is_live() && !goes.contains(&handle.id)
         };
@@ -261,12 +299,14 @@ pub fn inspect(daemon: &Daemon, name: &str) -> Result<NetworkInfo, ApiError> {
 /// # Errors
 /// There is one of that name, or its addresses cannot be.
 pub fn create(daemon: &Daemon, wanted: &NetworkSpec) -> Result<NetworkInfo, ApiError> {
-    if daemon.all_networks()?.iter().any(|n| n.name == wanted.name) {
+    let _alone = daemon.creation();
+    let existing = daemon.all_networks()?;
+    if existing.iter().any(|n| n.name == wanted.name) {
         let message = format!("there is a network {} already", wanted.name);
         return Err(ApiError::new("network_exists", message)
             .help(format!("see `stack network inspect {}`", wanted.name)));
     }
-    let (network, _) = ensure(daemon, "", wanted)?;
+    let network = put(daemon, "", wanted, &existing)?;
     Ok(info(daemon, network))
 }
 
@@ -344,5 +384,43 @@ fn info(daemon: &Daemon, network: Network) -> NetworkInfo {
         mtu: network.mtu.unwrap_or(MTU),
         labels: network.labels,
         created_ms: network.created_ms,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use stack_api::event::Event;
+    use stack_vmm::Fake;
+
+    use super::*;
+    use crate::volume::kit;
+
+    #[tokio::test]
+    async fn of_two_stacks_that_make_a_network_the_second_uses_it() {
+        let home = tempfile::Builder::new().prefix("st").tempdir().unwrap();
+        let daemon = kit::daemon(home.path(), Fake::default()).await;
+        let stack = |name: &str| {
+            let wanted = NetworkSpec {
+                name: "proxy".to_owned(),
+                ..NetworkSpec::default()
+            };
+            StackSpec {
+                name: name.to_owned(),
+                networks: [("proxy".to_owned(), wanted)].into(),
+                ..StackSpec::default()
+            }
+        };
+        // Both were planned when there was none.
+        let (progress, mut events) = Progress::new();
+        network(&daemon, &progress, &stack("shop"), "proxy").unwrap();
+        assert!(matches!(events.recv().await, Some(Event::Step { .. })));
+        network(&daemon, &progress, &stack("blog"), "proxy").unwrap();
+        let Some(Event::Warning { message }) = events.recv().await else {
+            panic!("nothing was said");
+        };
+        assert!(message.starts_with("network proxy belongs to stack shop, and is used as it is"));
+        let all = daemon.all_networks().unwrap();
+        assert_eq!(all.len(), 1);
+        assert_eq!(all[0].project, "shop");
     }
 }

@@ -100,6 +100,7 @@ fn places(record: &Record) -> BTreeMap<String, ObservedPlace> {
                 network: nic.network.clone(),
                 ipv4: nic.ipv4,
                 ipv6: nic.ipv6,
+                mac: Some(nic.mac.clone()),
             };
             (key, place)
         })

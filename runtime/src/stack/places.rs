@@ -1,13 +1,8 @@
 //! Where a container is on its networks: addresses, names, the default route.
 
-use std::sync::Arc;
-
 use stack_api::event::ApiError;
 use stack_api::spec::{AttachSpec, ServiceSpec, StackSpec};
-use stack_planner::plan::{Action, Plan};
 
-use super::Outcome;
-use crate::container::Handle;
 use crate::daemon::Daemon;
 use crate::network::{Network, Nic, Place, Taken};
 
@@ -69,8 +64,8 @@ pub(super) fn place(
         ));
     };
     let network = as_defined(network, stack, key);
-    let others = daemon.handles(None);
-    let found = find(daemon, stack, &network, (key, wanted), before, &others);
+    let taken = taken(&network.name, &all_cards(daemon));
+    let found = find(stack, &network, (key, wanted), before, taken);
     let nic = found.map_err(|error| of_service(spec, error))?;
     let nic = Nic {
         key: Some(key.clone()),
@@ -87,7 +82,7 @@ pub(super) fn place(
 }
 
 /// The network with what the file says of it, if it is the stack's own.
-fn as_defined(network: &Network, stack: &StackSpec, key: &str) -> Network {
+pub(super) fn as_defined(network: &Network, stack: &StackSpec, key: &str) -> Network {
     let mut network = network.clone();
     let own = network.project == stack.name;
     let definition = stack.networks.get(key);
@@ -99,68 +94,41 @@ fn as_defined(network: &Network, stack: &StackSpec, key: &str) -> Network {
     network
 }
 
-fn of_service(spec: &ServiceSpec, error: ApiError) -> ApiError {
+pub(super) fn of_service(spec: &ServiceSpec, error: ApiError) -> ApiError {
     ApiError {
         message: format!("service {}: {}", spec.name, error.message),
         ..error
     }
 }
 
-/// The networks that are there and that the plan leaves as they are.
-///
-/// # Errors
-/// The ledger cannot be read.
-pub(super) fn unchanged_networks(daemon: &Daemon, plan: &Plan) -> Result<Vec<Network>, ApiError> {
-    let mut networks = daemon.all_networks()?;
-    networks.retain(|network| {
-        let is_changed = |action: &Action| match action {
-            Action::UpdateNetwork { name, .. } => *name == network.name,
-            _ => false,
-        };
-        !plan.steps.iter().any(|step| is_changed(&step.action))
-    });
-    Ok(networks)
+/// What these cards have on a network.
+pub(super) fn taken<'a>(network: &str, cards: impl IntoIterator<Item = &'a Nic>) -> Taken {
+    let mut taken = Taken::default();
+    let there = cards.into_iter().filter(|nic| nic.network == network);
+    there.for_each(|nic| taken.add(nic));
+    taken
 }
 
-/// There is a place for one more container of the service on these networks, as far as it
-/// needs one there, beside those of `others`.
-///
-/// # Errors
-/// There is none.
-pub(super) fn can_be_placed(
-    daemon: &Daemon,
-    stack: &StackSpec,
-    spec: &ServiceSpec,
-    networks: &[Network],
-    others: &[Arc<Handle>],
-) -> Outcome {
-    for (key, wanted) in spec.cards() {
-        let name = stack.networks.get(key).map(|network| &network.name);
-        let Some(network) = networks.iter().find(|n| Some(&n.name) == name) else {
-            continue;
-        };
-        let network = as_defined(network, stack, key);
-        let found = find(daemon, stack, &network, (key, wanted), &[], others);
-        found.map_err(|error| of_service(spec, error))?;
-    }
-    Ok(())
+/// The cards of all containers, also those that they are about to have.
+pub(super) fn all_cards(daemon: &Daemon) -> Vec<Nic> {
+    let handles = daemon.handles(None);
+    handles
+        .iter()
+        .flat_map(|handle| daemon.cards(handle))
+        .collect()
 }
 
-fn find(
-    daemon: &Daemon,
+/// A card on the network for a service, beside what is taken.
+///
+/// # Errors
+/// There is no address for it.
+pub(super) fn find(
     stack: &StackSpec,
     network: &Network,
     (key, wanted): (&String, &AttachSpec),
     before: &[Nic],
-    others: &[Arc<Handle>],
+    mut taken: Taken,
 ) -> Result<Nic, ApiError> {
-    let mut taken = Taken::default();
-    for handle in others {
-        let nics = daemon.cards(handle);
-        nics.iter()
-            .filter(|nic| nic.network == network.name)
-            .for_each(|nic| taken.add(nic));
-    }
     for service in stack.services.values() {
         if let Some(place) = service.networks.get(key) {
             taken.keep(place);

@@ -186,6 +186,7 @@ pub(super) async fn carry_out(
     let mut plan = plan_order(&daemon, &order)?;
     resources::check_ports(&daemon, spec, &plan)?;
     networks::check_addresses(&daemon, spec, &plan)?;
+    feasible::check_places(&daemon, spec, &plan)?;
     let selected: BTreeSet<String> = {
         let request = &order.request;
         plan::select(&spec.services, &request.services, !request.no_deps).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! A daemon without machines, for tests of volumes.
+//! A daemon without machines, for tests.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::daemon::Daemon;
 use crate::paths::Paths;
 
 /// With everything below `home`.
-pub(super) async fn daemon(home: &Path, machines: Fake) -> Arc<Daemon> {
+pub(crate) async fn daemon(home: &Path, machines: Fake) -> Arc<Daemon> {
     let none = home.join("none");
     let assets = Assets {
         kernel: none.clone(),

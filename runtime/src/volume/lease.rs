@@ -193,7 +193,12 @@ mod tests {
             .ledger
             .put(Table::Containers, "c", "shop", &later)
             .unwrap();
-        assert_eq!(prune(&daemon, false).await, 0);
+        let order = PruneVolumes {
+            all: true,
+            ..PruneVolumes::default()
+        };
+        let pruned = daemon.prune_volumes(order, &BTreeSet::new()).await;
+        assert_eq!(pruned.unwrap_err().code, "unreadable");
         assert_eq!(daemon.volumes().unwrap().len(), 1);
     }
 }

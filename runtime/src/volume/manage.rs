@@ -205,7 +205,8 @@ impl Daemon {
     /// gone.
     ///
     /// # Errors
-    /// A volume cannot be removed.
+    /// A volume cannot be removed, or a record cannot be read: its container may mount any
+    /// of them.
     pub(crate) async fn prune_volumes(
         &self,
         order: PruneVolumes,
@@ -213,8 +214,9 @@ impl Daemon {
     ) -> Result<Vec<VolumeInfo>, ApiError> {
         let mut removed = Vec::new();
         if !self.knows_all() {
-            // A container that cannot be read may mount any of them.
-            return Ok(removed);
+            let message = "a container or volume cannot be read, so nobody knows what is in use";
+            let help = "a later version of stack may have written it: use that one";
+            return Err(ApiError::new("unreadable", message).help(help));
         }
         for volume in self.volumes()? {
             let mut users = self.volume_users(&volume);

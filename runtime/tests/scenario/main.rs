@@ -8,6 +8,7 @@ mod anew;
 mod api;
 mod beside;
 mod ends;
+mod handover;
 mod hooks;
 mod image;
 mod live;

@@ -106,6 +106,7 @@ fn lines(plan: &Plan) -> Vec<Line<'_>> {
         let fate = match &step.action {
             Action::Pull { .. } => Fate::Pull,
             Action::Build { .. } => Fate::Build,
+            Action::Create { name, .. } if replaces(plan, name) => Fate::Replace,
             Action::CreateNetwork { .. } | Action::CreateVolume { .. } | Action::Create { .. } => {
                 Fate::Create
             }
@@ -144,6 +145,8 @@ fn lines(plan: &Plan) -> Vec<Line<'_>> {
                 }
                 Fate::Start
             }
+            // Told with its successor.
+            Action::Remove { heir: Some(_), .. } => continue,
             Action::Remove { .. } if step.reason == Reason::Replaced => continue,
             Action::Remove { .. } => Fate::Remove,
             Action::CreateBeside { .. } | Action::Watch { .. } => continue,
@@ -167,6 +170,13 @@ fn lines(plan: &Plan) -> Vec<Line<'_>> {
         }
     }
     lines
+}
+
+/// Another container goes, long before this one is made in its place.
+fn replaces(plan: &Plan, name: &str) -> bool {
+    plan.steps
+        .iter()
+        .any(|step| matches!(&step.action, Action::Remove { heir: Some(heir), .. } if heir == name))
 }
 
 /// `after db (healthy)`
@@ -315,6 +325,13 @@ mod tests {
              > start    container shop-web-1  it is exited, after db (healthy)\n\
              \n1 to create, 1 to start; 1 container unchanged.\n"
         );
+        // One that goes long before its successor comes.
+        let changed = json!({"type": "changed", "changes": []});
+        let mut gone = step("remove", "web", &changed);
+        gone["action"]["heir"] = json!("shop-web-1");
+        let steps = [gone, step("create", "web", &changed)];
+        let plan = json!({"steps": steps, "orphans": [], "unchanged": []});
+        assert!(shown(plan).ends_with("\n1 to replace.\n"));
         let empty = json!({"steps": [], "orphans": [], "unchanged": ["a"]});
         assert_eq!(shown(empty), "Nothing to do: 1 container as wanted.\n");
     }

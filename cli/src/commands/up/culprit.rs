@@ -43,11 +43,37 @@ pub(super) async fn show_last_lines(
     }
 }
 
-/// The containers that the message names, else all that look like it.
-fn culprits<'a>(list: &'a [Container], message: &str) -> Vec<&'a Container> {
+/// The error with the place in the stack file where the addresses of a network are written
+/// that has too few.
+pub(super) fn located(error: Error, spec: &StackSpec, project: &Project) -> Error {
+    let Error::Api(api) = &error else {
+        return error;
+    };
+    let words = words(&api.message);
+    let mut networks = spec.networks.iter();
+    let full = networks.find(|(_, network)| words.contains(&network.name.as_str()));
+    let place = full.and_then(|(key, _)| project.network_line(key));
+    match (place, &api.help) {
+        (Some((file, line)), Some(help)) if api.code == "network_full" => {
+            let here = std::env::current_dir().unwrap_or_default();
+            let file = file.strip_prefix(&here).unwrap_or(&file);
+            let help = format!("{help}: {}:{line}", file.display());
+            api.clone().help(help).into()
+        }
+        _ => error,
+    }
+}
+
+/// What may be a name in a message.
+fn words(message: &str) -> Vec<&str> {
     let is_word = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     let words = message.split(|c| !is_word(c));
-    let words: Vec<&str> = words.map(|word| word.trim_end_matches('.')).collect();
+    words.map(|word| word.trim_end_matches('.')).collect()
+}
+
+/// The containers that the message names, else all that look like it.
+fn culprits<'a>(list: &'a [Container], message: &str) -> Vec<&'a Container> {
+    let words = words(message);
     let named: Vec<_> = list
         .iter()
         .filter(|c| words.contains(&c.name.as_str()))

@@ -140,8 +140,7 @@ impl Command {
         let full = images.filter_map(|image| stack_images::full_name(&image).ok());
         let (own, others): (Vec<String>, Vec<String>) =
             full.partition(|image| built.contains(image));
-        let mut contexts = job.spec.additional_contexts.values();
-        if own.is_empty() && !contexts.any(|place| place.starts_with("service:")) {
+        if own.is_empty() && job.spec.base_services().next().is_none() {
             self.args.push("--pull-always".to_owned());
         } else {
             self.args.push("--pull=missing".to_owned());

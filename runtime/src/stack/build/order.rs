@@ -123,10 +123,8 @@ fn needs<'a>(
         let full = stack_images::full_name(&image).ok()?;
         by_image.get(&full).copied()
     });
-    let services = job.spec.additional_contexts.values().filter_map(|place| {
-        let (name, _) = jobs.get_key_value(place.strip_prefix("service:")?)?;
-        Some(*name)
-    });
+    let services = job.spec.base_services();
+    let services = services.filter_map(|name| Some(*jobs.get_key_value(name)?.0));
     let mut all: BTreeSet<&str> = images.chain(services).collect();
     // An image may be built from an older one of the same name.
     all.remove(service);
@@ -165,9 +163,7 @@ pub(super) fn needed(
             let full = stack_images::full_name(&image).ok()?;
             by_image.get(&full).copied().cloned()
         });
-        let contexts = job.spec.additional_contexts.values();
-        let services = contexts.filter_map(|place| place.strip_prefix("service:"));
-        new.extend(images.chain(services.map(str::to_owned)));
+        new.extend(images.chain(job.spec.base_services().map(str::to_owned)));
     }
     found
 }
