@@ -1,7 +1,8 @@
 //! Mounts: what the spec names becomes disks and shares of the VM.
 
+use std::fs::Permissions;
 use std::net::IpAddr;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use stack_api::event::ApiError;
@@ -224,7 +225,7 @@ impl Parts {
         copy: bool,
     ) -> Result<GuestSource, ApiError> {
         if !path.exists() && create {
-            std::fs::create_dir_all(path).map_err(|error| {
+            make_dirs(path).map_err(|error| {
                 ApiError::new("bind", format!("cannot make {}: {error}", path.display()))
             })?;
         }
@@ -253,6 +254,21 @@ impl Parts {
         };
         Ok(self.share(share, copy && (fill || !ro)))
     }
+}
+
+/// Makes a directory of the user's, and what is missing above it: with the mode that
+/// Docker gives it, whatever the daemon's own files have.
+fn make_dirs(path: &Path) -> std::io::Result<()> {
+    let missing: Vec<&Path> = path.ancestors().take_while(|dir| !dir.exists()).collect();
+    for dir in missing.into_iter().rev() {
+        match std::fs::create_dir(dir) {
+            Ok(()) => std::fs::set_permissions(dir, Permissions::from_mode(0o755))?,
+            // Another service's, at the same time.
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && dir.is_dir() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 fn is_empty(dir: &Path) -> bool {
@@ -307,7 +323,13 @@ mod tests {
         std::fs::write(&file, "").unwrap();
         let below = parts().bind(&file.join("data"), true, false, false);
         assert!(below.err().unwrap().message.contains("cannot make"));
-        assert!(parts().bind(&missing, true, false, false).is_ok() && missing.is_dir());
+        // The daemon's: what is made is the user's nevertheless.
+        rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+        assert!(parts().bind(&missing, true, false, false).is_ok());
+        for made in [missing.parent().unwrap(), &missing] {
+            let mode = std::fs::metadata(made).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o755);
+        }
     }
 
     fn resolved(path: &Path, kind: VolumeKind) -> Resolved {
