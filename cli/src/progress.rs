@@ -169,10 +169,14 @@ impl Progress {
                 Event::Step {
                     kind,
                     name,
+                    status,
                     finished,
                     ..
-                } => summary.step(&kind, name, finished),
-                Event::Layer { .. }
+                } if kind == "container" && finished => {
+                    summary.containers.insert(name, status != "removed");
+                }
+                Event::Step { .. }
+                | Event::Layer { .. }
                 | Event::Output { .. }
                 | Event::Warning { .. }
                 | Event::Note { .. } => {}
@@ -229,8 +233,8 @@ fn own_code(mut error: ApiError) -> ApiError {
 pub(crate) struct Summary {
     /// Milliseconds it took.
     pub(crate) took_ms: u64,
-    /// Containers it finished something with.
-    containers: std::collections::BTreeSet<String>,
+    /// Containers it finished something with, and whether they are there.
+    containers: std::collections::BTreeMap<String, bool>,
 }
 
 impl Summary {
@@ -239,9 +243,8 @@ impl Summary {
         self.containers.len()
     }
 
-    fn step(&mut self, kind: &str, name: String, finished: bool) {
-        if finished && kind == "container" {
-            self.containers.insert(name);
-        }
+    /// How many of them were not removed by it.
+    pub(crate) fn that_stay(&self) -> usize {
+        self.containers.values().filter(|stays| **stays).count()
     }
 }

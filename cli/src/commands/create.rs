@@ -89,7 +89,7 @@ impl Create {
             progress = progress.without_pulls();
         }
         let summary = progress.follow(events, &mut interrupts).await?;
-        let count = human::count(summary.containers(), "container");
+        let count = human::count(summary.that_stay(), "container");
         let took = human::took(summary.took_ms);
         context
             .ui

@@ -50,7 +50,7 @@ impl Rollback {
             return Ok(exit::OK);
         }
         let summary = context.operate(&client, &path, &request, false).await?;
-        let count = human::count(summary.containers(), "container");
+        let count = human::count(summary.that_stay(), "container");
         let took = human::took(summary.took_ms);
         context
             .ui

@@ -5,7 +5,7 @@ mod foreground;
 mod menu;
 mod watching;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clap::ValueEnum;
 use hyper::Method;
@@ -13,7 +13,7 @@ use jiff::SignedDuration;
 use stack_api::build::BuildWhen;
 use stack_api::event::ApiError;
 use stack_api::request;
-use stack_api::spec::{PullPolicy, StackSpec};
+use stack_api::spec::{Condition, PullPolicy, StackSpec};
 use stack_planner::Project;
 use stack_planner::plan::Plan;
 use tokio::sync::watch;
@@ -131,7 +131,8 @@ pub(crate) struct Up {
     #[arg(short, long)]
     yes: bool,
 
-    /// Stop all when one container ends, with its exit code
+    /// Stop all when one container ends, with its exit code; not when one
+    /// completes that others depend on for that
     #[arg(long, conflicts_with = "detach")]
     abort_on_container_exit: bool,
 
@@ -335,7 +336,7 @@ impl Up {
             (false, true) => "up and ready",
             (false, false) => "up",
         };
-        let count = human::count(summary.containers(), "container");
+        let count = human::count(summary.that_stay(), "container");
         let details = format!("{count}, {}", human::took(summary.took_ms));
         ui::say(format_args!(
             "{} is {} {}",
@@ -381,6 +382,18 @@ impl Up {
         })
     }
 
+    /// Services that one of the started ones waits for to be done; not the one whose exit
+    /// code is asked for.
+    fn jobs(&self, spec: &StackSpec, started: &[String]) -> BTreeSet<String> {
+        let waiting = started.iter().filter_map(|name| spec.services.get(name));
+        let needs = waiting.flat_map(|service| &service.depends_on);
+        needs
+            .filter(|(_, how)| how.condition == Condition::ServiceCompletedSuccessfully)
+            .map(|(name, _)| name.clone())
+            .filter(|name| Some(name) != self.exit_code_from.as_ref())
+            .collect()
+    }
+
     /// What the foreground watches, by what was asked for.
     fn foreground<'a>(
         &self,
@@ -423,6 +436,7 @@ impl Up {
         let watched = watched.into_iter().find(|list| !list.is_empty());
         let watched = watched.into_iter().flatten().chain(&self.exit_code_from);
         Ok(Foreground {
+            jobs: self.jobs(spec, &started),
             project,
             stack: spec.name.clone(),
             watched: watched.cloned().collect(),

@@ -1,7 +1,7 @@
 //! `stack wait`
 
 use hyper::Method;
-use stack_api::container::Container;
+use stack_api::container::{Container, State};
 use stack_api::look::Ended;
 use stack_api::request;
 
@@ -41,6 +41,18 @@ impl Wait {
         if !existing.iter().any(is_waited_for) {
             return Err(Error::usage(
                 format!("{} has no container", self.services.join(", ")),
+                "start it with `stack up -d`",
+            ));
+        }
+        // Where one goes on, an `up` may be about to start the others.
+        let goes_on = existing.iter().any(Container::goes_on);
+        let idle = self.services.iter().find(|&name| {
+            let mut own = existing.iter().filter(|c| c.service == *name);
+            own.all(|c| c.state == State::Created)
+        });
+        if let Some(idle) = idle.filter(|_| !goes_on) {
+            return Err(Error::usage(
+                format!("service {idle} has not run"),
                 "start it with `stack up -d`",
             ));
         }

@@ -407,6 +407,21 @@ fn images_of_services_that_are_not_enabled_go_too() {
 }
 
 #[test]
+fn nobody_waits_for_what_has_never_run() {
+    let home = Home::new();
+    let daemon = home.daemon();
+    daemon.containers(&[container("db", "exited"), container("web", "created")]);
+    let run = home.run(&["wait", "web"]).ended_with(2);
+    assert!(run.err.contains("service web has not run"), "{}", run.err);
+    // An `up` that starts it may have got no further.
+    let ended = json!({"id": "1", "container": "shop-web-1", "service": "web", "exit_code": 7});
+    daemon
+        .containers(&[container("db", "running"), container("web", "created")])
+        .on("GET /v1/stacks/shop/wait", Answer::Lines(vec![ended]));
+    home.run(&["wait", "web"]).ended_with(7);
+}
+
+#[test]
 fn a_daemon_of_another_version_is_told() {
     let home = Home::new();
     home.daemon().version("9.9.9").containers(&[]);

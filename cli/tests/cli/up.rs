@@ -19,6 +19,7 @@ fn detached_says_what_happened_on_standard_error() {
             json!({"type": "step", "kind": "container", "name": "shop-db-1", "status": "starting",
                    "finished": false, "detail": null, "at_ms": 300}),
             json!({"type": "warning", "message": "mind the gap"}),
+            finished("container", "shop-old-1", "removed"),
             finished("container", "shop-db-1", "started"),
             done(),
         ]),
@@ -30,6 +31,7 @@ fn detached_says_what_happened_on_standard_error() {
     assert_eq!(
         run.err,
         "warning: mind the gap\n\
+         container shop-old-1 removed\n\
          container shop-db-1 started (1.2s)\n\
          shop is up (1 container, 1.6s)\n"
     );
@@ -308,6 +310,33 @@ fn the_end_of_a_container_may_end_all_with_its_code() {
     let run = home.run(&["up", "--exit-code-from", "db"]).ended_with(3);
     assert!(run.out.contains("db-1 exited with code 3"), "{}", run.out);
     assert_eq!(daemon.wait_for(ACTION).body["verb"], "stop");
+}
+
+/// A migration, and what runs when that is done.
+#[test]
+fn a_job_that_is_done_as_others_need_it_ends_nothing() {
+    let home = Home::with(
+        "name: shop\nservices:\n  db: {image: db}\n  web:\n    image: web\n    depends_on:\n      \
+         db: {condition: service_completed_successfully}\n",
+    );
+    let daemon = home.daemon();
+    let ends = |code: i32, web: i32| {
+        daemon
+            .happened(&[died("db", code), died("web", web)])
+            .on(UP, Answer::Lines(vec![done()]))
+            .containers(&[container("db", "exited"), container("web", "exited")])
+            .on(LOGS, Answer::Hold(vec![]))
+            .on(ACTION, Answer::Lines(vec![done()]));
+    };
+    ends(0, 5);
+    let run = home.run(&["up", "--abort-on-container-exit"]).ended_with(5);
+    let why = "shop-web-1 ended with 5, so all is stopped";
+    assert!(run.err.contains(why), "{}", run.err);
+    ends(4, 5);
+    home.run(&["up", "--abort-on-container-exit"]).ended_with(4);
+    // Unless it is what was asked for.
+    ends(0, 5);
+    home.run(&["up", "--exit-code-from", "db"]).ended_with(0);
 }
 
 #[test]

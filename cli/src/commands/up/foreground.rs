@@ -9,6 +9,8 @@
 
 mod watch;
 
+use std::collections::BTreeSet;
+
 use hyper::Method;
 use stack_api::container::Container;
 use stack_api::request::{Action, Verb};
@@ -30,7 +32,7 @@ pub(super) use watch::Watch;
 pub(super) enum Abort {
     /// Only Ctrl-C.
     Never,
-    /// The end of any container that is watched.
+    /// The end of any container that is watched, unless it has done what others wait for.
     AnyEnd,
     /// Its end with another code than 0.
     Failure,
@@ -50,6 +52,8 @@ pub(super) struct Foreground<'a> {
     pub(super) watched: Vec<String>,
     /// Services that were started, and are stopped at the end.
     pub(super) started: Vec<String>,
+    /// Services that others wait for to be done: that they are ends nothing.
+    pub(super) jobs: BTreeSet<String>,
     /// When all is stopped.
     pub(super) abort: Abort,
     /// The service whose exit code is ours.
@@ -82,6 +86,9 @@ impl Foreground<'_> {
             End::Aborted { by } => {
                 let place = self.project.service_line(&by.service);
                 context.global.annotate.ended(&by, place);
+                let (name, code) = (&by.name, by.code);
+                let note = format!("{name} ended with {code}, so all is stopped");
+                context.ui.note(&note);
                 exit::clamp(by.code)
             }
             End::Interrupted => exit::INTERRUPTED,

@@ -254,7 +254,7 @@ impl<'a> Watch<'a> {
         let fatal = |exited: &&Exited| match self.what.abort {
             _ if !self.what.watched.contains(&exited.service) => false,
             Abort::Never => false,
-            Abort::AnyEnd => true,
+            Abort::AnyEnd => exited.code != 0 || !self.what.jobs.contains(&exited.service),
             Abort::Failure => exited.code != 0,
         };
         if let Some(first) = ended.iter().find(fatal) {
