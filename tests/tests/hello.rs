@@ -155,4 +155,16 @@ fn a_plain_user_can_do_all_of_it() {
         );
     }
     hello.stack(&["down", "--volumes"]).ok();
+    // Found before a machine is started.
+    let closed = home.dir().join("closed");
+    std::fs::create_dir(&closed).expect("a directory of root's");
+    std::fs::set_permissions(&closed, PermissionsExt::from_mode(0o700)).expect("its mode");
+    let file = format!(
+        "services:\n  box: {{image: 'busybox:1', volumes: ['{}:/h']}}\n",
+        closed.display()
+    );
+    let refused = home.project("refused", &file).stack(&["up", "-d"]).fails();
+    refused
+        .says("closed: Permission denied")
+        .says("who runs stackd");
 }

@@ -12,9 +12,11 @@ use stack_protocol::log::Stream;
 use stack_protocol::message::{Command, Event, Exit, Health as GuestHealth};
 use stack_vmm::{AgentEvent, Backend, Process};
 use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
 
 use super::hooks::{self, Said};
 use super::run::{Ended, TAKES_OVER, Vm, connect};
+use super::shutdown::Due;
 use super::{Handle, Probe, Wish, clock};
 use crate::daemon::Daemon;
 use crate::logs::{Limits, Writer};
@@ -23,10 +25,6 @@ use crate::logs::{Limits, Writer};
 const BATCH: usize = 1024;
 /// How long what the guest sent before its VM ended may be on its way.
 const LAST_WORDS: Duration = Duration::from_secs(5);
-
-/// From SIGKILL to the end of a service, at most: one that waits for a file
-/// lock of another VM, or for a disk, takes no signal.
-const UNKILLABLE: Duration = Duration::from_secs(5);
 
 /// What `ps` says of a VM that QEMU has halted.
 const HALTED: &str = "halted, because the disk of the host is full; it goes on by itself as soon as \
@@ -67,7 +65,7 @@ pub(super) async fn attend(
     let begun = hooks::begin(handle, vm.agent.clone(), say.clone());
     tokio::pin!(begun);
     // A hook has failed, which is to be told then.
-    let mut failed: Option<(tokio::time::Instant, Ended)> = None;
+    let mut failed: Option<(Instant, Ended)> = None;
     let mut beginning = handle.container().state == State::Starting;
     let mut stopping = false;
     let mut connected = true;
@@ -75,7 +73,7 @@ pub(super) async fn attend(
     // The signal of the last stop, and whether the guest has it.
     let mut told = None;
     let heard = Arc::new(AtomicBool::new(false));
-    let mut end_by = never();
+    let mut due = Due::never();
     let mut cut = None;
     let dir = daemon.paths.vm(&handle.id);
     let goes_on = Notify::new();
@@ -113,8 +111,7 @@ pub(super) async fn attend(
                 (vm.agent, vm.events) = (fresh.agent, fresh.events);
                 handle.agent.send_replace(Some(vm.agent.clone()));
                 if let Some(signal) = told.filter(|_| !heard.load(Ordering::Relaxed)) {
-                    let left = end_by.saturating_duration_since(tokio::time::Instant::now());
-                    let grace_ms = left.saturating_sub(UNKILLABLE).as_millis() as u64;
+                    let grace_ms = due.grace_left(Instant::now()).as_millis() as u64;
                     drop(vm.agent.notify(Command::Stop { signal, grace_ms }).await);
                 }
             }
@@ -128,7 +125,7 @@ pub(super) async fn attend(
                         }
                     }),
                     Err(error) => {
-                        let at = tokio::time::Instant::now() + TOOK_ALONG;
+                        let at = Instant::now() + TOOK_ALONG;
                         failed = Some((at, Ended::failed(&error)));
                     }
                 }
@@ -151,11 +148,14 @@ pub(super) async fn attend(
                 acknowledge(vm, writer);
             }
             () = &mut gone => return last_words(daemon, handle, vm, writer, cut).await,
-            () = tokio::time::sleep_until(end_by) => {
+            () = tokio::time::sleep_until(due.at) => {
+                if due.is_put_off(is_halted(handle), Instant::now()) {
+                    continue;
+                }
                 tracing::warn!(container = handle.id, "the service cannot be killed: its VM is");
                 cut = Some(if is_halted(handle) { CUT_HALTED } else { CUT });
                 daemon.backend.kill(&process);
-                end_by = never();
+                due = Due::never();
             }
             changed = wish.changed() => {
                 let now = wish.borrow_and_update().clone();
@@ -164,9 +164,7 @@ pub(super) async fn attend(
                     (Ok(()), Wish::Run(_)) => continue,
                     _ => (libc::SIGKILL, 0),
                 };
-                end_by = tokio::time::Instant::now()
-                    + Duration::from_millis(grace_ms)
-                    + UNKILLABLE;
+                due = Due::after(Duration::from_millis(grace_ms), Instant::now());
                 let running = handle.container().state == State::Running;
                 let hooked = running && !stopping && grace_ms > 0;
                 stopping = true;
@@ -220,16 +218,12 @@ pub(super) fn note_halt(handle: &Handle, halted: bool) {
 }
 
 /// The end that is told unless something else comes before.
-async fn when_due(failed: &mut Option<(tokio::time::Instant, Ended)>) -> Ended {
+async fn when_due(failed: &mut Option<(Instant, Ended)>) -> Ended {
     match failed {
         Some((at, _)) => tokio::time::sleep_until(*at).await,
         None => std::future::pending().await,
     }
     failed.take().map(|(_, ended)| ended).unwrap_or_default()
-}
-
-fn never() -> tokio::time::Instant {
-    tokio::time::Instant::now() + Duration::from_secs(1 << 30)
 }
 
 /// Stores output as long as there is some; gives what else has come. It waits
@@ -314,7 +308,7 @@ pub(super) async fn write_out(handle: &Handle, vm: &Vm, writer: &mut Writer, end
         Wish::Stop { .. } => WAITS_STOPPED,
         Wish::Gone => Duration::ZERO,
     };
-    let last = tokio::time::Instant::now() + patience;
+    let last = Instant::now() + patience;
     loop {
         flush(handle, writer);
         if !writer.is_behind() {

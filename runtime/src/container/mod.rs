@@ -460,6 +460,15 @@ impl Handle {
         });
         let _ = down.await;
     }
+
+    /// Waits until its VM is halted for want of room.
+    pub async fn halts(&self) {
+        let mut changes = self.changes();
+        let halted = changes.wait_for(|record| attend::says_halted(&record.container));
+        if halted.await.is_err() {
+            std::future::pending().await
+        }
+    }
 }
 
 fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

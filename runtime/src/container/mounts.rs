@@ -1,10 +1,12 @@
 //! Mounts: what the spec names becomes disks and shares of the VM.
 
 use std::fs::Permissions;
+use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::Access;
 use stack_api::event::ApiError;
 use stack_api::spec::{MountSource, ServiceSpec};
 use stack_files::spec::{BIND_MS, Kind, Share, VOLUME_MS};
@@ -230,8 +232,11 @@ impl Parts {
             })?;
         }
         let failed = |error: std::io::Error| {
-            ApiError::new("bind", format!("bind mount {}: {error}", path.display()))
-                .help("the path is relative to the project directory; make it first")
+            let help = match error.kind() {
+                ErrorKind::PermissionDenied => "it is used with the rights of who runs stackd",
+                _ => "the path is relative to the project directory; make it first",
+            };
+            ApiError::new("bind", format!("bind mount {}: {error}", path.display())).help(help)
         };
         // Where a link leads is decided here and now, by the host.
         let real = std::fs::canonicalize(path).map_err(failed)?;
@@ -245,6 +250,11 @@ impl Parts {
             let message = format!("bind mount {}: {what}", path.display());
             return Err(ApiError::new("bind", message));
         };
+        let wanted = match kind {
+            Kind::Bind => Access::EXEC_OK,
+            _ => Access::READ_OK,
+        };
+        rustix::fs::access(&real, wanted).map_err(|error| failed(error.into()))?;
         let fill = copy && is_empty(&real);
         let share = Share {
             path: real,
@@ -264,7 +274,7 @@ fn make_dirs(path: &Path) -> std::io::Result<()> {
         match std::fs::create_dir(dir) {
             Ok(()) => std::fs::set_permissions(dir, Permissions::from_mode(0o755))?,
             // Another service's, at the same time.
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && dir.is_dir() => {}
+            Err(error) if error.kind() == ErrorKind::AlreadyExists && dir.is_dir() => {}
             Err(error) => return Err(error),
         }
     }

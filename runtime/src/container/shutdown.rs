@@ -7,6 +7,7 @@ use std::time::Duration;
 use stack_api::container::{Container, State};
 use stack_protocol::message::{Command, Outcome};
 use stack_vmm::{Agent, Backend, Process};
+use tokio::time::Instant;
 
 use super::attend::{CUT_HALTED, is_halted, says_halted};
 use super::run::{Ended, outlived};
@@ -19,6 +20,12 @@ pub(super) const AT_MOST: Duration = Duration::from_secs(10);
 /// How long what was written may take to come to the host's disk, which may be
 /// slow, and have a lot to write.
 pub(super) const WRITES_LONGEST: Duration = Duration::from_secs(300);
+
+/// From SIGKILL to the end of a service, at most: one that waits for a file
+/// lock of another VM, or for a disk, takes no signal.
+const UNKILLABLE: Duration = Duration::from_secs(5);
+/// How often it is looked whether a VM that is to end goes on again.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// What is said of a VM that was killed meanwhile.
 pub(super) const CUT: &str = "its VM did not end in time and was ended as it was: what was written last to \
@@ -98,6 +105,61 @@ pub(super) async fn patience(handle: &Handle) {
     }
 }
 
+/// When a VM is killed because its service does not end. One that is halted for want of
+/// room cannot, and loses nothing as long as it stays: it has [`WRITES_LONGEST`] for
+/// that, and its grace again when it goes on.
+pub(super) struct Due {
+    pub at: Instant,
+    grace: Duration,
+    put_off: bool,
+    longest: Instant,
+}
+
+impl Due {
+    /// Nobody wants it to end.
+    pub(super) fn never() -> Due {
+        let at = Instant::now() + Duration::from_secs(1 << 30);
+        Due {
+            at,
+            grace: Duration::ZERO,
+            put_off: false,
+            longest: at,
+        }
+    }
+
+    /// The guest is told to stop its service, and kills it after `grace`.
+    pub(super) fn after(grace: Duration, now: Instant) -> Due {
+        Due {
+            at: now + grace + UNKILLABLE,
+            grace,
+            put_off: false,
+            longest: now + grace.max(WRITES_LONGEST),
+        }
+    }
+
+    /// What the service still has of its grace.
+    pub(super) fn grace_left(&self, now: Instant) -> Duration {
+        let left = self.at.saturating_duration_since(now);
+        left.saturating_sub(UNKILLABLE)
+    }
+
+    /// At [`at`](Self::at): is it too early all the same? Who wants it to end at once
+    /// does not wait for room.
+    pub(super) fn is_put_off(&mut self, halted: bool, now: Instant) -> bool {
+        let may_wait = !self.grace.is_zero() && now < self.longest;
+        let goes_on = !halted && std::mem::take(&mut self.put_off);
+        if halted && may_wait {
+            self.put_off = true;
+            self.at = self.longest.min(now + AGAIN);
+        } else if goes_on {
+            self.at = now + self.grace + UNKILLABLE;
+        } else {
+            return false;
+        }
+        true
+    }
+}
+
 /// How the service of a VM ended that a daemon before this one was about to end.
 pub(super) fn had_ended(container: &Container) -> Option<Ended> {
     if container.state != State::Stopping {
@@ -119,6 +181,29 @@ pub(super) fn had_ended(container: &Container) -> Option<Ended> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_halted_vm_has_time_and_then_its_grace() {
+        let grace = Duration::from_secs(10);
+        let began = Instant::now();
+        let mut due = Due::after(grace, began);
+        assert_eq!(due.grace_left(began), grace);
+        assert_eq!(due.at, began + grace + UNKILLABLE);
+        assert!(due.is_put_off(true, due.at));
+        let goes_on = due.at;
+        assert!(
+            due.is_put_off(false, goes_on),
+            "it has gone on a moment ago"
+        );
+        assert_eq!(due.grace_left(goes_on), grace);
+        assert!(!due.is_put_off(false, due.at), "it does not end");
+
+        let mut due = Due::after(grace, began);
+        while due.is_put_off(true, due.at) {}
+        assert_eq!(due.at, began + WRITES_LONGEST);
+        let mut at_once = Due::after(Duration::ZERO, began);
+        assert!(!at_once.is_put_off(true, at_once.at));
+    }
 
     #[test]
     fn an_end_that_was_begun_is_known() {

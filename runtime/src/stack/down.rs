@@ -284,6 +284,15 @@ pub(crate) async fn stop(progress: &Progress, handle: &Arc<Handle>, grace: Optio
     }
     progress.step("container", &container.name, "stopping");
     handle.stop(grace);
-    handle.stopped().await;
+    let halted = async {
+        handle.halts().await;
+        let status = "halted, because the disk of the host is full; `-t 0` ends it as it is";
+        progress.step("container", &container.name, status);
+        std::future::pending().await
+    };
+    tokio::select! {
+        () = handle.stopped() => {}
+        () = halted => {}
+    }
     progress.finish("container", &container.name, "stopped");
 }

@@ -54,10 +54,7 @@ async fn copy(
         delete(old).map_err(io)?;
     }
     let dir = daemon.paths.volumes();
-    has_room(
-        super::tree::size(&volume.path),
-        crate::host::disk_free(&dir).unwrap_or(u64::MAX),
-    )?;
+    room(daemon, volume)?;
     crate::paths::private_dir(partial).map_err(io)?;
     let shown = vec![
         Shown::Disk(volume.path.clone()),
@@ -91,6 +88,19 @@ async fn copy(
         tracing::warn!(%error, path = %volume.path.display(), "left behind, and stays");
     }
     Ok(())
+}
+
+/// Is there room for a copy? To be asked before anybody is stopped for it.
+///
+/// # Errors
+/// There is not (`disk_full`).
+pub(super) fn has_room_for(daemon: &Daemon, volume: &Volume) -> Result<(), ApiError> {
+    room(daemon, volume).map_err(|error| failed(volume, error))
+}
+
+fn room(daemon: &Daemon, volume: &Volume) -> Result<(), ApiError> {
+    let free = crate::host::disk_free(&daemon.paths.volumes());
+    has_room(super::tree::size(&volume.path), free.unwrap_or(u64::MAX))
 }
 
 /// The copy has room beside what is copied, whatever else is written meanwhile: on a

@@ -15,7 +15,7 @@ use stack_api::spec::{ServiceSpec, StackSpec};
 use stack_planner::plan::{Action, Plan};
 use tokio::sync::OwnedMutexGuard;
 
-use super::convert::convert;
+use super::convert::{convert, has_room_for};
 use super::{Volume, VolumeKind};
 use crate::container::{Handle, Record};
 use crate::daemon::Daemon;
@@ -187,6 +187,7 @@ async fn share(
 ) -> Result<(), ApiError> {
     vacated(daemon, progress, &volume.path, None).await;
     let _turns = other_stacks(daemon, project, volume).await?;
+    has_room_for(daemon, volume)?;
     let mut halted = Halted::default();
     for handle in users(daemon, &volume.path) {
         if handle.container().state.is_live() {
