@@ -75,4 +75,5 @@ pub use options::LoadOptions;
 pub use project::Project;
 pub use schema::json_schema::json_schema;
 pub use source::{MemorySource, Source, SourceError};
+pub use suggest::nearest;
 pub use variables::Variable;

@@ -45,11 +45,9 @@ pub(crate) fn did_you_mean_part<'a>(
     }
 }
 
-/// The candidate nearest to `word` when one is near enough.
-pub(crate) fn nearest<'a>(
-    word: &str,
-    candidates: impl Iterator<Item = &'a str>,
-) -> Option<&'a str> {
+/// The candidate nearest to `word` when one is near enough, not counting case and `-`
+/// for `_`; one that shares no letter with it never is.
+pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     if word.len() > LONGEST {
         return None;
     }
@@ -64,7 +62,7 @@ pub(crate) fn nearest<'a>(
                 name,
             )
         })
-        .filter(|(distance, _)| *distance <= most)
+        .filter(|(distance, _)| *distance <= most && *distance < lower.chars().count())
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)
 }
@@ -88,6 +86,7 @@ mod tests {
             );
         }
         assert_eq!(did_you_mean("volumes", names.into_iter()), None);
+        assert_eq!(did_you_mean("X", ["_"].into_iter()), None);
         let list = did_you_mean_or_list("zzzzzz", "services", ["a", "b"].into_iter());
         assert_eq!(list.as_deref(), Some("the services are `a`, `b`"));
     }

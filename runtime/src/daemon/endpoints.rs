@@ -13,6 +13,7 @@ use super::view::View;
 use super::{Daemon, guard};
 use crate::container::{Handle, Record, sockets};
 use crate::network::{self, Network};
+use crate::stack::BUILDER;
 
 impl Daemon {
     /// Gives a container its places on its networks and binds its ports.
@@ -223,11 +224,13 @@ impl Daemon {
             Err(error) => Err(error),
         };
         match told {
-            // A network of its own has a daemon as long as somebody is on it.
+            // A network of its own, or the builder's, has a daemon as long as somebody
+            // is on it.
             Ok(homes) => {
                 let needed = self.live_homes();
+                let passing = |home: &str| home.starts_with(network::OWN_HOME) || home == BUILDER;
                 for home in homes {
-                    if home.starts_with(network::OWN_HOME) && !needed.contains(&home) {
+                    if passing(&home) && !needed.contains(&home) {
                         self.end_netd(&home).await;
                     }
                 }
@@ -295,9 +298,7 @@ fn refusal(
                 Some(_) => format!("ports {host} are all in use, the first{holder}"),
                 None => format!("port {host} is already in use{holder}"),
             };
-            error("port_in_use", what).help(format!(
-                "stop what holds it, or publish another port ({why})"
-            ))
+            error("port_in_use", what).help("stop what holds it, or publish another port")
         }
         PublishErrorKind::Reserved => reserved(service, port),
         PublishErrorKind::NoAddress => {

@@ -306,6 +306,7 @@ pub(crate) async fn remove(daemon: &Arc<Daemon>, dry_run: bool) -> Result<bool, 
     for handle in daemon.handles(Some(PROJECT)) {
         down::remove(daemon, &quiet, &handle, None, true).await?;
     }
+    networks::remove_all(daemon, &quiet, PROJECT).await?;
     daemon.remove_volume_named(CACHE).await?;
     Ok(true)
 }

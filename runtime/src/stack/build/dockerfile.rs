@@ -23,6 +23,44 @@ struct Instruction {
     number: usize,
 }
 
+/// The keywords of instructions.
+const KEYWORDS: [&str; 18] = [
+    "ADD",
+    "ARG",
+    "CMD",
+    "COPY",
+    "ENTRYPOINT",
+    "ENV",
+    "EXPOSE",
+    "FROM",
+    "HEALTHCHECK",
+    "LABEL",
+    "MAINTAINER",
+    "ONBUILD",
+    "RUN",
+    "SHELL",
+    "STOPSIGNAL",
+    "USER",
+    "VOLUME",
+    "WORKDIR",
+];
+
+/// The first line that begins with no keyword: its number, and what it begins with.
+/// What comes behind a `<<` may be the text of a here document, and is not looked at.
+pub(super) fn unknown(text: &str) -> Option<(usize, String)> {
+    let all = instructions(text).into_iter();
+    let mut certain = all.take_while(|instruction| !instruction.text.contains("<<"));
+    certain.find_map(|instruction| {
+        let word = instruction.text.split(' ').next().unwrap_or_default();
+        (!KEYWORDS.contains(&word)).then(|| (instruction.line, word.to_owned()))
+    })
+}
+
+/// The keyword that was meant by a word, if that is likely.
+pub(super) fn keyword_like(word: &str) -> Option<&'static str> {
+    stack_planner::nearest(word, KEYWORDS.into_iter())
+}
+
 /// Splits a Dockerfile into instructions.
 fn instructions(text: &str) -> Vec<Instruction> {
     // A mark of the byte order.
@@ -339,6 +377,19 @@ pub(super) fn line_of(text: &str, step: &str, at: Option<(Option<usize>, usize)>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn words_that_are_no_keywords_are_found() {
+        let found = |text| unknown(text).map(|(line, word)| (line, keyword_like(&word)));
+        assert_eq!(unknown(FILE), None);
+        assert_eq!(
+            found("FROM a\n\nrnu \\\n# x\n\n b\n"),
+            Some((3, Some("RUN")))
+        );
+        assert_eq!(found("FROM a\n&& x\n"), Some((2, None)));
+        assert_eq!(found("FROM a\nRUN 3<<E-F\nxyz\nE-F\nxyz\n"), None);
+        assert_eq!(unknown("from a\r\nRun a \\\r\n  && b\r\n"), None);
+    }
 
     const FILE: &str = "# syntax=docker/dockerfile:1\nARG VERSION=1\n\
         FROM --platform=linux/amd64 base:${VERSION} AS build\n\

@@ -284,6 +284,14 @@ impl<'a> Job<'a> {
     fn check(&mut self) -> Outcome {
         let (text, name) = &self.dockerfile;
         let bad = |why| ApiError::new("bad_dockerfile", format!("{name}: {why}"));
+        if let Some((line, word)) = dockerfile::unknown(text) {
+            let what = format!("{name}:{line}: `{word}` is no instruction");
+            let error = ApiError::new("bad_dockerfile", what);
+            return Err(match dockerfile::keyword_like(&word) {
+                Some(keyword) => error.help(format!("did you mean `{keyword}`?")),
+                None => error.help("a line that goes on ends with a backslash"),
+            });
+        }
         dockerfile::images(text, &self.spec.args).map_err(bad)?;
         let plain = dockerfile::without_security(&self.content, self.spec.privileged);
         self.content = plain.map_err(|line| {
