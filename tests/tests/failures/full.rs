@@ -160,6 +160,7 @@ fn it_fills_up_under_everything_that_runs() {
     let ran = daemons();
     let inside = |script: &str| project.stack(&["exec", "-T", "box", "sh", "-c", script]);
     inside("dd if=/dev/urandom of=/big bs=1M count=24; sync").ok();
+    inside("dd if=/dev/urandom of=/data/big bs=1M count=12; sync").ok();
     let filler = home.dir().join("home/filler");
     let mut file = std::fs::File::create(&filler).expect("room");
     let fill = |file: &mut std::fs::File, left| fill(&project, file, left);
@@ -171,6 +172,13 @@ fn it_fills_up_under_everything_that_runs() {
         .says("space");
     other.stack(&["up", "-d"]).fails().says("no space left");
     assert!(other.containers().is_empty());
+    let machines = || home.vms().iter().map(|vm| vm.pid).collect::<Vec<_>>();
+    let before = machines();
+    project
+        .stack(&["run", "--rm", "-T", "box", "true"])
+        .fails()
+        .says("data cannot be copied, to be shared");
+    assert_eq!(machines(), before, "nobody is stopped in vain");
     inside("true").ok();
 
     // Output waits, a machine that cannot write is halted, and who looks is told.
