@@ -1,5 +1,6 @@
 //! One service from start to end.
 
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use stack_tests::{Home, eventually, free_port, get, is_root, try_get};
