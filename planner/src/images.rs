@@ -14,7 +14,9 @@ impl Project {
         // Another service may build what this one names.
         let built = self.built_images();
         for (name, service) in self.services().chain(&self.parts.disabled) {
-            if let Some(image) = pinnable(service).filter(|image| !built.contains(*image)) {
+            let mounted = mounted(service).filter(|image| !has_digest(image));
+            let images = pinnable(service).into_iter().chain(mounted);
+            for image in images.filter(|image| !built.contains(*image)) {
                 found
                     .entry(image.to_owned())
                     .or_default()
@@ -54,6 +56,11 @@ impl Project {
                     "pre_start" => {
                         let hooks = node.as_sequence_mut().into_iter().flatten();
                         places.extend(hooks.filter_map(|hook| hook.get_mut("image")));
+                    }
+                    "volumes" => {
+                        let mounts = node.as_sequence_mut().into_iter().flatten();
+                        let mounts = mounts.filter(|mount| is_of_image(mount));
+                        places.extend(mounts.filter_map(|mount| mount.get_mut("source")));
                     }
                     _ => {}
                 }
@@ -113,6 +120,18 @@ impl Project {
 
 fn image(service: &Node) -> Option<&str> {
     service.get("image").and_then(Node::as_str)
+}
+
+/// References of the images that a service mounts.
+fn mounted(service: &Node) -> impl Iterator<Item = &str> {
+    let mounts = service.get("volumes").and_then(Node::as_sequence);
+    let mounts = mounts.into_iter().flatten().filter(|m| is_of_image(m));
+    let sources = mounts.filter_map(|mount| mount.get("source")?.as_str());
+    sources.filter(|source| !source.is_empty())
+}
+
+fn is_of_image(mount: &Node) -> bool {
+    mount.get("type").and_then(Node::as_str) == Some("image")
 }
 
 fn pinnable(service: &Node) -> Option<&str> {

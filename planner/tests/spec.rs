@@ -242,6 +242,7 @@ fn mounts() {
       - {type: bind, source: /h, target: /h, bind: {create_host_path: false}}
       - {type: volume, source: data, target: /sub, read_only: true, volume: {subpath: s}}
       - dir:/dir
+      - {type: image, source: 'site:1', target: /i, image: {subpath: www}}
     tmpfs: ['/run:size=2m,mode=755,uid=5,exec']
 volumes:
   data: {driver_opts: {size: 10g}, labels: {l: m}}
@@ -284,6 +285,14 @@ volumes:
         ("/h", false, bind("/h", false)),
         ("/sub", true, volume(false, Some("s"))),
         ("/dir", false, bind("/app/there", false)),
+        (
+            "/i",
+            true,
+            MountSource::Image {
+                image: "site:1".into(),
+                subpath: Some("www".into()),
+            },
+        ),
         (
             "/run",
             false,
@@ -420,7 +429,7 @@ fn what_cannot_be_honoured() {
         "use_api_socket: true",
         "volumes_from: [b]",
         "provider: {type: x}",
-        "volumes: [{type: image, source: x, target: /x}]",
+        "volumes: [{type: image, target: /x}]",
         "volumes: ['relative:rel']",
         "ports: ['80:80/sctp']",
         "restart: sometimes",

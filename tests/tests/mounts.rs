@@ -31,6 +31,8 @@ const KINDS: &str = r#"services:
       - given:/given
       - sticky:/tmp
       - tools:/usr/sbin:ro
+      - {type: image, source: 'nginx:1', target: /other, image: {subpath: etc/nginx}}
+      - {type: image, source: 'busybox:1', target: /tool, image: {subpath: bin/busybox}}
     configs:
       - {source: written, target: /conf/written}
       - {source: file, target: /conf/file, uid: "33", gid: "34", mode: 0o400}
@@ -96,6 +98,7 @@ fn mounts_are_as_they_were_asked_for() {
         stat -c %F /host/theirs
         stat -c %a /tmp; touch /usr/sbin/new 2>&1
         test $(stat -c %h /usr/sbin/chroot) -gt 1 && echo linked
+        head -n 1 /other/nginx.conf; touch /other/x 2>&1; /tool echo tool
     ";
     let said = inside(&project, "box", script);
     let wanted = [
@@ -121,6 +124,9 @@ fn mounts_are_as_they_were_asked_for() {
         "1755",
         "touch: /usr/sbin/new: Read-only file system",
         "linked",
+        "user www-data;",
+        "touch: /other/x: Read-only file system",
+        "tool",
     ];
     assert_eq!(said.lines().collect::<Vec<_>>(), wanted, "{said}");
     let bare = inside(&project, "empty", "ls /etc; sync; cat /all/a/b/g");

@@ -95,16 +95,14 @@ pub(crate) struct Disks(HashMap<String, String>);
 impl Disks {
     /// Waits for those that the configuration names.
     fn new(config: &VmConfig) -> io::Result<Disks> {
-        let volumes = config
-            .mounts
-            .iter()
-            .filter_map(|mount| match &mount.source {
-                MountSource::Disk { serial, .. } => Some(serial),
-                MountSource::Nfs { .. }
-                | MountSource::Share { .. }
-                | MountSource::Socket { .. }
-                | MountSource::Tmpfs { .. } => None,
-            });
+        let volumes = config.mounts.iter().flat_map(|mount| match &mount.source {
+            MountSource::Disk { serial, .. } => std::slice::from_ref(serial),
+            MountSource::Image { layers } => layers,
+            MountSource::Nfs { .. }
+            | MountSource::Share { .. }
+            | MountSource::Socket { .. }
+            | MountSource::Tmpfs { .. } => &[],
+        });
         let wanted: Vec<&String> = config
             .root
             .layers
@@ -263,6 +261,15 @@ fn one(config: &VmConfig, n: usize, root: &Root, disks: &Disks) -> io::Result<()
             }
             source
         }
+        MountSource::Image { layers } => {
+            let top = image(n, layers, disks)?;
+            let shown = Root::open(&top)?.existing(&wanted.subpath)?;
+            let target = match shown.path().is_dir() {
+                true => root.directory(&wanted.target)?,
+                false => root.file(&wanted.target)?,
+            };
+            return bind(&shown.path(), &target.path(), true);
+        }
         MountSource::Tmpfs {
             size,
             mode,
@@ -290,6 +297,29 @@ fn one(config: &VmConfig, n: usize, root: &Root, disks: &Disks) -> io::Result<()
         &root.directory(&wanted.target)?.path(),
         wanted.read_only,
     )
+}
+
+/// Puts the layers of another image together, for the mount with the number `n`.
+fn image(n: usize, layers: &[String], disks: &Disks) -> io::Result<PathBuf> {
+    let top = PathBuf::from(format!("/run/image/{n}"));
+    let part = |name: &str| top.join(name);
+    // An overlay has two parts or more, and is what makes away with what a layer deletes.
+    let mut lower = vec![part("none").display().to_string()];
+    fs::create_dir_all(part("none"))?;
+    for (k, serial) in layers.iter().enumerate() {
+        let dir = part(&k.to_string());
+        fs::create_dir_all(&dir)?;
+        on(&disks.node(serial)?, &dir, "erofs", MsFlags::MS_RDONLY, "")?;
+        lower.insert(0, dir.display().to_string());
+    }
+    let all = part("all");
+    fs::create_dir_all(&all)?;
+    if layers.is_empty() {
+        return Ok(all);
+    }
+    let data = format!("lowerdir={}", lower.join(":"));
+    on("overlay", &all, "overlay", MsFlags::MS_RDONLY, &data)?;
+    Ok(all)
 }
 
 /// Mounts the file system of the host's files, once.

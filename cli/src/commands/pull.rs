@@ -87,9 +87,17 @@ impl Pull {
                 .and_modify(|others| *others &= kept)
                 .or_insert(kept);
         }
+        // What they mount has no policy of its own.
+        let mounted = chosen
+            .iter()
+            .flat_map(|name| spec.services[name].mounted_images());
+        let is_built = |image: &&String| builds.values().any(|build| build.image == **image);
+        for image in mounted.filter(|image| !is_built(image)) {
+            let kept = self.policy.is_none() && is_fixed(image);
+            wanted.entry(image.clone()).or_insert(kept);
+        }
         let images: Vec<String> = wanted.keys().cloned().collect();
         let count = images.len();
-        let is_built = |image: &&String| builds.values().any(|build| build.image == **image);
         let buildable = images.iter().filter(is_built).cloned().collect();
         let request = request::Pull {
             images,

@@ -49,6 +49,8 @@ pub struct ObservedContainer {
     pub places: BTreeMap<String, ObservedPlace>,
     /// Full names of the volumes that it mounts by key, as far as they are known.
     pub volumes: BTreeMap<String, String>,
+    /// Ids of the images that it mounts by their references.
+    pub images: BTreeMap<String, String>,
 }
 
 /// A container's place on a network.

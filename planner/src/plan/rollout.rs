@@ -76,7 +76,10 @@ pub(super) fn obstacle(
     let disk = spec.mounts.iter().find_map(|mount| match &mount.source {
         MountSource::Volume { volume, .. } => Some(format!("the volume {volume}")),
         MountSource::Anonymous { .. } => Some(format!("the volume at {}", mount.target)),
-        MountSource::Bind { .. } | MountSource::Nfs { .. } | MountSource::Tmpfs { .. } => None,
+        MountSource::Bind { .. }
+        | MountSource::Nfs { .. }
+        | MountSource::Image { .. }
+        | MountSource::Tmpfs { .. } => None,
     });
     let disk = disk.or_else(|| {
         old.iter()

@@ -353,11 +353,14 @@ impl Services<'_> {
         if old.standby {
             return Some(Reason::Leftover);
         }
-        if let Some(id) = self.observed.images.get(&spec.image)
-            && *id != old.container.image_id
-        {
-            let (from, to) = (old.container.image_id.clone(), id.clone());
-            return Some(Reason::ImageChanged { from, to });
+        let own = (&spec.image, &old.container.image_id);
+        for (reference, id) in std::iter::once(own).chain(&old.images) {
+            if let Some(now) = self.observed.images.get(reference)
+                && now != id
+            {
+                let (from, to) = (id.clone(), now.clone());
+                return Some(Reason::ImageChanged { from, to });
+            }
         }
         let first = self.first;
         // One that it is not on yet is joined by a container that is there.

@@ -246,6 +246,34 @@ fn a_new_image_recreates_and_restarts_who_asked() {
 }
 
 #[test]
+fn another_image_at_a_mount_recreates() {
+    let (mut request, _) = running();
+    let app = request.spec.services.get_mut("app").unwrap();
+    app.mounts = vec![MountSpec {
+        target: "/site".to_owned(),
+        read_only: true,
+        source: MountSource::Image {
+            image: "site:1".to_owned(),
+            subpath: None,
+        },
+    }];
+    let mut observed = Observed::default();
+    let mut is_there = |id: &str| {
+        let id = id.to_owned();
+        observed.images.insert("site:1".to_owned(), id);
+        let first = plan(&request, &observed).unwrap();
+        carry_out(&request, &first, &mut observed);
+        assert!(plan(&request, &observed).unwrap().is_empty());
+        texts(&first)
+    };
+    is_there("one");
+    assert_eq!(
+        is_there("other")[0],
+        "recreate container shop-app-1: image changed: one → other"
+    );
+}
+
+#[test]
 fn what_ended_is_started_but_not_a_completed_job() {
     let (mut request, mut observed) = running();
     state(&mut observed, "shop-db-1", State::Exited);

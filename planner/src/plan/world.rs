@@ -273,6 +273,11 @@ fn create(
         _ => None,
     });
     let disks = disks.collect();
+    let mounted = spec.mounted_images().filter_map(|reference| {
+        let id = observed.images.get(reference)?;
+        Some((reference.clone(), id.clone()))
+    });
+    let images = mounted.collect();
     // Ids are never used again: the clock of this world counts them.
     let id = observed.containers.iter().map(|c| c.container.created_ms);
     let id = id.max().unwrap_or(0) + 1;
@@ -292,6 +297,7 @@ fn create(
         disks,
         places,
         volumes,
+        images,
         ..ObservedContainer::default()
     });
 }

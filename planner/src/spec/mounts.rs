@@ -99,6 +99,15 @@ fn volume(model: &Node, node: &Node, report: &mut Report) -> Option<MountSpec> {
                 .and_then(|mode| u32::try_from(mode).ok()),
             options: Vec::new(),
         },
+        Some("image") => {
+            always_read_only = true;
+            MountSource::Image {
+                image: image_source(node, report)?,
+                subpath: node
+                    .get("image")
+                    .and_then(|options| text(options, "subpath")),
+            }
+        }
         other => {
             let message = format!(
                 "a mount of the type `{}` is not supported",
@@ -125,6 +134,17 @@ fn bind_source(node: &Node, report: &mut Report) -> Option<String> {
                 .at(node.place(), "of which directory or file?")
                 .help("`source` is a path of the host; a volume of its own has `type: volume`"),
         );
+    }
+    source
+}
+
+/// Which image a mount shows.
+fn image_source(node: &Node, report: &mut Report) -> Option<String> {
+    let source = text(node, "source").filter(|source| !source.is_empty());
+    if source.is_none() {
+        let problem = Problem::error(codes::MISSING_KEY, "a mount of an image has no `source`");
+        let problem = problem.at(node.place(), "of which image?");
+        report.push(problem.help("`source` is the image's reference, e.g. `nginx:1`"));
     }
     source
 }

@@ -267,6 +267,19 @@ impl ServiceSpec {
             MountSource::Anonymous { .. }
             | MountSource::Bind { .. }
             | MountSource::Nfs { .. }
+            | MountSource::Image { .. }
+            | MountSource::Tmpfs { .. } => None,
+        })
+    }
+
+    /// References of the images that it mounts.
+    pub fn mounted_images(&self) -> impl Iterator<Item = &String> {
+        self.mounts.iter().filter_map(|mount| match &mount.source {
+            MountSource::Image { image, .. } => Some(image),
+            MountSource::Volume { .. }
+            | MountSource::Anonymous { .. }
+            | MountSource::Bind { .. }
+            | MountSource::Nfs { .. }
             | MountSource::Tmpfs { .. } => None,
         })
     }
@@ -468,6 +481,14 @@ pub enum MountSource {
         /// If it is empty, first copy what the image has at the target.
         copy: bool,
         /// Directory in it.
+        subpath: Option<String>,
+    },
+    /// What another image has, read-only.
+    Image {
+        /// Its reference.
+        image: String,
+        /// Directory or file in it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         subpath: Option<String>,
     },
     /// A tmpfs.

@@ -99,6 +99,8 @@ pub struct Resolved {
     pub volumes: BTreeMap<String, VolumeUse>,
     /// Volumes without a name.
     pub anonymous: Vec<Nameless>,
+    /// Mounted images by their references.
+    pub images: BTreeMap<String, Image>,
 }
 
 /// A volume without a name: made for this container, or left to it.

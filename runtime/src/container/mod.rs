@@ -17,6 +17,7 @@ mod seccomp;
 mod shutdown;
 pub mod sockets;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -87,6 +88,9 @@ pub struct Record {
     /// not count until the next start.
     #[serde(default)]
     pub told_to_end: bool,
+    /// Ids of the images that it mounts by their references.
+    #[serde(default)]
+    pub images: BTreeMap<String, String>,
 }
 
 /// The network devices of a VM.

@@ -114,6 +114,14 @@ impl Parts {
                         copy_image_content: *copy,
                     }
                 }
+                MountSource::Image { image, subpath } => {
+                    subpath_of = subpath.clone().unwrap_or_default();
+                    let layers = resolved.images.get(image).map(|image| &image.layers);
+                    let layers = layers.into_iter().flatten();
+                    GuestSource::Image {
+                        layers: layers.map(|path| self.disk(path.clone(), true)).collect(),
+                    }
+                }
                 MountSource::Tmpfs {
                     size,
                     mode,
@@ -350,7 +358,7 @@ mod tests {
         };
         Resolved {
             volumes: [("v".to_owned(), volume)].into(),
-            anonymous: Vec::new(),
+            ..Resolved::default()
         }
     }
 
@@ -368,8 +376,8 @@ mod tests {
             nocopy,
         };
         let resolved = Resolved {
-            volumes: std::collections::BTreeMap::new(),
             anonymous: vec![volume("/a", false, false), volume("/b", true, true)],
+            ..Resolved::default()
         };
         let mut parts = parts();
         let mounts = parts.mounts(&ServiceSpec::default(), &resolved).unwrap();

@@ -25,7 +25,11 @@ pub(crate) fn check(config: &VmConfig, path: &str, writes: bool) -> Result<(), A
             MountSource::Tmpfs { .. } if writes => refused("in memory (tmpfs)"),
             MountSource::Nfs { .. } => refused("on an NFS server"),
             MountSource::Socket { .. } if writes => refused("a socket"),
+            MountSource::Image { .. } if writes => {
+                refused("another image's, which cannot be written")
+            }
             MountSource::Tmpfs { .. }
+            | MountSource::Image { .. }
             | MountSource::Socket { .. }
             | MountSource::Disk { .. }
             | MountSource::Share { .. } => Ok(()),

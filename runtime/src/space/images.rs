@@ -10,6 +10,7 @@ use stack_api::history::Definition;
 use stack_api::image::{Details, Prune, Remove, Removed};
 use stack_images::Error;
 
+use crate::container::Record;
 use crate::daemon::Daemon;
 use crate::stack::image_error;
 
@@ -17,15 +18,17 @@ use crate::stack::image_error;
 const PATIENCE: Duration = Duration::from_secs(15);
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Names of the containers that were made from each image, by its id.
+/// Names of the containers that were made from each image, or mount it, by its id.
 fn containers(daemon: &Daemon) -> BTreeMap<String, Vec<String>> {
     let mut users: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for handle in daemon.handles(None) {
-        let container = handle.container();
-        users
-            .entry(container.image_id)
-            .or_default()
-            .push(container.name);
+        let Record {
+            container, images, ..
+        } = handle.record();
+        let ids: BTreeSet<String> = images.into_values().chain([container.image_id]).collect();
+        for id in ids {
+            users.entry(id).or_default().push(container.name.clone());
+        }
     }
     users
 }

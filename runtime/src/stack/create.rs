@@ -9,8 +9,8 @@ use stack_api::event::ApiError;
 use stack_api::spec::{MountSource, ServiceSpec, StackSpec};
 use stack_images::Image;
 
-use super::Outcome;
 use super::places::places;
+use super::{Outcome, images};
 use crate::container::blueprint::{self, Blueprint, Nameless, Resolved, Site};
 use crate::container::{Handle, Record, news};
 use crate::daemon::Daemon;
@@ -174,6 +174,11 @@ pub(super) fn container(
         stop_grace_ms: None,
         told_to_end: false,
         standby: order.standby,
+        images: resolved
+            .images
+            .into_iter()
+            .map(|(reference, image)| (reference, image.id))
+            .collect(),
     };
     let news = [news::happening(&record, "create", &[])];
     daemon.ledger.put_containers(&[&record], &news)?;
@@ -210,6 +215,7 @@ fn mounted(stack: &StackSpec, spec: &ServiceSpec, blueprint: &Blueprint) -> Vec<
         }
         MountSource::Bind { path, .. } => Some(path.display().to_string()),
         MountSource::Nfs { server, path, .. } => Some(format!("{server}:{path}")),
+        MountSource::Image { image, .. } => Some(image.clone()),
         MountSource::Anonymous { .. } | MountSource::Tmpfs { .. } => None,
     });
     let nameless = blueprint.anonymous.iter().map(|(_, name)| name.clone());
@@ -253,7 +259,7 @@ fn mounts(
         inherited,
         ..
     } = *order;
-    let mut volumes = BTreeMap::new();
+    let (mut volumes, mut mounted) = (BTreeMap::new(), BTreeMap::new());
     let mut targets: Vec<&str> = Vec::new();
     // Target, read-only, without the image's content.
     let mut nameless: Vec<(&str, bool, bool)> = Vec::new();
@@ -285,6 +291,14 @@ fn mounts(
             MountSource::Anonymous { nocopy } => {
                 nameless.push((&mount.target, mount.read_only, *nocopy));
             }
+            MountSource::Image { image, .. } => {
+                let there = daemon.images.get(image).map_err(images::error)?;
+                let there = there.ok_or_else(|| {
+                    let message = format!("image {image} was removed meanwhile");
+                    ApiError::new("image_missing", message)
+                })?;
+                mounted.insert(image.clone(), there);
+            }
             MountSource::Bind { .. } | MountSource::Nfs { .. } | MountSource::Tmpfs { .. } => {}
         }
     }
@@ -315,7 +329,11 @@ fn mounts(
             nocopy,
         });
     }
-    Ok(Resolved { volumes, anonymous })
+    Ok(Resolved {
+        volumes,
+        anonymous,
+        images: mounted,
+    })
 }
 
 /// What to say when a volume does not have the size that the file gives it.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use stack_api::container::{Container, State};
 use stack_api::event::ApiError;
-use stack_api::spec::StackSpec;
+use stack_api::spec::{ServiceSpec, StackSpec};
 use stack_planner::plan::{Observed, ObservedContainer, ObservedNetwork, ObservedPlace};
 
 use super::{create, images};
@@ -26,6 +26,7 @@ pub(super) fn observe(daemon: &Daemon, spec: &StackSpec) -> Result<Observed, Api
                 disks: disks(&all_volumes, &record),
                 places: places(&record),
                 volumes: create::volumes_of(&record),
+                images: record.images,
                 container: record.container,
                 spec: record.spec,
             }
@@ -66,6 +67,11 @@ pub(super) fn observe(daemon: &Daemon, spec: &StackSpec) -> Result<Observed, Api
             let asked = daemon.images.asked(&service.image);
             let ago = asked.and_then(|asked| asked.elapsed().ok());
             asked_s.extend(ago.map(|ago| (service.image.clone(), ago.as_secs())));
+        }
+    }
+    for reference in spec.services.values().flat_map(ServiceSpec::mounted_images) {
+        if let Some(image) = images::fitting(daemon, reference, None)? {
+            known.entry(reference.clone()).or_insert(image.id);
         }
     }
     Ok(Observed {

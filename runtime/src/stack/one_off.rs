@@ -25,14 +25,27 @@ pub async fn run(daemon: Arc<Daemon>, mut request: Run, progress: Progress) -> O
     unresolved::complete(&daemon, &mut request.spec)?;
     let Run { spec, service, .. } = &request;
     resources::may_publish(&daemon, [service])?;
-    let _image = Lease::new(&daemon, std::iter::once(&service.image)).await?;
+    let named = service.mounted_images().chain([&service.image]);
+    let _image = Lease::new(&daemon, named).await?;
     let _volumes = volume::Lease::new(&daemon, &spec.name, [spec])?;
     let wanted = Wanted {
         reference: service.image.clone(),
         platform: service.platform.clone(),
     };
     let order = PullOrder::from(request.pull.unwrap_or(service.pull_policy));
-    let mut images = images::ensure(&daemon, &progress, BTreeSet::from([(wanted, order)])).await?;
+    let mut wanted = BTreeSet::from([(wanted, order)]);
+    wanted.extend(service.mounted_images().map(|mounted| {
+        let reference = mounted.clone();
+        let platform = None;
+        (
+            Wanted {
+                reference,
+                platform,
+            },
+            PullOrder::Missing,
+        )
+    }));
+    let mut images = images::ensure(&daemon, &progress, wanted).await?;
     let image = images.remove(&service.image).ok_or_else(|| {
         let message = format!("image {} was removed meanwhile", service.image);
         ApiError::new("image_missing", message)

@@ -173,9 +173,11 @@ pub(super) async fn carry_out(
             running_images(&daemon, &project),
         ),
     };
-    let named = order.request.spec.services.values().map(|s| &s.image);
+    let services = order.request.spec.services.values();
+    let named = services.flat_map(|s| s.mounted_images().chain([&s.image]));
+    let named: Vec<&String> = named.collect();
     let ids = order.images.values().chain(images_before.values());
-    let _images = Lease::new(&daemon, named.chain(ids)).await?;
+    let _images = Lease::new(&daemon, named.into_iter().chain(ids)).await?;
     let definitions = before.iter().chain([&order.request.spec]);
     let volumes = volume::Lease::new(&daemon, &project, definitions)?;
     let spec = &order.request.spec;
@@ -437,12 +439,9 @@ fn pulls(request: &Up, plan: &Plan) -> BTreeSet<(Wanted, PullOrder)> {
         | Action::Recreate { service, .. } = &step.action
         {
             let service = &request.spec.services[service];
-            for own in service
-                .hooks
-                .pre_start
-                .iter()
-                .filter_map(|h| h.image.as_ref())
-            {
+            let hooks = service.hooks.pre_start.iter();
+            let hooks = hooks.filter_map(|hook| hook.image.as_ref());
+            for own in hooks.chain(service.mounted_images()) {
                 let is_built = builds(plan).any(|(_, built)| built == own);
                 if !is_built && !wanted.iter().any(|(known, _)| known.reference == *own) {
                     wanted.insert(named(own, PullOrder::Missing));

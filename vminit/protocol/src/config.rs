@@ -83,7 +83,7 @@ pub struct Mount {
     /// Mount read-only.
     pub read_only: bool,
     /// Directory inside the source to show instead of its top (compose
-    /// `volume.subpath`), or empty.
+    /// `volume.subpath`), or empty; of an image, also a file.
     #[serde(default)]
     pub subpath: String,
 }
@@ -133,6 +133,11 @@ pub enum MountSource {
         /// If the directory is empty, first copy what the image has at the
         /// target.
         copy_image_content: bool,
+    },
+    /// Files of another image, read-only: EROFS layers on top of each other.
+    Image {
+        /// virtio-blk serial numbers, **lowest first**.
+        layers: Vec<String>,
     },
     /// A tmpfs.
     Tmpfs {
