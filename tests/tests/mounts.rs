@@ -32,7 +32,7 @@ const KINDS: &str = r#"services:
       - sticky:/tmp
       - tools:/usr/sbin:ro
       - {type: image, source: 'nginx:1', target: /other, image: {subpath: etc/nginx}}
-      - {type: image, source: 'busybox:1', target: /tool, image: {subpath: bin/busybox}}
+      - {type: image, source: 'busybox:1', target: /busybox-other, image: {subpath: bin/busybox}}
     configs:
       - {source: written, target: /conf/written}
       - {source: file, target: /conf/file, uid: "33", gid: "34", mode: 0o400}
@@ -98,7 +98,7 @@ fn mounts_are_as_they_were_asked_for() {
         stat -c %F /host/theirs
         stat -c %a /tmp; touch /usr/sbin/new 2>&1
         test $(stat -c %h /usr/sbin/chroot) -gt 1 && echo linked
-        head -n 1 /other/nginx.conf; touch /other/x 2>&1; /tool echo tool
+        head -n 1 /other/nginx.conf; touch /other/x 2>&1; /busybox-other echo tool
     ";
     let said = inside(&project, "box", script);
     let wanted = [
