@@ -461,6 +461,13 @@ fn programs_run_from_shared_files() {
         let said = project.stack(&["exec", "-T", "one", "sh", "-c", PROGRAMS, "sh", dir]);
         assert_eq!(said.ok(), "0 of 90\n", "{dir}");
     }
+    // Whoever holds the connections takes the machines along, which is said.
+    home.kill_all("stack-fsd");
+    let shown = || project.stack(&["ps", "-a", "--format", "json"]).ok();
+    eventually("word of it", 30, || {
+        let told = shown().matches("its file server, stack-fsd, has ended").count();
+        (told == 2).then_some(())
+    });
 }
 
 #[test]

@@ -228,6 +228,8 @@ impl Daemon {
                 None => starting = true,
                 Some(process) if self.backend.alive(&process) => {
                     tracing::error!(container = id, "the file server is gone: its VM ends");
+                    let why = "its file server, stack-fsd, has ended";
+                    stack_vmm::note_last_word(&self.paths.vm(&id), why);
                     self.backend.kill(&process);
                 }
                 Some(_) => {}

@@ -18,6 +18,7 @@ pub use process::{Process, leftover, surely_leftover, watched};
 pub use qemu::{Probe, Qemu, outlast_full_disk};
 pub use spec::{Disk, Nic, Rates, Transport, VmSpec};
 
+use std::io::Write;
 use std::path::Path;
 
 /// What can run VMs.
@@ -39,6 +40,15 @@ pub trait Backend: Send + Sync {
     /// Ends the process at once.
     fn kill(&self, process: &Process) {
         process.kill();
+    }
+}
+
+/// Notes why a VM is about to be ended, as the last of what is said of it. A disk that is
+/// full has no room for it.
+pub fn note_last_word(dir: &Path, why: &str) {
+    let log = std::fs::File::options().append(true).open(dir.join("qemu.log"));
+    if let Err(error) = log.and_then(|mut log| writeln!(log, "{why}")) {
+        tracing::debug!(%error, why, "not noted");
     }
 }
 
