@@ -465,7 +465,9 @@ fn programs_run_from_shared_files() {
     home.kill_all("stack-fsd");
     let shown = || project.stack(&["ps", "-a", "--format", "json"]).ok();
     eventually("word of it", 30, || {
-        let told = shown().matches("its file server, stack-fsd, has ended").count();
+        let told = shown()
+            .matches("its file server, stack-fsd, has ended")
+            .count();
         (told == 2).then_some(())
     });
 }

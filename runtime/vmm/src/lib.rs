@@ -46,7 +46,9 @@ pub trait Backend: Send + Sync {
 /// Notes why a VM is about to be ended, as the last of what is said of it. A disk that is
 /// full has no room for it.
 pub fn note_last_word(dir: &Path, why: &str) {
-    let log = std::fs::File::options().append(true).open(dir.join("qemu.log"));
+    let log = std::fs::File::options()
+        .append(true)
+        .open(dir.join("qemu.log"));
     if let Err(error) = log.and_then(|mut log| writeln!(log, "{why}")) {
         tracing::debug!(%error, why, "not noted");
     }
