@@ -8,7 +8,7 @@ mod github;
 mod gitlab;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use stack_planner::diagnostic::Position;
 use stack_planner::{Diagnostic, Severity};
@@ -17,8 +17,8 @@ use crate::error::Error;
 use crate::exits::Exited;
 use crate::ui;
 
-/// Why the command failed has been written.
-static WRITTEN: AtomicBool = AtomicBool::new(false);
+/// What has been written of failures.
+static WRITTEN: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 /// The file that GitLab's report goes into, when no other is named.
 const REPORT: &str = "gl-code-quality-report.json";
@@ -112,18 +112,25 @@ impl Annotate {
         self.write(&notes);
     }
 
-    /// Writes why a command failed, unless somebody has who knew the place;
-    /// `place` is that of the service to blame.
-    pub(crate) fn failure(self, error: &Error, place: Option<(PathBuf, usize)>) {
-        if WRITTEN.swap(true, Ordering::Relaxed) {
+    /// Writes why something failed, unless somebody has who knew the place; `places`
+    /// are those of the services to blame.
+    pub(crate) fn failure(self, error: &Error, places: Vec<(PathBuf, usize)>) {
+        let message = with_help(&error.to_string(), error.help().as_deref());
+        if !is_news(&message) {
             return;
         }
-        self.write(&[Note {
+        let code = error.code().unwrap_or("failed");
+        let note = |place: Option<(PathBuf, usize)>| Note {
             is_error: true,
-            code: error.code().unwrap_or("failed").to_owned(),
-            message: with_help(&error.to_string(), error.help().as_deref()),
+            code: code.to_owned(),
+            message: message.clone(),
             place: place.map(|(file, line)| (from_top(&file), line)),
-        }]);
+        };
+        let notes: Vec<Note> = match places.is_empty() {
+            true => vec![note(None)],
+            false => places.into_iter().map(Some).map(note).collect(),
+        };
+        self.write(&notes);
     }
 
     /// Writes that a container has ended badly, and everything with it.
@@ -138,6 +145,16 @@ impl Annotate {
             place: place.map(|(file, line)| (from_top(&file), line)),
         }]);
     }
+}
+
+/// Nobody has written it yet.
+fn is_news(message: &str) -> bool {
+    let mut written = WRITTEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_news = !written.iter().any(|known| known == message);
+    if is_news {
+        written.push(message.to_owned());
+    }
+    is_news
 }
 
 fn with_help(message: &str, help: Option<&str>) -> String {

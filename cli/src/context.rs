@@ -37,7 +37,7 @@ impl Context {
             return;
         }
         if !error.is_annotated() {
-            self.global.annotate.failure(error, None);
+            self.global.annotate.failure(error, Vec::new());
         }
         crate::project::diagnostics::failure(self.ui, self.global.diagnostics, error);
     }

@@ -149,6 +149,37 @@ fn a_failure_comes_with_the_last_words_of_the_culprit() {
     );
 }
 
+/// A CI system shows it beside the lines of all of them.
+#[test]
+fn each_culprit_gets_an_annotation() {
+    let home = Home::new();
+    let daemon = home.daemon();
+    let failure = json!({"type": "failed", "code": "wait_timeout",
+        "message": "not everything was ready within 5 s", "help": null, "exit_code": 1});
+    let ended = |service| {
+        let mut container = container(service, "exited");
+        container["exit_code"] = json!(3);
+        container
+    };
+    daemon
+        .on(UP, Answer::Lines(vec![failure]))
+        .containers(&[ended("db"), ended("web")])
+        .on(LOGS, Answer::Lines(vec![]));
+    let run = home
+        .run(&["--annotate", "github", "up", "--wait"])
+        .ended_with(20);
+    let notes = run.err.lines().filter(|line| line.starts_with("::error"));
+    assert_eq!(
+        notes.collect::<Vec<_>>(),
+        [
+            "::error file=stack.yaml,line=3,title=stack: wait_timeout::not everything was ready \
+             within 5 s",
+            "::error file=stack.yaml,line=6,title=stack: wait_timeout::not everything was ready \
+             within 5 s",
+        ]
+    );
+}
+
 #[test]
 fn the_last_words_of_a_hook_are_those_of_its_own_container() {
     let home = Home::new();

@@ -1,5 +1,7 @@
 //! After a failed `up`: what the service that failed said last.
 
+use std::collections::BTreeSet;
+
 use stack_api::container::{Container, Health, State};
 use stack_api::request::LogQuery;
 use stack_api::spec::StackSpec;
@@ -31,9 +33,12 @@ pub(super) async fn show_last_lines(
     }
     let list = containers(client, &spec.name).await.unwrap_or_default();
     let blamed = culprits(&list, &api.message);
-    let service = blamed.first().map(|container| container.service.as_str());
-    let place = service.and_then(|service| project.service_line(service));
-    context.global.annotate.failure(error, place);
+    let places: BTreeSet<_> = blamed
+        .iter()
+        .filter_map(|container| project.service_line(&container.service))
+        .collect();
+    let places = places.into_iter().collect();
+    context.global.annotate.failure(error, places);
     let spoke = blamed
         .into_iter()
         .filter(|container| !is_never_run(container));
