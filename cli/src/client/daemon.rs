@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 use stack_api::request::Version;
+use stack_api::settings;
 use tokio::net::UnixStream;
 
 use super::Client;
@@ -38,7 +39,7 @@ const SAY_AFTER: Duration = Duration::from_millis(1500);
 const MAX_LOG: u64 = 16 << 20;
 
 /// A client for the daemon, which is started if need be. A daemon of another
-/// version gets a warning.
+/// version, or with other settings than this command's, gets a warning.
 ///
 /// # Errors
 /// It cannot be started.
@@ -69,7 +70,30 @@ pub(crate) async fn connect(ui: Ui) -> Result<Client, Error> {
             version.pid,
         ));
     }
+    warn_of_settings(ui, &version);
     Ok(client)
+}
+
+/// Variables of this command that the daemon has otherwise have no effect.
+fn warn_of_settings(ui: Ui, version: &Version) {
+    let Some(theirs) = &version.settings else {
+        return;
+    };
+    let own = settings::own();
+    let names = settings::without_effect(&own, theirs);
+    if names.is_empty() {
+        return;
+    }
+    let has = match names.as_slice() {
+        [_] => "has",
+        _ => "have",
+    };
+    ui.warn(format_args!(
+        "{} {has} no effect: stackd, which is running, was started with other values; end it, \
+         the services go on, and the next command starts it with these: kill {}",
+        names.join(", "),
+        version.pid,
+    ));
 }
 
 /// A client for the daemon if one is running.

@@ -1,6 +1,7 @@
 //! The command-line reference, as one snapshot.
 
-use crate::home::Home;
+use crate::fake::Answer;
+use crate::home::{Home, Run};
 
 #[test]
 fn reference() {
@@ -65,4 +66,30 @@ fn versions_with_and_without_a_daemon() {
     let run = home.run(&["version", "--format", "json"]).ended_with(0);
     let json: serde_json::Value = serde_json::from_str(&run.out).unwrap();
     assert_eq!(json["daemon"]["pid"], std::process::id());
+}
+
+#[test]
+fn settings_that_the_daemon_has_otherwise_are_told() {
+    let home = Home::new();
+    let daemon = home.daemon();
+    let version = serde_json::json!({"version": env!("CARGO_PKG_VERSION"), "api": 1, "pid": 77,
+        "settings": {"STACK_NET": "dgram"}});
+    daemon
+        .on("GET /v1/version", Answer::Json(200, version))
+        .containers(&[]);
+    let run = |net: &str, image: &str| {
+        let mut command = home.command(&["ps"]);
+        command
+            .env("STACK_NET", net)
+            .env("STACK_BUILDER_IMAGE", image);
+        Run::of(command.output().unwrap()).ended_with(0).err
+    };
+    let told = run("dgram", "team/buildah");
+    assert!(
+        told.contains("warning: STACK_BUILDER_IMAGE has no effect"),
+        "{told}"
+    );
+    assert!(told.ends_with("kill 77\n"), "{told}");
+    let told = run("", "");
+    assert!(!told.contains("no effect"), "{told}");
 }

@@ -23,6 +23,7 @@ pub mod rollout;
 pub mod routes;
 pub mod run;
 pub mod seccomp;
+pub mod settings;
 pub mod spec;
 pub mod system;
 pub mod volume;

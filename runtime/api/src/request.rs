@@ -296,6 +296,9 @@ pub struct Version {
     pub api: u32,
     /// Its process.
     pub pid: u32,
+    /// Its variables ([`settings`](crate::settings)), if it says them.
+    #[serde(default)]
+    pub settings: Option<BTreeMap<String, String>>,
 }
 
 /// One line of `GET /v1/doctor`.

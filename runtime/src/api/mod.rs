@@ -141,6 +141,7 @@ async fn version() -> axum::Json<Version> {
         version,
         api: 1,
         pid: std::process::id(),
+        settings: Some(stack_api::settings::own()),
     })
 }
 
