@@ -112,7 +112,10 @@ async fn listens(socket: &Path) -> Result<bool, Error> {
         Err(error)
             if matches!(
                 error.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+                // The last is what a caller gets whom one that ends has not taken.
+                io::ErrorKind::NotFound
+                    | io::ErrorKind::ConnectionRefused
+                    | io::ErrorKind::ConnectionReset
             ) =>
         {
             Ok(false)
