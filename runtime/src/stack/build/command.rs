@@ -416,9 +416,11 @@ pub(super) fn failure(job: &Job<'_>, line: &str, why: &str) -> ApiError {
         .strip_prefix("error while running runtime: ")
         .or_else(|| why.strip_prefix("while running runtime: "))
         .unwrap_or(why);
-    let why = match why {
-        "" => "the engine does not say why",
-        why => why,
+    let missing = missing_source(why);
+    let why = match (&missing, why) {
+        (Some(source), _) => &format!("there is no {source}"),
+        (None, "") => "the engine does not say why",
+        (None, why) => why,
     };
     let (text, name) = &job.dockerfile;
     let place = match dockerfile::line_of(text, step, at) {
@@ -430,7 +432,23 @@ pub(super) fn failure(job: &Job<'_>, line: &str, why: &str) -> ApiError {
         step => format!("`{step}` failed: {why}"),
     };
     let what = format!("service {}: {place}{what}", job.service);
-    ApiError::new("build_failed", what)
+    let error = ApiError::new("build_failed", what);
+    match missing.is_some() && !step.contains("--from=") {
+        true => error.help(
+            "sources are paths from the top of the build context; `.dockerignore` may leave it out",
+        ),
+        false => error,
+    }
+}
+
+/// What a `COPY` or `ADD` did not find: `checking on sources under "/dir": copier: stat:
+/// "/a/b": no such file or directory`. The directory is the engine's own.
+fn missing_source(why: &str) -> Option<&str> {
+    let (_, rest) = why.split_once("checking on sources under \"")?;
+    let (_, rest) = rest.split_once("stat: \"")?;
+    let (source, why) = rest.split_once('"')?;
+    why.contains("no such file")
+        .then_some(source.trim_start_matches('/'))
 }
 
 /// Was something killed? Mostly by the kernel, for want of memory.

@@ -250,6 +250,20 @@ fn a_failure_names_the_line() {
 }
 
 #[test]
+fn a_source_that_is_missing_is_named_as_it_was_written() {
+    let spec = BuildSpec::default();
+    let job = job(&spec, "FROM busybox:1\nCOPY a/b /x\n");
+    let why = "Error: building at STEP \"COPY a/b /x\": checking on sources under \
+               \"/var/contexts/1\": copier: stat: \"/a/b\": no such file or directory";
+    let error = failure(&job, "", why);
+    assert_eq!(
+        error.message,
+        "service web: Dockerfile:2: `COPY a/b /x` failed: there is no a/b"
+    );
+    assert!(error.help.unwrap().contains(".dockerignore"));
+}
+
+#[test]
 fn what_was_killed_wanted_memory() {
     let exit = |code, oom| Exit {
         code,
