@@ -12,6 +12,7 @@ mod live;
 mod plain;
 mod steps;
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use indicatif::MultiProgress;
@@ -44,6 +45,9 @@ pub(crate) enum Mode {
 /// How often what takes long is looked at.
 const TICK: Duration = Duration::from_millis(500);
 
+/// Lines of a build that nobody sees, kept for the case that it fails.
+const HELD: usize = 20;
+
 enum Show {
     Live(Box<Live>),
     Plain(Plain),
@@ -73,6 +77,8 @@ pub(crate) struct Progress {
     pulls: bool,
     /// What builds say is shown.
     builds: bool,
+    /// The last of it that was not.
+    held: VecDeque<String>,
 }
 
 impl Progress {
@@ -90,6 +96,7 @@ impl Progress {
             show,
             pulls: true,
             builds: true,
+            held: VecDeque::new(),
         }
     }
 
@@ -195,6 +202,15 @@ impl Progress {
             | Event::Failed(_) => false,
         };
         let is_build = matches!(event, Event::Output { .. });
+        let is_hidden = !self.builds || matches!(self.show, Show::Quiet);
+        match event {
+            Event::Output { name, line } if is_hidden => self.hold(name, line),
+            Event::Failed(error) if error.code == "build_failed" => {
+                let held = std::mem::take(&mut self.held);
+                self.screen().aside(|| held.into_iter().for_each(ui::say));
+            }
+            _ => {}
+        }
         if (is_pull && !self.pulls) || (is_build && !self.builds) {
             return Ok(());
         }
@@ -209,6 +225,15 @@ impl Progress {
             (Show::Quiet, _) => {}
         }
         Ok(())
+    }
+
+    /// Keeps a line for the case that the build fails.
+    fn hold(&mut self, name: &str, line: &str) {
+        if self.held.len() == HELD {
+            self.held.pop_front();
+        }
+        let (name, line) = (untrusted::plain(name), untrusted::plain(line));
+        self.held.push_back(format!("{name} | {line}"));
     }
 
     fn tick(&mut self) {

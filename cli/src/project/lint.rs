@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use stack_planner::Loaded;
 use stack_planner::lint::Lint;
+use stack_planner::{Diagnostic, Loaded};
 
 use super::{Phases, Settings, diagnostics};
 use crate::context::Context;
@@ -33,6 +33,14 @@ impl Context {
             ..Phases::default()
         };
         let every = vec!["*".to_owned()];
+        // Those that are disabled may ask for what cannot be.
+        let running = Phases {
+            resolve_environment: false,
+            ..Phases::default()
+        };
+        let profiles = settings.profiles.clone();
+        let unfit = self.load(&source, &settings, files.clone(), &[], running, profiles);
+        let unfit = unfit.project.and_then(|project| project.spec().err());
         let mut loaded = self.load(&source, &settings, files, &[], phases, every);
         let found = match &loaded.project {
             Some(project) => stack_planner::lint::lint(project, allow),
@@ -42,8 +50,10 @@ impl Context {
         loaded
             .diagnostics
             .retain(|found| found.code != stack_planner::diagnostic::codes::OBSOLETE_VERSION);
-        diagnostics::show(self, &loaded, &loaded.diagnostics);
-        if loaded.has_errors() {
+        let mut all = loaded.diagnostics.clone();
+        all.extend(unfit.unwrap_or_default());
+        diagnostics::show(self, &loaded, &all);
+        if all.iter().any(Diagnostic::is_error) {
             return Err(Error::BadFile);
         }
         Ok(Linted { found, loaded })

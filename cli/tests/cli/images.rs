@@ -177,6 +177,27 @@ fn an_agent_can_be_named_on_the_command_line() {
 }
 
 #[test]
+fn what_a_quiet_build_said_is_shown_when_it_fails() {
+    let home = Home::with("name: shop\nservices:\n  web: {build: .}\n");
+    let daemon = home.daemon();
+    let said = json!({"type": "output", "name": "shop-web", "line": "ls: /nope: No such file"});
+    let failed = json!({"type": "failed", "code": "build_failed", "message": "`RUN ls` failed",
+                        "help": null, "exit_code": 1});
+    daemon.on(
+        "POST /v1/stacks/shop/build",
+        Answer::Lines(vec![said.clone(), failed]),
+    );
+    let run = home.run(&["build", "-q"]).ended_with(17);
+    let told = "shop-web | ls: /nope: No such file\nbuild_failed\n  × `RUN ls` failed\n";
+    assert_eq!(run.err, told);
+    daemon.on(
+        "POST /v1/stacks/shop/build",
+        Answer::Lines(vec![said, done()]),
+    );
+    assert_eq!(home.run(&["build", "-q"]).ended_with(0).err, "");
+}
+
+#[test]
 fn an_image_that_cannot_be_had_has_its_own_code() {
     let home = Home::new();
     let failure = json!({"type": "failed", "code": "image_not_found", "message": "web:1 is not there",

@@ -232,3 +232,17 @@ fn a_stack_file_is_written_once() {
     home.run(&["init", "--template", "nope", "--stdout"])
         .ended_with(2);
 }
+
+/// `config` shows what Compose would run; this says what will not run here.
+#[test]
+fn lint_finds_what_cannot_be_run() {
+    let home = Home::with(
+        "name: shop\nservices:\n  web:\n    image: web:1\n    network_mode: host\n  gpu:\n    \
+         image: web:1\n    network_mode: host\n    profiles: [gpu]\n",
+    );
+    let run = home.run(&["lint"]).ended_with(15);
+    assert!(run.err.contains("stack.yaml:5"), "{}", run.err);
+    assert!(!run.err.contains("stack.yaml:8"), "{}", run.err);
+    let run = home.run(&["--profile", "gpu", "lint"]).ended_with(15);
+    assert!(run.err.contains("stack.yaml:8"), "{}", run.err);
+}

@@ -159,7 +159,12 @@ async fn converse(handle: Arc<Handle>, daemon: Arc<Daemon>, request: &Attach, io
     let exit = match sent.is_ok() {
         true => {
             let _ = tokio::time::timeout(AFTERMATH, over(&handle, &daemon)).await;
-            Some(exit(&handle.container(), &reader))
+            let mut record = handle.record();
+            if record.called_off {
+                // What it has is of the run before.
+                record.container.exit_code = None;
+            }
+            Some(exit(&record.container, &reader))
         }
         false => None,
     };

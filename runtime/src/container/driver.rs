@@ -166,8 +166,10 @@ fn settle(handle: &Handle) {
     if record.container.state.is_live() && record.process.is_none() {
         handle.update(|record| {
             let never = record.container.started_ms.is_none();
+            let is_starting = record.container.state == State::Starting;
             record.container.state = if never { State::Created } else { State::Exited };
             record.container.next_start_ms = None;
+            record.called_off |= is_starting;
         });
     }
 }
@@ -228,8 +230,11 @@ fn record_end(handle: &Handle, ended: &Ended, serving: &Wish, pause: Option<Dura
             },
             (false, false) => State::Dead,
         };
+        record.called_off = ended.called_off;
+        let before = record.exit_before.take();
         if ended.called_off {
-            container.exit_code = None;
+            // How its last run ended is still so.
+            container.exit_code = container.exit_code.or(before);
             container.error = None;
             container.error_code = None;
         } else {

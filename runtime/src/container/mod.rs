@@ -88,6 +88,12 @@ pub struct Record {
     /// not count until the next start.
     #[serde(default)]
     pub told_to_end: bool,
+    /// Its last start was called off before its service ran.
+    #[serde(default)]
+    pub called_off: bool,
+    /// How the run before the machine that starts now has ended.
+    #[serde(default)]
+    pub exit_before: Option<i32>,
     /// Ids of the images that it mounts by their references.
     #[serde(default)]
     pub images: BTreeMap<String, String>,
@@ -364,6 +370,7 @@ impl Handle {
             record.wanted = true;
             record.stop_grace_ms = None;
             record.told_to_end = false;
+            record.called_off = false;
             record.container.restarts = 0;
             record.container.halted = false;
             record.attempts = 0;

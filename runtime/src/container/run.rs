@@ -315,7 +315,8 @@ async fn boot(daemon: &Arc<Daemon>, handle: &Arc<Handle>) -> Result<(Vm, GuestHe
         record.container.cpus = spec.cpus;
         record.container.state = State::Starting;
         record.container.next_start_ms = None;
-        record.container.exit_code = None;
+        let code = record.container.exit_code.take();
+        record.exit_before = code.or(record.exit_before);
     });
     drop((turns, disks));
     // Nothing of the service runs in it, so nothing is lost.

@@ -163,6 +163,8 @@ pub(super) fn container(
             .one_off
             .is_some_and(|one_off| one_off.purpose == Purpose::Hook),
         attempts: 0,
+        called_off: false,
+        exit_before: None,
         prepared: None,
         spec: spec.clone(),
         nics: places.into_iter().map(|place| place.nic).collect(),

@@ -24,6 +24,10 @@ const OF_THE_MACHINE: [&str; 10] = [
     "vm_failed",
 ];
 
+/// Who has been restarted so often, without a start by hand in between, and was never
+/// healthy, will not be: with the pauses in between that is after a minute or two.
+const ENOUGH: u32 = 10;
+
 /// Waits until a container has reached the condition.
 ///
 /// # Errors
@@ -73,7 +77,7 @@ fn is_called_off(record: &Record, begun: bool) -> bool {
     let container = &record.container;
     let settled = match container.state {
         State::Created => begun,
-        State::Exited => container.exit_code.is_none(),
+        State::Exited => record.called_off,
         _ => false,
     };
     settled && !record.wanted
@@ -124,6 +128,15 @@ fn judge(handle: &Handle, record: &Record, condition: Condition) -> Option<Resul
                 "{name} has no health check, so it can never be healthy"
             )),
         },
+        Condition::ServiceHealthy
+            if container.state == State::Restarting && record.attempts >= ENOUGH =>
+        {
+            failed(format!(
+                "{name} has ended {} times before it was healthy, last with exit code {}",
+                record.attempts,
+                container.exit_code.unwrap_or(-1)
+            ))
+        }
         _ if over => failed(format!(
             "{name} ended with exit code {}",
             container.exit_code.unwrap_or(-1)
@@ -205,6 +218,13 @@ pub(super) fn not_up(handle: &Handle) -> Option<String> {
             ),
             None => format!("{name} is not healthy yet"),
         }),
+        (State::Restarting | State::Starting, _) if container.restarts > 0 => Some(format!(
+            "{name} is restarted again and again ({} times, last exit code {})",
+            container.restarts,
+            container
+                .exit_code
+                .map_or("unknown".to_owned(), |code| code.to_string()),
+        )),
         (state, _) => Some(format!("{name} is {}", state.as_str())),
     }
 }

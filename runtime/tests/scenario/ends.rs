@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use stack_api::container::State;
 use stack_api::request::{Action, Verb};
-use stack_api::spec::Restart;
+use stack_api::spec::{Condition, HealthCheckSpec, Restart};
 use stack_runtime::container::Record;
 use stack_runtime::container::aside::Aside;
 use stack_runtime::ledger::Table;
 
 use crate::locks::{action, soon};
-use crate::world::{World, service};
+use crate::world::{World, depends, service};
 
 #[tokio::test]
 async fn a_guest_that_does_not_listen_can_be_stopped() {
@@ -65,12 +65,34 @@ async fn a_start_is_called_off_while_the_vm_boots() {
     // The same when it has run before.
     world.up(&shop).await.unwrap();
     soon(world.act(action(Verb::Stop))).await.unwrap();
-    let before = world.container("slow").finished_ms;
+    let before = world.container("slow");
+    assert!(before.exit_code.is_some());
     world.fake().hang_next_boot();
     let (up, end) = soon(async { tokio::join!(world.up(&shop), stop()) }).await;
     assert!(up.unwrap_err().message.contains("stopped while it was"));
-    assert_eq!(end, (State::Exited, None));
-    assert_eq!(world.container("slow").finished_ms, before);
+    // How it ended then is still known.
+    assert_eq!(end, (State::Exited, before.exit_code));
+    assert_eq!(world.container("slow").finished_ms, before.finished_ms);
+}
+
+/// With a check, a crash is no end of the wait: it may be a matter of time.
+#[tokio::test]
+async fn who_ends_again_and_again_is_not_waited_for_for_ever() {
+    let world = World::new().await;
+    let mut crashing = service("crashing", &["exit", "3"], &[]);
+    crashing.restart = Restart::Always;
+    crashing.retry.delay_ms = Some(1);
+    crashing.healthcheck = Some(HealthCheckSpec {
+        test: Some(vec!["CMD".to_owned(), "false".to_owned()]),
+        retries: Some(1000),
+        ..HealthCheckSpec::default()
+    });
+    let needs = [depends("crashing", Condition::ServiceHealthy)];
+    let shop = world.stack(vec![crashing, service("web", &["serve"], &needs)]);
+    let error = soon(world.up(&shop)).await.unwrap_err();
+    let told = "shop-crashing-1 has ended 1";
+    assert!(error.message.contains(told), "{error}");
+    assert!(error.message.contains("last with exit code 3"), "{error}");
 }
 
 #[tokio::test]
